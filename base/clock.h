@@ -1,0 +1,13 @@
+/* clock.h: monotonic time for durations, wall time for records. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t clock_us(void);                        /* CLOCK_MONOTONIC */
+double clock_ms(void);                          /* the same in milliseconds */
+int64_t clock_wall_ms(void);                    /* since 1970, UTC */
+enum { CLOCK_TEXT_LEN = 25 };                   /* "2026-01-02T03:04:05.678Z" and a NUL */
+void clock_text(char out[CLOCK_TEXT_LEN], int64_t wall_ms); /* RFC 3339, UTC */
+
+#endif

@@ -1,0 +1,24 @@
+/* file.h: whole files, mappings, folders and paths. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+
+int file_read(const char *path, struct buf *out, struct err *e);   /* appends; E_LIMIT past out->max */
+int file_exists(const char *path);
+/* Writes to a temporary file beside path, fsync, rename, fsync of the folder. */
+int file_write_atomic(const char *path, const void *data, size_t len, struct err *e);
+struct mapping { const uint8_t *data; size_t len; };               /* read-only; len 0 has data NULL */
+int mapping_open(struct mapping *m, const char *path, struct err *e);
+void mapping_close(struct mapping *m);
+int dir_make(const char *path, struct err *e);                     /* as mkdir -p; 0777 & ~umask */
+int path_join(struct buf *out, const char *a, const char *b);      /* out is reset; one slash between */
+/* Absolute path as given: cwd is put in front when path is relative, "." and ".." and double slashes are folded in
+ * the text alone, links stay unresolved. out is reset. cwd NULL: the process's own. */
+int path_absolute(struct buf *out, const char *cwd, const char *path, struct err *e);
+const char *path_base(const char *path);                           /* borrows: after the last slash */
+const char *path_ext(const char *path);                            /* borrows: after the last dot of the base, "" when none */
+
+#endif

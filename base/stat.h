@@ -1,0 +1,13 @@
+/* stat.h: counters, gauges and histograms of the whole process, printed in Prometheus text format. Names and labels
+ * are fixed strings, registered on first use. Thread-safe, lock-free after the first use of a name. */
+#ifndef BASE_STAT_H
+#define BASE_STAT_H
+#include "base/buf.h"
+
+/* name as "footnote_answers_total"; labels as "status=\"answered\"" or "" (both copied on first use). */
+void stat_count(const char *name, const char *labels, double add);
+void stat_gauge(const char *name, const char *labels, double value);
+void stat_observe_ms(const char *name, const char *labels, double ms); /* buckets 1 ms … 60 s, roughly 1-2-5; exported in seconds as <name>_bucket/_sum/_count */
+int stat_print(struct buf *out);                                        /* OK, E_LIMIT */
+
+#endif

@@ -1,0 +1,50 @@
+/* embed.h: PUBLIC. Text to vector with a BERT-family encoder read from a model folder (Hugging Face layout:
+ * config.json, vocab.txt, model.safetensors, optional sentence_bert_config.json, 1_Pooling/config.json, modules.json).
+ *
+ *   embedder_open -> embedder_encode (any thread, any number) -> embedder_close
+ *
+ * Sizes, layers, heads, activation, layer-norm epsilon, lower-casing and pooling (mean or CLS) are read from those
+ * files. Vectors are L2-normalised float[dim] when the model says so, so that a dot product is the cosine.
+ * Method: Devlin et al. 2018 (BERT), Reimers & Gurevych 2019 (mean pooling); WordPiece as in BERT's tokenization.py.
+ * Threads: every call is thread-safe. Encoding is done by one caller at a time; EMBED_QUERY callers overtake waiting
+ * EMBED_PASSAGE callers, whose work is split into short pieces, so that a query never waits behind a folder. */
+#ifndef EMBED_EMBED_H
+#define EMBED_EMBED_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+
+struct embedder;
+
+struct embedder_options {
+	const char *dir;      /* model folder; borrowed during open */
+	int threads;          /* of one encode call, 1 to 64 */
+	int max_tokens;       /* 0: the model's own limit; else at most that */
+	const char *query_prefix;   /* put before EMBED_QUERY texts; NULL or "": none. Copied */
+	const char *passage_prefix; /* likewise for EMBED_PASSAGE */
+};
+
+struct embedder_info {
+	char name[64];        /* the folder's base name */
+	int dim;              /* floats a vector */
+	int layers;
+	int max_tokens;       /* of one text, with [CLS] and [SEP] */
+	char pooling[8];      /* "mean" or "cls" */
+	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and the weights file: what a stored vector belongs to */
+};
+
+enum embed_kind { EMBED_PASSAGE, EMBED_QUERY };
+struct embed_text { const char *text; size_t len; }; /* UTF-8, borrowed */
+
+/* E_NOT_FOUND names the missing file, E_FORMAT the field, tensor or line that is wrong, E_UNSUPPORTED the architecture. */
+int embedder_open(struct embedder **out, const struct embedder_options *o, struct err *e);
+void embedder_close(struct embedder *m);                      /* NULL is allowed */
+const struct embedder_info *embedder_info(const struct embedder *m);
+/* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. E_MEMORY, E_FORMAT for invalid UTF-8. */
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out, struct err *e);
+/* Tokens of a text without [CLS] and [SEP], not cut. Cheap; used for chunk budgets. Invalid UTF-8 counts as [UNK]. */
+size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len);
+/* Ids with [CLS] and [SEP], cut to max (at least 2); *n ids written. For tests and tools. */
+int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n, struct err *e);
+
+#endif

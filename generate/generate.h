@@ -1,0 +1,110 @@
+/* generate.h: PUBLIC. Text generation from a GGUF file on one engine thread.
+ *
+ *   generator_open -> prompt_* (tokens) -> generate() / generator_score() -> generator_close
+ *
+ * A generator owns the mapped model, its tokenizer, its thread team and its KV cache; calls that run the model
+ * (generate, generator_score) must come from one thread at a time, by habit the engine thread. Tokenising and the
+ * info calls are thread-safe. The KV cache keeps the last sequence: a call whose tokens begin with the same ids pays
+ * only for the rest (reused_tokens says how many).
+ * Formats: GGUF v2/v3 (ggml docs/gguf.md); architectures qwen2 and llama; types F32 F16 Q8_0 Q4_1 Q5_0 Q4_K Q6_K. */
+#ifndef GENERATE_GENERATE_H
+#define GENERATE_GENERATE_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/buf.h"
+
+struct generator;
+
+struct generator_options {
+	const char *path;      /* .gguf; borrowed during open */
+	const char *name;      /* what answers call the model; NULL: the file's base name without .gguf. Copied */
+	int threads;           /* 1 to 256 */
+	int context_max;       /* tokens of KV cache; 0: the model's own, at most 4096 */
+	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2": that one (tests) */
+};
+
+struct generator_info {
+	char name[64];
+	char arch[16];         /* "qwen2", "llama" */
+	char family[16];       /* chat template: "chatml" */
+	char kernel[16];       /* the ops table in use */
+	int layers, dim, heads, kv_heads, vocab, context;
+	uint64_t file_bytes;
+	uint64_t token_bytes;  /* bytes of tensors that one decoded token touches */
+};
+
+int generator_open(struct generator **out, const struct generator_options *o, struct err *e);
+void generator_close(struct generator *g);                    /* NULL is allowed */
+const struct generator_info *generator_info(const struct generator *g);
+
+/* --- tokens --- */
+struct tokens { int32_t *ids; size_t n, cap; };               /* owned; zero-initialise; tokens_clear frees */
+void tokens_clear(struct tokens *t);
+/* Appends the ids of plain text. Text never becomes a control token: "<|im_start|>" is spelled out in ordinary ones. */
+int generator_tokenize(const struct generator *g, const char *text, size_t len, struct tokens *out, struct err *e);
+/* Appends a token's bytes (may be a part of a code point). Control tokens append nothing. */
+int generator_piece(const struct generator *g, int32_t id, struct buf *out);
+int generator_is_stop(const struct generator *g, int32_t id); /* end of text or of turn */
+
+struct chat_message { const char *role; const char *text; size_t len; }; /* role: "system" "user" "assistant"; text is data, tokenised as such */
+/* Appends the family's chat template over the messages; with `answer` set also the opening of the assistant's turn. */
+int generator_chat(const struct generator *g, const struct chat_message *m, size_t n, int answer, struct tokens *out, struct err *e);
+
+/* --- generation --- */
+struct gen_params {
+	int max_tokens;            /* 1 … context */
+	float temperature;         /* 0: greedy */
+	int top_k;                 /* 0: off */
+	float top_p;               /* 1: off */
+	float min_p;               /* 0: off */
+	float repeat_penalty;      /* 1: off */
+	int repeat_last;           /* tokens looked back on */
+	uint64_t seed;
+	const char *const *stops;  /* texts that end generation, not part of the result; NULL-terminated or NULL */
+};
+void gen_params_default(struct gen_params *p);                /* greedy, 256 tokens */
+
+/* A constraint watches and steers decoding. It is asked before each token is accepted. */
+struct gen_view {
+	const char *text; size_t len;        /* what has been written so far (after the prompt) */
+	const char *piece; size_t piece_len; /* text of the token about to be added; "" for a stop token */
+	int32_t token; int is_stop;
+	size_t step;                         /* 0 for the first token */
+	const float *logits; int vocab;      /* raw logits the token was taken from, (vocab) */
+};
+enum gen_verdict {
+	GEN_ACCEPT,       /* take the token (a stop token ends the text) */
+	GEN_STOP,         /* end here, without the token */
+	GEN_FORCE,        /* drop the token; append the tokens of `force` instead */
+	GEN_CHOOSE        /* drop the token; take the likeliest of `choices` (ids) instead */
+};
+struct gen_steer {    /* filled by the constraint; what it points at lives until the next call */
+	const char *force; size_t force_len;
+	const int32_t *choices; size_t choice_n;
+};
+struct gen_constraint {
+	void *ctx;
+	enum gen_verdict (*next)(void *ctx, const struct gen_view *v, struct gen_steer *s);
+};
+/* Called with each accepted piece of whole UTF-8; non-zero cancels (finish GEN_END_CANCELLED). */
+typedef int (*gen_text_fn)(void *ctx, const char *text, size_t len);
+
+enum gen_finish { GEN_END_STOP, GEN_END_LENGTH, GEN_END_CANCELLED, GEN_END_CONSTRAINT };
+struct gen_result {
+	struct buf text;           /* whole UTF-8; buf_clear frees */
+	enum gen_finish finish;
+	size_t prompt_tokens, reused_tokens, completion_tokens;
+	double prefill_ms, decode_ms;
+};
+/* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers).
+ * c and on_text may be NULL. cancel (may be NULL) is polled between steps and between chunks of the prompt. */
+int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p, const struct gen_constraint *c,
+	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e);
+/* Logits after the prompt's last token, out: (vocab). Also fills the KV cache, so that a generate() which goes on from
+ * the same prompt starts quickly. */
+int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel, struct err *e);
+/* Logits at the last `last` positions, out: (last, vocab). For golden tests and evaluation. */
+int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e);
+
+#endif

@@ -1,0 +1,167 @@
+/* index.h: PUBLIC. The store: one LMDB environment that holds documents, extracted text, chunks and vectors, and the
+ * vector index (an FAISS HNSW graph plus a flat tail) derived from them.
+ *
+ *   index_open -> index_write_begin … index_write_commit          (one writer at a time, any thread)
+ *              -> snapshot_open … reads and searches … snapshot_close  (many readers, never blocked)
+ *   -> index_close
+ *
+ * LMDB is the truth. A collection's graph covers every change up to a sequence number; what came later is searched
+ * exactly (the tail), what was deleted is skipped (tombstones). A background thread rebuilds and swaps the graph when
+ * tail plus tombstones pass a share of it. On open the stored graph is loaded when its stamp fits, else rebuilt.
+ * index knows no embedder and no HTTP: it receives vectors.
+ *
+ * Offsets here are bytes into the document's extracted text; *_cp are code points. */
+#ifndef INDEX_INDEX_H
+#define INDEX_INDEX_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/err.h"
+
+struct index;
+struct snapshot;
+struct write;
+
+struct index_options {
+	const char *dir;             /* data folder, made when missing */
+	size_t map_bytes;            /* address space reserved for LMDB; the largest the store may grow to */
+	int dim;                     /* floats a vector */
+	const char *embedder;        /* fingerprint the vectors belong to; "" with dim 0: open without an embedder (no search by vector) */
+	int hnsw_m;                  /* neighbours, 4 … 64 */
+	int hnsw_ef_construction;    /* 8 … 1000 */
+	int hnsw_ef_search;          /* 8 … 4000 */
+	size_t exact_below;          /* collections with fewer chunks are searched exactly */
+	double rebuild_share;        /* (tail + tombstones) / graph size that starts a rebuild, 0.01 … 1 */
+	size_t readers_max;          /* LMDB reader slots */
+	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
+};
+
+/* E_CONFLICT when the store holds vectors of another embedder or dimension (the message names both), E_CORRUPT,
+ * E_UNSUPPORTED for a newer format, E_FULL, E_IO. The caller holds the data folder's lock (api/owner.h). */
+int index_open(struct index **out, const struct index_options *o, struct err *e);
+void index_close(struct index *x);                           /* waits for the background thread; NULL is allowed */
+
+/* ---- documents ---- */
+enum doc_verdict { DOC_ADDED, DOC_UPDATED, DOC_UNCHANGED, DOC_DUPLICATE, DOC_REMOVED, DOC_PARTIAL, DOC_SKIPPED, DOC_FAILED };
+const char *doc_verdict_name(int verdict);                   /* "added" …; static */
+int doc_verdict_parse(const char *s);                        /* -1 when unknown */
+
+struct span { uint32_t off, len; };                          /* bytes */
+
+struct chunk_in {
+	struct span range;           /* in the document's text */
+	const char *heading;         /* "A > B", "" when none; borrowed */
+	uint32_t page;               /* 1-based; 0: the format has no pages */
+	const struct span *sentences;/* quotable units, ascending, absolute byte ranges in the document's text, inside `range`, each at most 400 code points */
+	uint32_t sentence_n;
+};
+
+struct doc_in {                  /* all borrowed during index_put */
+	const char *id;              /* NULL or "": keep the id of the document with this source, or make one */
+	const char *collection;      /* 1 … 64 of [A-Za-z0-9._-] */
+	const char *title, *source, *type; /* type: "txt" "md" "html" …; source may be "" for pushed text */
+	uint64_t bytes;              /* of the original */
+	uint8_t hash[32];            /* SHA-256 of the original */
+	uint64_t source_size; int64_t source_mtime_ns; /* to skip unchanged files without reading them */
+	const char *root;            /* the synced folder this came from, "" when none (for --prune) */
+	const char *meta;            /* JSON object text, "{}" when none */
+	const char *const *acl; size_t acl_n;          /* groups; none: everyone */
+	int verdict;                 /* DOC_ADDED (the store turns it to UPDATED when it replaces), DOC_PARTIAL, DOC_SKIPPED or DOC_FAILED: the last two are kept without text so that the list can show them */
+	const char *reason;          /* why partial, skipped or failed; "" otherwise */
+	const char *duplicate_of;    /* id of a document with equal text, "" when none */
+	const char *text; size_t text_len;             /* NFC UTF-8; < 4 GiB */
+	const struct chunk_in *chunks; size_t chunk_n;
+	const float *vectors;        /* (chunk_n, dim) */
+};
+
+struct doc {                     /* what a reader sees; strings in the arena that was passed */
+	uint64_t key;                /* internal, monotonic */
+	const char *id, *collection, *title, *source, *type, *root, *meta, *reason, *duplicate_of;
+	const char **acl; size_t acl_n;
+	uint64_t bytes, source_size; int64_t source_mtime_ns;
+	uint8_t hash[32];
+	uint64_t text_len, chars;    /* bytes; code points */
+	uint32_t chunks;
+	int64_t added_ms, updated_ms;/* wall time */
+	uint32_t revision;           /* 1, 2, 3 … */
+	int verdict;
+	uint64_t seq;                /* of the commit that wrote it */
+};
+
+struct chunk {                   /* strings and spans in the arena that was passed */
+	uint64_t id;                 /* monotonic, never reused; the chunk_id of a hit */
+	uint64_t doc_key;
+	struct span range;
+	uint32_t start_cp, end_cp;   /* the same range in code points */
+	uint32_t page;
+	const char *heading;
+	const struct span *sentences; uint32_t sentence_n; /* absolute byte ranges */
+};
+
+/* ---- writing: one transaction holds many documents; nothing is visible before commit ---- */
+int index_write_begin(struct write **out, struct index *x, struct err *e); /* waits for the writer before */
+/* Adds or replaces (same id, or same collection and source). Copies everything. id_out: 64 bytes. verdict_out: what
+ * it became. E_USAGE, E_CONFLICT (an id that another collection holds), E_LIMIT, E_FULL; after a failure the write
+ * must be aborted. NaN or infinite vectors are E_USAGE. */
+int index_put(struct write *w, const struct doc_in *d, char id_out[64], int *verdict_out, struct err *e);
+/* Hides and removes a document with its text, chunks and vectors. E_NOT_FOUND. */
+int index_delete(struct write *w, const char *id, struct err *e);
+int index_write_commit(struct write *w, struct err *e);      /* frees w, also on failure (then nothing was written) */
+void index_write_abort(struct write *w);
+
+/* ---- reading ---- */
+/* Who reads. Every read of documents, chunks and text takes one: the choke point for access. */
+struct reader {
+	const char *collection;      /* NULL: every collection */
+	int all_groups;              /* 1: no acl check */
+	const char *const *groups; size_t group_n;
+};
+int reader_may_see(const struct reader *r, const struct doc *d);
+
+int snapshot_open(struct snapshot **out, struct index *x, struct err *e); /* one thread at a time */
+void snapshot_close(struct snapshot *s);
+uint64_t snapshot_seq(const struct snapshot *s);
+
+/* E_NOT_FOUND also when the reader may not see it. */
+int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, struct arena *a, struct doc *out, struct err *e);
+int snapshot_doc_by_key(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out, struct err *e);
+int snapshot_doc_by_source(struct snapshot *s, const struct reader *r, const char *collection, const char *source, struct arena *a, struct doc *out, struct err *e);
+/* A document with this content hash in the collection (first by key). E_NOT_FOUND. */
+int snapshot_doc_by_hash(struct snapshot *s, const struct reader *r, const char *collection, const uint8_t hash[32], struct arena *a, struct doc *out, struct err *e);
+/* Documents with key > after in order, at most n; *got written. verdict_mask: bits 1<<doc_verdict, 0: those with text. */
+int snapshot_docs(struct snapshot *s, const struct reader *r, uint64_t after, unsigned verdict_mask, size_t n, struct arena *a, struct doc *out, size_t *got, struct err *e);
+/* Borrowed from the snapshot until it closes; valid UTF-8, not NUL-terminated. */
+int snapshot_text(struct snapshot *s, const struct doc *d, const char **text, size_t *len, struct err *e);
+/* Byte range of code points [start_cp, end_cp) of the document's text, clipped to its end. */
+int snapshot_text_range(struct snapshot *s, const struct doc *d, uint64_t start_cp, uint64_t end_cp, struct span *out, struct err *e);
+int snapshot_text_cp(struct snapshot *s, const struct doc *d, uint64_t byte_off, uint64_t *cp, struct err *e);
+int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out, struct err *e);
+/* Chunks of a document in text order; *out in the arena. */
+int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, struct chunk **out, size_t *n, struct err *e);
+int snapshot_vector(struct snapshot *s, uint64_t chunk_id, const float **out, struct err *e); /* (dim), borrowed */
+
+/* ---- search by vector ---- */
+struct vec_hit { uint64_t chunk_id; float score; };          /* score: inner product, higher is nearer */
+/* Nearest chunks of r->collection (required) that the reader may see; *got <= k, best first, ties by chunk id.
+ * query: (dim). E_CONFLICT when the store has no vectors of this dimension, E_USAGE for NaN. */
+int snapshot_search(struct snapshot *s, const struct reader *r, const float *query, size_t k, struct vec_hit *out, size_t *got, struct err *e);
+
+/* ---- the store's own life ---- */
+struct index_stats {
+	uint64_t seq, documents, documents_without_text, chunks, vectors, collections, text_bytes;
+	uint64_t file_bytes, map_bytes, used_bytes;
+	uint64_t graph_vectors, tail_vectors, tombstones;   /* over all collections */
+	int rebuilding;
+	int dim; char embedder[65];
+};
+int index_stats(struct index *x, struct index_stats *out, struct err *e);
+/* Every collection with its number of documents; names in the arena. */
+struct collection_info { const char *name; uint64_t documents, chunks, graph_vectors, tail_vectors, tombstones; };
+int index_collections(struct index *x, struct arena *a, struct collection_info **out, size_t *n, struct err *e);
+/* Walks everything: checksums, counts of text = chunks = vectors, offsets, references both ways, graph stamp.
+ * Each mistake is one call of on_problem; *problems counts them. OK even when problems were found. */
+int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems, struct err *e);
+int index_drop_collection(struct index *x, const char *collection, struct err *e);
+int index_rebuild_wait(struct index *x, struct err *e);      /* starts a rebuild where one is due and waits until none runs */
+
+#endif
