@@ -1,0 +1,70 @@
+/* conf.h: every setting, in one table. service.conf is this table printed (`footnote conf`), and the file in the tree
+ * is tested equal to it. Lines are "key = value", "#" opens a comment, unknown keys and values out of range are errors
+ * that name file and line. Sizes take k, m, g (powers of 1024). Read once at start; not changed after. */
+#ifndef API_CONF_H
+#define API_CONF_H
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+
+enum { CONF_TEXT = 1024 };
+struct conf {
+	/* data */
+	char data_dir[CONF_TEXT];           /* data.dir */
+	char collection[65];                /* data.collection */
+	uint64_t map_bytes;                 /* data.map_bytes */
+	int readers_max;                    /* data.readers_max */
+	int commands_max;                   /* data.commands_max: commands served through the Unix socket at once */
+	/* models */
+	char models_dir[CONF_TEXT];         /* models.dir */
+	char models_mirror[CONF_TEXT];      /* models.mirror */
+	char embed_model[CONF_TEXT];        /* embed.model: name or path */
+	int embed_threads;                  /* embed.threads, 0: one per core */
+	int embed_max_tokens;               /* embed.max_tokens, 0: the model's */
+	char embed_query_prefix[256], embed_passage_prefix[256];
+	char generate_model[CONF_TEXT];     /* generate.model: name or path; "none": extractive only */
+	int generate_threads;               /* generate.threads, 0: one per core */
+	int generate_context;               /* generate.context */
+	char generate_kernel[16];           /* generate.kernel */
+	int generate_queue;                 /* generate.queue: requests waiting for the engine */
+	/* index */
+	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */
+	int64_t exact_below;                /* index.exact_below */
+	double rebuild_share;               /* index.rebuild_share */
+	/* ingest */
+	uint64_t file_bytes_max, text_bytes_max; /* ingest.* */
+	int chunk_tokens, chunk_overlap_tokens, commit_docs, commit_ms, depth_max;
+	/* search and answers */
+	int search_k;                       /* search.k */
+	int search_k_max;                   /* search.k_max */
+	int answer_passages;                /* answer.passages: passages looked at */
+	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */
+	int answer_max_tokens;              /* answer.max_tokens */
+	int answer_sentences_max;           /* answer.sentences_max */
+	double answer_floor;                /* answer.floor: relevance under which nothing was found */
+	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
+	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
+	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
+	int question_chars_max;             /* answer.question_chars_max */
+	double answer_deadline_s;           /* answer.deadline_s */
+	char prompts_dir[CONF_TEXT];        /* prompts.dir */
+	char questions[8];                  /* audit.questions: "hash" or "keep" */
+	/* serve */
+	char listen[128];                   /* serve.listen */
+	int http_threads;                   /* serve.threads: epoll threads */
+	int connections_max;                /* serve.connections_max */
+	int idle_timeout_s;                 /* serve.idle_timeout_s */
+	uint64_t body_bytes_max;            /* serve.body_bytes_max */
+	int search_threads, search_queue;   /* serve.search_threads, serve.search_queue */
+	int answer_threads, answer_queue;   /* serve.answer_threads, serve.answer_queue */
+	int write_queue;                    /* serve.write_queue */
+	double drain_s;                     /* serve.drain_s */
+	char log_level[8];                  /* log.level */
+};
+
+void conf_default(struct conf *c);
+int conf_load(struct conf *c, const char *path, struct err *e);               /* over what is in c; E_NOT_FOUND, E_USAGE */
+int conf_set(struct conf *c, const char *key, const char *value, struct err *e);
+int conf_print(const struct conf *c, struct buf *out);                          /* the commented manual, with c's values */
+
+#endif

@@ -1,0 +1,38 @@
+/* retrieve.h: query text to ranked passages of one snapshot. No HTTP here.
+ * Thread: any; a struct retrieval belongs to one thread and holds a read transaction until retrieve_close. */
+#ifndef API_RETRIEVE_H
+#define API_RETRIEVE_H
+#include <stddef.h>
+#include "api/service.h"
+#include "base/arena.h"
+
+enum search_mode { SEARCH_HYBRID, SEARCH_DENSE, SEARCH_LEXICAL };
+int search_mode_parse(const char *s);           /* -1 when unknown */
+
+struct passage {
+	struct doc doc;
+	struct chunk chunk;
+	const char *text;        /* borrowed from the snapshot: the chunk's bytes */
+	size_t text_len;
+	double score;            /* what it is ranked by */
+	double cosine;           /* vector similarity to the query */
+	struct span *highlights; /* byte ranges in the document's text where query words stand, in the arena */
+	size_t highlight_n;
+};
+
+struct retrieval {
+	struct snapshot *snapshot;
+	uint64_t seq;            /* the state of the store that was read */
+	struct passage *passages;
+	size_t n;
+	float *query;            /* (dim), in the arena */
+	double embed_ms, search_ms;
+};
+
+/* Passages of reader->collection (required) for the query, best first, at most k, starting behind the first `skip`.
+ * E_USAGE: empty query or not UTF-8; E_UNSUPPORTED: a mode this build lacks; errors of embedder and index. */
+int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
+	struct arena *a, struct retrieval *out, struct err *e);
+void retrieve_close(struct retrieval *r);
+
+#endif

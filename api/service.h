@@ -1,0 +1,37 @@
+/* service.h: what a running Footnote is made of, opened once and passed to every command and request. */
+#ifndef API_SERVICE_H
+#define API_SERVICE_H
+#include "api/conf.h"
+#include "api/engine.h"
+#include "embed/embed.h"
+#include "generate/prompt.h"
+#include "index/index.h"
+#include "ingest/ingest.h"
+
+struct service {
+	struct conf conf;
+	struct index *index;
+	struct embedder *embedder;       /* NULL where the command needs none */
+	struct prompts *prompts;
+	struct ingest_limits ingest_limits;
+	int64_t started_ms;              /* wall time */
+	/* private to service.c: the engine, opened on first use */
+	struct engine *engine;
+	int engine_tried;
+	struct err engine_err;
+	void *lock;
+};
+
+enum service_need { NEED_EMBEDDER = 1, NEED_GENERATOR = 2 };
+/* Opens store, prompts and what `need` asks. Without an embedder model: E_NOT_FOUND naming the command that fetches it
+ * (a store can be opened without one for docs, check, stats). The caller holds the data folder's lock (owner.h). */
+int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e);
+void service_close(struct service *s);
+/* The embedder, opened now if it was not. Thread-safe. E_NOT_FOUND as above. */
+int service_embedder(struct service *s, struct embedder **out, struct err *e);
+/* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
+ * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
+ * Thread-safe. */
+int service_engine(struct service *s, struct engine **out, const char **why, struct err *e);
+
+#endif

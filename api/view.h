@@ -1,0 +1,17 @@
+/* view.h: the JSON shapes of the contract (section 4). Every function returns a new cJSON (caller deletes) or NULL when
+ * out of memory. Byte offsets become code points here. */
+#ifndef API_VIEW_H
+#define API_VIEW_H
+#include "api/answer.h"
+#include "api/retrieve.h"
+#include "base/json.h"
+
+cJSON *view_hit(const struct retrieval *r, const struct passage *p, int highlight);
+cJSON *view_document(const struct doc *d);
+cJSON *view_answer(const struct answer *a);
+cJSON *view_citation(const struct answer *a, const struct answer_citation *c);
+cJSON *view_error(const struct err *e, const char *param);    /* {"error":{type,code,message,param}} */
+int view_http_status(int status);                              /* of an enum status */
+int view_exit_code(int status);
+
+#endif
