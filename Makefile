@@ -24,7 +24,10 @@ NEED_index    := index base
 NEED_ingest   := ingest index embed nn base
 NEED_api      := api ingest index embed generate nn base
 
-objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)/*.cc))
+# Files carried inside the program (base/embedded.h): a table a room.
+EMBED_generate := prompt_files $(wildcard generate/prompts/*.txt)
+EMBED_api      := www_files $(wildcard api/www/*)
+objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)/*.cc)) $(if $(EMBED_$(1)),$(BUILD)/$(1)/embedded.o)
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
@@ -40,6 +43,13 @@ $(BUILD)/%.o: %.c
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS) -I$(FAISS)/include -c -o $@ $<
+
+define embed_files
+$(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh
+	@mkdir -p $$(@D)
+	tools/embed.sh $(EMBED_$(1)) > $$(@:.o=.s) && $(CC) -c -o $$@ $$(@:.o=.s)
+endef
+$(foreach r,generate api,$(eval $(call embed_files,$(r))))
 
 CFLAGS_faissx := -I$(FAISS)/include
 
