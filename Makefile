@@ -10,7 +10,7 @@ CFLAGS  += -std=gnu11 $(OPT) $(WARN) -I. -I$(BUILD) -pthread -D_GNU_SOURCE -MMD 
 CXXFLAGS += -std=c++17 $(OPT) -Wall -Wextra -I. -pthread -MMD -MP
 
 ROOMS   := base nn embed generate index ingest api
-LIBS_base     := -lutf8proc -lcrypto -lcjson
+LIBS_base     := -lutf8proc -lcrypto -lcjson -lstemmer
 LIBS_nn       := -lopenblas -lm
 LIBS_index    := -llmdb $(FAISS)/lib/libfaiss_c.a $(FAISS)/lib/libfaiss_avx2.a -lopenblas -lgomp -lstdc++ -lm
 LIBS_ingest   := -lmd4c -lgumbo

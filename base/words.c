@@ -1,0 +1,175 @@
+/* words.c: words of a text (words.h).
+ *
+ * One pass over the code points finds runs of letters, marks and digits; an apostrophe inside a run ends the stem
+ * ("company's" is "company"), a comma or full stop between digits belongs to the number. Each run is folded, stemmed
+ * and hashed (FNV-1a, 64 bits: with a few thousand words at a time, equal hashes mean equal words).
+ * Threads: a Snowball stemmer has state, so every thread has one of its own, freed when the thread ends.
+ * Failure: only memory. The only file that includes libstemmer. */
+#include "base/words.h"
+#include <libstemmer.h>
+#include <pthread.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
+
+enum { WORD_BYTES_MAX = 256 };
+
+/* Function words of English, sorted. A question's other words say what it is about. */
+static const char *const stops[] = {
+	"a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "both",
+	"but", "by", "can", "could", "did", "do", "does", "doing", "during", "each", "either", "for", "from", "had", "has", "have", "having",
+	"he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "many", "may", "me", "might", "more",
+	"most", "much", "must", "my", "of", "on", "one", "or", "our", "out", "over", "s", "shall", "she", "should", "so", "some", "such", "than",
+	"that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "through", "to", "under", "up", "us", "was", "we",
+	"were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "would", "you", "your",
+};
+static const char *const negations[] = { "cannot", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing", "without" };
+
+static pthread_key_t stemmer_key;
+static pthread_once_t stemmer_once = PTHREAD_ONCE_INIT;
+
+static void stemmer_free(void *p)
+{
+	sb_stemmer_delete(p);
+}
+
+static void stemmer_key_make(void)
+{
+	(void)pthread_key_create(&stemmer_key, stemmer_free);
+}
+
+static struct sb_stemmer *stemmer_get(void)
+{
+	pthread_once(&stemmer_once, stemmer_key_make);
+	struct sb_stemmer *s = pthread_getspecific(stemmer_key);
+	if (!s) {
+		s = sb_stemmer_new("english", "UTF_8");
+		if (s) pthread_setspecific(stemmer_key, s);
+	}
+	return s;
+}
+
+static int listed(const char *const *list, size_t n, const char *word)
+{
+	size_t lo = 0, hi = n;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int c = strcmp(word, list[mid]);
+		if (c == 0) return 1;
+		if (c < 0) hi = mid;
+		else lo = mid + 1;
+	}
+	return 0;
+}
+
+static uint64_t hash_bytes(const char *s, size_t len)
+{
+	uint64_t h = 14695981039346656037ull;
+	for (size_t i = 0; i < len; i++) h = (h ^ (uint8_t)s[i]) * 1099511628211ull;
+	return h;
+}
+
+static int is_apostrophe(int32_t cp)
+{
+	return cp == '\'' || cp == 0x2019;
+}
+
+static int is_digit(int32_t cp)
+{
+	return cp >= '0' && cp <= '9';
+}
+
+/* The end of the word that begins at `at`; *stem_end is where its stem part ends (before an apostrophe). */
+static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
+{
+	size_t i = at, j;
+	int32_t prev = 0, cp, after;
+	*stem_end = 0;
+	while (i < len) {
+		j = i;
+		cp = utf8_next(s, len, &j);
+		size_t k = j;
+		after = j < len ? utf8_next(s, len, &k) : -1;
+		if (cp >= 0 && uni_is_cjk((uint32_t)cp)) {
+			if (i == at) i = j;
+			break;
+		}
+		int inner = after >= 0 && uni_is_word((uint32_t)after) && i > at;
+		if (cp >= 0 && uni_is_word((uint32_t)cp)) prev = cp;
+		else if (inner && is_apostrophe(cp) && !*stem_end) *stem_end = i;
+		else if (!(inner && (cp == ',' || cp == '.') && is_digit(prev) && is_digit(after))) break;
+		i = j;
+	}
+	if (!*stem_end) *stem_end = i;
+	return i;
+}
+
+/* Fills what a word is from its bytes [off, stem_end). fold is scratch. */
+static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf *fold, struct err *e)
+{
+	size_t i = w->off, out = 0;
+	int32_t first = utf8_next(s, stem_end, &i);
+	buf_reset(fold);
+	size_t take = stem_end - w->off;
+	if (take > WORD_BYTES_MAX) take = utf8_floor(s + w->off, take, WORD_BYTES_MAX);
+	int rc = uni_fold(s + w->off, take, fold, e);
+	if (rc) return rc;
+	for (size_t k = 0; k < fold->len; k++) {
+		if (is_digit((unsigned char)fold->data[k])) w->number = 1;
+		if (fold->data[k] != ',') fold->data[out++] = fold->data[k];
+	}
+	if (fold->data) fold->data[out] = 0;
+	const char *text = buf_cstr(fold);
+	w->capital = first >= 0 && uni_tolower((uint32_t)first) != (uint32_t)first;
+	w->stop = (uint8_t)listed(stops, sizeof stops / sizeof stops[0], text);
+	w->negation = (uint8_t)listed(negations, sizeof negations / sizeof negations[0], text) ||
+		(stem_end < w->off + w->len && s[w->off + w->len - 1] == 't' && stem_end > w->off && s[stem_end - 1] == 'n');
+	struct sb_stemmer *st = w->number ? NULL : stemmer_get();
+	if (st) {
+		const sb_symbol *stem = sb_stemmer_stem(st, (const sb_symbol *)text, (int)out);
+		if (!stem) return err_set(e, E_MEMORY, "words: out of memory");
+		w->stem = hash_bytes((const char *)stem, (size_t)sb_stemmer_length(st));
+	} else {
+		w->stem = hash_bytes(text, out);
+	}
+	return OK;
+}
+
+int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e)
+{
+	size_t cap = len / 6 + 16, count = 0, i = 0, at, stem_end;
+	struct word *w = arena_alloc(a, cap * sizeof *w);
+	struct buf fold;
+	int rc = w ? OK : err_set(e, E_MEMORY, "words: out of memory");
+	buf_init(&fold, 64 * WORD_BYTES_MAX);
+	while (rc == OK && i < len) {
+		at = i;
+		int32_t cp = utf8_next(text, len, &i);
+		if (cp < 0 || !uni_is_word((uint32_t)cp)) continue;
+		i = word_end(text, len, at, &stem_end);
+		if (count == cap) {
+			struct word *more = arena_alloc(a, 2 * cap * sizeof *w);
+			if (!more) {
+				rc = err_set(e, E_MEMORY, "words: out of memory");
+				break;
+			}
+			memcpy(more, w, count * sizeof *w);
+			w = more;
+			cap *= 2;
+		}
+		w[count] = (struct word){ .off = (uint32_t)at, .len = (uint32_t)(i - at) };
+		rc = word_fill(&w[count++], text, stem_end, &fold, e);
+	}
+	buf_clear(&fold);
+	*out = w;
+	*n = count;
+	return rc;
+}
+
+int words_have(const struct word *w, size_t n, uint64_t stem)
+{
+	for (size_t i = 0; i < n; i++)
+		if (w[i].stem == stem) return 1;
+	return 0;
+}

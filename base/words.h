@@ -1,0 +1,25 @@
+/* words.h: the words of a text with their places, in a form that other wordings of the same word share: case and marks
+ * folded (unicode.h), English stemming by Snowball (libstemmer), numbers without thousands commas. CJK characters are
+ * words of their own. Used to mark query words, to weigh sentences and to verify what an answer says. */
+#ifndef BASE_WORDS_H
+#define BASE_WORDS_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/err.h"
+
+struct word {
+	uint32_t off, len;   /* bytes in the text it came from */
+	uint64_t stem;       /* hash of the folded, stemmed word; equal for equal words */
+	uint8_t stop;        /* 1: function word ("the", "of") */
+	uint8_t number;      /* 1: has a digit */
+	uint8_t capital;     /* 1: begins with an upper-case letter */
+	uint8_t negation;    /* 1: "not", "no", "never" and kin */
+};
+
+/* Words of text (valid UTF-8, under 4 GiB) in order; *out in the arena. E_MEMORY. Thread-safe. */
+int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e);
+/* 1 when the word with this stem is among w. */
+int words_have(const struct word *w, size_t n, uint64_t stem);
+
+#endif
