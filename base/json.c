@@ -1,0 +1,96 @@
+/* json.c: owns the limits in front of cJSON. A first pass over the bytes, before any memory is taken, checks UTF-8, the
+ * depth of brackets outside strings, and what cJSON would let through although RFC 8259 does not: control characters,
+ * and \u0000, which would cut a C string short. cJSON then parses; numbers too large for a double are refused after it.
+ * Threads: no state (cJSON's global error pointer is not used). Failure: E_FORMAT or E_LIMIT, *out NULL. */
+#include "base/json.h"
+#include "base/utf8.h"
+#include <math.h>
+#include <string.h>
+
+/* Moves *i over a string whose quote was just read. 0, or -1 with *i at the mistake. */
+static int string_scan(const char *text, size_t len, size_t *i)
+{
+	while (*i < len) {
+		unsigned char c = (unsigned char)text[*i];
+		if (c < 0x20) return -1;
+		if (c == '"') {
+			(*i)++;
+			return 0;
+		}
+		if (c == '\\' && len - *i >= 6 && memcmp(text + *i + 1, "u0000", 5) == 0) return -1;
+		*i += c == '\\' && len - *i > 1 ? 2 : 1;
+	}
+	return -1;
+}
+
+static int text_scan(const char *text, size_t len, const char *what, struct err *e)
+{
+	size_t i = 0;
+	int depth = 0;
+	while (i < len)
+		if (utf8_next(text, len, &i) < 0) return err_set(e, E_FORMAT, "%s: not valid UTF-8 before byte %zu", what, i);
+	for (i = 0; i < len;) {
+		unsigned char c = (unsigned char)text[i++];
+		if (c == '"') {
+			if (string_scan(text, len, &i)) return err_set(e, E_FORMAT, "%s: bad string at byte %zu", what, i);
+		} else if (c == '[' || c == '{') {
+			if (++depth > JSON_DEPTH_MAX)
+				return err_set(e, E_LIMIT, "%s: nested deeper than %d at byte %zu", what, (int)JSON_DEPTH_MAX, i - 1);
+		} else if (c == ']' || c == '}') {
+			depth--;
+		} else if (c < 0x20 && c != '\t' && c != '\n' && c != '\r') {
+			return err_set(e, E_FORMAT, "%s: control character at byte %zu", what, i - 1);
+		}
+	}
+	return OK;
+}
+
+static int all_finite(const cJSON *item)
+{
+	for (; item; item = item->next) {
+		if (cJSON_IsNumber(item) && !isfinite(item->valuedouble)) return 0;
+		if (!all_finite(item->child)) return 0;
+	}
+	return 1;
+}
+
+int json_parse(cJSON **out, const char *text, size_t len, size_t max_bytes, const char *what, struct err *e)
+{
+	const char *end = NULL;
+	size_t at;
+	int rc;
+	*out = NULL;
+	if (len > max_bytes) return err_set(e, E_LIMIT, "%s: %zu bytes, the limit is %zu", what, len, max_bytes);
+	rc = text_scan(text, len, what, e);
+	if (rc) return rc;
+	if (len == 0) return err_set(e, E_FORMAT, "%s: empty where JSON should be (byte 0)", what);
+	*out = cJSON_ParseWithLengthOpts(text, len, &end, 0);
+	at = end ? (size_t)(end - text) : 0;
+	if (!*out) return err_set(e, E_FORMAT, "%s: not valid JSON at byte %zu", what, at);
+	while (at < len && strchr(" \t\r\n", text[at])) at++;
+	if (at < len) rc = err_set(e, E_FORMAT, "%s: something follows the JSON at byte %zu", what, at);
+	else if (!all_finite(*out)) rc = err_set(e, E_FORMAT, "%s: a number too large", what);
+	if (rc) {
+		cJSON_Delete(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+const char *json_str(const cJSON *obj, const char *key, const char *absent)
+{
+	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, key));
+	return s ? s : absent;
+}
+
+double json_num(const cJSON *obj, const char *key, double absent)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, key);
+	return cJSON_IsNumber(item) ? item->valuedouble : absent;
+}
+
+int json_bool(const cJSON *obj, const char *key, int absent)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, key);
+	return cJSON_IsBool(item) ? cJSON_IsTrue(item) != 0 : absent;
+}
