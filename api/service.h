@@ -11,14 +11,16 @@
 struct service {
 	struct conf conf;
 	struct index *index;
-	struct embedder *embedder;       /* NULL where the command needs none */
+	struct embedder *embedder;       /* NULL when there is none to use; ask service_embedder */
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */
+	struct err embedder_err;         /* why there is no embedder */
 	struct engine *engine;
 	int engine_tried;
 	struct err engine_err;
+	char engine_why[300];
 	void *lock;
 };
 
@@ -27,7 +29,8 @@ enum service_need { NEED_EMBEDDER = 1, NEED_GENERATOR = 2 };
  * (a store can be opened without one for docs, check, stats). The caller holds the data folder's lock (owner.h). */
 int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e);
 void service_close(struct service *s);
-/* The embedder, opened now if it was not. Thread-safe. E_NOT_FOUND as above. */
+/* The embedder, or the reason why service_open could go on without: E_NOT_FOUND as above, E_CONFLICT when the store
+ * holds another embedder's vectors, E_FORMAT … Thread-safe. */
 int service_embedder(struct service *s, struct embedder **out, struct err *e);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.

@@ -1,0 +1,192 @@
+/* service.c: opens what a running Footnote is made of, in the order embedder, store, prompts, and closes it in reverse.
+ *
+ * The store must be told which encoder its vectors belong to, so the encoder is tried first in every case. Where a
+ * command can do without (docs, check, stats, delete), a missing or unusable one is remembered, the store is opened
+ * without vectors, and whoever asks for the encoder later gets that error. The engine is opened by its first user.
+ *
+ * Threads: service_open and service_close belong to one thread; service_embedder and service_engine may be called from
+ * any in between. Failure: whatever was opened is closed again. */
+#include "api/service.h"
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "api/models.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { MODEL_PATH_MAX = 4096, THREADS_MAX = 64 };
+
+/* Cores this process may run on. */
+static int cores(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
+}
+
+static int embedder_start(struct service *s, struct err *e)
+{
+	const struct conf *c = &s->conf;
+	struct embedder_options o = {0};
+	struct buf path;
+	int rc;
+	buf_init(&path, MODEL_PATH_MAX);
+	rc = model_find(c, c->embed_model, &path, e);
+	if (rc) {
+		rc = err_wrap(e, "embed.model");
+		goto out;
+	}
+	o.dir = buf_cstr(&path);
+	o.threads = c->embed_threads ? c->embed_threads : cores();
+	o.max_tokens = c->embed_max_tokens;
+	o.query_prefix = c->embed_query_prefix;
+	o.passage_prefix = c->embed_passage_prefix;
+	rc = embedder_open(&s->embedder, &o, e);
+out:
+	buf_clear(&path);
+	return rc;
+}
+
+static int store_open(struct service *s, struct err *e)
+{
+	const struct conf *c = &s->conf;
+	const struct embedder_info *info = s->embedder ? embedder_info(s->embedder) : NULL;
+	struct index_options o = {0};
+	o.dir = c->data_dir;
+	o.map_bytes = (size_t)c->map_bytes;
+	o.dim = info ? info->dim : 0;
+	o.embedder = info ? info->fingerprint : "";
+	o.hnsw_m = c->hnsw_m;
+	o.hnsw_ef_construction = c->hnsw_ef_construction;
+	o.hnsw_ef_search = c->hnsw_ef_search;
+	o.exact_below = (size_t)c->exact_below;
+	o.rebuild_share = c->rebuild_share;
+	o.readers_max = (size_t)c->readers_max;
+	o.sync = 1;
+	return index_open(&s->index, &o, e);
+}
+
+/* Opens encoder and store; where the encoder is not needed, the store without it if it must be. */
+static int core_open(struct service *s, unsigned need, struct err *e)
+{
+	int rc = embedder_start(s, &s->embedder_err);
+	if (!rc) {
+		rc = store_open(s, e);
+		if (rc != E_CONFLICT || need & NEED_EMBEDDER) return rc;
+		s->embedder_err = *e;
+		embedder_close(s->embedder);
+		s->embedder = NULL;
+	} else if (need & NEED_EMBEDDER) {
+		*e = s->embedder_err;
+		return rc;
+	}
+	return store_open(s, e);
+}
+
+int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e)
+{
+	struct service *s = mem_calloc(1, sizeof *s);
+	pthread_mutex_t *lock = mem_alloc(sizeof *lock);
+	struct engine *engine;
+	const char *why;
+	struct err own;
+	int rc;
+	if (!e) e = &own;
+	if (!s || !lock) {
+		mem_free(s);
+		mem_free(lock);
+		return err_set(e, E_MEMORY, "start: out of memory");
+	}
+	pthread_mutex_init(lock, NULL);
+	s->lock = lock;
+	s->conf = *c;
+	s->started_ms = clock_wall_ms();
+	s->ingest_limits = (struct ingest_limits){
+		.file_bytes_max = c->file_bytes_max, .text_bytes_max = c->text_bytes_max,
+		.chunk_tokens = c->chunk_tokens, .chunk_overlap_tokens = c->chunk_overlap_tokens,
+		.commit_docs = (size_t)c->commit_docs, .commit_ms = c->commit_ms, .depth_max = c->depth_max,
+	};
+	rc = core_open(s, need, e);
+	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
+	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
+	if (rc) {
+		service_close(s);
+		return rc;
+	}
+	*out = s;
+	return OK;
+}
+
+void service_close(struct service *s)
+{
+	if (!s) return;
+	engine_close(s->engine);
+	if (s->prompts) prompts_close(s->prompts);
+	index_close(s->index);
+	embedder_close(s->embedder);
+	pthread_mutex_destroy(s->lock);
+	mem_free(s->lock);
+	mem_free(s);
+}
+
+int service_embedder(struct service *s, struct embedder **out, struct err *e)
+{
+	if (!s->embedder) {
+		if (e) *e = s->embedder_err;
+		return s->embedder_err.status;
+	}
+	*out = s->embedder;
+	return OK;
+}
+
+/* ---- the language model ---- */
+
+/* Under the lock. Sets engine, or engine_why when there is no model, or fails. */
+static int engine_start(struct service *s, struct err *e)
+{
+	const struct conf *c = &s->conf;
+	struct generator_options o = {0};
+	struct buf path;
+	int rc;
+	if (strcmp(c->generate_model, "none") == 0) {
+		snprintf(s->engine_why, sizeof s->engine_why, "no language model is configured (generate.model = none)");
+		return OK;
+	}
+	buf_init(&path, MODEL_PATH_MAX);
+	rc = model_find(c, c->generate_model, &path, e);
+	if (rc == E_NOT_FOUND) {
+		snprintf(s->engine_why, sizeof s->engine_why, "no language model: %s", e->msg);
+		rc = OK;
+		goto out;
+	}
+	if (rc) goto out;
+	o.path = buf_cstr(&path);
+	o.threads = c->generate_threads ? c->generate_threads : cores();
+	o.context_max = c->generate_context;
+	o.kernel = c->generate_kernel;
+	log_put(LOG_DEBUG, "service", "opening %s", o.path);
+	rc = engine_open(&s->engine, &o, (size_t)c->generate_queue, e);
+out:
+	buf_clear(&path);
+	return rc;
+}
+
+int service_engine(struct service *s, struct engine **out, const char **why, struct err *e)
+{
+	int rc;
+	pthread_mutex_lock(s->lock);
+	if (!s->engine_tried) {
+		s->engine_tried = 1;
+		rc = engine_start(s, &s->engine_err);
+		if (!rc) s->engine_err.status = OK;
+	}
+	rc = s->engine_err.status;
+	if (rc && e) *e = s->engine_err;
+	*out = s->engine;
+	*why = s->engine ? "" : s->engine_why;
+	pthread_mutex_unlock(s->lock);
+	return rc;
+}
