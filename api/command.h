@@ -4,6 +4,11 @@
 #define API_COMMAND_H
 #include <stddef.h>
 #include "api/service.h"
+#include "base/json.h"
+
+#define FOOTNOTE_VERSION "0.1.0"
+
+enum { EXIT_DONE = 0, EXIT_SOME_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_FOUND = 3, EXIT_DAMAGED = 4, EXIT_REFUSED = 5, EXIT_BUG = 70 };
 
 struct out {
 	void *ctx;
@@ -16,6 +21,7 @@ int out_printf(struct out *o, int stream, const char *fmt, ...) __attribute__((f
 struct command_call {
 	struct service *service;     /* NULL for commands that need no store */
 	const struct conf *conf;
+	const char *conf_path;       /* the file it was read from; NULL: none, or run for another process */
 	struct out *out;
 	int argc; char **argv;       /* argv[0] is the verb; common options are taken out */
 	const char *cwd;             /* of who asked */
@@ -23,13 +29,60 @@ struct command_call {
 	int json, quiet;
 	const volatile int *cancel;
 };
+enum command_place {
+	COMMAND_OWNED,               /* runs in the process that owns the data folder */
+	COMMAND_LOCAL,               /* runs without the data folder (conf, models, doctor) */
+	COMMAND_OWNER                /* must be the owner itself (serve) */
+};
 struct command {
 	const char *name, *usage, *help;
 	int (*run)(struct command_call *c);   /* exit code, contract section 2 */
 	unsigned need;               /* enum service_need */
-	int local;                   /* 1: runs without the data folder (conf, models, doctor) */
+	int local;                   /* enum command_place */
 };
 const struct command *command_find(const char *name);
 const struct command *command_at(size_t i);   /* NULL past the end, in the order of `footnote -h` */
+
+/* Options that every command takes, found anywhere before "--". argv is without the program's name and is compacted in
+ * place to what is left, "--" included; argv[0] is then the verb. E_USAGE names the option. */
+struct common_options {
+	const char *conf, *data, *collection, *models;   /* NULL where not given; borrowed from argv */
+	int json, quiet, help, version;
+	int argc; char **argv;
+};
+int common_parse(struct common_options *o, int argc, char **argv, struct err *e);
+
+/* A command's own options: "--name value", "--name=value" or a flag; "--" ends them. What is left stays in call->argv
+ * from 1 on. E_USAGE names the option. */
+enum option_kind {
+	OPTION_FLAG,                 /* to: int, set to 1 */
+	OPTION_TEXT,                 /* to: const char * */
+	OPTION_NUMBER,               /* to: long, within min … max */
+	OPTION_ABSENT                /* of the contract, but not in this build: refused by name */
+};
+struct option { const char *name; enum option_kind kind; void *to; long min, max; };
+int options_parse(struct command_call *c, const struct option *o, size_t n, struct err *e);
+
+/* Says "footnote: message" on stderr; the exit code that belongs to e's status. */
+int command_fail(struct command_call *c, const struct err *e);
+/* As command_fail for a misuse, with the command's usage line. */
+int command_misused(struct command_call *c, const struct err *e);
+/* Prints an object on one line of stdout and frees it. E_MEMORY for NULL, E_CANCELLED when the reader left. */
+int command_json(struct command_call *c, cJSON *object, struct err *e);
+/* Splits "a,b,c" at the commas, blanks cut; parts and the array in the arena. E_USAGE: an empty part. */
+int command_list(const char *text, struct arena *a, const char ***parts, size_t *n, struct err *e);
+/* The words from argv[1] on, joined by blanks, in the arena. E_USAGE: none; E_MEMORY. */
+int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e);
+
+int cmd_ingest(struct command_call *c);
+int cmd_search(struct command_call *c);
+int cmd_ask(struct command_call *c);
+int cmd_docs(struct command_call *c);
+int cmd_delete(struct command_call *c);
+int cmd_check(struct command_call *c);
+int cmd_stats(struct command_call *c);
+int cmd_conf(struct command_call *c);
+int cmd_models(struct command_call *c);
+int cmd_serve(struct command_call *c);    /* server.c */
 
 #endif

@@ -1,0 +1,267 @@
+/* command.c: the table of verbs, and what their files share: options, error lines, one JSON object a line.
+ * Threads: the table is constant; a command_call belongs to the thread that runs it. */
+#include "api/command.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "api/view.h"
+#include "base/mem.h"
+
+enum { LINE_STACK_BYTES = 1024 };
+
+static const struct command commands[] = {
+	{"ingest", "ingest PATH... [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
+		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate, removed,\n"
+		"partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
+		"  --acl G,G     only readers of these groups see the documents\n"
+		"  --meta k=v    kept with each document; may be given several times\n"
+		"  --prune       also remove documents whose files are gone from the folders named\n"
+		"  --dry-run     tell what would be done, store nothing\n\n"
+		"Example: footnote ingest ~/handbook --prune\n", cmd_ingest, NEED_EMBEDDER, COMMAND_OWNED},
+	{"search", "search QUERY [-k N] [--mode dense] [--as G,G]",
+		"Passages that fit the query, best first.\n\n"
+		"  -k N          how many (default: search.k)\n"
+		"  --mode M      dense: by meaning\n"
+		"  --as G,G      as a reader of these groups would see it\n\n"
+		"Example: footnote search \"notice period\" -k 5\n", cmd_search, NEED_EMBEDDER, COMMAND_OWNED},
+	{"ask", "ask QUESTION [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
+		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"
+		"  --as G,G      as a reader of these groups would see it\n"
+		"  --prompt N    prompt template, with @V a version of it\n"
+		"  --extractive  quote sentences, without the language model\n"
+		"  --no-stream   print when the answer is complete\n\n"
+		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER, COMMAND_OWNED},
+	{"serve", "serve [--listen ADDR:PORT]",
+		"Serves the page and the HTTP interface until it is stopped (Ctrl-C). Other commands work beside it.\n\n"
+		"  --listen A:P  address and port (default: serve.listen)\n\n"
+		"Example: footnote serve --listen 127.0.0.1:8080\n", cmd_serve, NEED_EMBEDDER, COMMAND_OWNER},
+	{"docs", "docs list [--limit N] [--verdict V] | docs show ID | docs text ID",
+		"list: the documents of the collection. show: one of them. text: its extracted text, as quotes are taken from it.\n\n"
+		"  --limit N     at most so many\n"
+		"  --verdict V   skipped, failed, partial …: documents with that verdict, also those without text\n\n"
+		"Example: footnote docs list --limit 20\n", cmd_docs, 0, COMMAND_OWNED},
+	{"delete", "delete ID | --source PATH",
+		"Removes a document with its text, chunks and vectors. It is hidden at once.\n\n"
+		"Example: footnote delete --source ~/handbook/old.md\n", cmd_delete, 0, COMMAND_OWNED},
+	{"check", "check",
+		"Reads the whole store and tells what does not fit together. Exit code 4 when something does not.\n\n"
+		"Example: footnote check\n", cmd_check, 0, COMMAND_OWNED},
+	{"stats", "stats",
+		"Figures of the store and its collections.\n\n"
+		"Example: footnote stats --json\n", cmd_stats, 0, COMMAND_OWNED},
+	{"models", "models list | fetch [NAME...] | verify [NAME...] | add FILE|FOLDER | use NAME",
+		"list: models known and present. fetch: download (without a name the default embedder and generator), checked by\n"
+		"checksum. verify: read again and compare. add: take a GGUF file or an embedder's folder from disk. use: write the\n"
+		"model into service.conf.\n\n"
+		"Example: footnote models fetch all-minilm-l6-v2\n", cmd_models, 0, COMMAND_LOCAL},
+	{"conf", "conf",
+		"Prints service.conf: every setting with its meaning, range, default and the value in force.\n\n"
+		"Example: footnote conf > service.conf\n", cmd_conf, 0, COMMAND_LOCAL},
+};
+enum { COMMAND_N = sizeof commands / sizeof *commands };
+
+const struct command *command_at(size_t i)
+{
+	return i < COMMAND_N ? &commands[i] : NULL;
+}
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_N; i++)
+		if (strcmp(commands[i].name, name) == 0) return &commands[i];
+	return NULL;
+}
+
+int out_printf(struct out *o, int stream, const char *fmt, ...)
+{
+	char line[LINE_STACK_BYTES], *text = line;
+	va_list ap;
+	int len, rc;
+	va_start(ap, fmt);
+	len = vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	if (len < 0) return 1;
+	if ((size_t)len >= sizeof line) {
+		text = mem_alloc((size_t)len + 1);
+		if (!text) return 1;
+		va_start(ap, fmt);
+		vsnprintf(text, (size_t)len + 1, fmt, ap);
+		va_end(ap);
+	}
+	rc = o->write(o->ctx, stream, text, (size_t)len);
+	if (text != line) mem_free(text);
+	return rc;
+}
+
+/* ---- options ---- */
+
+/* When arg is --name or --name=value: 1, and *inline_value is behind the "=" or NULL. */
+static int option_is(const char *arg, const char *name, const char **inline_value)
+{
+	size_t n = strlen(name);
+	if (strncmp(arg, name, n) != 0) return 0;
+	*inline_value = NULL;
+	if (arg[n] == 0) return 1;
+	if (arg[n] != '=' || n < 3) return 0;
+	*inline_value = arg + n + 1;
+	return 1;
+}
+
+static int option_value(int argc, char **argv, int *i, const char *inline_value, const char **value, struct err *e)
+{
+	if (inline_value) *value = inline_value;
+	else if (*i + 1 < argc) *value = argv[++*i];
+	else return err_set(e, E_USAGE, "%.60s needs a value", argv[*i]);
+	return OK;
+}
+
+int common_parse(struct common_options *o, int argc, char **argv, struct err *e)
+{
+	const struct { const char *name; const char **to; } valued[] = {
+		{"-c", &o->conf}, {"--data", &o->data}, {"--collection", &o->collection}, {"--models", &o->models},
+	};
+	const struct { const char *name; int *to; } flags[] = {
+		{"--json", &o->json}, {"-q", &o->quiet}, {"-h", &o->help}, {"--help", &o->help}, {"--version", &o->version},
+	};
+	int i, rc, found, kept = 0;
+	memset(o, 0, sizeof *o);
+	for (i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		const char *inline_value;
+		found = 0;
+		for (size_t k = 0; k < sizeof valued / sizeof *valued && !found; k++) {
+			if (!option_is(argv[i], valued[k].name, &inline_value)) continue;
+			rc = option_value(argc, argv, &i, inline_value, valued[k].to, e);
+			if (rc) return rc;
+			found = 1;
+		}
+		for (size_t k = 0; k < sizeof flags / sizeof *flags && !found; k++)
+			if (strcmp(argv[i], flags[k].name) == 0) *flags[k].to = found = 1;
+		if (!found) argv[kept++] = argv[i];
+	}
+	while (i < argc) argv[kept++] = argv[i++];
+	o->argc = kept;
+	o->argv = argv;
+	return OK;
+}
+
+static int option_put(const struct option *o, const char *value, struct err *e)
+{
+	char *end;
+	long v;
+	if (o->kind == OPTION_TEXT) {
+		*(const char **)o->to = value;
+		return OK;
+	}
+	errno = 0;
+	v = strtol(value, &end, 10);
+	if (end == value || *end || errno || v < o->min || v > o->max)
+		return err_set(e, E_USAGE, "%s %.60s: must be a whole number from %ld to %ld", o->name, value, o->min, o->max);
+	*(long *)o->to = v;
+	return OK;
+}
+
+/* Option argv[*i] of the call into its place; *i moves behind its value. */
+static int option_read(struct command_call *c, int *i, const struct option *o, size_t n, struct err *e)
+{
+	const char *value = NULL, *arg = c->argv[*i];
+	int rc;
+	for (size_t k = 0; k < n; k++) {
+		if (!option_is(arg, o[k].name, &value)) continue;
+		if (o[k].kind == OPTION_ABSENT) return err_set(e, E_UNSUPPORTED, "%s is not in this version", o[k].name);
+		if (o[k].kind == OPTION_FLAG) {
+			if (value) return err_set(e, E_USAGE, "%s takes no value", o[k].name);
+			*(int *)o[k].to = 1;
+			return OK;
+		}
+		rc = option_value(c->argc, c->argv, i, value, &value, e);
+		return rc ? rc : option_put(&o[k], value, e);
+	}
+	return err_set(e, E_USAGE, "unknown option %.60s (text that begins with a dash goes behind --)", arg);
+}
+
+int options_parse(struct command_call *c, const struct option *o, size_t n, struct err *e)
+{
+	int kept = 1, i, rc;
+	for (i = 1; i < c->argc; i++) {
+		if (strcmp(c->argv[i], "--") == 0) {
+			i++;
+			break;
+		}
+		if (c->argv[i][0] != '-' || c->argv[i][1] == 0) {
+			c->argv[kept++] = c->argv[i];
+			continue;
+		}
+		rc = option_read(c, &i, o, n, e);
+		if (rc) return rc;
+	}
+	while (i < c->argc) c->argv[kept++] = c->argv[i++];
+	c->argc = kept;
+	return OK;
+}
+
+int command_list(const char *text, struct arena *a, const char ***parts, size_t *n, struct err *e)
+{
+	size_t max = 1, len;
+	for (const char *p = text; *p; p++) max += *p == ',';
+	*n = 0;
+	*parts = arena_alloc(a, max * sizeof **parts);
+	if (!*parts) return err_set(e, E_MEMORY, "out of memory");
+	for (;; text++) {
+		text += strspn(text, " \t");
+		len = strcspn(text, ",");
+		size_t kept = len;
+		while (kept && strchr(" \t", text[kept - 1])) kept--;
+		if (!kept) return err_set(e, E_USAGE, "a name is missing between the commas");
+		(*parts)[*n] = arena_strndup(a, text, kept);
+		if (!(*parts)[(*n)++]) return err_set(e, E_MEMORY, "out of memory");
+		text += len;
+		if (!*text) return OK;
+	}
+}
+
+int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e)
+{
+	size_t len = 1;
+	char *p;
+	if (c->argc < 2) return err_set(e, E_USAGE, "%s is missing", what);
+	for (int i = 1; i < c->argc; i++) len += strlen(c->argv[i]) + 1;
+	*text = p = arena_alloc(a, len);
+	if (!p) return err_set(e, E_MEMORY, "out of memory");
+	for (int i = 1; i < c->argc; i++) {
+		size_t n = strlen(c->argv[i]);
+		if (i > 1) *p++ = ' ';
+		memcpy(p, c->argv[i], n);
+		p += n;
+	}
+	*p = 0;
+	return OK;
+}
+
+/* ---- output ---- */
+
+int command_fail(struct command_call *c, const struct err *e)
+{
+	out_printf(c->out, 2, "footnote: %s\n", e->msg);
+	return view_exit_code(e->status);
+}
+
+int command_misused(struct command_call *c, const struct err *e)
+{
+	const struct command *me = command_find(c->argv[0]);
+	int code = command_fail(c, e);
+	if (me && e->status == E_USAGE) out_printf(c->out, 2, "usage: footnote %s\n", me->usage);
+	return code;
+}
+
+int command_json(struct command_call *c, cJSON *object, struct err *e)
+{
+	char *text = object ? cJSON_PrintUnformatted(object) : NULL;
+	int rc = OK;
+	cJSON_Delete(object);
+	if (!text) return err_set(e, E_MEMORY, "output: out of memory");
+	if (out_printf(c->out, 1, "%s\n", text)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
+	cJSON_free(text);
+	return rc;
+}
