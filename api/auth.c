@@ -1,0 +1,106 @@
+/* auth.c: owns the rules by which a keyless service on loopback tells its own callers from strangers.
+ *
+ * Method: the listen address must be loopback. A request's Host must name loopback, which defeats DNS rebinding (the
+ * browser sends the name the page was loaded from); a request that changes or costs something must come without an
+ * Origin or with its own, which defeats cross-site posts (RFC 6454, section 7). No CORS headers are ever sent, so that
+ * no other page reads a reply. Thread-safe. Failure: E_USAGE, E_DENIED. */
+#include "api/auth.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* A port of digits only, 0 … 65535; -1 otherwise. */
+static int port_parse(const char *s)
+{
+	size_t n = strlen(s);
+	long v;
+	if (n < 1 || n > 5 || strspn(s, "0123456789") != n)
+		return -1;
+	v = strtol(s, NULL, 10);
+	return v <= 65535 ? (int)v : -1;
+}
+
+/* Splits "name:port" or "[v6]:port"; port_out is "" when absent. 0 when it does not fit the form. */
+static int host_split(const char *s, char name[64], const char **port_out)
+{
+	const char *from = s, *end;
+	if (*s == '[') {
+		from = s + 1;
+		end = strchr(from, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return 0;
+		*port_out = end[1] ? end + 2 : "";
+		if (end[1] && !end[2])
+			return 0;
+	} else {
+		end = strchr(s, ':');
+		if (end && (!end[1] || strchr(end + 1, ':')))
+			return 0;
+		*port_out = end ? end + 1 : "";
+		end = end ? end : s + strlen(s);
+	}
+	if (end == from || (size_t)(end - from) >= 64)
+		return 0;
+	memcpy(name, from, (size_t)(end - from));
+	name[end - from] = 0;
+	return 1;
+}
+
+static int is_v4_loopback(const struct in_addr *a)
+{
+	return (ntohl(a->s_addr) >> 24) == 127;
+}
+
+int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, struct err *e)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	char name[64];
+	const char *port_text;
+	int port, loopback;
+	memset(out, 0, sizeof *out);
+	if (!host_split(s, name, &port_text) || (port = port_parse(port_text)) < 0)
+		return err_set(e, E_USAGE, "listen address %.80s: must be ADDR:PORT, as 127.0.0.1:8080", s);
+	if (!strcasecmp(name, "localhost"))
+		memcpy(name, "127.0.0.1", sizeof "127.0.0.1");
+	if (*s != '[' && inet_pton(AF_INET, name, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons((uint16_t)port);
+		*len = sizeof *v4;
+		loopback = is_v4_loopback(&v4->sin_addr);
+	} else if (*s == '[' && inet_pton(AF_INET6, name, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons((uint16_t)port);
+		*len = sizeof *v6;
+		loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+	} else {
+		return err_set(e, E_USAGE, "listen address %.80s: not an IP address", s);
+	}
+	if (!loopback)
+		return err_set(e, E_DENIED, "listen address %.80s: not loopback, and no access keys are configured; use 127.0.0.1", s);
+	return OK;
+}
+
+int host_is_loopback(const char *host)
+{
+	char name[64];
+	const char *port;
+	struct in_addr v4;
+	struct in6_addr v6;
+	if (!host || !host_split(host, name, &port) || (*port && port_parse(port) < 0))
+		return 0;
+	if (*host == '[')
+		return inet_pton(AF_INET6, name, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+	if (!strcasecmp(name, "localhost"))
+		return 1;
+	return inet_pton(AF_INET, name, &v4) == 1 && is_v4_loopback(&v4);
+}
+
+int origin_is_own(const char *origin, const char *host)
+{
+	if (!origin)
+		return 1;
+	return host && !strncasecmp(origin, "http://", 7) && !strcasecmp(origin + 7, host);
+}

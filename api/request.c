@@ -1,0 +1,388 @@
+/* request.c: owns a request's memory, the reading of its target, fields and parameters, and the writing of its reply.
+ *
+ * Method: targets are split at "/", "?", "&" and "=" first and percent-decoded after (RFC 3986, section 2.4), so that an
+ * escaped slash in an id stays part of the id. Numbers are read whole or refused. A field that has the wrong type is
+ * named in r->param; unknown fields are passed over; fields of the contract that this build cannot honour are refused.
+ * Threads: see request.h. Failure: E_USAGE for what the client wrote, E_MEMORY. */
+#include "api/request.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "api/server.h"
+#include "api/view.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+enum { ARENA_MAX = 256 << 20, REPLY_MAX = 1 << 30, STREAM_MAX = 4 << 20, TARGET_MAX = 16384 };
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+char *percent_decode(struct arena *a, const char *s, const char *end, int plus, struct err *e)
+{
+	char *out = arena_alloc(a, (size_t)(end - s) + 1);
+	size_t n = 0;
+	if (!out) {
+		err_set(e, E_MEMORY, "out of memory");
+		return NULL;
+	}
+	while (s < end) {
+		char c = *s++;
+		if (c == '%') {
+			int hi = end - s >= 2 ? hex_digit(s[0]) : -1, lo = end - s >= 2 ? hex_digit(s[1]) : -1;
+			if (hi < 0 || lo < 0 || (hi == 0 && lo == 0)) {
+				err_set(e, E_USAGE, "request target: broken %%-escape");
+				return NULL;
+			}
+			c = (char)(hi * 16 + lo);
+			s += 2;
+		} else if (c == '+' && plus) {
+			c = ' ';
+		}
+		out[n++] = c;
+	}
+	out[n] = 0;
+	if (!utf8_valid(out, n)) {
+		err_set(e, E_USAGE, "request target: not UTF-8");
+		return NULL;
+	}
+	return out;
+}
+
+static int path_parse(struct request *r, const char *s, const char *end, struct err *e)
+{
+	if (s == end || *s != '/')
+		return err_set(e, E_USAGE, "request target: must begin with /");
+	if (end - s == 1)
+		return OK;
+	while (s < end) {
+		const char *from = ++s;
+		while (s < end && *s != '/')
+			s++;
+		if (r->segment_n == SEGMENTS_MAX)
+			return err_set(e, E_NOT_FOUND, "no such endpoint");
+		if (!(r->segments[r->segment_n++] = percent_decode(&r->arena, from, s, 0, e)))
+			return e->status;
+		if (s + 1 == end) { /* a slash at the end opens an empty segment */
+			if (r->segment_n == SEGMENTS_MAX)
+				return err_set(e, E_NOT_FOUND, "no such endpoint");
+			r->segments[r->segment_n++] = "";
+			break;
+		}
+	}
+	return OK;
+}
+
+static int query_parse(struct request *r, const char *s, const char *end, struct err *e)
+{
+	while (s < end) {
+		const char *amp = memchr(s, '&', (size_t)(end - s));
+		const char *stop = amp ? amp : end;
+		const char *eq = memchr(s, '=', (size_t)(stop - s));
+		if (stop > s) {
+			const char *key = percent_decode(&r->arena, s, eq ? eq : stop, 1, e);
+			const char *value = key ? percent_decode(&r->arena, eq ? eq + 1 : stop, stop, 1, e) : NULL;
+			if (!value)
+				return e->status;
+			if (query_text(r, key)) {
+				r->param = key;
+				return err_set(e, E_USAGE, "%.60s: given twice", key);
+			}
+			if (r->query_n == QUERY_MAX)
+				return err_set(e, E_USAGE, "more than %d query parameters", QUERY_MAX);
+			r->query[r->query_n++] = (struct query_pair){ key, value };
+		}
+		s = stop + 1;
+	}
+	return OK;
+}
+
+static int target_parse(struct request *r, const char *target, struct err *e)
+{
+	size_t len = strlen(target);
+	const char *end = target + len, *mark;
+	int rc;
+	if (len > TARGET_MAX)
+		return err_set(e, E_USAGE, "request target: longer than %d bytes", TARGET_MAX);
+	mark = memchr(target, '?', len);
+	if ((rc = path_parse(r, target, mark ? mark : end, e)))
+		return rc;
+	return mark ? query_parse(r, mark + 1, end, e) : OK;
+}
+
+struct request *request_new(struct http *h, struct service *s, const char *target)
+{
+	struct request *r = mem_calloc(1, sizeof *r);
+	if (!r)
+		return NULL;
+	if (pthread_mutex_init(&r->lock, NULL)) {
+		mem_free(r);
+		return NULL;
+	}
+	r->http = h;
+	r->service = s;
+	r->content_type = "";
+	r->arrived_us = clock_us();
+	atomic_init(&r->refs, 1);
+	arena_init(&r->arena, ARENA_MAX);
+	buf_init(&r->body, s ? s->conf.body_bytes_max : BODY_SMALL_MAX);
+	buf_init(&r->out, REPLY_MAX);
+	buf_init(&r->stream, STREAM_MAX);
+	target_parse(r, target, &r->target_err);
+	return r;
+}
+
+void request_ref(struct request *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+}
+
+void request_unref(struct request *r)
+{
+	if (atomic_fetch_sub(&r->refs, 1) != 1)
+		return;
+	if (r->http)
+		http_body_release(r->http, r->body_held);
+	buf_clear(&r->body);
+	buf_clear(&r->out);
+	buf_clear(&r->stream);
+	arena_clear(&r->arena);
+	pthread_mutex_destroy(&r->lock);
+	mem_free(r);
+}
+
+void request_set_id(struct request *r, const char *given)
+{
+	static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t n = given ? strlen(given) : 0;
+	uint8_t raw[16];
+	if (n > 0 && n <= REQUEST_ID_MAX && strspn(given, sane) == n) {
+		memcpy(r->id, given, n + 1);
+		return;
+	}
+	if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw) { /* only before the kernel's pool is ready */
+		uint64_t t[2] = { clock_us(), (uint64_t)(uintptr_t)r };
+		memcpy(raw, t, sizeof raw);
+	}
+	hex_put(r->id, raw, sizeof raw);
+}
+
+void request_cancel(struct request *r, int why)
+{
+	if (!r->cancel_why)
+		r->cancel_why = why;
+	r->cancel = 1;
+}
+
+const char *query_text(const struct request *r, const char *key)
+{
+	for (size_t i = 0; i < r->query_n; i++)
+		if (!strcmp(r->query[i].key, key))
+			return r->query[i].value;
+	return NULL;
+}
+
+int query_u64(struct request *r, const char *key, uint64_t lo, uint64_t hi, uint64_t absent, uint64_t *out, struct err *e)
+{
+	const char *s = query_text(r, key);
+	unsigned long long v;
+	char *end;
+	*out = absent;
+	if (!s)
+		return OK;
+	r->param = key;
+	errno = 0;
+	v = *s >= '0' && *s <= '9' ? strtoull(s, &end, 10) : 0;
+	if (!(*s >= '0' && *s <= '9') || *end || errno || v < lo || v > hi)
+		return err_set(e, E_USAGE, "%s: must be a whole number from %llu to %llu", key, (unsigned long long)lo,
+			(unsigned long long)hi);
+	*out = v;
+	r->param = NULL;
+	return OK;
+}
+
+int query_lacking(struct request *r, const char *key, struct err *e)
+{
+	const char *s = query_text(r, key);
+	if (!s || !*s || !strcmp(s, "false"))
+		return OK;
+	r->param = key;
+	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
+}
+
+int body_json(struct request *r, cJSON **out, struct err *e)
+{
+	int rc;
+	*out = NULL;
+	if (!r->body.len)
+		return err_set(e, E_USAGE, "body: empty, a JSON object is needed");
+	rc = json_parse(out, r->body.data, r->body.len, r->body.max, "body", e);
+	if (rc == E_FORMAT)
+		r->fail_status = 400;
+	if (rc == E_LIMIT)
+		r->fail_status = r->body.len > r->body.max ? 413 : 400;
+	if (rc)
+		return rc;
+	if (!cJSON_IsObject(*out)) {
+		cJSON_Delete(*out);
+		*out = NULL;
+		return err_set(e, E_USAGE, "body: must be a JSON object");
+	}
+	return OK;
+}
+
+/* The field when it is there and not null. */
+static const cJSON *field_get(const cJSON *o, const char *key)
+{
+	const cJSON *v = o ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
+	return v && !cJSON_IsNull(v) ? v : NULL;
+}
+
+int field_text(struct request *r, const cJSON *o, const char *key, const char **out, struct err *e)
+{
+	const cJSON *v = field_get(o, key);
+	if (!v)
+		return OK;
+	if (!cJSON_IsString(v)) {
+		r->param = key;
+		return err_set(e, E_USAGE, "%s: must be a string", key);
+	}
+	*out = v->valuestring;
+	return OK;
+}
+
+int field_num(struct request *r, const cJSON *o, const char *key, double lo, double hi, double *out, struct err *e)
+{
+	const cJSON *v = field_get(o, key);
+	if (!v)
+		return OK;
+	if (!cJSON_IsNumber(v) || !(v->valuedouble >= lo && v->valuedouble <= hi)) {
+		r->param = key;
+		return err_set(e, E_USAGE, "%s: must be a number from %g to %g", key, lo, hi);
+	}
+	*out = v->valuedouble;
+	return OK;
+}
+
+int field_int(struct request *r, const cJSON *o, const char *key, int64_t lo, int64_t hi, int64_t *out, struct err *e)
+{
+	const cJSON *v = field_get(o, key);
+	if (!v)
+		return OK;
+	if (!cJSON_IsNumber(v) || !(v->valuedouble >= (double)lo && v->valuedouble <= (double)hi) ||
+	    floor(v->valuedouble) != v->valuedouble) {
+		r->param = key;
+		return err_set(e, E_USAGE, "%s: must be a whole number from %lld to %lld", key, (long long)lo, (long long)hi);
+	}
+	*out = (int64_t)v->valuedouble;
+	return OK;
+}
+
+int field_bool(struct request *r, const cJSON *o, const char *key, int *out, struct err *e)
+{
+	const cJSON *v = field_get(o, key);
+	if (!v)
+		return OK;
+	if (!cJSON_IsBool(v)) {
+		r->param = key;
+		return err_set(e, E_USAGE, "%s: must be true or false", key);
+	}
+	*out = cJSON_IsTrue(v);
+	return OK;
+}
+
+int field_texts(struct request *r, const cJSON *o, const char *key, size_t max, const char ***out, size_t *n, struct err *e)
+{
+	const cJSON *v = field_get(o, key), *item;
+	const char **list;
+	*out = NULL;
+	*n = 0;
+	if (!v)
+		return OK;
+	r->param = key;
+	if (!cJSON_IsArray(v))
+		return err_set(e, E_USAGE, "%s: must be an array of strings", key);
+	if ((size_t)cJSON_GetArraySize(v) > max)
+		return err_set(e, E_USAGE, "%s: more than %zu entries", key, max);
+	if (!(list = arena_calloc(&r->arena, (size_t)cJSON_GetArraySize(v) + 1, sizeof *list)))
+		return err_set(e, E_MEMORY, "out of memory");
+	cJSON_ArrayForEach(item, v) {
+		if (!cJSON_IsString(item) || !*item->valuestring)
+			return err_set(e, E_USAGE, "%s: must be an array of non-empty strings", key);
+		list[(*n)++] = item->valuestring;
+	}
+	r->param = NULL;
+	*out = list;
+	return OK;
+}
+
+int field_lacking(struct request *r, const cJSON *o, const char *key, struct err *e)
+{
+	const cJSON *v = field_get(o, key);
+	if (!v || cJSON_IsFalse(v) || (cJSON_IsString(v) && !*v->valuestring))
+		return OK;
+	if ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child)
+		return OK;
+	r->param = key;
+	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
+}
+
+int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e)
+{
+	static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	const char *s = query_text(r, "collection");
+	int rc = field_text(r, o, "collection", &s, e);
+	if (rc)
+		return rc;
+	*out = s ? s : absent;
+	if (s && (!*s || strlen(s) > 64 || strspn(s, sane) != strlen(s))) {
+		r->param = "collection";
+		return err_set(e, E_USAGE, "collection: must be 1 to 64 of A-Z a-z 0-9 . _ -");
+	}
+	return OK;
+}
+
+static const char no_memory[] =
+	"{\"error\":{\"type\":\"server_error\",\"code\":\"memory\",\"message\":\"out of memory\",\"param\":null}}";
+
+void reply_json(struct request *r, int status, cJSON *take)
+{
+	char *text = take ? cJSON_PrintUnformatted(take) : NULL;
+	cJSON_Delete(take);
+	buf_reset(&r->out);
+	if (text && !buf_puts(&r->out, text) && !buf_putc(&r->out, '\n')) {
+		r->status = status;
+		r->type = "application/json";
+		r->out_data = r->out.data;
+		r->out_len = r->out.len;
+	} else {
+		reply_static(r, 500, "application/json", no_memory, sizeof no_memory - 1);
+	}
+	cJSON_free(text);
+}
+
+void reply_static(struct request *r, int status, const char *type, const char *data, size_t len)
+{
+	r->status = status;
+	r->type = type;
+	r->out_data = data;
+	r->out_len = len;
+}
+
+void reply_error(struct request *r, int http_status, const struct err *e)
+{
+	int status = http_status ? http_status : r->fail_status ? r->fail_status : view_http_status(e->status);
+	if ((status == 429 || status == 503) && !r->retry_after)
+		r->retry_after = 1;
+	reply_json(r, status, view_error(e, r->param));
+}

@@ -1,0 +1,76 @@
+/* route.c: owns the table of endpoints and the search in it.
+ *
+ * Method: the path arrives as decoded segments; a pattern is compared segment by segment, in table order. A dozen rows
+ * need no tree. Thread-safe: the table is constant. Failure: E_NOT_FOUND, E_USAGE for a method the path does not take. */
+#include "api/route.h"
+#include <string.h>
+
+static const struct route routes[] = {
+	{ "GET", "/", "page", POOL_NONE, 0, 1, page_get },
+	{ "GET", "/www/{file}", "page", POOL_NONE, 0, 1, page_get },
+	{ "GET", "/healthz", "healthz", POOL_NONE, 0, 1, healthz_get },
+	{ "GET", "/readyz", "readyz", POOL_ADMIN, 0, 1, readyz_get },
+	{ "GET", "/metrics", "metrics", POOL_ADMIN, 0, 1, metrics_get },
+	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post },
+	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post },
+	{ "GET", "/v1/documents", "documents_list", POOL_SEARCH, 0, 0, documents_list },
+	{ "POST", "/v1/documents", "documents_post", POOL_WRITE, 1, 0, documents_post },
+	{ "GET", "/v1/documents/{id}", "documents_get", POOL_SEARCH, 0, 0, documents_get },
+	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete },
+	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text },
+};
+enum { ROUTES_N = sizeof routes / sizeof *routes };
+
+const struct route *route_at(size_t i)
+{
+	return i < ROUTES_N ? &routes[i] : NULL;
+}
+
+static int path_fits(const char *pattern, const struct request *r)
+{
+	size_t i = 0;
+	if (!strcmp(pattern, "/"))
+		return r->segment_n == 0;
+	while (*pattern == '/') {
+		const char *from = ++pattern;
+		size_t len = strcspn(from, "/");
+		if (i == r->segment_n)
+			return 0;
+		if (*from == '{') {
+			if (!*r->segments[i])
+				return 0;
+		} else if (strlen(r->segments[i]) != len || memcmp(r->segments[i], from, len)) {
+			return 0;
+		}
+		i++;
+		pattern = from + len;
+	}
+	return i == r->segment_n;
+}
+
+static int method_fits(const struct route *t, const char *method)
+{
+	return !strcmp(t->method, method) || (!strcmp(t->method, "GET") && !strcmp(method, "HEAD"));
+}
+
+int route_find(struct request *r, struct err *e)
+{
+	const char *allow = NULL;
+	for (size_t i = 0; i < ROUTES_N; i++) {
+		const struct route *t = &routes[i];
+		if (!path_fits(t->path, r))
+			continue;
+		if (method_fits(t, r->method)) {
+			r->route = t;
+			r->allow = NULL;
+			return OK;
+		}
+		allow = allow ? arena_printf(&r->arena, "%s, %s", allow, t->method) : t->method;
+		if (!allow)
+			return err_set(e, E_MEMORY, "out of memory");
+	}
+	if (!allow)
+		return err_set(e, E_NOT_FOUND, "no such endpoint");
+	r->allow = allow;
+	return err_set(e, E_USAGE, "method %s is not allowed here, use %s", r->method, allow);
+}

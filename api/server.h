@@ -1,0 +1,32 @@
+/* server.h: the HTTP service around a struct service: one libmicrohttpd daemon with an epoll thread pool, the worker
+ * pools behind it (job.h), and their start and end. */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+#include <stdatomic.h>
+#include <stdint.h>
+#include "api/command.h"
+#include "api/service.h"
+
+struct jobs;
+
+enum http_state { HTTP_STARTING, HTTP_READY, HTTP_DRAINING };
+struct http {
+	struct service *service;
+	struct jobs *jobs;
+	_Atomic int state;                 /* enum http_state */
+	struct embedder *embedder;         /* set before HTTP_READY */
+	struct engine *engine;             /* NULL: no generator; set before HTTP_READY */
+	char address[80];                  /* "http://127.0.0.1:8080" */
+	atomic_int requests;               /* that a connection still holds */
+	_Atomic uint64_t body_bytes;       /* of bodies in memory, over all requests */
+};
+
+/* Counts bytes of a body that is being received; 0 when too much is held already (answer 429). */
+int http_body_reserve(struct http *h, uint64_t bytes);
+void http_body_release(struct http *h, uint64_t bytes);
+
+/* `footnote serve [--listen ADDR:PORT]`. Prints "listening on http://ADDR:PORT" once it accepts connections and runs
+ * until SIGTERM, SIGINT or *c->cancel; then drains for at most serve.drain_s. Exit code as in the contract. */
+int cmd_serve(struct command_call *c);
+
+#endif

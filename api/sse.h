@@ -1,0 +1,18 @@
+/* sse.h: server-sent events (WHATWG HTML, section 9.2) on a request's connection. */
+#ifndef API_SSE_H
+#define API_SSE_H
+#include <stdint.h>
+#include <sys/types.h>
+#include "api/request.h"
+
+/* Appends one event: "event: NAME", a "data:" line for each line of data, an empty line. Status of the buffer. */
+int sse_frame(struct buf *b, const char *event, const char *data);
+/* Sends an event, opening the stream with the first one: the status is 200 from then on. Deletes data (NULL: out of
+ * memory). Never waits: a reader so slow that the buffer is full (4 MiB) is given up, and r->cancel set. Any thread. */
+void sse_event(struct request *r, const char *event, cJSON *data);
+/* A comment when nothing was sent for ten seconds. r->lock held. */
+void sse_keep_alive(struct request *r, uint64_t now_us);
+/* libmicrohttpd's content reader; cls is the request. */
+ssize_t sse_read(void *cls, uint64_t pos, char *out, size_t max);
+
+#endif
