@@ -1,0 +1,233 @@
+/* select.c: scoring and choosing sentences (select.h).
+ *
+ * A unit's relevance is half its cosine to the question and half the share of the question's content words that it, its
+ * passage's title and heading hold (weighted by rarity among the units, in the manner of BM25's idf), with a little of
+ * its passage's own rank. Choosing is greedy: the best unit first, each together with its neighbours, because small
+ * models read a sentence better with the one before it; a unit that would pass the budget is left out.
+ * Threads: the caller's. Failure: memory and the embedder. */
+#include "api/select.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12 };
+
+struct word_weight { uint64_t stem; double weight; uint32_t df; uint32_t last; };
+
+static struct word_weight *weight_slot(const struct selection *sel, uint64_t stem)
+{
+	size_t i = (size_t)(stem ^ stem >> 29) & (sel->weight_n - 1);
+	while (sel->weights[i].df && sel->weights[i].stem != stem) i = (i + 1) & (sel->weight_n - 1);
+	return &sel->weights[i];
+}
+
+double select_weight(const struct selection *sel, const struct word *w)
+{
+	if (w->stop) return 0;
+	const struct word_weight *s = weight_slot(sel, w->stem);
+	return s->df ? s->weight : log(1.0 + (double)sel->unit_n + 1.0);
+}
+
+/* Document frequencies over the units, open addressing at most half full. */
+static int weights_make(struct selection *sel, struct arena *a, struct err *e)
+{
+	size_t words = 0;
+	for (size_t u = 0; u < sel->unit_n; u++) words += sel->units[u].word_n;
+	for (sel->weight_n = 64; sel->weight_n < 2 * words; sel->weight_n *= 2) continue;
+	sel->weights = arena_calloc(a, sel->weight_n, sizeof *sel->weights);
+	if (!sel->weights) return err_set(e, E_MEMORY, "answer: out of memory");
+	for (size_t u = 0; u < sel->unit_n; u++) {
+		for (size_t i = 0; i < sel->units[u].word_n; i++) {
+			struct word_weight *s = weight_slot(sel, sel->units[u].words[i].stem);
+			s->stem = sel->units[u].words[i].stem;
+			if (s->last != u + 1) s->df++;
+			s->last = (uint32_t)u + 1;
+		}
+	}
+	for (size_t i = 0; i < sel->weight_n; i++)
+		if (sel->weights[i].df) sel->weights[i].weight = log(1.0 + (double)sel->unit_n / sel->weights[i].df);
+	return OK;
+}
+
+/* A sentence of an overlapping chunk of the same document may be there already. */
+static int unit_known(const struct selection *sel, const struct retrieval *r, size_t passage, struct span range)
+{
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		const struct unit *u = &sel->units[i];
+		if (u->range.off == range.off && r->passages[u->passage].doc.key == r->passages[passage].doc.key) return 1;
+	}
+	return 0;
+}
+
+static int units_collect(const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
+{
+	size_t cap = 0;
+	for (size_t p = 0; p < r->n; p++) cap += r->passages[p].chunk.sentence_n;
+	sel->units = arena_calloc(a, cap + 1, sizeof *sel->units);
+	if (!sel->units) return err_set(e, E_MEMORY, "answer: out of memory");
+	for (size_t p = 0; p < r->n; p++) {
+		const struct passage *q = &r->passages[p];
+		for (uint32_t i = 0; i < q->chunk.sentence_n; i++) {
+			struct span s = q->chunk.sentences[i];
+			if (unit_known(sel, r, p, s)) continue;
+			struct unit *u = &sel->units[sel->unit_n];
+			*u = (struct unit){ .passage = p, .range = s, .text = q->text + (s.off - q->chunk.range.off), .len = s.len };
+			struct word *w;
+			int rc = words_of(u->text, u->len, a, &w, &u->word_n, e);
+			if (rc) return rc;
+			u->words = w;
+			if (u->word_n) sel->unit_n++;
+		}
+	}
+	return OK;
+}
+
+static int units_embed(struct service *s, struct arena *a, struct selection *sel, struct err *e)
+{
+	struct embedder *m;
+	int rc = service_embedder(s, &m, e);
+	if (rc || sel->unit_n == 0) return rc;
+	sel->dim = embedder_info(m)->dim;
+	struct embed_text *t = arena_alloc(a, sel->unit_n * sizeof *t);
+	float *v = arena_alloc(a, sel->unit_n * (size_t)sel->dim * sizeof *v);
+	if (!t || !v) return err_set(e, E_MEMORY, "answer: out of memory");
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		t[i] = (struct embed_text){ sel->units[i].text, sel->units[i].len };
+		sel->units[i].vec = v + i * (size_t)sel->dim;
+	}
+	return embedder_encode(m, t, sel->unit_n, EMBED_QUERY, v, e);
+}
+
+static double dot(const float *x, const float *y, int n)
+{
+	double sum = 0;
+	for (int i = 0; i < n; i++) sum += (double)x[i] * y[i];
+	return sum;
+}
+
+/* Rarity-weighted share of the question's words in a unit; words of title and heading count half. */
+static double coverage(const struct selection *sel, const struct unit *u, const struct word *around, size_t around_n)
+{
+	double all = 0, have = 0;
+	for (size_t i = 0; i < sel->question_n; i++) {
+		double w = select_weight(sel, &sel->question[i]);
+		all += w;
+		if (words_have(u->words, u->word_n, sel->question[i].stem)) have += w;
+		else if (words_have(around, around_n, sel->question[i].stem)) have += w / 2;
+	}
+	return all > 0 ? have / all : 0;
+}
+
+static int units_score(const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
+{
+	size_t last = (size_t)-1, n = 0;
+	struct word *around = NULL;
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		struct unit *u = &sel->units[i];
+		const struct passage *p = &r->passages[u->passage];
+		if (u->passage != last) {
+			char *head = arena_printf(a, "%s %s", p->doc.title, p->chunk.heading);
+			if (!head) return err_set(e, E_MEMORY, "answer: out of memory");
+			int rc = words_of(head, strlen(head), a, &around, &n, e);
+			if (rc) return rc;
+			last = u->passage;
+		}
+		u->cosine = dot(u->vec, r->query, sel->dim);
+		u->coverage = coverage(sel, u, around, n);
+		u->score = 0.45 * u->cosine + 0.35 * u->coverage + 0.2 * p->cosine;
+		if (u->score > sel->best) sel->best = u->score;
+	}
+	return OK;
+}
+
+int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e)
+{
+	struct word *q;
+	memset(out, 0, sizeof *out);
+	int rc = words_of(question, strlen(question), a, &q, &out->question_n, e);
+	out->question = q;
+	if (!rc) rc = units_collect(r, a, out, e);
+	if (!rc) rc = weights_make(out, a, e);
+	if (!rc) rc = units_embed(s, a, out, e);
+	if (!rc) rc = units_score(r, a, out, e);
+	return rc;
+}
+
+static size_t passage_slot(struct selection *sel, size_t passage, size_t passages_max)
+{
+	for (size_t i = 0; i < sel->passage_n; i++)
+		if (sel->passages[i] == passage) return i;
+	if (sel->passage_n == passages_max) return (size_t)-1;
+	sel->passages[sel->passage_n] = passage;
+	return sel->passage_n++;
+}
+
+/* Adds unit i when it fits; 0 when it does not. */
+static int unit_choose(const struct embedder *m, struct selection *sel, size_t i, size_t passages_max, size_t *left)
+{
+	struct unit *u = &sel->units[i];
+	size_t had = sel->passage_n;
+	if (u->chosen) return 1;
+	size_t need = embedder_count_tokens(m, u->text, u->len);
+	if (passage_slot(sel, u->passage, passages_max) == (size_t)-1) return 0;
+	if (sel->passage_n > had) need += HEADER_TOKENS;
+	if (need > *left) {
+		sel->passage_n = had;
+		return 0;
+	}
+	*left -= need;
+	u->chosen = 1;
+	return 1;
+}
+
+static int by_score(const void *x, const void *y, void *ctx)
+{
+	const struct unit *u = ctx;
+	size_t i = *(const size_t *)x, j = *(const size_t *)y;
+	if (u[i].score != u[j].score) return u[i].score > u[j].score ? -1 : 1;
+	return (i > j) - (i < j);
+}
+
+int select_choose(struct service *s, size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e)
+{
+	struct embedder *m;
+	int rc = service_embedder(s, &m, e);
+	if (rc) return rc;
+	size_t *order = arena_alloc(a, (sel->unit_n + 1) * sizeof *order);
+	sel->passages = arena_alloc(a, PASSAGES_MAX * sizeof *sel->passages);
+	if (!order || !sel->passages) return err_set(e, E_MEMORY, "answer: out of memory");
+	if (passages_max > PASSAGES_MAX) passages_max = PASSAGES_MAX;
+	for (size_t i = 0; i < sel->unit_n; i++) order[i] = i;
+	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
+	for (size_t i = 0; i < sel->unit_n && budget > 0; i++) {
+		size_t u = order[i];
+		if (!unit_choose(m, sel, u, passages_max, &budget)) continue;
+		if (u > 0 && sel->units[u - 1].passage == sel->units[u].passage) unit_choose(m, sel, u - 1, passages_max, &budget);
+		if (u + 1 < sel->unit_n && sel->units[u + 1].passage == sel->units[u].passage) unit_choose(m, sel, u + 1, passages_max, &budget);
+	}
+	return OK;
+}
+
+int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e)
+{
+	struct buf b;
+	buf_init(&b, 1 << 20);
+	for (size_t k = 0; k < sel->passage_n; k++) {
+		const struct passage *p = &r->passages[sel->passages[k]];
+		size_t last = (size_t)-1;
+		(void)buf_printf(&b, "%s[%zu] %s%s%s\n", k ? "\n\n" : "", k + 1, p->doc.title, *p->chunk.heading ? " > " : "", p->chunk.heading);
+		for (size_t i = 0; i < sel->unit_n; i++) {
+			const struct unit *u = &sel->units[i];
+			if (u->passage != sel->passages[k] || !u->chosen) continue;
+			if (last != (size_t)-1) (void)buf_puts(&b, last + 1 == i ? " " : " … ");
+			(void)buf_put(&b, u->text, u->len);
+			last = i;
+		}
+	}
+	int rc = buf_failed(&b);
+	*len = b.len;
+	*out = rc ? NULL : arena_strndup(a, buf_cstr(&b), b.len);
+	buf_clear(&b);
+	if (rc || !*out) return err_set(e, rc ? rc : E_MEMORY, "answer: prompt too large");
+	return OK;
+}

@@ -1,0 +1,40 @@
+/* select.h: the sentences that matter. Every quotable sentence of the retrieved passages becomes a unit, scored against
+ * the question by meaning and by words; the best go into the prompt, with their neighbours, under a token budget.
+ * Thread: the caller's; everything lives in the arena. */
+#ifndef API_SELECT_H
+#define API_SELECT_H
+#include <stddef.h>
+#include "api/retrieve.h"
+#include "base/words.h"
+
+struct unit {                        /* one quotable sentence, table row or list item */
+	size_t passage;              /* index into retrieval.passages */
+	struct span range;           /* bytes in the document's text */
+	const char *text;            /* borrowed from the snapshot */
+	size_t len;
+	const struct word *words; size_t word_n;
+	const float *vec;            /* (dim) */
+	double cosine;               /* to the question */
+	double coverage;             /* share of the question's content words it holds, weighted by rarity, 0 … 1 */
+	double score;                /* relevance, both together */
+	int chosen;                  /* part of the prompt */
+};
+struct selection {
+	struct unit *units; size_t unit_n;   /* passage order, then text order; a sentence that two chunks share stands once */
+	const struct word *question; size_t question_n;
+	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
+	double best;                 /* highest unit score, 0 when there is none */
+	int dim;
+	struct word_weight *weights; size_t weight_n; /* rarity of words over the units, see select_weight */
+};
+
+/* Units of all passages, scored. question: UTF-8. E_MEMORY and errors of the embedder. */
+int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e);
+/* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. */
+int select_choose(struct service *s, size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);
+/* The chosen units as the prompt shows them: "[1] Title — Heading\ntext". *out in the arena. */
+int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
+/* How rare a word is among the units: log(1 + N/df), 0 for function words. */
+double select_weight(const struct selection *sel, const struct word *w);
+
+#endif

@@ -1,0 +1,108 @@
+/* verify.c: support of a written sentence by a sentence of a document (verify.h).
+ *
+ * What a claim adds to the question (its content words that the question lacks, weighted by rarity) must stand in the
+ * unit; words that stand only in the unit's neighbours count half, for a pronoun in the unit may stand for them. What
+ * it repeats from the question counts less, and the cosine of both sentences a little. A number that is neither in the
+ * unit nor in the question breaks the claim, and so does a negation on one side only.
+ * Threads: none of its own. Failure: memory and the embedder. */
+#include "api/verify.h"
+#include <math.h>
+
+enum { NEAR = 2 }; /* neighbours on each side that may resolve a pronoun */
+static const double NUMBER_PENALTY = 0.3, NEGATION_PENALTY = 0.6, SECOND_SHARE = 0.3;
+
+int claim_make(struct service *s, const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e)
+{
+	struct embedder *m;
+	struct embed_text t = { text, len };
+	struct word *w;
+	float *vec = arena_alloc(a, (size_t)(sel->dim + 1) * sizeof *vec);
+	if (!vec) return err_set(e, E_MEMORY, "answer: out of memory");
+	int rc = service_embedder(s, &m, e);
+	if (!rc) rc = words_of(text, len, a, &w, &out->word_n, e);
+	if (!rc && sel->dim) rc = embedder_encode(m, &t, 1, EMBED_QUERY, vec, e);
+	if (rc) return rc;
+	out->text = text;
+	out->len = len;
+	out->words = w;
+	out->vec = vec;
+	return OK;
+}
+
+static int near_have(const struct selection *sel, size_t u, uint64_t stem)
+{
+	size_t lo = u > NEAR ? u - NEAR : 0, hi = u + NEAR < sel->unit_n ? u + NEAR : sel->unit_n - 1;
+	for (size_t i = lo; i <= hi; i++)
+		if (i != u && sel->units[i].passage == sel->units[u].passage && words_have(sel->units[i].words, sel->units[i].word_n, stem)) return 1;
+	return 0;
+}
+
+static int has_negation(const struct word *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (w[i].negation) return 1;
+	return 0;
+}
+
+double verify_support(const struct selection *sel, const struct claim *c, size_t u)
+{
+	const struct unit *x = &sel->units[u];
+	double new_all = 0, new_have = 0, old_all = 0, old_have = 0, cosine = 0, score;
+	int wrong_number = 0;
+	for (size_t i = 0; i < c->word_n; i++) {
+		const struct word *w = &c->words[i];
+		double weight = select_weight(sel, w);
+		int in_unit = words_have(x->words, x->word_n, w->stem), asked = words_have(sel->question, sel->question_n, w->stem);
+		double have = in_unit ? 1 : near_have(sel, u, w->stem) ? 0.5 : 0;
+		if (w->number && !in_unit && !asked) wrong_number = 1;
+		*(asked ? &old_all : &new_all) += weight;
+		*(asked ? &old_have : &new_have) += weight * have;
+	}
+	for (int i = 0; i < sel->dim; i++) cosine += (double)c->vec[i] * x->vec[i];
+	if (cosine < 0) cosine = 0;
+	double old_share = old_all > 0 ? old_have / old_all : 1;
+	if (new_all > 0) score = 0.6 * (new_have / new_all) + 0.2 * old_share + 0.2 * cosine;
+	else score = 0.6 * (old_all > 0 ? old_share : 0) + 0.4 * cosine;
+	if (wrong_number) score *= NUMBER_PENALTY;
+	if (has_negation(c->words, c->word_n) != has_negation(x->words, x->word_n) && has_negation(c->words, c->word_n)) score *= NEGATION_PENALTY;
+	return score > 1 ? 1 : score;
+}
+
+size_t verify_best(const struct selection *sel, const struct claim *c, size_t passage, double *score)
+{
+	size_t best = (size_t)-1;
+	*score = 0;
+	for (size_t u = 0; u < sel->unit_n; u++) {
+		if (passage != (size_t)-1 && sel->units[u].passage != passage) continue;
+		double s = verify_support(sel, c, u);
+		if (best != (size_t)-1 && s <= *score) continue;
+		best = u;
+		*score = s;
+	}
+	return best;
+}
+
+size_t verify_second(const struct selection *sel, const struct claim *c, size_t u)
+{
+	double all = 0, missing = 0, best_gain = 0;
+	size_t best = (size_t)-1;
+	for (size_t i = 0; i < c->word_n; i++) {
+		double w = words_have(sel->question, sel->question_n, c->words[i].stem) ? 0 : select_weight(sel, &c->words[i]);
+		all += w;
+		if (!words_have(sel->units[u].words, sel->units[u].word_n, c->words[i].stem)) missing += w;
+	}
+	if (all <= 0 || missing < SECOND_SHARE * all) return best;
+	for (size_t x = 0; x < sel->unit_n; x++) {
+		double gain = 0;
+		if (x == u || !sel->units[x].chosen) continue;
+		for (size_t i = 0; i < c->word_n; i++) {
+			const struct word *w = &c->words[i];
+			if (words_have(sel->question, sel->question_n, w->stem) || words_have(sel->units[u].words, sel->units[u].word_n, w->stem)) continue;
+			if (words_have(sel->units[x].words, sel->units[x].word_n, w->stem)) gain += select_weight(sel, w);
+		}
+		if (gain <= best_gain) continue;
+		best_gain = gain;
+		best = x;
+	}
+	return best_gain >= SECOND_SHARE * all ? best : (size_t)-1;
+}

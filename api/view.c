@@ -1,0 +1,245 @@
+/* view.c: the contract's JSON shapes (view.h).
+ *
+ * Each builder adds to a cJSON object and remembers nothing; a failed addition deletes the whole and returns NULL. Byte
+ * offsets become code points by counting inside the chunk, whose own code point range is stored.
+ * Threads: any. Failure: only memory. */
+#include "api/view.h"
+#include <stdio.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/utf8.h"
+
+static cJSON *add_text(cJSON *o, const char *key, const char *s, size_t len)
+{
+	char *copy = len < 4096 ? NULL : cJSON_malloc(len + 1);
+	char small[4096];
+	char *at = len < sizeof small ? small : copy;
+	if (!at) return NULL;
+	memcpy(at, s, len);
+	at[len] = 0;
+	cJSON *item = cJSON_AddStringToObject(o, key, at);
+	if (copy) cJSON_free(copy);
+	return item;
+}
+
+static cJSON *add_page(cJSON *o, uint32_t page)
+{
+	return page ? cJSON_AddNumberToObject(o, "page", page) : cJSON_AddNullToObject(o, "page");
+}
+
+static cJSON *add_time(cJSON *o, const char *key, int64_t ms)
+{
+	char text[CLOCK_TEXT_LEN];
+	clock_text(text, ms);
+	return cJSON_AddStringToObject(o, key, text);
+}
+
+/* meta is stored as checked JSON text */
+static cJSON *add_meta(cJSON *o, const char *meta)
+{
+	cJSON *m = NULL;
+	if (json_parse(&m, meta, strlen(meta), 1 << 20, "meta", NULL)) m = cJSON_CreateObject();
+	if (!m) return NULL;
+	if (!cJSON_AddItemToObject(o, "meta", m)) {
+		cJSON_Delete(m);
+		return NULL;
+	}
+	return m;
+}
+
+static cJSON *whole(cJSON *o, int ok)
+{
+	if (ok) return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static int add_highlights(cJSON *o, const struct passage *p, int highlight)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "highlights");
+	int ok = list != NULL;
+	size_t at = 0, cp = 0;
+	for (size_t i = 0; ok && highlight && i < p->highlight_n; i++) {
+		size_t from = p->highlights[i].off - p->chunk.range.off;
+		cp += utf8_count(p->text + at, from - at);
+		at = from;
+		double ends[2] = { p->chunk.start_cp + (double)cp, p->chunk.start_cp + (double)(cp + utf8_count(p->text + from, p->highlights[i].len)) };
+		cJSON *pair = cJSON_CreateDoubleArray(ends, 2);
+		ok = pair && cJSON_AddItemToArray(list, pair);
+		if (!ok) cJSON_Delete(pair);
+	}
+	return ok;
+}
+
+cJSON *view_hit(const struct retrieval *r, const struct passage *p, int highlight)
+{
+	cJSON *o = cJSON_CreateObject();
+	char id[24];
+	(void)r;
+	snprintf(id, sizeof id, "%llu", (unsigned long long)p->chunk.id);
+	return whole(o, o && cJSON_AddStringToObject(o, "document_id", p->doc.id) && cJSON_AddNumberToObject(o, "revision", p->doc.revision) &&
+		cJSON_AddStringToObject(o, "chunk_id", id) && cJSON_AddStringToObject(o, "title", p->doc.title) &&
+		cJSON_AddStringToObject(o, "source", p->doc.source) && add_page(o, p->chunk.page) &&
+		cJSON_AddStringToObject(o, "heading", p->chunk.heading) && cJSON_AddNumberToObject(o, "start", p->chunk.start_cp) &&
+		cJSON_AddNumberToObject(o, "end", p->chunk.end_cp) && add_text(o, "text", p->text, p->text_len) &&
+		cJSON_AddNumberToObject(o, "score", p->score) && add_highlights(o, p, highlight) && add_meta(o, p->doc.meta));
+}
+
+cJSON *view_document(const struct doc *d)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON *acl = o ? cJSON_AddArrayToObject(o, "acl") : NULL;
+	int ok = acl != NULL;
+	for (size_t i = 0; ok && i < d->acl_n; i++) {
+		cJSON *g = cJSON_CreateString(d->acl[i]);
+		ok = g && cJSON_AddItemToArray(acl, g);
+		if (!ok) cJSON_Delete(g);
+	}
+	ok = ok && cJSON_AddStringToObject(o, "id", d->id) && cJSON_AddStringToObject(o, "title", d->title) &&
+		cJSON_AddStringToObject(o, "source", d->source) && cJSON_AddStringToObject(o, "type", d->type) &&
+		cJSON_AddStringToObject(o, "collection", d->collection) && cJSON_AddNumberToObject(o, "bytes", (double)d->bytes) &&
+		cJSON_AddNumberToObject(o, "chars", (double)d->chars) && cJSON_AddNumberToObject(o, "chunks", d->chunks) && add_meta(o, d->meta) &&
+		add_time(o, "added", d->added_ms) && add_time(o, "updated", d->updated_ms) && cJSON_AddNumberToObject(o, "revision", d->revision) &&
+		cJSON_AddStringToObject(o, "verdict", doc_verdict_name(d->verdict));
+	if (ok && *d->reason) ok = cJSON_AddStringToObject(o, "reason", d->reason) != NULL;
+	if (ok && *d->duplicate_of) ok = cJSON_AddStringToObject(o, "duplicate_of", d->duplicate_of) != NULL;
+	return whole(o, ok);
+}
+
+cJSON *view_citation(const struct answer *a, const struct answer_citation *c)
+{
+	const struct passage *p = &a->retrieval.passages[c->passage];
+	cJSON *o = cJSON_CreateObject();
+	return whole(o, o && cJSON_AddNumberToObject(o, "n", c->n) && cJSON_AddStringToObject(o, "document_id", p->doc.id) &&
+		cJSON_AddNumberToObject(o, "revision", p->doc.revision) && cJSON_AddStringToObject(o, "title", p->doc.title) &&
+		cJSON_AddStringToObject(o, "source", p->doc.source) && add_page(o, p->chunk.page) && cJSON_AddNumberToObject(o, "start", c->start_cp) &&
+		cJSON_AddNumberToObject(o, "end", c->end_cp) && add_text(o, "quote", c->quote, c->quote_len));
+}
+
+static int add_short(cJSON *o, const struct answer *a)
+{
+	const struct answer_citation *c = &a->short_answer;
+	if (!a->has_short) return cJSON_AddNullToObject(o, "short") != NULL;
+	cJSON *s = cJSON_AddObjectToObject(o, "short");
+	return s && add_text(s, "text", c->quote, c->quote_len) && cJSON_AddStringToObject(s, "document_id", a->retrieval.passages[c->passage].doc.id) &&
+		cJSON_AddNumberToObject(s, "start", c->start_cp) && cJSON_AddNumberToObject(s, "end", c->end_cp);
+}
+
+static int add_sentences(cJSON *o, const struct answer *a)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "sentences");
+	int ok = list != NULL;
+	for (size_t i = 0; ok && i < a->sentence_n; i++) {
+		const struct answer_sentence *s = &a->sentences[i];
+		cJSON *x = cJSON_CreateObject();
+		ok = x && cJSON_AddItemToArray(list, x);
+		if (!ok) cJSON_Delete(x);
+		cJSON *marks = ok ? cJSON_CreateIntArray(s->citations, s->citation_n) : NULL;
+		ok = marks && cJSON_AddNumberToObject(x, "start", (double)utf8_count(a->text, s->start)) &&
+			cJSON_AddNumberToObject(x, "end", (double)utf8_count(a->text, s->end)) &&
+			cJSON_AddStringToObject(x, "support", s->verified ? "verified" : "unverified") && cJSON_AddItemToObject(x, "citations", marks);
+		if (!ok && marks) cJSON_Delete(marks);
+	}
+	return ok;
+}
+
+static int add_citations(cJSON *o, const struct answer *a)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "citations");
+	int ok = list != NULL;
+	for (size_t i = 0; ok && i < a->citation_n; i++) {
+		cJSON *x = view_citation(a, &a->citations[i]);
+		ok = x && cJSON_AddItemToArray(list, x);
+		if (!ok) cJSON_Delete(x);
+	}
+	return ok;
+}
+
+static int add_passages(cJSON *o, const struct answer *a)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "passages");
+	int ok = list != NULL;
+	for (size_t i = 0; ok && i < a->retrieval.n; i++) {
+		cJSON *x = view_hit(&a->retrieval, &a->retrieval.passages[i], 1);
+		ok = x && cJSON_AddItemToArray(list, x);
+		if (!ok) cJSON_Delete(x);
+	}
+	return ok;
+}
+
+static int add_prompt(cJSON *o, const struct answer *a)
+{
+	if (!*a->prompt_name) return cJSON_AddNullToObject(o, "prompt") != NULL;
+	cJSON *p = cJSON_AddObjectToObject(o, "prompt");
+	return p && cJSON_AddStringToObject(p, "name", a->prompt_name) && cJSON_AddNumberToObject(p, "version", a->prompt_version);
+}
+
+static int add_figures(cJSON *o, const struct answer *a)
+{
+	cJSON *u = cJSON_AddObjectToObject(o, "usage"), *t = cJSON_AddObjectToObject(o, "timings_ms");
+	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
+		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
+		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", 0) &&
+		cJSON_AddNumberToObject(t, "embed", a->embed_ms) && cJSON_AddNumberToObject(t, "search", a->search_ms) &&
+		cJSON_AddNumberToObject(t, "rerank", a->rerank_ms) && cJSON_AddNumberToObject(t, "first_sentence", a->first_sentence_ms) &&
+		cJSON_AddNumberToObject(t, "generate", a->generate_ms) && cJSON_AddNumberToObject(t, "verify", a->verify_ms) &&
+		cJSON_AddNumberToObject(t, "total", a->total_ms);
+}
+
+cJSON *view_answer(const struct answer *a)
+{
+	cJSON *o = cJSON_CreateObject();
+	int ok = o && cJSON_AddStringToObject(o, "id", a->id) && cJSON_AddStringToObject(o, "question", a->question) &&
+		add_text(o, "answer", a->text, a->text_len) && cJSON_AddStringToObject(o, "status", answer_status_name(a->status));
+	if (ok && *a->reason) ok = cJSON_AddStringToObject(o, "reason", a->reason) != NULL;
+	ok = ok && cJSON_AddStringToObject(o, "style", a->style == STYLE_GENERATE ? "generate" : "extractive") && add_short(o, a) &&
+		add_sentences(o, a) && add_citations(o, a) && cJSON_AddNumberToObject(o, "confidence", a->confidence) && add_passages(o, a) &&
+		add_prompt(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
+		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && cJSON_AddFalseToObject(o, "cached") && add_figures(o, a);
+	return whole(o, ok);
+}
+
+/* One row a status: HTTP status, exit code, the OpenAI error type. */
+static const struct { int status, http, exit; const char *type; } codes[] = {
+	{ OK, 200, 0, "" },
+	{ E_USAGE, 400, 2, "invalid_request_error" },
+	{ E_NOT_FOUND, 404, 3, "invalid_request_error" },
+	{ E_IO, 500, 1, "server_error" },
+	{ E_FULL, 507, 1, "server_error" },
+	{ E_CORRUPT, 500, 4, "server_error" },
+	{ E_FORMAT, 422, 1, "invalid_request_error" },
+	{ E_LIMIT, 429, 5, "rate_limit_error" },
+	{ E_BUSY, 503, 5, "server_error" },
+	{ E_DENIED, 403, 5, "permission_error" },
+	{ E_CONFLICT, 409, 5, "invalid_request_error" },
+	{ E_UNSUPPORTED, 422, 2, "invalid_request_error" },
+	{ E_CANCELLED, 503, 5, "server_error" },
+	{ E_MEMORY, 500, 1, "server_error" },
+	{ E_BUG, 500, 70, "server_error" },
+};
+
+static size_t code_row(int status)
+{
+	size_t n = sizeof codes / sizeof codes[0];
+	for (size_t i = 0; i < n; i++)
+		if (codes[i].status == status) return i;
+	return n - 1;
+}
+
+int view_http_status(int status)
+{
+	return codes[code_row(status)].http;
+}
+
+int view_exit_code(int status)
+{
+	return codes[code_row(status)].exit;
+}
+
+cJSON *view_error(const struct err *e, const char *param)
+{
+	cJSON *o = cJSON_CreateObject(), *x = o ? cJSON_AddObjectToObject(o, "error") : NULL;
+	return whole(o, x && cJSON_AddStringToObject(x, "type", codes[code_row(e->status)].type) &&
+		cJSON_AddStringToObject(x, "code", status_name(e->status)) && cJSON_AddStringToObject(x, "message", e->msg) &&
+		(param ? cJSON_AddStringToObject(x, "param", param) : cJSON_AddNullToObject(x, "param")));
+}
