@@ -1,0 +1,248 @@
+/* embed.c: owns an open model (card, vocabulary, encoder) and the queue in front of the encoder.
+ *
+ * A call tokenises its texts into a piece of at most PIECE_TOKENS tokens (or one text that is longer), waits for its
+ * turn, runs the piece, pools it, gives the turn back, and goes on with the next piece. The turn goes to a waiting
+ * query before any passage, so that a query waits for at most one piece of somebody's folder: some 0.1 s on two cores
+ * for a small model. A steady stream of queries may hold passages up; that is meant. Tokenising happens outside the
+ * turn, into memory of the call; the encoder's activations belong to whoever has the turn.
+ *
+ * Threads: `lock` guards busy and the waiting counts, nothing else; it is never held while anything runs. Everything
+ * else is immutable after open but the encoder, which belongs to the holder of the turn. No other lock is taken under
+ * `lock`. Failure: a piece is tokenised before it takes the turn, so an error never leaves it taken. */
+#include "embed/embed.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "embed/card.h"
+#include "embed/encoder.h"
+#include "embed/pool.h"
+#include "nn/wordpiece.h"
+
+enum { PIECE_TOKENS = 1024, PIECE_TEXTS = PIECE_TOKENS / 2 /* a text has two tokens or more */, THREADS_MAX = 64, PATH_BYTES_MAX = 4096 };
+
+struct embedder {
+	struct embedder_info info;
+	struct card card;
+	struct wordpiece *words;
+	struct encoder *encoder;      /* belongs to the holder of the turn */
+	char *prefix[2];              /* by enum embed_kind; "" for none */
+	pthread_mutex_t lock;         /* guards what follows */
+	pthread_cond_t ready[2];      /* by enum embed_kind */
+	size_t waiting[2];
+	int busy;
+};
+
+/* Some texts of a call, tokenised. */
+struct piece {
+	int32_t *ids;                      /* room for PIECE_TOKENS and one more text */
+	size_t starts[PIECE_TEXTS + 2];
+	size_t texts;
+};
+
+/* ---- open and close ---- */
+
+/* Puts the hash of dir/name into hash; leaves the path in path. */
+static int file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e)
+{
+	uint8_t digest[32];
+	int rc = path_join(path, dir, name);
+	if (rc != OK) return err_set(e, rc, "%.100s: path too long", dir);
+	rc = sha256_file(buf_cstr(path), digest, NULL, NULL, e);
+	if (rc == OK) sha256_put(hash, digest, sizeof digest);
+	return rc;
+}
+
+static int vocabulary_open(struct embedder *m, const char *path, struct err *e)
+{
+	const struct card *c = &m->card;
+	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents, .cjk_words = c->cjk_words,
+		.unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
+	int rc = wordpiece_open(&m->words, path, &o, e);
+	if (rc == OK && wordpiece_size(m->words) > (size_t)c->shape.vocabulary)
+		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d", path, wordpiece_size(m->words), c->shape.vocabulary);
+	return rc;
+}
+
+/* The small files are read before the large one is hashed: what is wrong with them shows at once. */
+static int model_open(struct embedder *m, const struct embedder_options *o, struct err *e)
+{
+	struct buf path;
+	uint8_t digest[32];
+	struct sha256 *hash = sha256_new();
+	int rc;
+	buf_init(&path, PATH_BYTES_MAX);
+	if (!hash) return err_set(e, E_MEMORY, "open %s", o->dir);
+	rc = card_read(&m->card, o->dir, hash, e);
+	if (rc == OK) rc = file_hash(&path, o->dir, "vocab.txt", hash, e);
+	if (rc == OK) rc = vocabulary_open(m, buf_cstr(&path), e);
+	if (rc == OK) rc = file_hash(&path, o->dir, "model.safetensors", hash, e);
+	sha256_end(hash, digest);
+	hex_put(m->info.fingerprint, digest, sizeof digest);
+	if (rc != OK) goto out;
+	m->info.dim = m->card.shape.hidden;
+	m->info.layers = m->card.shape.layers;
+	m->info.max_tokens = m->card.max_tokens;
+	if (o->max_tokens > 0 && o->max_tokens < m->info.max_tokens) m->info.max_tokens = o->max_tokens;
+	snprintf(m->info.pooling, sizeof m->info.pooling, "%s", m->card.pooling == POOL_CLS ? "cls" : "mean");
+	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
+	rc = encoder_open(&m->encoder, buf_cstr(&path), &m->card.shape, o->threads, rows, e);
+	if (rc == OK) rc = path_absolute(&path, NULL, o->dir, e);
+	if (rc == OK) snprintf(m->info.name, sizeof m->info.name, "%s", path_base(buf_cstr(&path)));
+out:
+	buf_clear(&path);
+	return rc;
+}
+
+int embedder_open(struct embedder **out, const struct embedder_options *o, struct err *e)
+{
+	int rc;
+	*out = NULL;
+	if (o->threads < 1 || o->threads > THREADS_MAX)
+		return err_set(e, E_USAGE, "embedder: %d threads, not 1 to %d", o->threads, THREADS_MAX);
+	if (o->max_tokens != 0 && o->max_tokens < 2)
+		return err_set(e, E_USAGE, "embedder: max_tokens %d, not 0 nor 2 or more", o->max_tokens);
+	struct embedder *m = mem_calloc(1, sizeof *m);
+	if (!m) return err_set(e, E_MEMORY, "open %s", o->dir);
+	pthread_mutex_init(&m->lock, NULL);
+	for (int i = 0; i < 2; i++) pthread_cond_init(&m->ready[i], NULL);
+	m->prefix[EMBED_PASSAGE] = mem_strdup(o->passage_prefix ? o->passage_prefix : "");
+	m->prefix[EMBED_QUERY] = mem_strdup(o->query_prefix ? o->query_prefix : "");
+	if (m->prefix[0] && m->prefix[1]) rc = model_open(m, o, e);
+	else rc = err_set(e, E_MEMORY, "open %s", o->dir);
+	if (rc == OK) *out = m;
+	else embedder_close(m);
+	return rc;
+}
+
+void embedder_close(struct embedder *m)
+{
+	if (!m) return;
+	encoder_close(m->encoder);
+	wordpiece_close(m->words);
+	for (int i = 0; i < 2; i++) {
+		mem_free(m->prefix[i]);
+		pthread_cond_destroy(&m->ready[i]);
+	}
+	pthread_mutex_destroy(&m->lock);
+	mem_free(m);
+}
+
+const struct embedder_info *embedder_info(const struct embedder *m)
+{
+	return &m->info;
+}
+
+/* ---- tokens ---- */
+
+size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len)
+{
+	size_t n = 0;
+	int rc = wordpiece_encode(m->words, text, len, WORDPIECE_PLAIN, NULL, 0, &n, NULL);
+	return rc == OK ? n : len; /* out of memory: a token takes a byte or more */
+}
+
+/* [CLS], the tokens of text, [SEP]: at most max (2 or more) to ids. */
+static int text_tokens(const struct embedder *m, const char *text, size_t len, enum wordpiece_mode mode, int32_t *ids,
+	size_t max, size_t *n, struct err *e)
+{
+	if (!utf8_valid(text, len)) return err_set(e, E_FORMAT, "text to embed: not valid UTF-8");
+	int rc = wordpiece_encode(m->words, text, len, mode, ids + 1, max - 2, n, e);
+	if (rc != OK) return rc;
+	ids[0] = wordpiece_cls(m->words);
+	ids[*n + 1] = wordpiece_sep(m->words);
+	*n += 2;
+	return OK;
+}
+
+int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n, struct err *e)
+{
+	if (max < 2) return err_set(e, E_USAGE, "tokenize: room for %zu tokens, 2 are needed", max);
+	return text_tokens(m, text, len, WORDPIECE_SPECIALS, ids, max, n, e);
+}
+
+/* As text_tokens, with the prefix of its kind in front. */
+static int prefixed_tokens(const struct embedder *m, const struct embed_text *t, enum embed_kind kind, int32_t *ids, size_t *n,
+	struct err *e)
+{
+	const char *prefix = m->prefix[kind];
+	size_t max = (size_t)m->info.max_tokens, prefix_len = strlen(prefix);
+	struct buf joined;
+	int rc;
+	if (prefix_len == 0) return text_tokens(m, t->text, t->len, WORDPIECE_PLAIN, ids, max, n, e);
+	if (t->len > SIZE_MAX / 2) return err_set(e, E_MEMORY, "text to embed: %zu bytes", t->len);
+	buf_init(&joined, prefix_len + t->len);
+	buf_put(&joined, prefix, prefix_len);
+	buf_put(&joined, t->text, t->len);
+	rc = buf_failed(&joined) ? err_set(e, E_MEMORY, "text to embed: %zu bytes", t->len)
+		: text_tokens(m, joined.data, joined.len, WORDPIECE_PLAIN, ids, max, n, e);
+	buf_clear(&joined);
+	return rc;
+}
+
+/* ---- the turn ---- */
+
+static void turn_take(struct embedder *m, enum embed_kind kind)
+{
+	pthread_mutex_lock(&m->lock);
+	m->waiting[kind]++;
+	while (m->busy || (kind == EMBED_PASSAGE && m->waiting[EMBED_QUERY] > 0)) pthread_cond_wait(&m->ready[kind], &m->lock);
+	m->waiting[kind]--;
+	m->busy = 1;
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void turn_give(struct embedder *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->busy = 0;
+	pthread_cond_signal(&m->ready[m->waiting[EMBED_QUERY] > 0 ? EMBED_QUERY : EMBED_PASSAGE]);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- encode ---- */
+
+static void piece_run(struct embedder *m, const struct piece *p, enum embed_kind kind, float *out)
+{
+	size_t dim = (size_t)m->info.dim;
+	turn_take(m, kind);
+	const float *states = encoder_run(m->encoder, p->ids, p->starts, p->texts);
+	for (size_t i = 0; i < p->texts; i++)
+		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,
+			out + i * dim);
+	turn_give(m);
+}
+
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out, struct err *e)
+{
+	struct piece *p = mem_calloc(1, sizeof *p);
+	size_t done = 0, dim = (size_t)m->info.dim;
+	int rc = OK;
+	if (p) p->ids = mem_alloc(((size_t)PIECE_TOKENS + (size_t)m->info.max_tokens) * sizeof *p->ids);
+	if (!p || !p->ids) {
+		rc = err_set(e, E_MEMORY, "embed %zu texts", n);
+		goto out;
+	}
+	for (size_t i = 0; i < n; i++) {
+		size_t at = p->starts[p->texts], len;
+		rc = prefixed_tokens(m, &texts[i], kind, p->ids + at, &len, e);
+		if (rc != OK) goto out;
+		if (p->texts > 0 && at + len > PIECE_TOKENS) { /* does not fit: the piece goes, this text opens the next */
+			piece_run(m, p, kind, out + done * dim);
+			done += p->texts;
+			memmove(p->ids, p->ids + at, len * sizeof *p->ids);
+			p->texts = 0;
+			at = 0;
+		}
+		p->starts[++p->texts] = at + len;
+	}
+	if (p->texts > 0) piece_run(m, p, kind, out + done * dim);
+out:
+	if (p) mem_free(p->ids);
+	mem_free(p);
+	return rc;
+}

@@ -1,0 +1,43 @@
+/* wordpiece.h: BERT's tokenizer: text to ids of a vocab.txt. Devlin et al. 2018, tokenization.py, as the reference
+ * implementations of today (Hugging Face's fast BertTokenizer) do it: NUL, U+FFFD and control characters go, white
+ * space separates, a CJK ideograph is a word of its own, accents are stripped (NFD, then category Mn), letters are
+ * lowered, every punctuation character (P* and ASCII's symbols) is a word of its own, and each word is cut into the
+ * longest pieces the vocabulary has ("##" in front of all but the first) or becomes [UNK].
+ * Thread: immutable after open; every function may be called from any thread. */
+#ifndef NN_WORDPIECE_H
+#define NN_WORDPIECE_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+
+enum { WORDPIECE_WORD_MAX = 100 /* code points; a longer word is [UNK] */ };
+
+struct wordpiece_options {
+	int lower_case;    /* tokenizer_config.json do_lower_case */
+	int strip_accents;
+	int cjk_words;     /* tokenize_chinese_chars */
+	const char *unk, *cls, *sep, *pad, *mask; /* as the vocabulary spells them; borrowed during open; pad, mask may be missing from it */
+};
+
+enum wordpiece_mode {
+	WORDPIECE_PLAIN,    /* "[SEP]" in the text is the five characters: for everything documents and users say */
+	WORDPIECE_SPECIALS  /* "[SEP]" in the text is the control token, as the reference tokenizers take it */
+};
+
+struct wordpiece;
+
+/* vocab.txt: one token a line, the id is the line number from 0. E_NOT_FOUND, E_IO; E_FORMAT: empty or not UTF-8, or
+ * names the special token (unk, cls, sep) that is missing; E_LIMIT: over 64 MiB. */
+int wordpiece_open(struct wordpiece **out, const char *vocab_path, const struct wordpiece_options *o, struct err *e);
+void wordpiece_close(struct wordpiece *w);                              /* NULL is allowed */
+size_t wordpiece_size(const struct wordpiece *w);                       /* ids are below it */
+int32_t wordpiece_id(const struct wordpiece *w, const char *token, size_t len); /* -1: not in the vocabulary */
+int32_t wordpiece_cls(const struct wordpiece *w);
+int32_t wordpiece_sep(const struct wordpiece *w);
+/* Ids of the text, without [CLS] and [SEP]: the first max of them to ids (NULL with max 0: count alone), the number
+ * that the text has to *n; when ids is given, counting stops once max is reached. Each invalid byte of UTF-8 is [UNK].
+ * Work space is two buffers a call, whatever the length. E_MEMORY. */
+int wordpiece_encode(const struct wordpiece *w, const char *text, size_t len, enum wordpiece_mode mode, int32_t *ids,
+	size_t max, size_t *n, struct err *e);
+
+#endif
