@@ -40,7 +40,7 @@ const struct model_known *model_known_at(size_t i);             /* NULL past the
 const struct model_known *model_known_find(const char *name);   /* by name or alias; NULL when unknown */
 uint64_t model_known_bytes(const struct model_known *k);        /* of all its files */
 
-/* Progress of the long calls: `what` is "fetching", "checking" or "copying"; part i of n counts from 1; bytes of the
+/* Progress of the long calls: `what` is "waiting" (another process is at it), "fetching", "checking" or "copying"; part i of n counts from 1; bytes of the
  * whole model. Called often, in the caller's thread. A return other than 0 ends the call with E_CANCELLED.
  * May be NULL everywhere. */
 struct model_progress {
@@ -87,5 +87,28 @@ int model_verify(const struct conf *c, const char *name, const struct model_prog
  * has a known model's checksum gets its name; else the name stays, less ".gguf". name is reset and gets it. The same
  * content again is OK; E_CONFLICT: another model has that name; E_FORMAT: not a model. */
 int model_add(const struct conf *c, const char *path, const struct model_progress *p, struct buf *name, struct err *e);
+
+/* Shared by models.c and fetch.c. */
+/* As model_fetch, for a row that need not be in the table. */
+int model_fetch_known(const struct conf *c, const struct model_known *k, const struct model_progress *p, struct buf *path, struct err *e);
+int models_home(const struct conf *c, struct buf *dir, struct err *e);   /* the folder written to, which may not exist yet */
+/* The name a model's file or folder stands for: its base name less ".gguf". out is reset. */
+int model_name_of(const char *path, struct buf *out);
+/* Where file f of the model at path (folder or file) lies. out is reset. */
+int model_file_path(const char *path, const struct model_file *f, struct buf *out);
+/* As model_verify for a known model at path. */
+int model_verify_known(const struct model_known *k, const char *path, const struct model_progress *p, struct err *e);
+/* What can be told of a model at path without reading it through. known may be NULL. */
+int model_state_at(const struct model_known *k, const char *path);
+uint64_t model_bytes_at(const char *path);      /* size on disk of a model's files */
+/* Hash of one file that is part of a model of `total` bytes, `before` of them done. */
+int model_hash(const char *path, char hex[65], const struct model_progress *p, uint64_t before, uint64_t total, struct err *e);
+/* Writes NAME.sha256 beside the model at path; hex[i] belongs to names[i] ("" or a path inside the folder). */
+int model_sums_write(const char *path, const char *const *names, char (*hex)[65], size_t n, struct err *e);
+/* The same from the table, after a known model was found whole. A folder that cannot be written to is no fault of the
+ * model, and the note only spares a later check: no error. */
+void model_note_verified(const struct model_known *k, const char *path);
+/* The files of an embedder's folder that are copied, NULL at the end; the first three must be there. */
+extern const char *const model_folder_files[];
 
 #endif
