@@ -59,21 +59,21 @@ int screen_text(struct buf *out, const char *text, size_t len)
 	return text_put(out, text, len, 0, 1);
 }
 
-void screen_bytes(char out[16], uint64_t bytes)
+void screen_bytes(char out[24], uint64_t bytes)
 {
 	static const char *const unit[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
 	double v = (double)bytes;
 	int u = 0;
 	while (v >= 999.5 && u < 6) v /= 1000, u++;
-	snprintf(out, 16, u == 0 || v >= 99.5 ? "%.0f %s" : "%.1f %s", v, unit[u]);
+	snprintf(out, 24, u == 0 || v >= 99.5 ? "%.0f %s" : "%.1f %s", v, unit[u]);
 }
 
-void screen_seconds(char out[16], double seconds)
+void screen_seconds(char out[24], double seconds)
 {
-	if (!(seconds >= 0) || seconds > 1e7) snprintf(out, 16, "?");
-	else if (seconds < 60) snprintf(out, 16, "%.1f s", seconds);
-	else if (seconds < 3600) snprintf(out, 16, "%d:%02d min", (int)seconds / 60, (int)seconds % 60);
-	else snprintf(out, 16, "%d:%02d h", (int)(seconds / 3600), (int)(seconds / 60) % 60);
+	if (!(seconds >= 0) || seconds > 1e7) snprintf(out, 24, "?");
+	else if (seconds < 60) snprintf(out, 24, "%.1f s", seconds);
+	else if (seconds < 3600) snprintf(out, 24, "%d:%02d min", (int)seconds / 60, (int)seconds % 60);
+	else snprintf(out, 24, "%d:%02d h", (int)(seconds / 3600), (int)(seconds / 60) % 60);
 }
 
 int screen_columns(int fd)

@@ -11,8 +11,8 @@
 int screen_line(struct buf *out, const char *text, size_t len, size_t chars);
 /* The same, keeping line breaks. */
 int screen_text(struct buf *out, const char *text, size_t len);
-void screen_bytes(char out[16], uint64_t bytes);      /* "1.4 MB", powers of 1000 */
-void screen_seconds(char out[16], double seconds);    /* "3.2 s", "4:05 min", "2:10 h" */
+void screen_bytes(char out[24], uint64_t bytes);      /* "1.4 MB", powers of 1000 */
+void screen_seconds(char out[24], double seconds);    /* "3.2 s", "4:05 min", "2:10 h" */
 int screen_columns(int fd);                           /* width of the terminal at fd, 80 when unknown */
 
 /* One line on the terminal that is drawn over itself. Does nothing where stderr is no terminal or with -q. */
