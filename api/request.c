@@ -337,19 +337,22 @@ int field_lacking(struct request *r, const cJSON *o, const char *key, struct err
 	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
 }
 
-int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e)
+int collection_check(struct request *r, const char *name, struct err *e)
 {
 	static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t n = strlen(name);
+	if (n >= 1 && n <= 64 && strspn(name, sane) == n)
+		return OK;
+	r->param = "collection";
+	return err_set(e, E_USAGE, "collection: must be 1 to 64 of A-Z a-z 0-9 . _ -");
+}
+
+int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e)
+{
 	const char *s = query_text(r, "collection");
 	int rc = field_text(r, o, "collection", &s, e);
-	if (rc)
-		return rc;
 	*out = s ? s : absent;
-	if (s && (!*s || strlen(s) > 64 || strspn(s, sane) != strlen(s))) {
-		r->param = "collection";
-		return err_set(e, E_USAGE, "collection: must be 1 to 64 of A-Z a-z 0-9 . _ -");
-	}
-	return OK;
+	return rc ? rc : s ? collection_check(r, s, e) : OK;
 }
 
 static const char no_memory[] =

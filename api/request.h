@@ -104,6 +104,8 @@ int field_lacking(struct request *r, const cJSON *o, const char *key, struct err
 /* The collection asked for: the body's field, else the query's parameter, else absent. Checks its form. */
 int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e);
 
+int collection_check(struct request *r, const char *name, struct err *e);  /* E_USAGE, r->param set */
+
 /* ---- the reply ---- */
 void reply_json(struct request *r, int status, cJSON *take);               /* NULL: out of memory, a 500 */
 void reply_static(struct request *r, int status, const char *type, const char *data, size_t len); /* data is never freed */

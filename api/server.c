@@ -137,7 +137,7 @@ static int headers_check(struct request *r, const char *version, struct err *e)
 	}
 	if (length && strtoull(length, NULL, 10) > body_max(r)) {
 		r->fail_status = 413;
-		return err_set(e, E_LIMIT, "body: larger than %llu bytes", (unsigned long long)body_max(r));
+		return err_set(e, E_USAGE, "body: larger than %llu bytes", (unsigned long long)body_max(r));
 	}
 	return OK;
 }
@@ -192,7 +192,7 @@ static enum MHD_Result body_take(struct request *r, const char *data, size_t len
 		case OK:
 			return MHD_YES;
 		case E_LIMIT:
-			err_set(&e, E_LIMIT, "body: larger than %llu bytes", (unsigned long long)r->body.max);
+			err_set(&e, E_USAGE, "body: larger than %llu bytes", (unsigned long long)r->body.max);
 			r->fail_status = 413;
 			break;
 		default:
@@ -404,28 +404,22 @@ static void http_drain(struct http *h, struct MHD_Daemon *d)
 	MHD_stop_daemon(d);
 }
 
-static int serve_fail(struct command_call *c, const struct err *e)
-{
-	out_printf(c->out, 2, "footnote: serve: %s\n", e->msg);
-	return view_exit_code(e->status);
-}
-
 static int serve_run(struct command_call *c, struct http *h, const char *address)
 {
 	struct err e = { 0 };
 	struct MHD_Daemon *d = NULL;
 	int fd = listen_open(address, h->address, &e), rc;
 	if (fd < 0)
-		return serve_fail(c, &e);
+		return command_fail(c, &e);
 	if (jobs_open(&h->jobs, h->service, &e)) {
 		close(fd);
-		return serve_fail(c, &e);
+		return command_fail(c, &e);
 	}
 	if (!(d = daemon_open(h, fd))) {
 		close(fd);
 		jobs_close(h->jobs);
 		err_set(&e, E_IO, "start the HTTP server on %s", h->address);
-		return serve_fail(c, &e);
+		return command_fail(c, &e);
 	}
 	out_printf(c->out, 1, c->json ? "{\"listening\":\"%s\"}\n" : "listening on %s\n", h->address);
 	rc = http_start(h, &e);
@@ -433,24 +427,22 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 		nap(100);
 	http_drain(h, d);
 	jobs_close(h->jobs);
-	return rc ? serve_fail(c, &e) : 0;
+	return rc ? command_fail(c, &e) : 0;
 }
 
 int cmd_serve(struct command_call *c)
 {
 	struct http h = { .service = c->service };
 	const char *address = c->conf->listen;
+	const struct option options[] = { { "--listen", OPTION_TEXT, &address, 0, 0 } };
 	struct sigaction act = { .sa_handler = on_signal }, old_term, old_int, old_pipe, ignore = { .sa_handler = SIG_IGN };
+	struct err e = { 0 };
 	int rc;
-	for (int i = 1; i < c->argc; i++) {
-		if (!strcmp(c->argv[i], "--listen") && i + 1 < c->argc) {
-			address = c->argv[++i];
-		} else if (!strncmp(c->argv[i], "--listen=", 9)) {
-			address = c->argv[i] + 9;
-		} else {
-			out_printf(c->out, 2, "footnote: serve: unknown argument %s; usage: serve [--listen ADDR:PORT]\n", c->argv[i]);
-			return 2;
-		}
+	if (options_parse(c, options, 1, &e))
+		return command_misused(c, &e);
+	if (c->argc > 1) {
+		err_set(&e, E_USAGE, "serve: %.80s is not an option", c->argv[1]);
+		return command_misused(c, &e);
 	}
 	signals = 0;
 	sigaction(SIGTERM, &act, &old_term);

@@ -25,8 +25,7 @@ struct http {
 int http_body_reserve(struct http *h, uint64_t bytes);
 void http_body_release(struct http *h, uint64_t bytes);
 
-/* `footnote serve [--listen ADDR:PORT]`. Prints "listening on http://ADDR:PORT" once it accepts connections and runs
- * until SIGTERM, SIGINT or *c->cancel; then drains for at most serve.drain_s. Exit code as in the contract. */
-int cmd_serve(struct command_call *c);
+/* cmd_serve (command.h) prints "listening on http://ADDR:PORT" once it accepts connections and runs until SIGTERM, SIGINT
+ * or *c->cancel; then it drains for at most serve.drain_s. */
 
 #endif

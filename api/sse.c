@@ -46,6 +46,8 @@ void sse_event(struct request *r, const char *event, cJSON *data)
 	size_t before;
 	cJSON_Delete(data);
 	pthread_mutex_lock(&r->lock);
+	if (r->cancel_why == CANCEL_SLOW) /* an event is missing: nothing may follow it */
+		goto out;
 	stream_shift(r);
 	before = r->stream.len;
 	if (!text || sse_frame(&r->stream, event, text)) {
@@ -59,6 +61,7 @@ void sse_event(struct request *r, const char *event, cJSON *data)
 		r->stream_wrote_us = clock_us();
 		job_wake(r);
 	}
+out:
 	pthread_mutex_unlock(&r->lock);
 	cJSON_free(text);
 }

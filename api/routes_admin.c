@@ -1,0 +1,138 @@
+/* routes_admin.c: owns the page's files, liveness, readiness and metrics.
+ *
+ * Method: the page is carried in the program (base/embedded.h). Gauges are read when they are asked for. Threads: the
+ * page and /healthz in the connection's thread, the rest in the admin pool, so that they answer while other queues are
+ * full. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "api/job.h"
+#include "api/route.h"
+#include "api/server.h"
+#include "base/clock.h"
+#include "base/embedded.h"
+#include "base/file.h"
+#include "base/stat.h"
+
+static const char *page_type(const char *name)
+{
+	const char *ext = path_ext(name);
+	if (!strcmp(ext, "html"))
+		return "text/html; charset=utf-8";
+	if (!strcmp(ext, "css"))
+		return "text/css; charset=utf-8";
+	if (!strcmp(ext, "js"))
+		return "text/javascript; charset=utf-8";
+	if (!strcmp(ext, "svg"))
+		return "image/svg+xml";
+	return "application/octet-stream";
+}
+
+int page_get(struct request *r, struct err *e)
+{
+	const char *name = r->segment_n ? r->segments[1] : "index.html";
+	for (const struct embedded_file *f = www_files; f->name; f++) {
+		if (strcmp(f->name, name))
+			continue;
+		r->is_page = 1;
+		reply_static(r, 200, page_type(name), f->data, f->len);
+		return OK;
+	}
+	return err_set(e, E_NOT_FOUND, "no such file: %.80s", name);
+}
+
+int healthz_get(struct request *r, struct err *e)
+{
+	static const char ok[] = "{\"status\":\"ok\"}\n";
+	(void)e;
+	reply_static(r, 200, "application/json", ok, sizeof ok - 1);
+	return OK;
+}
+
+static cJSON *ready_make(const struct http *h, const struct index_stats *st)
+{
+	const char *embedder = embedder_info(h->embedder)->name;
+	const char *generator = h->engine ? generator_info(engine_generator(h->engine))->name : NULL;
+	cJSON *o = cJSON_CreateObject();
+	if (o && cJSON_AddStringToObject(o, "status", "ready") && cJSON_AddStringToObject(o, "embedder", embedder) &&
+	    (generator ? cJSON_AddStringToObject(o, "generator", generator) : cJSON_AddNullToObject(o, "generator")) &&
+	    cJSON_AddNumberToObject(o, "documents", (double)st->documents) && cJSON_AddNumberToObject(o, "chunks", (double)st->chunks) &&
+	    cJSON_AddNumberToObject(o, "snapshot", (double)st->seq))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+int readyz_get(struct request *r, struct err *e)
+{
+	struct http *h = r->http;
+	int state = atomic_load(&h->state), rc;
+	struct index_stats st;
+	if (state != HTTP_READY) {
+		r->fail_status = 503;
+		return err_set(e, E_BUSY, state == HTTP_STARTING ? "the service is starting" : "the service is shutting down");
+	}
+	if ((rc = index_stats(r->service->index, &st, e))) {
+		r->fail_status = 503;
+		return rc;
+	}
+	reply_json(r, 200, ready_make(h, &st));
+	return OK;
+}
+
+/* Resident memory of this process in bytes; 0 when /proc does not say. */
+static double resident_bytes(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void gauges_queues(struct http *h)
+{
+	char label[40];
+	for (int p = POOL_ADMIN; p < POOL_N; p++) {
+		snprintf(label, sizeof label, "pool=\"%s\"", pool_name((enum pool_kind)p));
+		stat_gauge("footnote_jobs_waiting", label, (double)jobs_waiting(h->jobs, (enum pool_kind)p));
+		stat_gauge("footnote_jobs_running", label, (double)jobs_running(h->jobs, (enum pool_kind)p));
+	}
+	if (atomic_load(&h->state) != HTTP_STARTING)
+		stat_gauge("footnote_engine_waiting", "", h->engine ? (double)engine_waiting(h->engine) : 0);
+	stat_gauge("footnote_http_requests_open", "", (double)atomic_load(&h->requests));
+	stat_gauge("footnote_http_body_bytes", "", (double)atomic_load(&h->body_bytes));
+}
+
+static void gauges_store(const struct index_stats *st)
+{
+	stat_gauge("footnote_documents", "", (double)st->documents);
+	stat_gauge("footnote_documents_without_text", "", (double)st->documents_without_text);
+	stat_gauge("footnote_chunks", "", (double)st->chunks);
+	stat_gauge("footnote_vectors", "", (double)st->vectors);
+	stat_gauge("footnote_store_file_bytes", "", (double)st->file_bytes);
+	stat_gauge("footnote_store_used_bytes", "", (double)st->used_bytes);
+	stat_gauge("footnote_graph_vectors", "", (double)st->graph_vectors);
+	stat_gauge("footnote_graph_tail_vectors", "", (double)st->tail_vectors);
+	stat_gauge("footnote_graph_tombstones", "", (double)st->tombstones);
+	stat_gauge("footnote_snapshot", "", (double)st->seq);
+}
+
+int metrics_get(struct request *r, struct err *e)
+{
+	struct index_stats st;
+	int rc = index_stats(r->service->index, &st, e);
+	if (rc)
+		return rc;
+	gauges_queues(r->http);
+	gauges_store(&st);
+	stat_gauge("footnote_ready", "", atomic_load(&r->http->state) == HTTP_READY);
+	stat_gauge("process_resident_memory_bytes", "", resident_bytes());
+	stat_gauge("process_start_time_seconds", "", (double)r->service->started_ms / 1e3);
+	if ((rc = stat_print(&r->out)))
+		return err_set(e, rc, "metrics: do not fit");
+	reply_static(r, 200, "text/plain; version=0.0.4; charset=utf-8", r->out.data, r->out.len);
+	return OK;
+}

@@ -1,0 +1,123 @@
+/* routes_search.c: owns POST /v1/search.
+ *
+ * Method: fields to retrieve(), its passages to hits. Paging is by place: the cursor is the number of hits before the
+ * page. A store that changes between two pages may repeat or leave out a hit. Threads: search pool. */
+#include <stdio.h>
+#include <string.h>
+#include "api/retrieve.h"
+#include "api/route.h"
+#include "api/view.h"
+#include "base/clock.h"
+
+enum { DEPTH_MAX = 1000 };   /* hits that paging reaches */
+
+struct search_ask {
+	const char *query, *collection;
+	int mode, highlight;
+	int64_t k;
+	size_t skip;
+};
+
+static int cursor_read(struct request *r, const char *s, size_t *skip, struct err *e)
+{
+	size_t v = 0, n = strlen(s);
+	for (size_t i = 0; i < n && n <= 4; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			n = 9;
+		v = v * 10 + (size_t)(s[i] - '0');
+	}
+	if (n == 0 || n > 4 || v >= DEPTH_MAX) {
+		r->param = "cursor";
+		return err_set(e, E_USAGE, "cursor: not one that this service gave");
+	}
+	*skip = v;
+	return OK;
+}
+
+static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, struct err *e)
+{
+	static const char *const lacking[] = { "filter", "facets", "group", "explain", "as" };
+	const struct conf *c = &r->service->conf;
+	const char *mode = NULL, *cursor = NULL;
+	*q = (struct search_ask){ .mode = SEARCH_DENSE, .highlight = 1, .k = c->search_k };
+	for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++)
+		if (field_lacking(r, o, lacking[i], e))
+			return e->status;
+	if (field_text(r, o, "query", &q->query, e) || field_text(r, o, "mode", &mode, e) ||
+	    field_text(r, o, "cursor", &cursor, e) || field_bool(r, o, "highlight", &q->highlight, e) ||
+	    field_int(r, o, "k", 1, c->search_k_max, &q->k, e) || request_collection(r, o, c->collection, &q->collection, e))
+		return e->status;
+	if (!q->query) {
+		r->param = "query";
+		return err_set(e, E_USAGE, "query: missing");
+	}
+	if (mode && (q->mode = search_mode_parse(mode)) < 0) {
+		r->param = "mode";
+		return err_set(e, E_USAGE, "mode: %.40s is not one of hybrid, dense, lexical", mode);
+	}
+	return cursor ? cursor_read(r, cursor, &q->skip, e) : OK;
+}
+
+/* Passages of the collection: all that paging could rank. */
+static int total_count(struct request *r, const char *collection, uint64_t *out, struct err *e)
+{
+	struct collection_info *list;
+	size_t n;
+	int rc = index_collections(r->service->index, &r->arena, &list, &n, e);
+	*out = 0;
+	for (size_t i = 0; !rc && i < n; i++)
+		if (!strcmp(list[i].name, collection))
+			*out = list[i].chunks;
+	return rc;
+}
+
+static cJSON *reply_make(const struct search_ask *q, const struct retrieval *found, uint64_t total, double total_ms)
+{
+	cJSON *o = cJSON_CreateObject(), *hits = o ? cJSON_AddArrayToObject(o, "hits") : NULL, *times;
+	size_t next = q->skip + found->n;
+	char cursor[24];
+	for (size_t i = 0; hits && i < found->n; i++) {
+		cJSON *hit = view_hit(found, &found->passages[i], q->highlight);
+		if (!hit || !cJSON_AddItemToArray(hits, hit)) {
+			cJSON_Delete(hit);
+			hits = NULL;
+		}
+	}
+	snprintf(cursor, sizeof cursor, "%zu", next);
+	if (hits && cJSON_AddObjectToObject(o, "facets") && cJSON_AddNumberToObject(o, "total", (double)total) &&
+	    (found->n && next < total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
+	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
+	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && cJSON_AddNumberToObject(times, "embed", found->embed_ms) &&
+	    cJSON_AddNumberToObject(times, "search", found->search_ms) && cJSON_AddNumberToObject(times, "total", total_ms))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+int search_post(struct request *r, struct err *e)
+{
+	struct search_ask q;
+	struct retrieval found = { 0 };
+	struct reader reader;
+	uint64_t total;
+	cJSON *o = NULL;
+	int rc = body_json(r, &o, e);
+	if (!rc)
+		rc = ask_read(r, o, &q, e);
+	if (rc)
+		goto out;
+	reader = (struct reader){ .collection = q.collection, .all_groups = 1 };
+	rc = retrieve(r->service, &reader, q.query, strlen(q.query), (enum search_mode)q.mode, (size_t)q.k, q.skip, &r->arena, &found, e);
+	if (rc == E_UNSUPPORTED)
+		r->param = "mode";
+	if (rc == E_USAGE)
+		r->param = "query";
+	if (!rc)
+		rc = total_count(r, q.collection, &total, e);
+	if (!rc)
+		reply_json(r, 200, reply_make(&q, &found, total, (double)(clock_us() - r->arrived_us) / 1e3));
+	retrieve_close(&found);
+out:
+	cJSON_Delete(o);
+	return rc;
+}
