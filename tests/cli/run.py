@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""The command line as a user and a script see it: verdicts, exit codes, JSON lines, one owner. Usage: run.py FOOTNOTE.
+Needs the embedder; the generator tests use smollm2 when it is there. Last line: N passed, N failed, N skipped."""
+import json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+
+FOOTNOTE = os.path.abspath(sys.argv[1])
+TESTS = []
+
+
+def test(fn):
+    TESTS.append(fn)
+    return fn
+
+
+class Skip(Exception):
+    pass
+
+
+class Box:
+    """A folder of files, a data folder, and the program run on them."""
+
+    def __init__(self):
+        self.top = tempfile.mkdtemp(prefix="footnote-cli-")
+        self.docs, self.data = f"{self.top}/docs", f"{self.top}/data"
+        os.makedirs(self.docs)
+
+    def write(self, name, text):
+        path = f"{self.docs}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def run(self, *args, ok=(0,), cwd=None, env=None):
+        r = subprocess.run([FOOTNOTE, "--data", self.data, *args], capture_output=True, text=True, timeout=300, cwd=cwd or self.top,
+                           env={**os.environ, **(env or {})})
+        if ok is not None and r.returncode not in ok:
+            raise AssertionError(f"{args} exits {r.returncode}, wanted {ok}\n{r.stdout}{r.stderr}")
+        return r
+
+    def json(self, *args, ok=(0,)):
+        return [json.loads(line) for line in self.run("--json", *args, ok=ok).stdout.splitlines()]
+
+    def ingest(self, *args, ok=(0,)):
+        rows = self.json("ingest", *(args or (self.docs,)), ok=ok)
+        assert "summary" in rows[-1], rows
+        return {os.path.basename(r["source"]): r for r in rows[:-1]}, rows[-1]["summary"]
+
+
+LEAVE = "Leave\n\nEmployees of Alder receive 27 days of paid leave a year. Up to five unused days may be carried over until 31 March.\n"
+TRAVEL = "# Travel\n\n## Trains\n\nTrain tickets are booked in second class. The limit for a hotel night is 140 euros.\n"
+
+
+@test
+def empty_store_is_no_error(b):
+    for args in (("check",), ("stats",), ("docs", "list"), ("search", "anything")):
+        b.run(*args)
+    assert b.json("docs", "list") == []
+
+
+@test
+def verdicts(b):
+    b.write("leave.txt", LEAVE)
+    b.write("sub/travel.md", TRAVEL)
+    b.write("page.html", "<html><head><title>On call</title></head><body><h1>On call</h1><p>The on-call phone is passed on every Monday at nine.</p></body></html>")
+    b.write("empty.txt", "")
+    b.write("blob.bin", bytes(range(256)) * 20)
+    b.write("lying.txt", b"\x7fELF" + bytes(3000))
+    rows, s = b.ingest()
+    got = {k: v["verdict"] for k, v in rows.items()}
+    assert got == {"leave.txt": "added", "travel.md": "added", "page.html": "added", "empty.txt": "skipped", "blob.bin": "skipped", "lying.txt": "skipped"}, got
+    for r in rows.values():
+        assert set(r) >= {"source", "verdict", "document_id", "chars", "chunks", "reason"}, r
+        assert os.path.isabs(r["source"])
+        assert (r["verdict"] == "added") == (r["chunks"] > 0) and (r["reason"] != "") == (r["verdict"] != "added"), r
+    rows, _ = b.ingest()
+    assert {v["verdict"] for k, v in rows.items() if k in ("leave.txt", "travel.md", "page.html")} == {"unchanged"}, rows
+    first = {d["source"]: d for d in b.json("docs", "list")}
+    b.write("leave.txt", LEAVE.replace("27", "28"))
+    b.write("copy.txt", TRAVEL)
+    rows, _ = b.ingest()
+    assert rows["leave.txt"]["verdict"] == "updated" and rows["copy.txt"]["verdict"] == "duplicate", rows
+    second = {d["source"]: d for d in b.json("docs", "list")}
+    leave = f"{b.docs}/leave.txt"
+    assert second[leave]["id"] == first[leave]["id"] and second[leave]["revision"] == first[leave]["revision"] + 1
+    os.unlink(leave)
+    rows, _ = b.ingest("--prune", b.docs)
+    assert rows["leave.txt"]["verdict"] == "removed"
+    assert leave not in {d["source"] for d in b.json("docs", "list")}
+    b.run("check")
+
+
+@test
+def missing_and_unreadable_files_fail_alone(b):
+    b.write("leave.txt", LEAVE)
+    rows, s = b.ingest(f"{b.top}/nothing", b.docs, ok=(1,))
+    assert rows["nothing"]["verdict"] == "failed" and rows["nothing"]["reason"], rows
+    assert rows["leave.txt"]["verdict"] == "added"
+
+
+@test
+def dry_run_stores_nothing(b):
+    b.write("leave.txt", LEAVE)
+    rows, _ = b.ingest("--dry-run", b.docs)
+    assert rows["leave.txt"]["verdict"] == "added"
+    assert b.json("docs", "list") == []
+
+
+@test
+def search_hits_are_ranges_of_text(b):
+    b.write("leave.txt", "Größe 👍\n\n" + LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    hits = b.json("search", "how much may a hotel cost", "-k", "2")
+    assert hits[0]["source"].endswith("travel.md") and "Trains" in hits[0]["heading"], hits
+    for h in hits:
+        text = b.run("docs", "text", h["document_id"]).stdout
+        assert h["text"] == text[h["start"]:h["end"]], h
+        assert all(h["start"] <= s < e <= h["end"] for s, e in h["highlights"]), h
+        assert set(h) >= {"document_id", "revision", "chunk_id", "title", "source", "page", "heading", "start", "end", "text", "score", "highlights", "meta"}
+
+
+def check_answer(b, a):
+    """The promises of the contract that any answer keeps."""
+    assert set(a) >= {"id", "question", "answer", "status", "style", "short", "sentences", "citations", "confidence", "passages", "prompt", "model",
+                      "snapshot", "cached", "usage", "timings_ms"}, a
+    import re
+    marks = [int(n) for n in re.findall(r"\[(\d+)\]", a["answer"])]
+    assert sorted(set(marks)) == [c["n"] for c in a["citations"]] == list(range(1, len(a["citations"]) + 1)), a
+    assert [m for i, m in enumerate(marks) if m not in marks[:i]] == sorted(set(marks)), "marks are numbered by first use"
+    for c in a["citations"]:
+        text = b.run("docs", "text", c["document_id"]).stdout
+        assert c["quote"] == text[c["start"]:c["end"]] and 0 < len(c["quote"]) <= 400, c
+    for s in a["sentences"]:
+        part = a["answer"][s["start"]:s["end"]]
+        assert [int(n) for n in re.findall(r"\[(\d+)\]", part)] == s["citations"] and len(s["citations"]) <= 2, (part, s)
+    if a["short"]:
+        text = b.run("docs", "text", a["short"]["document_id"]).stdout
+        assert a["short"]["text"] == text[a["short"]["start"]:a["short"]["end"]]
+    assert 0 <= a["confidence"] <= 1
+    if a["status"] == "abstained":
+        assert not a["citations"] and not marks and a["reason"], a
+
+
+@test
+def ask_extractive(b):
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    a = b.json("ask", "--extractive", "How many days of paid leave do employees receive?")[0]
+    check_answer(b, a)
+    assert a["status"] == "answered" and a["style"] == "extractive" and "27 days" in a["answer"] and a["model"] is None, a
+    people = b.run("ask", "--extractive", "How many days of paid leave do employees receive?").stdout
+    assert "[1]" in people and "leave.txt" in people, people
+
+
+@test
+def ask_nothing_relevant_abstains(b):
+    b.write("leave.txt", LEAVE)
+    b.ingest()
+    a = b.json("ask", "--extractive", "Which enzyme splits lactose in yeast cells?")[0]
+    check_answer(b, a)
+    assert a["status"] == "abstained", a
+    a = b.json("--collection", "other", "ask", "--extractive", "Welche Regeln gelten für die Reise und was ist mit dem Hotel?")[0]
+    assert a["status"] == "abstained" and "Dokumente" in a["answer"], a
+
+
+@test
+def ask_generated(b):
+    if not os.path.exists(os.path.expanduser("~/.cache/footnote/models/smollm2-135m-instruct-q4_1.gguf")) and not os.environ.get("FOOTNOTE_MODELS"):
+        raise Skip("smollm2 was not fetched")
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    conf = b.write("../service.conf", "generate.model = smollm2-135m-instruct-q4_1\n")
+    b.ingest()
+    for q in ("How many days of paid leave do employees receive?", "What is the limit for a hotel night?"):
+        a = b.json("-c", conf, "ask", q)[0]
+        check_answer(b, a)
+        assert a["model"] == "smollm2-135m-instruct-q4_1" and a["usage"]["prompt_tokens"] > 50, a
+
+
+@test
+def answers_without_generator_are_extractive_and_say_so(b):
+    b.write("leave.txt", LEAVE)
+    conf = b.write("../service.conf", "generate.model = no-such-model\n")
+    b.ingest()
+    a = b.json("-c", conf, "ask", "How many days of paid leave do employees receive?")[0]
+    check_answer(b, a)
+    assert a["style"] == "extractive" and "no-such-model" in a["reason"], a
+
+
+@test
+def delete_hides_at_once(b):
+    path = b.write("leave.txt", LEAVE)
+    rows, _ = b.ingest()
+    b.run("delete", rows["leave.txt"]["document_id"])
+    assert b.json("docs", "list") == [] and b.json("search", "leave") == []
+    b.run("delete", rows["leave.txt"]["document_id"], ok=(3,))
+    b.ingest()
+    b.run("delete", "--source", path)
+    b.run("delete", "--source", path, ok=(3,))
+    b.run("check")
+
+
+@test
+def bad_usage_exits_2(b):
+    for args in (("frobnicate",), ("search",), ("search", "x", "-k", "0"), ("search", "x", "-k", "ten"), ("search", "x", "--mode", "psychic"),
+                 ("ingest",), ("ask",), ("docs", "paint"), ("--nonsense", "stats"), ("search", "x", "--filter", "a = b"), ("eval",)):
+        r = b.run(*args, ok=(2,))
+        assert r.stderr.strip() and "\n\n\n" not in r.stderr, (args, r.stderr)
+    conf = b.write("../bad.conf", "serve.listen = 127.0.0.1:80\nno.such.key = 1\n")
+    r = b.run("-c", conf, "stats", ok=(2,))
+    assert "bad.conf:2" in r.stderr and "no.such.key" in r.stderr, r.stderr
+    b.run("docs", "show", "nothing-here", ok=(3,))
+    b.run("eval", b.docs, ok=(3,))
+
+
+@test
+def missing_embedder_exits_3(b):
+    b.write("leave.txt", LEAVE)
+    r = b.run("ingest", b.docs, ok=(3,), env={"XDG_CACHE_HOME": f"{b.top}/nowhere"})
+    assert "footnote models fetch" in r.stderr, r.stderr
+    for args in (("check",), ("stats",), ("docs", "list")):
+        b.run(*args, env={"XDG_CACHE_HOME": f"{b.top}/nowhere"})
+
+
+@test
+def acl_narrows(b):
+    b.write("leave.txt", LEAVE)
+    b.ingest("--acl", "hr", b.docs)
+    b.write("travel.md", TRAVEL)
+    b.ingest(f"{b.docs}/travel.md")
+    seen = lambda *a: {os.path.basename(h["source"]) for h in b.json("search", "days of leave and hotels", *a)}
+    assert seen() == {"leave.txt", "travel.md"}
+    assert seen("--as", "hr") == {"leave.txt", "travel.md"}
+    assert seen("--as", "sales") == {"travel.md"}
+
+
+@test
+def one_owner(b):
+    b.write("leave.txt", LEAVE)
+    p = subprocess.Popen([FOOTNOTE, "--data", b.data, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = p.stdout.readline()
+        assert "http://127.0.0.1:" in line, line
+        rows, _ = b.ingest()
+        assert rows["leave.txt"]["verdict"] == "added"
+        assert len(b.json("search", "leave")) == 1
+        r = b.run("serve", "--listen", "127.0.0.1:0", ok=(5,))
+        assert r.stderr.strip()
+        r = b.run("ingest", "docs", cwd=b.top)  # relative to who asks, not to the owner
+        b.run("frobnicate", ok=(2,))
+        b.run("docs", "show", "nothing-here", ok=(3,))
+        b.run("check")
+    finally:
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(timeout=60) == 0, p.stderr.read()
+    assert len(b.json("search", "leave")) == 1
+
+
+@test
+def commands_beside_a_long_ingest(b):
+    for i in range(300):
+        b.write(f"doc{i}.txt", f"Number {i}\n\n" + f"The item {i} lies in aisle {i % 17}. " * 30)
+    p = subprocess.Popen([FOOTNOTE, "--data", b.data, "--json", "ingest", b.docs], stdout=subprocess.PIPE, text=True)
+    beside = 0
+    while p.poll() is None and beside < 5:
+        b.run("stats")
+        beside += 1
+    out, _ = p.communicate(timeout=300)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert p.returncode == 0 and rows[-1]["summary"] and len(rows) == 301
+    assert len(b.json("docs", "list")) == 300
+    b.run("check")
+
+
+@test
+def long_data_path(b):
+    b.data = f"{b.top}/" + "/".join(["a-rather-long-folder-name"] * 8)
+    b.write("leave.txt", LEAVE)
+    b.ingest()
+    p = subprocess.Popen([FOOTNOTE, "--data", b.data, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    try:
+        p.stdout.readline()
+        assert len(b.json("search", "leave")) == 1
+    finally:
+        p.terminate()
+        p.wait(timeout=60)
+
+
+@test
+def eval_prints_figures(b):
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "corpora", "squad_mini")
+    f = b.json("eval", root, "--answers", "--extractive")[0]
+    for key in ("ndcg@10", "recall@10", "recall@100", "mrr@10", "contains", "answered_correct", "citation_precision", "citation_recall", "quote_exact"):
+        assert 0 <= f[key] <= 1, (key, f)
+    assert f["recall@10"] >= 0.9 and f["quote_exact"] == 1, f
+    assert f["collection"] == "eval-squad_mini" and b.json("docs", "list") == []
+    gate = b.write("gate.json", '{"recall@10": 0.5}')
+    b.run("eval", root, "--gate", gate)
+    gate = b.write("gate.json", '{"recall@10": 1.01}')
+    r = b.run("eval", root, "--gate", gate, ok=(1,))
+    assert "recall@10" in r.stderr
+
+
+def main():
+    passed = failed = skipped = 0
+    wanted = sys.argv[2:]
+    for fn in TESTS:
+        if wanted and not any(w in fn.__name__ for w in wanted):
+            continue
+        box = Box()
+        try:
+            fn(box)
+            passed += 1
+        except Skip as why:
+            skipped += 1
+            print(f"skip {fn.__name__}: {why}")
+        except Exception:
+            failed += 1
+            print(f"FAIL {fn.__name__}")
+            traceback.print_exc(file=sys.stdout)
+        finally:
+            shutil.rmtree(box.top, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(failed > 0)
+
+
+main()
