@@ -102,17 +102,19 @@ static double sigmoid(double x)
 	return 1 / (1 + exp(-x));
 }
 
-/* Fitted by tests/eval/fit_confidence.py on squad2_all_questions without the articles that are reported on. */
-static double confidence(const struct selection *sel, const struct written *w, int generated)
+/* Logistic in what is known of the answer; the weights come from tests/eval/fit_confidence.py. */
+static double confidence(const struct answer *a)
 {
-	if (!generated) return sigmoid(-5.0 + 7.0 * sel->best);
-	return sigmoid(-5.0 + 4.0 * sel->best + 3.0 * w->support - 0.25 * w->refusal);
+	if (a->status == ANSWER_ABSTAINED) return 0;
+	if (a->style == STYLE_EXTRACTIVE) return sigmoid(-5.0 + 7.0 * a->relevance);
+	return sigmoid(-5.0 + 4.0 * a->relevance + 3.0 * a->support - 0.25 * a->refusal);
 }
 
-/* Lets the generator write; *generated says whether a sentence of its came through. */
-static int generate_style(struct service *s, const struct answer_request *q, struct citer *c, struct selection *sel, struct written *w, int *generated, struct err *e)
+/* Lets the generator write; the style becomes generate when a sentence of its came through. */
+static int generate_style(struct service *s, const struct answer_request *q, struct citer *c, struct selection *sel, struct err *e)
 {
 	struct engine *n;
+	struct written w;
 	const char *why = "";
 	struct answer *a = c->answer;
 	double t0 = clock_ms();
@@ -124,13 +126,14 @@ static int generate_style(struct service *s, const struct answer_request *q, str
 	}
 	rc = select_choose(s, (size_t)s->conf.answer_context_tokens, PROMPT_PASSAGES_MAX, c->arena, sel, e);
 	a->rerank_ms += clock_ms() - t0;
-	if (!rc) rc = write_answer(s, n, q, c, w, e);
+	if (!rc) rc = write_answer(s, n, q, c, &w, e);
 	if (rc) return rc;
-	*generated = a->sentence_n > 0;
-	if (w->end == WRITE_REFUSED) abstain(a, "the model finds no answer in the passages");
-	else if (w->end == WRITE_CUT && a->sentence_n) a->status = ANSWER_PARTIAL, a->reason = "the answer was cut at its token or time limit";
+	a->refusal = w.refusal;
+	a->support = w.support;
+	if (a->sentence_n) a->style = STYLE_GENERATE;
+	if (w.end == WRITE_REFUSED) abstain(a, "the model finds no answer in the passages");
+	else if (w.end == WRITE_CUT && a->sentence_n) a->status = ANSWER_PARTIAL, a->reason = "the answer was cut at its token or time limit";
 	else if (!a->sentence_n) a->reason = "no sentence of the generated answer is supported by the passages; quoted instead";
-	if (*generated) a->style = STYLE_GENERATE;
 	return OK;
 }
 
@@ -149,24 +152,22 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 {
 	struct selection sel;
 	struct citer c;
-	struct written w = { 0 };
-	int generated = 0;
 	double t0 = clock_ms();
 	int rc = select_units(s, &out->retrieval, q->question, arena, &sel, e);
 	out->rerank_ms = clock_ms() - t0;
 	if (rc) return rc;
+	out->relevance = sel.best;
 	if (sel.best < s->conf.answer_floor) {
 		abstain(out, out->retrieval.n ? "nothing relevant was found" : "no documents were found");
 		abstain_send(out, sink, arena);
 		return OK;
 	}
 	rc = citer_begin(&c, out, &sel, sink, arena, began, e);
-	if (!rc && q->style == STYLE_GENERATE) rc = generate_style(s, q, &c, &sel, &w, &generated, e);
-	if (!rc && out->status == ANSWER_ANSWERED && !generated) rc = quote_best(&c, &sel, e);
+	if (!rc && q->style == STYLE_GENERATE) rc = generate_style(s, q, &c, &sel, e);
+	if (!rc && out->status == ANSWER_ANSWERED && !out->sentence_n) rc = quote_best(&c, &sel, e);
 	if (out->status != ANSWER_ABSTAINED) {
 		int rc2 = citer_end(&c, rc ? NULL : e);
 		if (!rc) rc = rc2;
-		out->confidence = confidence(&sel, &w, generated);
 	} else {
 		buf_clear(&c.text);
 		abstain_send(out, sink, arena);
@@ -187,6 +188,7 @@ int answer_run(struct service *s, const struct answer_request *q, const struct a
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
 	if (!rc) rc = answer_make(s, q, sink, a, out, t0, e);
 	out->total_ms = clock_ms() - t0;
+	out->confidence = confidence(out);
 	if (rc == OK) {
 		char labels[40];
 		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));

@@ -47,7 +47,10 @@ struct answer {                      /* everything in the arena given, or borrow
 	struct answer_sentence *sentences; size_t sentence_n;
 	struct answer_citation *citations; size_t citation_n;
 	int has_short; struct answer_citation short_answer; /* quote: the exact span; n unused */
-	double confidence;
+	double confidence;               /* probability that the answer is right, from the three below */
+	double relevance;                /* of the best sentence found to the question, 0 … 1 */
+	double support;                  /* lowest support of a written sentence; 0 when nothing was written */
+	double refusal;                  /* the generator's log-odds of refusing; 0 when it was not asked */
 	struct retrieval retrieval;      /* open until answer_close */
 	const char *prompt_name; int prompt_version;
 	const char *model;               /* "" when extractive */

@@ -176,6 +176,9 @@ static int add_prompt(cJSON *o, const struct answer *a)
 
 static int add_figures(cJSON *o, const struct answer *a)
 {
+	cJSON *v = cJSON_AddObjectToObject(o, "evidence");
+	if (!v || !cJSON_AddNumberToObject(v, "relevance", a->relevance) || !cJSON_AddNumberToObject(v, "support", a->support) ||
+		!cJSON_AddNumberToObject(v, "refusal", a->refusal)) return 0;
 	cJSON *u = cJSON_AddObjectToObject(o, "usage"), *t = cJSON_AddObjectToObject(o, "timings_ms");
 	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
 		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
