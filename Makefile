@@ -4,10 +4,13 @@ FAISS   := $(CACHE)/faiss-1.7.3-avx2
 BUILD   ?= build
 CC      := gcc
 CXX     := g++
+# CFLAGS, CXXFLAGS and LDFLAGS are the caller's own. OPT chooses between the kinds of build, each in a BUILD folder of its own.
 WARN    := -Wall -Wextra -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wundef -Wvla
 OPT     ?= -O2 -g -fno-omit-frame-pointer
-CFLAGS  += -std=gnu11 $(OPT) $(WARN) -I. -I$(BUILD) -pthread -D_GNU_SOURCE -MMD -MP
-CXXFLAGS += -std=c++17 $(OPT) -Wall -Wextra -I. -pthread -MMD -MP
+C_FLAGS   = -std=gnu11 $(OPT) $(WARN) -I. -I$(BUILD) -pthread -D_GNU_SOURCE -MMD -MP $(CFLAGS)
+CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -I. -isystem $(FAISS)/include -pthread -MMD -MP $(CXXFLAGS)
+# Before anything is compiled: the packages are there. Before what sees FAISS is compiled: FAISS is.
+PACKAGES := $(BUILD)/packages.ok
 
 ROOMS   := base nn embed generate index ingest api
 LIBS_base     := -lutf8proc -lcrypto -lcjson -lstemmer
@@ -31,37 +34,101 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all clean $(foreach r,$(ROOMS),test-$(r))
+.PHONY: all packages faiss models demo check check-asan check-tsan check-long lint install clean help $(foreach r,$(ROOMS),test-$(r))
+.DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
-$(BUILD)/footnote: $(ALL_OBJS)
-	$(CC) $(OPT) -pthread -o $@ $^ $(call libs,$(ROOMS))
+$(PACKAGES): tools/packages.sh
+	@tools/packages.sh
+	@mkdir -p $(@D) && touch $@
+$(FAISS)/stamp: | $(PACKAGES)
+	@tools/faiss.sh $(FAISS)
+# The same, looked at again although they were there before.
+packages:
+	@tools/packages.sh
+faiss: packages
+	@tools/faiss.sh $(FAISS)
 
-$(BUILD)/%.o: %.c
+$(BUILD)/footnote: $(ALL_OBJS)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(ROOMS))
+
+$(BUILD)/%.o: %.c | $(PACKAGES)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CFLAGS_$(basename $(notdir $<))) -c -o $@ $<
-$(BUILD)/%.o: %.cc
+	$(CC) $(C_FLAGS) $(CFLAGS_$(basename $(notdir $<))) -c -o $@ $<
+$(BUILD)/%.o: %.cc | $(PACKAGES) $(FAISS)/stamp
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) -I$(FAISS)/include -c -o $@ $<
+	$(CXX) $(CXX_FLAGS) -c -o $@ $<
 
 define embed_files
-$(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh
+$(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh | $(PACKAGES)
 	@mkdir -p $$(@D)
 	tools/embed.sh $(EMBED_$(1)) > $$(@:.o=.s) && $(CC) -c -o $$@ $$(@:.o=.s)
 endef
 $(foreach r,generate api,$(eval $(call embed_files,$(r))))
 
-CFLAGS_faissx := -I$(FAISS)/include
+CFLAGS_faissx := -isystem $(FAISS)/include
+$(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
+# Kernels round where they say so, never where the compiler joins a product and a sum.
+CFLAGS_ops_avx2   := -mavx2 -mfma -mf16c -ffp-contract=off
+CFLAGS_ops_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests
 $(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
-	$(CC) $(OPT) -pthread -o $$@ $$^ $(call libs,$(NEED_$(1)))
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $$@ $$^ $(call libs,$(NEED_$(1)))
 test-$(1): $(BUILD)/tests/run-$(1)
-	$(BUILD)/tests/run-$(1) $(T)
+	@$(BUILD)/tests/run-$(1) $(T)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_tests,$(r))))
 
+# A generator other than the default: MODEL=smollm2-135m, MODEL=qwen-0.5b, or any name of `footnote models list`.
+MODEL ?= qwen-1.5b
+models: all
+	$(BUILD)/footnote models fetch all-minilm-l6-v2
+	$(BUILD)/footnote models fetch $(MODEL)
+
+demo: all
+	@BUILD=$(BUILD) MODEL=$(MODEL) tools/demo.sh
+
+# Every short test that needs no GPU; the last line is "N passed, N failed, N skipped".
+check:
+	@MAKE="$(MAKE)" BUILD=$(BUILD) tools/check.sh
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=
+check-asan:
+	@MAKE="$(MAKE)" BUILD=build-asan OPT="$(SANITIZE)address,undefined -fno-sanitize-recover=undefined" tools/check.sh
+check-tsan:
+	@MAKE="$(MAKE)" BUILD=build-tsan OPT="$(SANITIZE)thread" TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp $(TSAN_OPTIONS)" tools/check.sh
+# The same tests with more rounds where they have rounds (FOOTNOTE_LONG), then under both sanitizers.
+check-long:
+	@MAKE="$(MAKE)" BUILD=$(BUILD) FOOTNOTE_LONG=1 tools/check.sh
+	@$(MAKE) check-asan
+	@$(MAKE) check-tsan
+lint:
+	@python3 tests/lint/lint.py
+
+PREFIX ?= /usr/local
+install: all
+	install -D -m 755 $(BUILD)/footnote $(DESTDIR)$(PREFIX)/bin/footnote
+	install -D -m 644 service.conf $(DESTDIR)$(PREFIX)/share/footnote/service.conf
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/footnote/LICENSE
+
 clean:
 	rm -rf $(BUILD)
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+help:
+	@echo 'make               build $(BUILD)/footnote, installing packages and building FAISS where they are missing'
+	@echo 'make demo          ingest corpora/, answer a question over HTTP (MODEL=NAME: another generator)'
+	@echo 'make check         build and run every short test; the last line is "N passed, N failed, N skipped"'
+	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
+	@echo 'make install       PREFIX=/usr/local, DESTDIR='
+	@echo 'make test-ROOM     the tests of one room: $(ROOMS) (T=NAME: some of them)'
+	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
+	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
+	@echo 'make check-long    the tests with more rounds, and both of these'
+	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
+	@echo 'make clean         remove $(BUILD)'
+	@echo 'Models and FAISS are kept in $(CACHE).'
+
+ifneq ($(wildcard $(BUILD)),)
+-include $(shell find $(BUILD) -name '*.d')
+endif

@@ -1,0 +1,85 @@
+#!/bin/bash
+# check.sh: everything `make check` does, in order: packages, FAISS, build, the small models the tests use, lint, the
+# tests of every room, then the suites of tests/http and tests/crash. Each prints "N passed, N failed, N skipped"; the
+# sum is the last line here. What cannot be built, fetched or run counts as a failure and is named: nothing is left out
+# silently.
+# Environment (set by the Makefile): MAKE, BUILD (folder), OPT (compiler options of a sanitizer build).
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+make=${MAKE:-make}
+build=${BUILD:-build}
+jobs=$(nproc)
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+options=(BUILD="$build")
+[ -z "${OPT:-}" ] || options+=("OPT=$OPT")
+unset OPT MODEL
+
+fail() {
+	failed=$((failed + 1))
+	echo "FAIL $*"
+}
+
+finish() {
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+	exit
+}
+
+# Runs a suite and adds its closing line; a suite that has none counts as one test.
+suite() {
+	local name=$1 rc line started=$SECONDS
+	shift
+	echo "== $name"
+	"$@" 2>&1 | tee "$log"
+	rc=${PIPESTATUS[0]}
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$log" | tail -n 1)
+	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2]))
+		skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
+		[ "$rc" = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || fail "$name: exit code $rc though no test failed"
+	elif [ "$rc" = 0 ]; then
+		passed=$((passed + 1))
+	else
+		fail "$name: exit code $rc"
+	fi
+	echo "   ($name: $((SECONDS - started)) s)"
+}
+
+# Builds a target, quietly; its output is shown when it fails.
+built() {
+	"$make" --no-print-directory -s -j"$jobs" "${options[@]}" "$@" >"$log" 2>&1 && return
+	grep -E 'error|Error|undefined|No rule|warning: unused|\.sh:' "$log" | head -n 20
+	return 1
+}
+
+"$make" --no-print-directory -s packages || { fail "set-up: packages"; finish; }
+"$make" --no-print-directory -s faiss || { fail "set-up: FAISS"; finish; }
+
+echo "== build"
+if built all; then
+	passed=$((passed + 1))
+	for model in all-minilm-l6-v2 smollm2-135m qwen-0.5b; do
+		"$build/footnote" models fetch "$model" || fail "models fetch $model"
+	done
+else
+	fail "build"
+fi
+
+suite lint python3 tests/lint/lint.py
+for room in base nn embed generate index ingest api; do
+	compgen -G "tests/$room/*.c" >/dev/null || continue
+	if built "$build/tests/run-$room"; then suite "$room" "$build/tests/run-$room"; else fail "$room: its tests do not build"; fi
+done
+
+export FOOTNOTE=$PWD/$build/footnote
+for file in tests/http/test_*.py tests/http/test_*.sh tests/crash/test_*.py tests/crash/test_*.sh; do
+	[ -e "$file" ] || continue
+	case $file in
+	*.py) suite "$file" python3 "$file" ;;
+	*.sh) suite "$file" bash "$file" ;;
+	esac
+done
+finish
