@@ -91,6 +91,7 @@ int out_printf(struct out *o, int stream, const char *fmt, ...)
 		va_end(ap);
 	}
 	rc = o->write(o->ctx, stream, text, (size_t)len);
+	if (rc) o->broken = 1;
 	if (text != line) mem_free(text);
 	return rc;
 }
@@ -146,10 +147,22 @@ int common_parse(struct common_options *o, int argc, char **argv, struct err *e)
 	return OK;
 }
 
+static int pair_put(const struct option *o, const char *value, struct err *e)
+{
+	const char *eq = strchr(value, '=');
+	char key[128];
+	if (!eq || eq == value || (size_t)(eq - value) >= sizeof key) return err_set(e, E_USAGE, "%s %.60s: must be key=value", o->name, value);
+	memcpy(key, value, (size_t)(eq - value));
+	key[eq - value] = 0;
+	cJSON_DeleteItemFromObjectCaseSensitive(o->to, key);
+	return cJSON_AddStringToObject(o->to, key, eq + 1) ? OK : err_set(e, E_MEMORY, "out of memory");
+}
+
 static int option_put(const struct option *o, const char *value, struct err *e)
 {
 	char *end;
 	long v;
+	if (o->kind == OPTION_PAIR) return pair_put(o, value, e);
 	if (o->kind == OPTION_TEXT) {
 		*(const char **)o->to = value;
 		return OK;
@@ -221,6 +234,18 @@ int command_list(const char *text, struct arena *a, const char ***parts, size_t 
 	}
 }
 
+int command_reader(struct command_call *c, const char *as, struct arena *a, struct reader *r, struct err *e)
+{
+	const char **groups;
+	int rc;
+	*r = (struct reader){ .collection = c->collection, .all_groups = !as };
+	if (!as) return OK;
+	rc = command_list(as, a, &groups, &r->group_n, e);
+	if (rc) return err_wrap(e, "--as");
+	r->groups = groups;
+	return OK;
+}
+
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e)
 {
 	size_t len = 1;
@@ -243,6 +268,7 @@ int command_words(struct command_call *c, const char *what, struct arena *a, con
 
 int command_fail(struct command_call *c, const struct err *e)
 {
+	if (c->out->broken) return EXIT_SOME_FAILED;
 	out_printf(c->out, 2, "footnote: %s\n", e->msg);
 	return view_exit_code(e->status);
 }

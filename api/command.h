@@ -12,7 +12,9 @@ enum { EXIT_DONE = 0, EXIT_SOME_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_FOUND = 3, 
 
 struct out {
 	void *ctx;
-	int (*write)(void *ctx, int stream, const char *data, size_t len); /* stream 1 or 2; non-zero: the reader left */
+	/* stream 1 or 2; non-zero: the reader left (or its disk is full), and the call's cancel flag is set */
+	int (*write)(void *ctx, int stream, const char *data, size_t len);
+	int broken;                  /* a write was refused: end quietly */
 	int tty;                     /* stderr is a terminal: draw progress */
 	int columns;
 };
@@ -58,12 +60,13 @@ enum option_kind {
 	OPTION_FLAG,                 /* to: int, set to 1 */
 	OPTION_TEXT,                 /* to: const char * */
 	OPTION_NUMBER,               /* to: long, within min … max */
+	OPTION_PAIR,                 /* to: cJSON object; "key=value" becomes a member; may be given several times */
 	OPTION_ABSENT                /* of the contract, but not in this build: refused by name */
 };
 struct option { const char *name; enum option_kind kind; void *to; long min, max; };
 int options_parse(struct command_call *c, const struct option *o, size_t n, struct err *e);
 
-/* Says "footnote: message" on stderr; the exit code that belongs to e's status. */
+/* Says "footnote: message" on stderr; the exit code that belongs to e's status. Says nothing to a reader that left. */
 int command_fail(struct command_call *c, const struct err *e);
 /* As command_fail for a misuse, with the command's usage line. */
 int command_misused(struct command_call *c, const struct err *e);
@@ -71,6 +74,8 @@ int command_misused(struct command_call *c, const struct err *e);
 int command_json(struct command_call *c, cJSON *object, struct err *e);
 /* Splits "a,b,c" at the commas, blanks cut; parts and the array in the arena. E_USAGE: an empty part. */
 int command_list(const char *text, struct arena *a, const char ***parts, size_t *n, struct err *e);
+/* Who reads: the collection of the call and every group, or those of `as` ("G,G") when it is given. */
+int command_reader(struct command_call *c, const char *as, struct arena *a, struct reader *r, struct err *e);
 /* The words from argv[1] on, joined by blanks, in the arena. E_USAGE: none; E_MEMORY. */
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e);
 

@@ -428,21 +428,39 @@ static void text_put(struct buf *out, const char *v)
 	buf_putc(out, '"');
 }
 
-static void value_put(struct buf *out, const struct setting *s, const struct conf *c)
+static void value_text(char *out, size_t cap, const struct setting *s, const struct conf *c)
 {
 	const char *at = (const char *)c + s->off;
-	char text[32];
 	double v;
 	if (s->type <= T_CHOICE) {
-		text_put(out, at);
+		snprintf(out, cap, "%s", at);
 		return;
 	}
 	if (s->type == T_INT) v = *(const int *)at;
 	else if (s->type == T_COUNT) v = (double)*(const int64_t *)at;
 	else if (s->type == T_SIZE) v = (double)*(const uint64_t *)at;
 	else v = *(const double *)at;
-	number_text(text, sizeof text, s, v);
-	buf_puts(out, text);
+	number_text(out, cap, s, v);
+}
+
+static void line_put(struct buf *out, const struct setting *s, const struct conf *c)
+{
+	char value[CONF_TEXT];
+	value_text(value, sizeof value, s, c);
+	buf_printf(out, *value ? "%s = " : "%s =", s->key);
+	if (s->type <= T_CHOICE) text_put(out, value);
+	else buf_puts(out, value);
+	buf_putc(out, '\n');
+}
+
+int conf_row_at(const struct conf *c, size_t i, struct conf_row *out)
+{
+	if (i >= SETTING_N) return 0;
+	out->key = settings[i].key;
+	out->unset = settings[i].unset;
+	out->help = settings[i].help;
+	value_text(out->value, sizeof out->value, &settings[i], c);
+	return 1;
 }
 
 int conf_print(const struct conf *c, struct buf *out)
@@ -458,9 +476,50 @@ int conf_print(const struct conf *c, struct buf *out)
 		buf_putc(out, '\n');
 		comment_put(out, s->help);
 		range_put(out, s);
-		buf_printf(out, "%s =%s", s->key, s->type <= T_CHOICE && !((const char *)c)[s->off] ? "" : " ");
-		value_put(out, s, c);
-		buf_putc(out, '\n');
+		line_put(out, s, c);
 	}
 	return buf_failed(out);
+}
+
+/* ---- one line of a file ---- */
+
+/* 1 when the line (len bytes, no "\n") sets the key. */
+static int line_sets(const char *line, size_t len, const char *key)
+{
+	size_t i = 0, n = strlen(key);
+	while (i < len && (line[i] == ' ' || line[i] == '\t')) i++;
+	if (len - i < n || memcmp(line + i, key, n) != 0) return 0;
+	for (i += n; i < len && (line[i] == ' ' || line[i] == '\t'); i++) continue;
+	return i < len && line[i] == '=';
+}
+
+int conf_file_set(const char *path, const char *key, const char *value, struct err *e)
+{
+	struct conf c;
+	struct buf old, text;
+	int rc, set = 0;
+	size_t len;
+	buf_init(&old, FILE_BYTES_MAX);
+	buf_init(&text, FILE_BYTES_MAX);
+	conf_default(&c);
+	rc = file_exists(path) ? conf_load(&c, path, e) : OK;
+	if (!rc) rc = conf_set(&c, key, value, e);
+	if (!rc && file_exists(path)) rc = file_read(path, &old, e);
+	if (rc) goto out;
+	for (const char *p = buf_cstr(&old); *p; p += len + (p[len] == '\n')) {
+		len = strcspn(p, "\n");
+		if (line_sets(p, len, key)) {
+			line_put(&text, setting_find(key), &c);
+			set = 1;
+		} else {
+			buf_put(&text, p, len);
+			buf_putc(&text, '\n');
+		}
+	}
+	if (!set) line_put(&text, setting_find(key), &c);
+	rc = buf_failed(&text) ? err_set(e, buf_failed(&text), "%s: too large", path) : file_write_atomic(path, text.data, text.len, e);
+out:
+	buf_clear(&old);
+	buf_clear(&text);
+	return rc;
 }

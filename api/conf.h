@@ -3,6 +3,7 @@
  * that name file and line. Sizes take k, m, g (powers of 1024). Read once at start; not changed after. */
 #ifndef API_CONF_H
 #define API_CONF_H
+#include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/err.h"
@@ -66,5 +67,11 @@ void conf_default(struct conf *c);
 int conf_load(struct conf *c, const char *path, struct err *e);               /* over what is in c; E_NOT_FOUND, E_USAGE */
 int conf_set(struct conf *c, const char *key, const char *value, struct err *e);
 int conf_print(const struct conf *c, struct buf *out);                          /* the commented manual, with c's values */
+/* Setting i as texts; 0 past the end. */
+struct conf_row { const char *key, *unset, *help; char value[CONF_TEXT]; };
+int conf_row_at(const struct conf *c, size_t i, struct conf_row *out);
+/* Writes "key = value" into the file at path, in the place of that key's line or at the end; everything else stays as
+ * it is. A missing file is made. E_USAGE when the value is not allowed or the file is not one that conf_load takes. */
+int conf_file_set(const char *path, const char *key, const char *value, struct err *e);
 
 #endif

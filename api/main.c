@@ -23,16 +23,18 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 
 enum { OWNER_PATIENCE_MS = 3000, SERVE_PATIENCE_MS = 500, RETRY_MS = 30 };
 
-static volatile int interrupted;
+static volatile int interrupted;     /* by a signal: everything ends */
+static volatile int own_cancel;      /* this process's own command ends: also when the reader of its output left */
 
 static void on_signal(int number)
 {
 	if (interrupted) _exit(128 + number);
-	interrupted = 1;
+	interrupted = own_cancel = 1;
 }
 
 static void signals_catch(void)
@@ -67,8 +69,10 @@ static int local_write(void *ctx, int stream, const char *data, size_t len)
 		ssize_t n = write(stream, data, len);
 		if (n < 0 && errno == EINTR) continue;
 		if (n < 0) {
-			if (stream == 1) l->stdout_errno = errno;
-			return stream == 1;
+			if (stream != 1) return 0;
+			l->stdout_errno = errno;
+			own_cancel = 1;
+			return 1;
 		}
 		data += n;
 		len -= (size_t)n;
@@ -97,7 +101,7 @@ static int run_here(const struct command *command, struct command_call *call)
 	struct local local = {0};
 	struct out out = { .ctx = &local, .write = local_write, .tty = isatty(2), .columns = screen_columns(2) };
 	call->out = &out;
-	call->cancel = &interrupted;
+	call->cancel = &own_cancel;
 	return local_end(&local, command->run(call));
 }
 
@@ -124,14 +128,17 @@ out:
 /* What another process is sent: the common options that hold there, the verb and its arguments. */
 static int run_through_owner(const struct command_call *call, int *code, struct err *e)
 {
-	char *argv[call->argc + 4];
-	int n = 0;
+	char **argv = mem_calloc((size_t)call->argc + 4, sizeof *argv);
+	int n = 0, rc;
+	if (!argv) return err_set(e, E_MEMORY, "out of memory");
 	argv[n++] = "--collection";
 	argv[n++] = (char *)(uintptr_t)call->collection;
 	if (call->json) argv[n++] = "--json";
 	if (call->quiet) argv[n++] = "-q";
 	for (int i = 0; i < call->argc; i++) argv[n++] = call->argv[i];
-	return owner_send(call->conf->data_dir, n, argv, code, e);
+	rc = owner_send(call->conf->data_dir, n, argv, code, e);
+	mem_free(argv);
+	return rc;
 }
 
 static int run_owned(const struct command *command, struct command_call *call)

@@ -1,0 +1,225 @@
+/* cmd_docs.c: `footnote docs list|show|text` and `footnote delete`.
+ *
+ * A list is read a page at a time, each from a snapshot of its own that is closed before the page is printed: a reader
+ * that stops reading in the middle (a pager) must not keep the store from reusing its pages.
+ * Threads: runs in its caller's. Failure: an error line and the exit code of its kind; 3 for an id nobody knows. */
+#include <stdlib.h>
+#include <string.h>
+#include "api/command.h"
+#include "api/screen.h"
+#include "api/view.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+enum { PAGE_DOCS = 256, ARENA_BYTES_MAX = 512 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 60, TEXT_PART_BYTES = 1 << 20 };
+
+/* ---- list ---- */
+
+static int doc_line(struct command_call *c, const struct doc *d, int with_verdict, struct err *e)
+{
+	struct buf b;
+	int left;
+	if (c->json) return command_json(c, view_document(d), e);
+	buf_init(&b, LINE_BYTES_MAX);
+	buf_printf(&b, "%s  ", d->id);
+	if (with_verdict) buf_printf(&b, "%-9s ", doc_verdict_name(d->verdict));
+	buf_printf(&b, "%8llu chars %5u chunks  ", (unsigned long long)d->chars, d->chunks);
+	screen_line(&b, d->title, strlen(d->title), TITLE_CHARS);
+	if (*d->source) buf_puts(&b, " — ");
+	screen_line(&b, d->source, strlen(d->source), 0);
+	if (with_verdict && *d->reason) buf_puts(&b, ": ");
+	if (with_verdict) screen_line(&b, d->reason, strlen(d->reason), 0);
+	left = out_printf(c->out, 1, "%s\n", buf_cstr(&b));
+	buf_clear(&b);
+	return left ? err_set(e, E_CANCELLED, "the reader of the output left") : OK;
+}
+
+static int page_read(struct command_call *c, uint64_t after, unsigned mask, size_t max, struct arena *a, struct doc *docs, size_t *got, struct err *e)
+{
+	struct reader reader = { .collection = c->collection, .all_groups = 1 };
+	struct snapshot *s;
+	int rc = snapshot_open(&s, c->service->index, e);
+	if (rc) return rc;
+	rc = snapshot_docs(s, &reader, after, mask, max, a, docs, got, e);
+	snapshot_close(s);
+	return rc;
+}
+
+static int docs_list(struct command_call *c, unsigned mask, size_t limit, struct err *e)
+{
+	struct arena arena;
+	uint64_t after = 0;
+	size_t got, max, told = 0;
+	int rc;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	do {
+		struct doc *docs = arena_alloc(&arena, PAGE_DOCS * sizeof *docs);
+		max = limit - told < PAGE_DOCS ? limit - told : PAGE_DOCS;
+		rc = docs ? page_read(c, after, mask, max, &arena, docs, &got, e) : err_set(e, E_MEMORY, "out of memory");
+		for (size_t i = 0; !rc && i < got; i++) rc = doc_line(c, &docs[i], mask != 0, e);
+		if (!rc && got) after = docs[got - 1].key;
+		told += rc ? 0 : got;
+		arena_clear(&arena);
+		if (!rc && *c->cancel) rc = err_set(e, E_CANCELLED, "docs list: interrupted");
+	} while (!rc && got == max && told < limit);
+	if (!rc && !told && !c->json && !c->quiet) out_printf(c->out, 1, "no documents\n");
+	arena_clear(&arena);
+	return rc;
+}
+
+/* ---- show and text ---- */
+
+static void field(struct command_call *c, const char *name, const char *text)
+{
+	struct buf b;
+	if (!*text) return;
+	buf_init(&b, LINE_BYTES_MAX);
+	screen_line(&b, text, strlen(text), 0);
+	out_printf(c->out, 1, "%-12s %s\n", name, buf_cstr(&b));
+	buf_clear(&b);
+}
+
+static int doc_show(struct command_call *c, const struct doc *d, struct err *e)
+{
+	char added[CLOCK_TEXT_LEN], updated[CLOCK_TEXT_LEN];
+	if (c->json) return command_json(c, view_document(d), e);
+	clock_text(added, d->added_ms);
+	clock_text(updated, d->updated_ms);
+	field(c, "id", d->id);
+	field(c, "title", d->title);
+	field(c, "source", d->source);
+	field(c, "type", d->type);
+	field(c, "collection", d->collection);
+	field(c, "verdict", doc_verdict_name(d->verdict));
+	field(c, "reason", d->reason);
+	field(c, "duplicate of", d->duplicate_of);
+	out_printf(c->out, 1, "%-12s %llu bytes, %llu chars, %u chunks\n", "size", (unsigned long long)d->bytes, (unsigned long long)d->chars, d->chunks);
+	out_printf(c->out, 1, "%-12s %u, added %s, updated %s\n", "revision", d->revision, added, updated);
+	field(c, "meta", d->meta);
+	for (size_t i = 0; i < d->acl_n; i++) field(c, i ? "" : "acl", d->acl[i]);
+	return OK;
+}
+
+static int doc_text(struct command_call *c, struct snapshot *s, const struct doc *d, struct err *e)
+{
+	const char *text;
+	size_t len, part;
+	int rc = snapshot_text(s, d, &text, &len, e);
+	for (size_t at = 0; !rc && at < len; at += part) {
+		part = len - at < TEXT_PART_BYTES ? len - at : TEXT_PART_BYTES;
+		if (c->out->write(c->out->ctx, 1, text + at, part)) {
+			c->out->broken = 1;
+			rc = err_set(e, E_CANCELLED, "the reader of the output left");
+		}
+	}
+	return rc;
+}
+
+static int doc_by_id(struct command_call *c, const char *id, int as_text, struct err *e)
+{
+	struct reader reader = { .all_groups = 1 };
+	struct snapshot *s = NULL;
+	struct arena arena;
+	struct doc d;
+	int rc;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	rc = snapshot_open(&s, c->service->index, e);
+	if (!rc) rc = snapshot_doc(s, &reader, id, &arena, &d, e);
+	if (!rc) rc = as_text ? doc_text(c, s, &d, e) : doc_show(c, &d, e);
+	if (s) snapshot_close(s);
+	arena_clear(&arena);
+	return rc;
+}
+
+int cmd_docs(struct command_call *c)
+{
+	long limit = 0;
+	const char *verdict = NULL, *what;
+	struct option options[] = {
+		{"--limit", OPTION_NUMBER, &limit, 1, 1000000000}, {"--verdict", OPTION_TEXT, &verdict, 0, 0},
+	};
+	struct err e = {0};
+	int list, rc = options_parse(c, options, 2, &e);
+	what = c->argc > 1 ? c->argv[1] : "";
+	list = strcmp(what, "list") == 0;
+	if (!rc && !list && strcmp(what, "show") != 0 && strcmp(what, "text") != 0) rc = err_set(&e, E_USAGE, "docs: must be list, show or text");
+	if (!rc && c->argc != (list ? 2 : 3)) rc = err_set(&e, E_USAGE, list ? "docs list: takes no argument" : "docs %s: takes one document id", what);
+	if (!rc && verdict && doc_verdict_parse(verdict) < 0) rc = err_set(&e, E_USAGE, "--verdict %.60s: unknown", verdict);
+	if (rc) return command_misused(c, &e);
+	if (list) rc = docs_list(c, verdict ? 1u << doc_verdict_parse(verdict) : 0, limit ? (size_t)limit : SIZE_MAX, &e);
+	else rc = doc_by_id(c, c->argv[2], strcmp(what, "text") == 0, &e);
+	return rc ? command_fail(c, &e) : EXIT_DONE;
+}
+
+/* ---- delete ---- */
+
+/* The document that was stored under this path, or under this text as it stands (a pushed source). */
+static int doc_of_source(struct command_call *c, struct snapshot *s, const char *source, struct arena *a, struct doc *d, struct err *e)
+{
+	struct reader reader = { .collection = c->collection, .all_groups = 1 };
+	struct buf path;
+	int rc;
+	buf_init(&path, LINE_BYTES_MAX);
+	rc = path_absolute(&path, c->cwd, source, e);
+	if (!rc) rc = snapshot_doc_by_source(s, &reader, c->collection, buf_cstr(&path), a, d, e);
+	if (rc == E_NOT_FOUND) rc = snapshot_doc_by_source(s, &reader, c->collection, source, a, d, e);
+	if (rc == E_NOT_FOUND) err_set(e, E_NOT_FOUND, "no document with source %.180s", buf_cstr(&path));
+	buf_clear(&path);
+	return rc;
+}
+
+static int doc_delete(struct command_call *c, const char *id, struct err *e)
+{
+	struct write *w;
+	int rc = index_write_begin(&w, c->service->index, e);
+	if (rc) return rc;
+	rc = index_delete(w, id, e);
+	if (rc) {
+		index_write_abort(w);
+		return rc;
+	}
+	return index_write_commit(w, e);
+}
+
+static int deleted_print(struct command_call *c, const struct doc *d, struct err *e)
+{
+	cJSON *o;
+	if (!c->json) {
+		if (!c->quiet) out_printf(c->out, 1, "removed   %s%s%s\n", d->id, *d->source ? " — " : "", d->source);
+		return OK;
+	}
+	o = cJSON_CreateObject();
+	if (!o || !cJSON_AddStringToObject(o, "source", d->source) || !cJSON_AddStringToObject(o, "verdict", doc_verdict_name(DOC_REMOVED)) ||
+		!cJSON_AddStringToObject(o, "document_id", d->id)) {
+		cJSON_Delete(o);
+		o = NULL;
+	}
+	return command_json(c, o, e);
+}
+
+int cmd_delete(struct command_call *c)
+{
+	const char *source = NULL;
+	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0} };
+	struct reader everyone = { .all_groups = 1 };
+	struct snapshot *s = NULL;
+	struct arena arena;
+	struct doc d;
+	struct err e = {0};
+	int code = EXIT_DONE, rc = options_parse(c, options, 1, &e);
+	arena_init(&arena, ARENA_BYTES_MAX);
+	if (!rc && (source ? c->argc != 1 : c->argc != 2)) rc = err_set(&e, E_USAGE, "delete: takes one document id, or --source PATH");
+	if (rc) {
+		code = command_misused(c, &e);
+		goto out;
+	}
+	rc = snapshot_open(&s, c->service->index, &e);
+	if (!rc) rc = source ? doc_of_source(c, s, source, &arena, &d, &e) : snapshot_doc(s, &everyone, c->argv[1], &arena, &d, &e);
+	if (s) snapshot_close(s);
+	if (!rc) rc = doc_delete(c, d.id, &e);
+	if (!rc) rc = deleted_print(c, &d, &e);
+	if (rc) code = command_fail(c, &e);
+out:
+	arena_clear(&arena);
+	return code;
+}

@@ -1,0 +1,167 @@
+/* cmd_ingest.c: `footnote ingest`: files and folders into the store, a line for each as it is safely stored.
+ * Threads: runs in its caller's; ingest calls back in the same. Failure: a file's own is its verdict, and makes the exit
+ * code 1; the store's or the encoder's ends the command, and what was told before is stored. */
+#include <stdio.h>
+#include <string.h>
+#include "api/command.h"
+#include "api/screen.h"
+#include "base/utf8.h"
+
+enum { ARENA_BYTES_MAX = 1 << 20, LINE_BYTES_MAX = 1 << 20, META_BYTES_MAX = 1 << 16 };
+
+struct ingest_view {
+	struct command_call *call;
+	struct progress progress;
+	struct err err;              /* of the output */
+};
+
+/* A name that is not UTF-8 is shown with U+FFFD in the bad places. */
+static const char *shown(struct buf *out, const char *text)
+{
+	if (utf8_valid(text, strlen(text))) return text;
+	screen_text(out, text, strlen(text));
+	return buf_cstr(out);
+}
+
+static void event_json(struct ingest_view *v, const struct ingest_event *ev)
+{
+	cJSON *o = cJSON_CreateObject();
+	struct buf source;
+	int ok;
+	buf_init(&source, LINE_BYTES_MAX);
+	ok = o && cJSON_AddStringToObject(o, "source", shown(&source, ev->source)) &&
+		cJSON_AddStringToObject(o, "verdict", doc_verdict_name(ev->verdict)) &&
+		cJSON_AddStringToObject(o, "document_id", ev->document_id) && cJSON_AddNumberToObject(o, "chars", (double)ev->chars) &&
+		cJSON_AddNumberToObject(o, "chunks", (double)ev->chunks) && cJSON_AddStringToObject(o, "reason", ev->reason);
+	if (!ok) {
+		cJSON_Delete(o);
+		o = NULL;
+	}
+	command_json(v->call, o, &v->err);
+	buf_clear(&source);
+}
+
+static void event_text(struct ingest_view *v, const struct ingest_event *ev)
+{
+	struct buf line;
+	int bad = ev->verdict == DOC_FAILED || ev->verdict == DOC_SKIPPED || ev->verdict == DOC_PARTIAL;
+	if (v->call->quiet && !bad) return;
+	buf_init(&line, LINE_BYTES_MAX);
+	buf_printf(&line, "%-9s ", doc_verdict_name(ev->verdict));
+	screen_line(&line, ev->source, strlen(ev->source), 0);
+	if (*ev->reason) {
+		buf_puts(&line, ": ");
+		screen_line(&line, ev->reason, strlen(ev->reason), 0);
+	} else if (ev->chunks) {
+		buf_printf(&line, " (%llu chunk%s)", (unsigned long long)ev->chunks, ev->chunks == 1 ? "" : "s");
+	}
+	out_printf(v->call->out, 1, "%s\n", buf_cstr(&line));
+	buf_clear(&line);
+}
+
+static void on_event(void *ctx, const struct ingest_event *ev)
+{
+	struct ingest_view *v = ctx;
+	progress_hide(&v->progress);
+	if (v->call->json) event_json(v, ev);
+	else event_text(v, ev);
+}
+
+static void on_progress(void *ctx, const struct ingest_progress *p)
+{
+	struct ingest_view *v = ctx;
+	double seconds = p->elapsed_ms / 1000, share;
+	char text[160], left[24];
+	if (!progress_due(&v->progress)) return;
+	share = p->bytes_total ? (double)p->bytes_done / (double)p->bytes_total : p->files_total ? (double)p->files_done / (double)p->files_total : 0;
+	screen_seconds(left, share > 0.001 ? seconds / share - seconds : -1);
+	snprintf(text, sizeof text, "%llu/%llu files, %llu chunks, %.1f MB/s, %s left", (unsigned long long)p->files_done,
+		(unsigned long long)p->files_total, (unsigned long long)p->chunks, seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0, left);
+	progress_draw(&v->progress, share, text);
+}
+
+static int summary_json(struct command_call *c, const struct ingest_summary *s, struct err *e)
+{
+	cJSON *o = cJSON_CreateObject(), *x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
+	int ok = x != NULL;
+	for (int v = DOC_ADDED; v <= DOC_FAILED && ok; v++)
+		ok = cJSON_AddNumberToObject(x, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
+	ok = ok && cJSON_AddNumberToObject(x, "files", (double)s->files) && cJSON_AddNumberToObject(x, "chunks", (double)s->chunks) &&
+		cJSON_AddNumberToObject(x, "chars", (double)s->chars) && cJSON_AddNumberToObject(x, "bytes", (double)s->bytes) &&
+		cJSON_AddNumberToObject(x, "elapsed_ms", s->elapsed_ms);
+	if (!ok) {
+		cJSON_Delete(o);
+		o = NULL;
+	}
+	return command_json(c, o, e);
+}
+
+static int summary_text(struct command_call *c, const struct ingest_summary *s, int dry)
+{
+	char bytes[24], seconds[24];
+	if (c->quiet) return OK;
+	for (int v = DOC_ADDED, n = 0; v <= DOC_FAILED; v++)
+		if (s->by_verdict[v]) out_printf(c->out, 1, "%s%llu %s", n++ ? ", " : "", (unsigned long long)s->by_verdict[v], doc_verdict_name(v));
+	screen_bytes(bytes, s->bytes);
+	screen_seconds(seconds, s->elapsed_ms / 1000);
+	out_printf(c->out, 1, "%s%llu file%s, %llu chunk%s, %s in %s%s\n", s->files ? ": " : "", (unsigned long long)s->files, s->files == 1 ? "" : "s",
+		(unsigned long long)s->chunks, s->chunks == 1 ? "" : "s", bytes, seconds, dry ? " (dry run: nothing was stored)" : "");
+	return OK;
+}
+
+static int ingest_run(struct command_call *c, struct ingest_request *q, struct err *e)
+{
+	struct ingest_view view = { .call = c };
+	struct ingest_sink sink = { &view, on_event, on_progress };
+	struct ingest_summary sum = {0};
+	struct embedder *embedder;
+	int rc = service_embedder(c->service, &embedder, e);
+	if (rc) return command_fail(c, e);
+	progress_init(&view.progress, c);
+	rc = ingest_paths(c->service->index, embedder, &c->service->ingest_limits, q, &sink, &sum, e);
+	progress_hide(&view.progress);
+	if (!rc && view.err.status) {
+		*e = view.err;
+		rc = e->status;
+	}
+	if (rc == E_CANCELLED) err_set(e, rc, "ingest: interrupted; what was told is stored");
+	if (rc) return command_fail(c, e);
+	rc = c->json ? summary_json(c, &sum, e) : summary_text(c, &sum, q->dry_run);
+	if (rc) return command_fail(c, e);
+	return sum.by_verdict[DOC_FAILED] ? EXIT_SOME_FAILED : EXIT_DONE;
+}
+
+int cmd_ingest(struct command_call *c)
+{
+	const char *acl = NULL, **groups = NULL;
+	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd, .cancel = c->cancel };
+	cJSON *meta = cJSON_CreateObject();
+	struct option options[] = {
+		{"--acl", OPTION_TEXT, &acl, 0, 0}, {"--meta", OPTION_PAIR, meta, 0, 0}, {"--prune", OPTION_FLAG, &q.prune, 0, 0},
+		{"--dry-run", OPTION_FLAG, &q.dry_run, 0, 0}, {"--watch", OPTION_ABSENT, NULL, 0, 0},
+	};
+	struct arena arena;
+	struct err e = {0};
+	char *text = NULL;
+	int code, rc = meta ? OK : err_set(&e, E_MEMORY, "out of memory");
+	arena_init(&arena, ARENA_BYTES_MAX);
+	if (!rc) rc = options_parse(c, options, sizeof options / sizeof *options, &e);
+	if (!rc && c->argc < 2) rc = err_set(&e, E_USAGE, "ingest: a file or folder is missing");
+	if (!rc && acl) rc = command_list(acl, &arena, &groups, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
+	if (!rc && meta->child && !(text = cJSON_PrintUnformatted(meta))) rc = err_set(&e, E_MEMORY, "out of memory");
+	if (!rc && text && strlen(text) > META_BYTES_MAX) rc = err_set(&e, E_USAGE, "--meta: more than %d bytes", META_BYTES_MAX);
+	if (rc) {
+		code = command_misused(c, &e);
+		goto out;
+	}
+	q.acl = groups;
+	q.meta = text;
+	q.paths = (const char *const *)(c->argv + 1);
+	q.path_n = (size_t)(c->argc - 1);
+	code = ingest_run(c, &q, &e);
+out:
+	cJSON_free(text);
+	cJSON_Delete(meta);
+	arena_clear(&arena);
+	return code;
+}

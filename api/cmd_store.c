@@ -1,0 +1,127 @@
+/* cmd_store.c: `footnote check` and `footnote stats`.
+ * Threads: runs in its caller's. Failure: check tells every problem and ends with exit code 4 when there was one. */
+#include <string.h>
+#include "api/command.h"
+#include "api/screen.h"
+
+enum { ARENA_BYTES_MAX = 16 << 20, LINE_BYTES_MAX = 1 << 16 };
+
+/* ---- check ---- */
+
+static void on_problem(void *ctx, const char *what)
+{
+	struct command_call *c = ctx;
+	struct err e;
+	if (c->json) {
+		cJSON *o = cJSON_CreateObject();
+		if (o && !cJSON_AddStringToObject(o, "problem", what)) {
+			cJSON_Delete(o);
+			o = NULL;
+		}
+		command_json(c, o, &e);
+	} else {
+		struct buf b;
+		buf_init(&b, LINE_BYTES_MAX);
+		screen_line(&b, what, strlen(what), 0);
+		out_printf(c->out, 1, "problem: %s\n", buf_cstr(&b));
+		buf_clear(&b);
+	}
+}
+
+int cmd_check(struct command_call *c)
+{
+	struct option options[] = { {"--repair", OPTION_ABSENT, NULL, 0, 0} };
+	uint64_t problems = 0;
+	struct err e = {0};
+	cJSON *o, *x;
+	int rc = options_parse(c, options, 1, &e);
+	if (!rc && c->argc != 1) rc = err_set(&e, E_USAGE, "check: takes no argument");
+	if (rc) return command_misused(c, &e);
+	rc = index_check(c->service->index, on_problem, c, &problems, &e);
+	if (rc) return command_fail(c, &e);
+	if (c->json) {
+		o = cJSON_CreateObject();
+		x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
+		if (!x || !cJSON_AddNumberToObject(x, "problems", (double)problems)) {
+			cJSON_Delete(o);
+			o = NULL;
+		}
+		rc = command_json(c, o, &e);
+		if (rc) return command_fail(c, &e);
+	} else if (!c->quiet || problems) {
+		out_printf(c->out, 1, "%llu problem%s\n", (unsigned long long)problems, problems == 1 ? "" : "s");
+	}
+	return problems ? EXIT_DAMAGED : EXIT_DONE;
+}
+
+/* ---- stats ---- */
+
+static int numbers_put(cJSON *o, const struct index_stats *s)
+{
+	const struct { const char *name; uint64_t value; } row[] = {
+		{"snapshot", s->seq}, {"collections", s->collections}, {"documents", s->documents},
+		{"documents_without_text", s->documents_without_text}, {"chunks", s->chunks}, {"vectors", s->vectors},
+		{"text_bytes", s->text_bytes}, {"file_bytes", s->file_bytes}, {"used_bytes", s->used_bytes}, {"map_bytes", s->map_bytes},
+		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
+		{"dim", (uint64_t)s->dim},
+	};
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+		if (!cJSON_AddNumberToObject(o, row[i].name, (double)row[i].value)) return 0;
+	return cJSON_AddBoolToObject(o, "rebuilding", s->rebuilding) && cJSON_AddStringToObject(o, "embedder", s->embedder);
+}
+
+static cJSON *stats_object(const struct index_stats *s, const struct collection_info *k, size_t n)
+{
+	cJSON *o = cJSON_CreateObject(), *list, *x;
+	int ok = o && numbers_put(o, s) && (list = cJSON_AddArrayToObject(o, "by_collection"));
+	for (size_t i = 0; ok && i < n; i++) {
+		x = cJSON_CreateObject();
+		ok = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "name", k[i].name) &&
+			cJSON_AddNumberToObject(x, "documents", (double)k[i].documents) && cJSON_AddNumberToObject(x, "chunks", (double)k[i].chunks) &&
+			cJSON_AddNumberToObject(x, "graph_vectors", (double)k[i].graph_vectors) &&
+			cJSON_AddNumberToObject(x, "tail_vectors", (double)k[i].tail_vectors) && cJSON_AddNumberToObject(x, "tombstones", (double)k[i].tombstones);
+	}
+	if (ok) return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static void stats_text(struct command_call *c, const struct index_stats *s, const struct collection_info *k, size_t n)
+{
+	struct out *o = c->out;
+	char text[24], file[24], used[24], map[24];
+	screen_bytes(text, s->text_bytes);
+	screen_bytes(file, s->file_bytes);
+	screen_bytes(used, s->used_bytes);
+	screen_bytes(map, s->map_bytes);
+	out_printf(o, 1, "documents    %llu (%llu more without text)\n", (unsigned long long)s->documents, (unsigned long long)s->documents_without_text);
+	out_printf(o, 1, "text         %s in %llu chunks\n", text, (unsigned long long)s->chunks);
+	if (s->dim) out_printf(o, 1, "vectors      %llu of %d floats, encoder %.12s\n", (unsigned long long)s->vectors, s->dim, s->embedder);
+	else out_printf(o, 1, "vectors      none yet\n");
+	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones%s\n", (unsigned long long)s->graph_vectors,
+		(unsigned long long)s->tail_vectors, (unsigned long long)s->tombstones, s->rebuilding ? ", rebuilding" : "");
+	out_printf(o, 1, "disk         %s, %s of it in use, may grow to %s\n", file, used, map);
+	out_printf(o, 1, "snapshot     %llu\n", (unsigned long long)s->seq);
+	for (size_t i = 0; i < n; i++)
+		out_printf(o, 1, "collection   %s: %llu documents, %llu chunks\n", k[i].name, (unsigned long long)k[i].documents, (unsigned long long)k[i].chunks);
+}
+
+int cmd_stats(struct command_call *c)
+{
+	struct index_stats stats;
+	struct collection_info *k = NULL;
+	struct arena arena;
+	struct err e = {0};
+	size_t n = 0;
+	int code = EXIT_DONE, rc = options_parse(c, NULL, 0, &e);
+	if (!rc && c->argc != 1) rc = err_set(&e, E_USAGE, "stats: takes no argument");
+	if (rc) return command_misused(c, &e);
+	arena_init(&arena, ARENA_BYTES_MAX);
+	rc = index_stats(c->service->index, &stats, &e);
+	if (!rc) rc = index_collections(c->service->index, &arena, &k, &n, &e);
+	if (!rc && c->json) rc = command_json(c, stats_object(&stats, k, n), &e);
+	else if (!rc) stats_text(c, &stats, k, n);
+	if (rc) code = command_fail(c, &e);
+	arena_clear(&arena);
+	return code;
+}
