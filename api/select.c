@@ -12,8 +12,6 @@
 
 enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12 };
 
-struct word_weight { uint64_t stem; double weight; uint32_t df; uint32_t last; };
-
 static struct word_weight *weight_slot(const struct selection *sel, uint64_t stem)
 {
 	size_t i = (size_t)(stem ^ stem >> 29) & (sel->weight_n - 1);

@@ -19,13 +19,14 @@ struct unit {                        /* one quotable sentence, table row or list
 	double score;                /* relevance, both together */
 	int chosen;                  /* part of the prompt */
 };
+struct word_weight { uint64_t stem; double weight; uint32_t df, last; }; /* a slot of a hash table; df 0: free */
 struct selection {
 	struct unit *units; size_t unit_n;   /* passage order, then text order; a sentence that two chunks share stands once */
 	const struct word *question; size_t question_n;
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
 	double best;                 /* highest unit score, 0 when there is none */
 	int dim;
-	struct word_weight *weights; size_t weight_n; /* rarity of words over the units, see select_weight */
+	struct word_weight *weights; size_t weight_n; /* rarity over the units (select_weight); a power of two slots */
 };
 
 /* Units of all passages, scored. question: UTF-8. E_MEMORY and errors of the embedder. */
