@@ -104,7 +104,7 @@ static int config_read(struct card *c, const char *dir, struct sha256 *hash, str
 	return rc;
 }
 
-/* A special token is a string, or an object whose "content" is. Too long a name is left to be missed by the vocabulary. */
+/* A special token is a string, or an object whose "content" is. A name cut here is missed by the vocabulary. */
 static void token_name(const cJSON *j, const char *key, const char *absent, char out[CARD_TOKEN_LEN])
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(j, key);

@@ -23,7 +23,12 @@
 #include "embed/pool.h"
 #include "nn/wordpiece.h"
 
-enum { PIECE_TOKENS = 1024, PIECE_TEXTS = PIECE_TOKENS / 2 /* a text has two tokens or more */, THREADS_MAX = 64, PATH_BYTES_MAX = 4096 };
+enum {
+	PIECE_TOKENS = 1024,
+	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
+	THREADS_MAX = 64,
+	PATH_BYTES_MAX = 4096
+};
 
 struct embedder {
 	struct embedder_info info;
@@ -60,11 +65,12 @@ static int file_hash(struct buf *path, const char *dir, const char *name, struct
 static int vocabulary_open(struct embedder *m, const char *path, struct err *e)
 {
 	const struct card *c = &m->card;
-	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents, .cjk_words = c->cjk_words,
-		.unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
+	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents,
+		.cjk_words = c->cjk_words, .unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
 	int rc = wordpiece_open(&m->words, path, &o, e);
 	if (rc == OK && wordpiece_size(m->words) > (size_t)c->shape.vocabulary)
-		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d", path, wordpiece_size(m->words), c->shape.vocabulary);
+		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d", path, wordpiece_size(m->words),
+			c->shape.vocabulary);
 	return rc;
 }
 
@@ -159,15 +165,16 @@ static int text_tokens(const struct embedder *m, const char *text, size_t len, e
 	return OK;
 }
 
-int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n, struct err *e)
+int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n,
+	struct err *e)
 {
 	if (max < 2) return err_set(e, E_USAGE, "tokenize: room for %zu tokens, 2 are needed", max);
 	return text_tokens(m, text, len, WORDPIECE_SPECIALS, ids, max, n, e);
 }
 
 /* As text_tokens, with the prefix of its kind in front. */
-static int prefixed_tokens(const struct embedder *m, const struct embed_text *t, enum embed_kind kind, int32_t *ids, size_t *n,
-	struct err *e)
+static int prefixed_tokens(const struct embedder *m, const struct embed_text *t, enum embed_kind kind, int32_t *ids,
+	size_t *n, struct err *e)
 {
 	const char *prefix = m->prefix[kind];
 	size_t max = (size_t)m->info.max_tokens, prefix_len = strlen(prefix);
@@ -217,7 +224,8 @@ static void piece_run(struct embedder *m, const struct piece *p, enum embed_kind
 	turn_give(m);
 }
 
-int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out, struct err *e)
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out,
+	struct err *e)
 {
 	struct piece *p = mem_calloc(1, sizeof *p);
 	size_t done = 0, dim = (size_t)m->info.dim;

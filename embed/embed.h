@@ -36,18 +36,22 @@ struct embedder_info {
 enum embed_kind { EMBED_PASSAGE, EMBED_QUERY };
 struct embed_text { const char *text; size_t len; }; /* UTF-8, borrowed */
 
-/* E_NOT_FOUND names the missing file, E_FORMAT the field, tensor or line that is wrong, E_UNSUPPORTED the architecture. */
+/* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED the architecture,
+ * activation, pooling or module that is not known here. */
 int embedder_open(struct embedder **out, const struct embedder_options *o, struct err *e);
 void embedder_close(struct embedder *m);                      /* NULL is allowed */
 const struct embedder_info *embedder_info(const struct embedder *m);
-/* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. Text never becomes a control token: "[SEP]" in it
- * is those five characters. A vector depends on the texts beside it by float rounding alone. E_MEMORY, E_FORMAT for
+/* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. Text never becomes a control token: "[SEP]" in
+ * it is those five characters. A vector depends on the texts beside it by float rounding alone. E_MEMORY, E_FORMAT for
  * invalid UTF-8; out is then partly written. */
-int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out, struct err *e);
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out,
+	struct err *e);
 /* Tokens of a text without [CLS] and [SEP], not cut. Cheap; used for chunk budgets. Invalid UTF-8 counts as [UNK]. */
 size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len);
-/* Ids with [CLS] and [SEP], cut to max (at least 2); *n ids written. For tests and tools that compare with the reference
- * tokenizer: as there, and unlike in encode and count, "[SEP]" in the text is taken for the control token. */
-int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n, struct err *e);
+/* Ids with [CLS] and [SEP], cut to max (at least 2); *n ids written. For tests and tools that compare with the
+ * reference tokenizer: as there, and unlike in encode and count, "[SEP]" in the text is taken for the control token.
+ * E_FORMAT for invalid UTF-8. */
+int embedder_tokenize(const struct embedder *m, const char *text, size_t len, int32_t *ids, size_t max, size_t *n,
+	struct err *e);
 
 #endif

@@ -15,7 +15,7 @@
 #include "base/team.h"
 #include "nn/safetensors.h"
 
-enum { ALIGN = 64, NAME_MAX_LEN = 128 };
+enum { ALIGN = 64, NAME_BYTES = 128 };
 
 struct linear { float *w, *bias; };       /* (out, in), (out) */
 struct norm { float *gamma, *beta; };     /* (hidden) */
@@ -56,7 +56,7 @@ static int tensors_load(struct load *l, int layer, const char *const *names, siz
 {
 	const struct safetensor *t[3];
 	size_t shape[2] = {rows, columns}, each = rows * (columns ? columns : 1);
-	char name[NAME_MAX_LEN];
+	char name[NAME_BYTES];
 	int rc = OK;
 	for (size_t i = 0; i < parts && rc == OK; i++) {
 		if (layer < 0) snprintf(name, sizeof name, "%s%s", l->prefix, names[i]);
@@ -75,16 +75,21 @@ static int tensor_load(struct load *l, int layer, const char *name, size_t rows,
 	return tensors_load(l, layer, &name, 1, rows, columns, out);
 }
 
-static int linear_load(struct load *l, int layer, const char *w, const char *bias, int out, int in, struct linear *to)
+static int linear_load(struct load *l, int layer, const char *name, int out, int in, struct linear *to)
 {
+	char w[NAME_BYTES], bias[NAME_BYTES];
+	snprintf(w, sizeof w, "%s.weight", name);
+	snprintf(bias, sizeof bias, "%s.bias", name);
 	int rc = tensor_load(l, layer, w, (size_t)out, (size_t)in, &to->w);
 	return rc == OK ? tensor_load(l, layer, bias, (size_t)out, 0, &to->bias) : rc;
 }
 
-static int norm_load(struct load *l, int layer, const char *gamma, const char *beta, int dim, struct norm *to)
+static int norm_load(struct load *l, int layer, const char *name, int dim, struct norm *to)
 {
-	int rc = tensor_load(l, layer, gamma, (size_t)dim, 0, &to->gamma);
-	return rc == OK ? tensor_load(l, layer, beta, (size_t)dim, 0, &to->beta) : rc;
+	struct linear both = {0};
+	int rc = linear_load(l, layer, name, dim, 0, &both);
+	*to = (struct norm){.gamma = both.w, .beta = both.bias};
+	return rc;
 }
 
 static int layer_load(struct load *l, const struct encoder_shape *s, int i, struct layer *y)
@@ -96,14 +101,11 @@ static int layer_load(struct load *l, const struct encoder_shape *s, int i, stru
 	size_t h = (size_t)s->hidden;
 	int rc = tensors_load(l, i, qkv_w, 3, h, h, &y->qkv.w);
 	if (rc == OK) rc = tensors_load(l, i, qkv_bias, 3, h, 0, &y->qkv.bias);
-	if (rc == OK) rc = linear_load(l, i, "attention.output.dense.weight", "attention.output.dense.bias", s->hidden, s->hidden,
-		&y->out);
-	if (rc == OK) rc = norm_load(l, i, "attention.output.LayerNorm.weight", "attention.output.LayerNorm.bias", s->hidden,
-		&y->after_attention);
-	if (rc == OK) rc = linear_load(l, i, "intermediate.dense.weight", "intermediate.dense.bias", s->intermediate, s->hidden,
-		&y->up);
-	if (rc == OK) rc = linear_load(l, i, "output.dense.weight", "output.dense.bias", s->hidden, s->intermediate, &y->down);
-	if (rc == OK) rc = norm_load(l, i, "output.LayerNorm.weight", "output.LayerNorm.bias", s->hidden, &y->after_feed);
+	if (rc == OK) rc = linear_load(l, i, "attention.output.dense", s->hidden, s->hidden, &y->out);
+	if (rc == OK) rc = norm_load(l, i, "attention.output.LayerNorm", s->hidden, &y->after_attention);
+	if (rc == OK) rc = linear_load(l, i, "intermediate.dense", s->intermediate, s->hidden, &y->up);
+	if (rc == OK) rc = linear_load(l, i, "output.dense", s->hidden, s->intermediate, &y->down);
+	if (rc == OK) rc = norm_load(l, i, "output.LayerNorm", s->hidden, &y->after_feed);
 	return rc;
 }
 
@@ -116,8 +118,7 @@ static int embeddings_load(struct encoder *m, struct load *l)
 	int rc = tensor_load(l, -1, "embeddings.word_embeddings.weight", (size_t)s->vocabulary, h, &m->words);
 	if (rc == OK) rc = tensor_load(l, -1, "embeddings.position_embeddings.weight", (size_t)s->positions, h, &m->positions);
 	if (rc == OK) rc = tensor_load(l, -1, "embeddings.token_type_embeddings.weight", (size_t)s->types, h, &types);
-	if (rc == OK) rc = norm_load(l, -1, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias", s->hidden,
-		&m->embedding_norm);
+	if (rc == OK) rc = norm_load(l, -1, "embeddings.LayerNorm", s->hidden, &m->embedding_norm);
 	for (size_t i = 0; rc == OK && i < (size_t)s->positions * h; i++) m->positions[i] += types[i % h];
 	mem_free(types);
 	return rc;
@@ -136,11 +137,12 @@ static int weights_load(struct encoder *m, const char *path, struct err *e)
 	return rc;
 }
 
-int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape, int threads, size_t rows,
-	struct err *e)
+int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape, int threads,
+	size_t rows, struct err *e)
 {
 	int rc;
-	size_t h = (size_t)shape->hidden;
+	size_t h = (size_t)shape->hidden, feed = (size_t)shape->intermediate, wide = feed > h ? feed : h;
+	size_t longest = rows < (size_t)shape->positions ? rows : (size_t)shape->positions;
 	struct encoder *m = mem_calloc(1, sizeof *m);
 	*out = NULL;
 	if (!m) return err_set(e, E_MEMORY, "open %s", weights_path);
@@ -157,8 +159,8 @@ int encoder_open(struct encoder **out, const char *weights_path, const struct en
 	m->x = floats_new(rows * h);
 	m->y = floats_new(rows * h);
 	m->qkv = floats_new(rows * 3 * h);
-	m->feed = floats_new(rows * (size_t)(shape->intermediate > shape->hidden ? shape->intermediate : shape->hidden));
-	m->scores = floats_new(dense_attention_scratch(rows < (size_t)shape->positions ? rows : (size_t)shape->positions, m->team));
+	m->feed = floats_new(rows * wide);
+	m->scores = floats_new(dense_attention_scratch(longest, m->team));
 	if (!m->x || !m->y || !m->qkv || !m->feed || !m->scores)
 		rc = err_set(e, E_MEMORY, "%s: activations of %zu tokens", weights_path, rows);
 out:

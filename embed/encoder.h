@@ -19,8 +19,8 @@ struct encoder;
 
 /* rows: most tokens of one run. threads: of one run, 1 to 64. E_FORMAT names the tensor that is missing or of another
  * shape; E_MEMORY. All weights are copied: the file may go away after. */
-int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape, int threads, size_t rows,
-	struct err *e);
+int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape, int threads,
+	size_t rows, struct err *e);
 void encoder_close(struct encoder *m);             /* NULL is allowed */
 /* ids of text i are ids[starts[i]] to ids[starts[i+1]] (at least one; at most shape.positions), each below
  * shape.vocabulary; starts[0] is 0 and starts[texts] at most rows. Returns (starts[texts], hidden), borrowed until the

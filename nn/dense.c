@@ -58,7 +58,8 @@ static inline __m256 exp8(__m256 x)
 {
 	const __m256 one = _mm256_set1_ps(1);
 	x = _mm256_max_ps(_mm256_min_ps(x, _mm256_set1_ps(88.0f)), _mm256_set1_ps(-87.3f));
-	__m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	__m256 n = _mm256_mul_ps(x, _mm256_set1_ps(1.44269504f));
+	n = _mm256_round_ps(n, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	x = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
 	x = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), x);
 	__m256 p = _mm256_set1_ps(1.9875691500e-4f);
@@ -87,8 +88,8 @@ static inline __m256 gelu8(__m256 x)
 	return _mm256_mul_ps(_mm256_mul_ps(x, _mm256_set1_ps(0.5f)), sum);
 }
 
-/* x/2 (1 + tanh u) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3). Below -30 the result is 0 in float, but exp8
- * stops at 88 where a large enough x would still show. */
+/* x/2 (1 + tanh u) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3). Below -30 the result is 0 in float, but
+ * exp8 stops at 88, where a large enough x would still show. */
 static inline __m256 gelu_tanh8(__m256 x)
 {
 	x = _mm256_max_ps(x, _mm256_set1_ps(-30));
@@ -299,7 +300,8 @@ size_t dense_attention_scratch(size_t longest, const struct team *t)
 }
 
 /* Query rows from to to of one head of one text whose first row is first. */
-static void attend(const struct attention *a, size_t first, size_t len, size_t head, size_t from, size_t to, float *scores)
+static void attend(const struct attention *a, size_t first, size_t len, size_t head, size_t from, size_t to,
+	float *scores)
 {
 	size_t width = a->heads * a->head_dim, ld = 3 * width, d = a->head_dim;
 	const float *q = a->qkv + (first + from) * ld + head * d, *k = a->qkv + first * ld + width + head * d, *v = k + width;
@@ -325,8 +327,8 @@ static void attention_units(void *ctx, int member, int size)
 	}
 }
 
-void dense_attention(struct team *t, const float *qkv, const size_t *starts, size_t texts, size_t heads, size_t head_dim,
-	float *scratch, float *out)
+void dense_attention(struct team *t, const float *qkv, const size_t *starts, size_t texts, size_t heads,
+	size_t head_dim, float *scratch, float *out)
 {
 	struct attention a = {.qkv = qkv, .starts = starts, .scratch = scratch, .out = out, .texts = texts, .heads = heads,
 		.head_dim = head_dim};

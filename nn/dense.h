@@ -37,8 +37,8 @@ void dense_softmax(float *x, size_t rows, size_t n, size_t ld);
 /* Self-attention of packed texts, no mask: rows starts[i] to starts[i+1] of qkv (rows, 3*heads*head_dim; queries, keys,
  * values side by side, heads within each) are text i. out (rows, heads*head_dim). Vaswani et al. 2017, scaled by
  * 1/sqrt(head_dim). scratch: dense_attention_scratch(longest text, team) floats. */
-void dense_attention(struct team *t, const float *qkv, const size_t *starts, size_t texts, size_t heads, size_t head_dim,
-	float *scratch, float *out);
+void dense_attention(struct team *t, const float *qkv, const size_t *starts, size_t texts, size_t heads,
+	size_t head_dim, float *scratch, float *out);
 size_t dense_attention_scratch(size_t longest, const struct team *t);
 
 #endif

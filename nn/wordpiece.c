@@ -56,8 +56,8 @@ static uint64_t fnv(uint64_t h, const char *s, size_t len)
 }
 
 /* The slot that holds head+s, or the free one where it would go. */
-static struct slot *slot_find(const struct wordpiece *w, uint64_t hash, const char *head, size_t head_len, const char *s,
-	size_t len)
+static struct slot *slot_find(const struct wordpiece *w, uint64_t hash, const char *head, size_t head_len,
+	const char *s, size_t len)
 {
 	for (size_t i = (hash ^ hash >> 32) & w->mask;; i = (i + 1) & w->mask) {
 		struct slot *slot = &w->slots[i];
@@ -196,8 +196,8 @@ static void word_put(struct work *k, uint32_t cp)
 
 static int is_punctuation(uint32_t cp)
 {
-	if (cp < 128) return (cp >= 33 && cp <= 47) || (cp >= 58 && cp <= 64) || (cp >= 91 && cp <= 96) || (cp >= 123 && cp <= 126);
-	return uni_class(cp) == UNI_PUNCT;
+	if (cp >= 128) return uni_class(cp) == UNI_PUNCT;
+	return (cp >= 33 && cp <= 47) || (cp >= 58 && cp <= 64) || (cp >= 91 && cp <= 96) || (cp >= 123 && cp <= 126);
 }
 
 /* Takes one code point of cleaned text, and strips, lowers and sorts it into words. */

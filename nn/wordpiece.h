@@ -16,7 +16,8 @@ struct wordpiece_options {
 	int lower_case;    /* tokenizer_config.json do_lower_case */
 	int strip_accents;
 	int cjk_words;     /* tokenize_chinese_chars */
-	const char *unk, *cls, *sep, *pad, *mask; /* as the vocabulary spells them; borrowed during open; pad, mask may be missing from it */
+	/* As the vocabulary spells them; borrowed during open. It may lack pad and mask. */
+	const char *unk, *cls, *sep, *pad, *mask;
 };
 
 enum wordpiece_mode {

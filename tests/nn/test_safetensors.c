@@ -6,6 +6,8 @@
 #include "nn/safetensors.h"
 #include "tests/test.h"
 
+#define T(dtype, shape, from, to) "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
+
 static char path[512];
 
 static void file_put(const void *data, size_t len)
@@ -50,9 +52,8 @@ TEST(safetensors_types_are_converted)
 	/* 1, -2, the smallest half subnormal, 65504; bfloat16 1 and -0.5; float 0.1; an int64 that cannot be read */
 	static const uint8_t data[] = {0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x80, 0x3f, 0x00, 0xbf,
 		0xcd, 0xcc, 0xcc, 0x3d, 1, 0, 0, 0, 0, 0, 0, 0};
-	const char *header = "{\"__metadata__\":{\"format\":\"pt\"},\"h\":{\"dtype\":\"F16\",\"shape\":[2,2],\"data_offsets\":[0,8]},"
-		"\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[16,24]},\"f\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[12,16]},"
-		"\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[8,12]}}";
+	const char *header = "{\"__metadata__\":{\"format\":\"pt\"},\"h\":" T("F16", "[2,2]", "0", "8") ",\"i\":"
+		T("I64", "[1]", "16", "24") ",\"f\":" T("F32", "[]", "12", "16") ",\"b\":" T("BF16", "[2]", "8", "12") "}";
 	uint8_t file[1024];
 	struct safetensors *s;
 	const struct safetensor *t;
@@ -104,7 +105,6 @@ TEST(safetensors_values_must_be_finite)
 
 TEST(safetensors_lies_are_refused_by_name)
 {
-#define T(dtype, shape, from, to) "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
 	struct err e;
 	CHECK_OK(try_open("{}", 0, &e), e);
 	CHECK_OK(try_open("{\"e\":" T("F32", "[0,4]", "0", "0") ",\"w\":" T("U8", "[3]", "0", "3") "}   ", 3, &e), e);
@@ -168,8 +168,8 @@ static void read_all(void)
 
 TEST(safetensors_flips_and_cuts_never_crash)
 {
-	const char *header = "{\"a\":" T("F32", "[2,3]", "0", "24") ",\"bb\":" T("BF16", "[4]", "24", "32") ",\"c\":" T("F16", "[]",
-		"32", "34") "}";
+	const char *header = "{\"a\":" T("F32", "[2,3]", "0", "24") ",\"bb\":" T("BF16", "[4]", "24", "32") ",\"c\":"
+		T("F16", "[]", "32", "34") "}";
 	static const uint8_t masks[] = {0x01, 0x04, 0x10, 0x80, 0xff};
 	uint8_t file[512], copy[512];
 	size_t n = file_make(file, header, 34);

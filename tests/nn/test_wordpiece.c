@@ -5,12 +5,13 @@
 #include "nn/wordpiece.h"
 #include "tests/test.h"
 
-static const char vocabulary[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##aff\n##able\nunaff\n##a\na\n,\n[\n]\ncl\n##s\n"
-	"caf\xc3\xa9\ncafe\n\xe6\xbc\xa2\n\xe5\xad\x97\n##\xe5\xad\x97\ni\n\xc3\x89\ne\n\xe2\x80\x94\nsep\ni\xcc\x87\n$\nword\n";
-enum { UNK = 1, CLS, SEP, MASK, UN, AFF, ABLE, UNAFF, PIECE_A, A, COMMA, OPEN, SHUT, CL, PIECE_S, CAFE_ACUTE, CAFE, HAN, ZI,
-	PIECE_ZI, I, E_ACUTE_UPPER, E, DASH, SEP_WORD, I_DOT, DOLLAR, WORD };
-static struct wordpiece_options options = {.lower_case = 1, .strip_accents = 1, .cjk_words = 1, .unk = "[UNK]", .cls = "[CLS]",
-	.sep = "[SEP]", .pad = "[PAD]", .mask = "[MASK]"};
+static const char vocabulary[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##aff\n##able\nunaff\n##a\na\n,\n"
+	"[\n]\ncl\n##s\ncaf\xc3\xa9\ncafe\n\xe6\xbc\xa2\n\xe5\xad\x97\n##\xe5\xad\x97\ni\n\xc3\x89\ne\n"
+	"\xe2\x80\x94\nsep\ni\xcc\x87\n$\nword\n";
+enum { UNK = 1, CLS, SEP, MASK, UN, AFF, ABLE, UNAFF, PIECE_A, A, COMMA, OPEN, SHUT, CL, PIECE_S, CAFE_ACUTE, CAFE,
+	HAN, ZI, PIECE_ZI, I, E_ACUTE_UPPER, E, DASH, SEP_WORD, I_DOT, DOLLAR, WORD };
+static struct wordpiece_options options = {.lower_case = 1, .strip_accents = 1, .cjk_words = 1, .unk = "[UNK]",
+	.cls = "[CLS]", .sep = "[SEP]", .pad = "[PAD]", .mask = "[MASK]"};
 
 static int vocab_open(struct wordpiece **w, const char *text, struct err *e)
 {
@@ -37,7 +38,8 @@ static void expect_mode(const struct wordpiece *w, const char *text, enum wordpi
 	CHECK_OK(wordpiece_encode(w, text, strlen(text), mode, ids, 64, &n, &e), e);
 	while (want[len] >= 0) len++;
 	CHECK_MSG(n == len, "\"%s\": %zu tokens, want %zu", text, n, len);
-	for (size_t i = 0; i < n; i++) CHECK_MSG(ids[i] == want[i], "\"%s\": token %zu is %d, want %d", text, i, ids[i], want[i]);
+	for (size_t i = 0; i < n; i++)
+		CHECK_MSG(ids[i] == want[i], "\"%s\": token %zu is %d, want %d", text, i, ids[i], want[i]);
 	CHECK_OK(wordpiece_encode(w, text, strlen(text), mode, NULL, 0, &counted, &e), e);
 	CHECK_INT(counted, n);
 }
@@ -64,12 +66,12 @@ TEST(wordpiece_cleans_as_bert_does)
 {
 	struct wordpiece *w = small();
 	EXPECT(w, "u\x01n\xef\xbf\xbd" "aff\x7f\xe2\x80\x8d" "able", UNAFF, ABLE);  /* controls, U+FFFD and ZWJ go */
-	EXPECT(w, "a\xc2\xa0" "a\xe3\x80\x80" "a\xe2\x80\xa8" "a", A, A, A, A);        /* NBSP, ideographic space, U+2028 separate */
+	EXPECT(w, "a\xc2\xa0" "a\xe3\x80\x80" "a\xe2\x80\xa8" "a", A, A, A, A); /* NBSP, U+3000, U+2028 separate */
 	EXPECT(w, "CAF\xc3\x89 Cafe\xcc\x81", CAFE, CAFE);
 	EXPECT(w, "a\xe6\xbc\xa2\xe5\xad\x97" "a", A, HAN, ZI, A);
-	EXPECT(w, "\xc4\xb0", I);                                                       /* U+0130 */
+	EXPECT(w, "\xc4\xb0", I); /* U+0130 */
 	EXPECT(w, "a\xe2\x80\x94" "a", A, DASH, A);
-	EXPECT(w, "\xe2\x82\xac", UNK);                                                 /* a symbol that is no punctuation is a word */
+	EXPECT(w, "\xe2\x82\xac", UNK); /* a symbol that is no punctuation is a word */
 	wordpiece_close(w);
 	options.strip_accents = 0;
 	w = small();
@@ -134,7 +136,8 @@ TEST(wordpiece_long_texts_are_taken_in_slices)
 	}
 	CHECK_OK(wordpiece_encode(w, text, len, WORDPIECE_PLAIN, ids, WORDS * 3, &n, &e), e);
 	CHECK_INT(n, WORDS * 2);
-	for (int i = 0; i < WORDS; i++) CHECK(i % 3 ? ids[2 * i] == UNAFF && ids[2 * i + 1] == ABLE : ids[2 * i] == CAFE && ids[2 * i + 1] == WORD);
+	for (int i = 0; i < WORDS; i++)
+		CHECK(ids[2 * i] == (i % 3 ? UNAFF : CAFE) && ids[2 * i + 1] == (i % 3 ? ABLE : WORD));
 	CHECK_OK(wordpiece_encode(w, text, len, WORDPIECE_PLAIN, few, 7, &n, &e), e);
 	CHECK_INT(n, 7);
 	CHECK(memcmp(few, ids, sizeof few) == 0);
