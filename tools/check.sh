@@ -1,6 +1,6 @@
 #!/bin/bash
 # check.sh: everything `make check` does, in order: packages, FAISS, build, the small models the tests use, lint, the
-# tests of every room, then the suites of tests/http and tests/crash. Each prints "N passed, N failed, N skipped"; the
+# tests of every room, then the suites of tests/cli, tests/http and tests/crash. Each prints "N passed, N failed, N skipped"; the
 # sum is the last line here. What cannot be built, fetched or run counts as a failure and is named: nothing is left out
 # silently.
 # Environment (set by the Makefile): MAKE, BUILD (folder), OPT (compiler options of a sanitizer build).
@@ -74,12 +74,8 @@ for room in base nn embed generate index ingest api; do
 	if built "$build/tests/run-$room"; then suite "$room" "$build/tests/run-$room"; else fail "$room: its tests do not build"; fi
 done
 
-export FOOTNOTE=$PWD/$build/footnote
-for file in tests/http/test_*.py tests/http/test_*.sh tests/crash/test_*.py tests/crash/test_*.sh; do
-	[ -e "$file" ] || continue
-	case $file in
-	*.py) suite "$file" python3 "$file" ;;
-	*.sh) suite "$file" bash "$file" ;;
-	esac
+# Suites that drive the built program from outside: each takes its path.
+for file in tests/cli/*.py tests/http/*.py tests/crash/*.py; do
+	if [ -e "$file" ] && head -c 2 "$file" | grep -q '#!'; then suite "$file" python3 "$file" "$build/footnote"; fi
 done
 finish
