@@ -1,0 +1,496 @@
+/* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
+ *
+ * A pass takes a chunk of tokens through every layer: norm, q k v, rotary positions, attention over the cache, output
+ * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. Each stage
+ * is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
+ * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends on who
+ * computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and half a head
+ * apart in qwen2 files. Angles are computed in float, as the reference implementations do.
+ * Threads: one caller; the team works inside a stage. Failure: only at open. */
+#include "generate/decoder.h"
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/mem.h"
+#include "nn/quant.h"
+
+enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
+
+struct layer {
+	struct matrix q, k, v, o, gate, up, down;
+	const float *attn_norm, *ffn_norm;       /* (dim) */
+	const float *q_bias, *k_bias, *v_bias;   /* or NULL */
+};
+
+struct decoder {
+	struct decoder_info info;
+	const struct gguf *g;
+	const struct ops *ops;
+	struct team *team;
+	int neox;                                /* rotary pairs half a head apart */
+	size_t rope_dim, q_dim, kv_dim;
+	float eps;
+	struct matrix embed, output;
+	const float *output_norm;
+	struct layer *layers;
+	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
+	struct kvcache cache;
+	float *rope_cos, *rope_sin;              /* (context, rope_dim/2) */
+	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
+	float *scratch;                          /* (members, scratch_floats) */
+	size_t scratch_floats;
+	/* the pass under way */
+	size_t n, pos, layer, want;
+	float *logits;
+};
+
+/* --- opening --- */
+static const char *arch_key(const struct decoder *d, const char *rest, char out[NAME_MAX_BYTES])
+{
+	snprintf(out, NAME_MAX_BYTES, "%s.%s", d->info.arch, rest);
+	return out;
+}
+
+static int need_size(const struct decoder *d, const char *rest, size_t max, size_t *out, struct err *e)
+{
+	char key[NAME_MAX_BYTES];
+	int v, st = gguf_int(d->g, arch_key(d, rest, key), &v, e);
+	if (st != OK) return st;
+	if (v < 1 || (size_t)v > max) return err_set(e, E_FORMAT, "%s: key %s: %d is not 1 to %zu", gguf_path(d->g), key, v, max);
+	*out = (size_t)v;
+	return OK;
+}
+
+/* As need_size; a key that is absent leaves *out. */
+static int maybe_size(const struct decoder *d, const char *rest, size_t max, size_t *out, struct err *e)
+{
+	char key[NAME_MAX_BYTES];
+	return gguf_has(d->g, arch_key(d, rest, key)) ? need_size(d, rest, max, out, e) : OK;
+}
+
+static int take_tensor(struct decoder *d, const char *name, size_t k, size_t rows, const struct gguf_tensor **out, struct err *e)
+{
+	const struct gguf_tensor *t = gguf_tensor(d->g, name);
+	if (!t) return err_set(e, E_FORMAT, "%s: tensor %s is missing", gguf_path(d->g), name);
+	if (t->dim[0] != k || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
+		return err_set(e, E_FORMAT, "%s: tensor %s: shape %llu x %llu where %zu x %zu is expected", gguf_path(d->g), name,
+			(unsigned long long)t->dim[0], (unsigned long long)t->dim[1], k, rows);
+	d->used[t - gguf_tensor_at(d->g, 0)] = 1;
+	*out = t;
+	return OK;
+}
+
+static int take_matrix(struct decoder *d, const char *name, size_t k, size_t rows, struct matrix *out, struct err *e)
+{
+	const struct gguf_tensor *t;
+	int st = take_tensor(d, name, k, rows, &t, e);
+	if (st != OK) return st;
+	*out = (struct matrix){ t->type, rows, k, t->data, quant_row_bytes(t->type, k) };
+	return OK;
+}
+
+static int take_vector(struct decoder *d, const char *name, size_t n, const float **out, struct err *e)
+{
+	const struct gguf_tensor *t;
+	int st = take_tensor(d, name, n, 1, &t, e);
+	if (st != OK) return st;
+	if (t->type != QUANT_F32)
+		return err_set(e, E_UNSUPPORTED, "%s: tensor %s: type %s where F32 is expected", gguf_path(d->g), name, quant_name(t->type));
+	*out = (const float *)(const void *)t->data;
+	return OK;
+}
+
+/* What would change the model's arithmetic and is not done here. */
+static int refuse_variants(const struct decoder *d, struct err *e)
+{
+	static const char *const scales[] = { "rope.scaling.factor", "rope.scale_linear" };
+	static const char *const others[] = { "expert_count", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale",
+		"attention.scale", "final_logit_softcapping", "attn_logit_softcapping" };
+	char key[NAME_MAX_BYTES];
+	struct gguf_str s;
+	double f;
+	int v, st;
+	if (gguf_has(d->g, arch_key(d, "rope.scaling.type", key))) {
+		if ((st = gguf_str(d->g, key, &s, e)) != OK) return st;
+		if (s.len != 4 || memcmp(s.s, "none", 4) != 0)
+			return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling \"%.*s\" is not supported", gguf_path(d->g), key,
+				(int)(s.len < 40 ? s.len : 40), s.s);
+	}
+	for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
+		if (gguf_has(d->g, arch_key(d, scales[i], key))) {
+			if ((st = gguf_float(d->g, key, &f, e)) != OK) return st;
+			if (f != 0 && f != 1) return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling is not supported", gguf_path(d->g), key);
+		}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (gguf_has(d->g, arch_key(d, others[i], key)) && (gguf_int(d->g, key, &v, NULL) != OK || v != 0))
+			return err_set(e, E_UNSUPPORTED, "%s: key %s is not supported", gguf_path(d->g), key);
+	return OK;
+}
+
+static int read_arch(struct decoder *d, struct err *e)
+{
+	static const struct { const char *name; int neox; } known[] = { { "llama", 0 }, { "qwen2", 1 } };
+	struct gguf_str s;
+	int st = gguf_str(d->g, "general.architecture", &s, e);
+	if (st != OK) return st;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (strlen(known[i].name) == s.len && memcmp(known[i].name, s.s, s.len) == 0) {
+			memcpy(d->info.arch, s.s, s.len);
+			d->neox = known[i].neox;
+			return OK;
+		}
+	return err_set(e, E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported, only llama and qwen2", gguf_path(d->g),
+		(int)(s.len < 40 ? s.len : 40), s.s);
+}
+
+static int read_sizes(struct decoder *d, int context_max, struct err *e)
+{
+	struct decoder_info *f = &d->info;
+	size_t own, value_dim;
+	int st;
+	if ((st = read_arch(d, e)) != OK || (st = refuse_variants(d, e)) != OK) return st;
+	if ((st = need_size(d, "block_count", LAYERS_MAX, &f->layers, e)) != OK) return st;
+	if ((st = need_size(d, "context_length", SIZE_MAX_MODEL, &own, e)) != OK) return st;
+	if ((st = need_size(d, "embedding_length", SIZE_MAX_MODEL, &f->dim, e)) != OK) return st;
+	if ((st = need_size(d, "feed_forward_length", SIZE_MAX_MODEL, &f->ff, e)) != OK) return st;
+	if ((st = need_size(d, "attention.head_count", f->dim, &f->heads, e)) != OK) return st;
+	f->kv_heads = f->heads;
+	if ((st = maybe_size(d, "attention.head_count_kv", f->heads, &f->kv_heads, e)) != OK) return st;
+	f->head_dim = f->dim / f->heads;
+	if ((st = maybe_size(d, "attention.key_length", f->dim, &f->head_dim, e)) != OK) return st;
+	value_dim = f->head_dim;
+	if ((st = maybe_size(d, "attention.value_length", f->dim, &value_dim, e)) != OK) return st;
+	d->rope_dim = f->head_dim;
+	if ((st = maybe_size(d, "rope.dimension_count", f->head_dim, &d->rope_dim, e)) != OK) return st;
+	d->q_dim = f->heads * f->head_dim;
+	d->kv_dim = f->kv_heads * f->head_dim;
+	if (f->heads % f->kv_heads || d->rope_dim % 2)
+		return err_set(e, E_FORMAT, "%s: %zu heads, %zu key heads, %zu rotary dimensions do not go together", gguf_path(d->g), f->heads,
+			f->kv_heads, d->rope_dim);
+	if (f->dim % OPS_ALIGN || f->ff % OPS_ALIGN || d->q_dim % OPS_ALIGN || f->head_dim % OPS_HEAD_ALIGN || value_dim != f->head_dim)
+		return err_set(e, E_UNSUPPORTED, "%s: sizes %zu, %zu, %zu heads of %zu (values %zu) are not supported: multiples of %d, heads of %d",
+			gguf_path(d->g), f->dim, f->ff, f->heads, f->head_dim, value_dim, OPS_ALIGN, OPS_HEAD_ALIGN);
+	f->context = context_max > 0 ? (size_t)context_max : CONTEXT_DEFAULT;
+	if (f->context > own) f->context = own;
+	return OK;
+}
+
+static int load_layer(struct decoder *d, size_t i, struct err *e)
+{
+	const struct decoder_info *f = &d->info;
+	struct layer *l = &d->layers[i];
+	const struct { const char *name; size_t k, rows; struct matrix *to; } matrices[] = {
+		{ "attn_q.weight", f->dim, d->q_dim, &l->q }, { "attn_k.weight", f->dim, d->kv_dim, &l->k },
+		{ "attn_v.weight", f->dim, d->kv_dim, &l->v }, { "attn_output.weight", d->q_dim, f->dim, &l->o },
+		{ "ffn_gate.weight", f->dim, f->ff, &l->gate }, { "ffn_up.weight", f->dim, f->ff, &l->up },
+		{ "ffn_down.weight", f->ff, f->dim, &l->down },
+	};
+	const struct { const char *name; size_t n; const float **to; int optional; } vectors[] = {
+		{ "attn_norm.weight", f->dim, &l->attn_norm, 0 }, { "ffn_norm.weight", f->dim, &l->ffn_norm, 0 },
+		{ "attn_q.bias", d->q_dim, &l->q_bias, !d->neox }, { "attn_k.bias", d->kv_dim, &l->k_bias, !d->neox },
+		{ "attn_v.bias", d->kv_dim, &l->v_bias, !d->neox },
+	};
+	char name[NAME_MAX_BYTES];
+	int st = OK;
+	for (size_t m = 0; m < sizeof matrices / sizeof *matrices && st == OK; m++) {
+		snprintf(name, sizeof name, "blk.%zu.%s", i, matrices[m].name);
+		st = take_matrix(d, name, matrices[m].k, matrices[m].rows, matrices[m].to, e);
+	}
+	for (size_t v = 0; v < sizeof vectors / sizeof *vectors && st == OK; v++) {
+		snprintf(name, sizeof name, "blk.%zu.%s", i, vectors[v].name);
+		if (vectors[v].optional && !gguf_tensor(d->g, name)) continue;
+		st = take_vector(d, name, vectors[v].n, vectors[v].to, e);
+	}
+	return st;
+}
+
+/* A tensor that the model did not take would have changed its result: refused by name. */
+static int refuse_leftovers(const struct decoder *d, struct err *e)
+{
+	for (size_t i = 0; i < gguf_tensor_n(d->g); i++) {
+		const struct gguf_str *s = &gguf_tensor_at(d->g, i)->name;
+		if (!d->used[i])
+			return err_set(e, E_UNSUPPORTED, "%s: tensor %.*s: a %s model with it is not supported", gguf_path(d->g),
+				(int)(s->len < 64 ? s->len : 64), s->s, d->info.arch);
+	}
+	return OK;
+}
+
+static int load_tensors(struct decoder *d, struct err *e)
+{
+	struct decoder_info *f = &d->info;
+	const struct gguf_tensor *t = gguf_tensor(d->g, "token_embd.weight");
+	int st, tied = !gguf_tensor(d->g, "output.weight");
+	d->used = mem_calloc(gguf_tensor_n(d->g) + 1, 1);
+	d->layers = mem_calloc(f->layers, sizeof *d->layers);
+	if (!d->used || !d->layers) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	f->vocab = t ? (size_t)t->dim[1] : 0;
+	if (f->vocab > SIZE_MAX_MODEL) return err_set(e, E_FORMAT, "%s: tensor token_embd.weight: %zu tokens", gguf_path(d->g), f->vocab);
+	if ((st = take_matrix(d, "token_embd.weight", f->dim, f->vocab, &d->embed, e)) != OK) return st;
+	if ((st = take_vector(d, "output_norm.weight", f->dim, &d->output_norm, e)) != OK) return st;
+	d->output = d->embed;
+	if (!tied && (st = take_matrix(d, "output.weight", f->dim, f->vocab, &d->output, e)) != OK) return st;
+	for (size_t i = 0; i < f->layers; i++)
+		if ((st = load_layer(d, i, e)) != OK) return st;
+	if ((st = refuse_leftovers(d, e)) != OK) return st;
+	for (size_t i = 0; i < gguf_tensor_n(d->g); i++) f->token_bytes += gguf_tensor_at(d->g, i)->bytes;
+	f->token_bytes += d->embed.row_bytes;                                /* one row is read … */
+	if (!tied) f->token_bytes -= d->embed.row_bytes * f->vocab;          /* … and the table only where it is the output too */
+	return OK;
+}
+
+static int fill_rope(struct decoder *d, struct err *e)
+{
+	size_t half = d->rope_dim / 2, n = d->info.context * half;
+	char key[NAME_MAX_BYTES];
+	double base = 10000;
+	int st = gguf_has(d->g, arch_key(d, "rope.freq_base", key)) ? gguf_float(d->g, key, &base, e) : OK;
+	if (st != OK) return st;
+	if (!(base > 1)) return err_set(e, E_FORMAT, "%s: key %s: %g is not over 1", gguf_path(d->g), key, base);
+	d->rope_cos = mem_alloc(n * sizeof(float));
+	d->rope_sin = mem_alloc(n * sizeof(float));
+	if (!d->rope_cos || !d->rope_sin) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	for (size_t i = 0; i < half; i++) {
+		float freq = (float)(1 / pow(base, (double)(2 * i) / (double)d->rope_dim));
+		for (size_t p = 0; p < d->info.context; p++) {
+			float angle = (float)p * freq;
+			d->rope_cos[p * half + i] = cosf(angle);
+			d->rope_sin[p * half + i] = sinf(angle);
+		}
+	}
+	return OK;
+}
+
+static float *floats(size_t rows, size_t n)
+{
+	size_t bytes;
+	if (__builtin_mul_overflow(rows, n, &bytes) || __builtin_mul_overflow(bytes, sizeof(float), &bytes)) return NULL;
+	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+}
+
+static int make_scratch(struct decoder *d, struct err *e)
+{
+	const struct decoder_info *f = &d->info;
+	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX;
+	if (d->q_dim > k_max) k_max = d->q_dim;
+	d->scratch_floats = ops_scratch_floats(k_max);
+	if (attend > d->scratch_floats) d->scratch_floats = attend;
+	d->scratch_floats = (d->scratch_floats + 15) / 16 * 16;
+	d->x = floats(DECODER_CHUNK, f->dim);
+	d->norm = floats(DECODER_CHUNK, f->dim);
+	d->proj = floats(DECODER_CHUNK, f->dim);
+	d->q = floats(DECODER_CHUNK, d->q_dim);
+	d->mix = floats(DECODER_CHUNK, d->q_dim);
+	d->k = floats(DECODER_CHUNK, d->kv_dim);
+	d->v = floats(DECODER_CHUNK, d->kv_dim);
+	d->gate = floats(DECODER_CHUNK, f->ff);
+	d->up = floats(DECODER_CHUNK, f->ff);
+	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
+	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch)
+		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
+	return kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, e);
+}
+
+int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max, struct err *e)
+{
+	char key[NAME_MAX_BYTES];
+	double eps = 0;
+	int st;
+	struct decoder *d = mem_calloc(1, sizeof *d);
+	*out = NULL;
+	if (!d) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(g));
+	d->g = g;
+	d->ops = ops;
+	d->team = team;
+	st = read_sizes(d, context_max, e);
+	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
+	d->eps = (float)eps;
+	if (st == OK) st = load_tensors(d, e);
+	if (st == OK) st = fill_rope(d, e);
+	if (st == OK) st = make_scratch(d, e);
+	if (st != OK) decoder_close(d);
+	else *out = d;
+	return st;
+}
+
+void decoder_close(struct decoder *d)
+{
+	if (!d) return;
+	float *const all[] = { d->rope_cos, d->rope_sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up, d->scratch };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+	kvcache_clear(&d->cache);
+	mem_free(d->layers);
+	mem_free(d->used);
+	mem_free(d);
+}
+
+const struct decoder_info *decoder_info(const struct decoder *d)
+{
+	return &d->info;
+}
+
+struct kvcache *decoder_cache(struct decoder *d)
+{
+	return &d->cache;
+}
+
+/* --- a pass --- */
+struct stage {
+	struct decoder *d;
+	void (*item)(struct decoder *d, size_t i, float *scratch);
+	size_t items;
+	atomic_size_t next;
+};
+
+static void draw_items(void *ctx, int member, int size)
+{
+	struct stage *s = ctx;
+	float *scratch = s->d->scratch + (size_t)member * s->d->scratch_floats;
+	(void)size;
+	for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;) s->item(s->d, i, scratch);
+}
+
+static void run_stage(struct decoder *d, size_t items, void (*item)(struct decoder *, size_t, float *))
+{
+	struct stage s = { .d = d, .item = item, .items = items };
+	if (items == 1) item(d, 0, d->scratch);
+	else team_run(d->team, draw_items, &s);
+}
+
+static size_t tiles(size_t rows)
+{
+	return (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
+}
+
+/* Rows of tile i of w times x, into y. Gives the rows through *r0, *r1. */
+static void multiply(struct decoder *d, const struct matrix *w, size_t i, const float *x, float *y, size_t *r0, size_t *r1, float *scratch)
+{
+	*r0 = i * OPS_TILE_ROWS;
+	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
+	d->ops->matmul(w, *r0, *r1, x, w->k, d->n, y, w->rows, scratch);
+}
+
+static void item_attn_norm(struct decoder *d, size_t t, float *scratch)
+{
+	size_t dim = d->info.dim;
+	(void)scratch;
+	d->ops->norm(d->x + t * dim, d->layers[d->layer].attn_norm, dim, d->eps, d->norm + t * dim);
+}
+
+static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
+{
+	size_t dim = d->info.dim;
+	(void)scratch;
+	d->ops->norm(d->x + t * dim, d->layers[d->layer].ffn_norm, dim, d->eps, d->norm + t * dim);
+}
+
+/* Tiles of q, then of k, then of v. */
+static void item_qkv(struct decoder *d, size_t i, float *scratch)
+{
+	const struct layer *l = &d->layers[d->layer];
+	const struct { const struct matrix *w; const float *bias; float *y; } parts[] = {
+		{ &l->q, l->q_bias, d->q }, { &l->k, l->k_bias, d->k }, { &l->v, l->v_bias, d->v },
+	};
+	size_t p = 0, r0, r1;
+	while (i >= tiles(parts[p].w->rows)) i -= tiles(parts[p++].w->rows);
+	multiply(d, parts[p].w, i, d->norm, parts[p].y, &r0, &r1, scratch);
+	if (!parts[p].bias) return;
+	for (size_t t = 0; t < d->n; t++)
+		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->rows + r] += parts[p].bias[r];
+}
+
+static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
+{
+	size_t half = d->rope_dim / 2, step = d->neox ? 1 : 2, apart = d->neox ? half : 1;
+	const float *c = d->rope_cos + pos * half, *s = d->rope_sin + pos * half;
+	for (size_t h = 0; h < heads; h++, x += d->info.head_dim)
+		for (size_t i = 0; i < half; i++) {
+			float a = x[i * step], b = x[i * step + apart];
+			x[i * step] = a * c[i] - b * s[i];
+			x[i * step + apart] = a * s[i] + b * c[i];
+		}
+}
+
+static void item_rope(struct decoder *d, size_t t, float *scratch)
+{
+	size_t pos = d->pos + t, hd = d->info.head_dim;
+	float *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
+	(void)scratch;
+	rotate(d, d->q + t * d->q_dim, d->info.heads, pos);
+	rotate(d, k, d->info.kv_heads, pos);
+	for (size_t h = 0; h < d->info.kv_heads; h++) {
+		memcpy(kvcache_keys(&d->cache, d->layer, h) + pos * hd, k + h * hd, hd * sizeof *k);
+		memcpy(kvcache_values(&d->cache, d->layer, h) + pos * hd, v + h * hd, hd * sizeof *v);
+	}
+}
+
+static void item_attend(struct decoder *d, size_t i, float *scratch)
+{
+	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim, kvh = h / (d->info.heads / d->info.kv_heads);
+	size_t at = t * d->q_dim + h * hd;
+	d->ops->attend(d->q + at, kvcache_keys(&d->cache, d->layer, kvh), kvcache_values(&d->cache, d->layer, kvh), d->pos + t + 1, hd,
+		1 / sqrtf((float)hd), scratch, d->mix + at);
+}
+
+static void add_residual(struct decoder *d, size_t r0, size_t r1)
+{
+	for (size_t t = 0; t < d->n; t++)
+		for (size_t r = r0; r < r1; r++) d->x[t * d->info.dim + r] += d->proj[t * d->info.dim + r];
+}
+
+static void item_out(struct decoder *d, size_t i, float *scratch)
+{
+	size_t r0, r1;
+	multiply(d, &d->layers[d->layer].o, i, d->mix, d->proj, &r0, &r1, scratch);
+	add_residual(d, r0, r1);
+}
+
+static void item_gate_up(struct decoder *d, size_t i, float *scratch)
+{
+	size_t r0, r1, ff = d->info.ff;
+	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->gate, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].up, i, d->norm, d->up, &r0, &r1, scratch);
+	for (size_t t = 0; t < d->n; t++) d->ops->silu_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
+}
+
+static void item_down(struct decoder *d, size_t i, float *scratch)
+{
+	size_t r0, r1;
+	multiply(d, &d->layers[d->layer].down, i, d->gate, d->proj, &r0, &r1, scratch);
+	add_residual(d, r0, r1);
+}
+
+static void item_logits(struct decoder *d, size_t i, float *scratch)
+{
+	size_t r0 = i * OPS_TILE_ROWS, r1 = d->info.vocab - r0 < OPS_TILE_ROWS ? d->info.vocab : r0 + OPS_TILE_ROWS;
+	d->ops->matmul(&d->output, r0, r1, d->norm, d->info.dim, d->want, d->logits, d->info.vocab, scratch);
+}
+
+void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits)
+{
+	const struct decoder_info *f = &d->info;
+	d->n = n;
+	d->pos = d->cache.len;
+	d->want = want;
+	d->logits = logits;
+	for (size_t t = 0; t < n; t++)
+		quant_row(d->embed.type, d->embed.data + (size_t)ids[t] * d->embed.row_bytes, f->dim, d->x + t * f->dim);
+	for (d->layer = 0; d->layer < f->layers; d->layer++) {
+		run_stage(d, n, item_attn_norm);
+		run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
+		run_stage(d, n, item_rope);
+		run_stage(d, n * f->heads, item_attend);
+		run_stage(d, tiles(f->dim), item_out);
+		run_stage(d, n, item_ffn_norm);
+		run_stage(d, tiles(f->ff), item_gate_up);
+		run_stage(d, tiles(f->dim), item_down);
+	}
+	if (want) {
+		for (size_t t = 0; t < want; t++)
+			d->ops->norm(d->x + (n - want + t) * f->dim, d->output_norm, f->dim, d->eps, d->norm + t * f->dim);
+		run_stage(d, tiles(f->vocab), item_logits);
+	}
+	memcpy(d->cache.ids + d->pos, ids, n * sizeof *ids);
+	d->cache.len = d->pos + n;
+}

@@ -1,0 +1,371 @@
+/* ops_simd.h: the bodies of the vector kernels, written once over a vector of LANES floats. ops_avx2.c and ops_avx512.c
+ * define V, LANES and the v_* operations and include this; it is no interface.
+ *
+ * One rule keeps every kernel batch-invariant: an output element of matmul has one vector of LANES running sums; lane l
+ * takes the terms l, l+LANES, l+2*LANES … in that order with one FMA each, and v_sum4 adds the lanes at the end in a
+ * fixed tree. Weights become floats by one FMA, d*q + m, wherever it happens. So the two ways through matmul agree to
+ * the bit: a single token (decoding) multiplies four rows at a time straight from the packed weights; several tokens
+ * (a prompt) unpack a tile of rows to floats, small enough for the first-level cache, and multiply it with all tokens in
+ * blocks of 4 rows by V_TOKENS tokens whose sums stay in registers; between tiles along k the sums rest in scratch.
+ * Unpacked weights pass through bytes in memory, because a widening load is cheaper than shuffles. */
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+#include "nn/ops.h"
+#include "nn/quant.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+struct unit {                                 /* a block on its way to floats: weight i is d[i/part]*q[i] + m[i/part] */
+	_Alignas(64) int8_t q[QUANT_BLOCK_MAX];
+	float d[16], m[16];
+};
+
+INLINE float half(uint16_t h)
+{
+	return _cvtsh_ss(h);
+}
+
+/* Low and high halves of n bytes, n a multiple of 16: low to out[i], high to out[n+i]. */
+INLINE void nibbles(const uint8_t *src, int8_t *out)
+{
+	__m128i b = _mm_loadu_si128((const __m128i *)src), mask = _mm_set1_epi8(15);
+	_mm_store_si128((__m128i *)out, _mm_and_si128(b, mask));
+	_mm_store_si128((__m128i *)(out + 16), _mm_and_si128(_mm_srli_epi16(b, 4), mask));
+}
+
+INLINE const int8_t *unit_q4_1(const uint8_t *p, struct unit *u)
+{
+	const struct block_q4_1 *b = (const void *)p;
+	u->d[0] = half(b->d);
+	u->m[0] = half(b->m);
+	nibbles(b->qs, u->q);
+	return u->q;
+}
+
+INLINE const int8_t *unit_q5_0(const uint8_t *p, struct unit *u)
+{
+	const struct block_q5_0 *b = (const void *)p;
+	uint32_t high;
+	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
+	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15)), bits;
+	/* byte i becomes the byte of qh that holds bit i; a clear bit takes 16 from the weight */
+	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+	memcpy(&high, b->qh, sizeof high);
+	bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)high), spread), bit);
+	q = _mm256_sub_epi8(q, _mm256_andnot_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8(16)));
+	_mm256_store_si256((__m256i *)u->q, q);
+	u->d[0] = half(b->d);
+	u->m[0] = 0;
+	return u->q;
+}
+
+INLINE const int8_t *unit_q8_0(const uint8_t *p, struct unit *u)
+{
+	const struct block_q8_0 *b = (const void *)p;
+	u->d[0] = half(b->d);
+	u->m[0] = 0;
+	return b->qs;
+}
+
+INLINE const int8_t *unit_q4_k(const uint8_t *p, struct unit *u)
+{
+	const struct block_q4_k *b = (const void *)p;
+	const __m256i mask = _mm256_set1_epi8(15);
+	uint32_t s[3], part[4];
+	memcpy(s, b->scales, sizeof s);
+	part[0] = s[0] & 0x3f3f3f3f;                                         /* scales 0 … 3 */
+	part[1] = (s[2] & 0x0f0f0f0f) | (s[0] >> 6 & 0x03030303) << 4;       /* scales 4 … 7 */
+	part[2] = s[1] & 0x3f3f3f3f;                                         /* mins 0 … 3 */
+	part[3] = (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 6 & 0x03030303) << 4;  /* mins 4 … 7 */
+	__m128i all = _mm_loadu_si128((const __m128i *)part);
+	__m256 scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(all));
+	__m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(all, 8)));
+	_mm256_storeu_ps(u->d, _mm256_mul_ps(scale, _mm256_set1_ps(half(b->d))));
+	_mm256_storeu_ps(u->m, _mm256_mul_ps(min, _mm256_set1_ps(-half(b->dmin))));
+	for (int i = 0; i < 4; i++) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)(b->qs + 32 * i));
+		_mm256_store_si256((__m256i *)(u->q + 64 * i), _mm256_and_si256(v, mask));
+		_mm256_store_si256((__m256i *)(u->q + 64 * i + 32), _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
+	}
+	return u->q;
+}
+
+INLINE const int8_t *unit_q6_k(const uint8_t *p, struct unit *u)
+{
+	const struct block_q6_k *b = (const void *)p;
+	const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(0x30), bias = _mm256_set1_epi8(32);
+	__m256 d = _mm256_set1_ps(half(b->d));
+	for (int i = 0; i < 2; i++) {
+		__m128i s = _mm_loadl_epi64((const __m128i *)(b->scales + 8 * i));
+		_mm256_storeu_ps(u->d + 8 * i, _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(s))));
+		__m256i l0 = _mm256_loadu_si256((const __m256i *)(b->ql + 64 * i));
+		__m256i l1 = _mm256_loadu_si256((const __m256i *)(b->ql + 64 * i + 32));
+		__m256i h = _mm256_loadu_si256((const __m256i *)(b->qh + 32 * i));
+		__m256i *q = (__m256i *)(u->q + 128 * i);
+		_mm256_store_si256(q, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(l0, low),
+			_mm256_and_si256(_mm256_slli_epi16(h, 4), two)), bias));
+		_mm256_store_si256(q + 1, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(l1, low),
+			_mm256_and_si256(_mm256_slli_epi16(h, 2), two)), bias));
+		_mm256_store_si256(q + 2, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l0, 4), low),
+			_mm256_and_si256(h, two)), bias));
+		_mm256_store_si256(q + 3, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), low),
+			_mm256_and_si256(_mm256_srli_epi16(h, 2), two)), bias));
+	}
+	memset(u->m, 0, sizeof u->m);
+	return u->q;
+}
+
+/* For each packed type: dot4_T, four rows by one token, and unpack_T, weights of one row to floats. PART weights share
+ * a scale. k is a multiple of WEIGHTS. */
+#define PACKED_KERNELS(T, WEIGHTS, PART) \
+static void dot4_##T(const uint8_t *const row[4], size_t k, const float *x, float *y) \
+{ \
+	struct unit u[4]; \
+	V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() }; \
+	for (size_t at = 0, b = 0; at < k; at += WEIGHTS, b += sizeof(struct block_##T)) { \
+		const int8_t *q0 = unit_##T(row[0] + b, &u[0]), *q1 = unit_##T(row[1] + b, &u[1]); \
+		const int8_t *q2 = unit_##T(row[2] + b, &u[2]), *q3 = unit_##T(row[3] + b, &u[3]); \
+		for (int p = 0; p < WEIGHTS / PART; p++) { \
+			V d0 = v_set1(u[0].d[p]), d1 = v_set1(u[1].d[p]), d2 = v_set1(u[2].d[p]), d3 = v_set1(u[3].d[p]); \
+			V m0 = v_set1(u[0].m[p]), m1 = v_set1(u[1].m[p]), m2 = v_set1(u[2].m[p]), m3 = v_set1(u[3].m[p]); \
+			for (int i = p * PART; i < (p + 1) * PART; i += LANES) { \
+				V xv = v_load(x + at + i); \
+				acc[0] = v_fma(v_fma(v_i8(q0 + i), d0, m0), xv, acc[0]); \
+				acc[1] = v_fma(v_fma(v_i8(q1 + i), d1, m1), xv, acc[1]); \
+				acc[2] = v_fma(v_fma(v_i8(q2 + i), d2, m2), xv, acc[2]); \
+				acc[3] = v_fma(v_fma(v_i8(q3 + i), d3, m3), xv, acc[3]); \
+			} \
+		} \
+	} \
+	_mm_storeu_ps(y, v_sum4(acc[0], acc[1], acc[2], acc[3])); \
+} \
+static void unpack_##T(const uint8_t *row, size_t k, float *out) \
+{ \
+	struct unit u; \
+	for (size_t at = 0; at < k; at += WEIGHTS, row += sizeof(struct block_##T)) { \
+		const int8_t *q = unit_##T(row, &u); \
+		for (int p = 0; p < WEIGHTS / PART; p++) { \
+			V d = v_set1(u.d[p]), m = v_set1(u.m[p]); \
+			for (int i = p * PART; i < (p + 1) * PART; i += LANES) v_store(out + at + i, v_fma(v_i8(q + i), d, m)); \
+		} \
+	} \
+}
+PACKED_KERNELS(q4_1, 32, 32)
+PACKED_KERNELS(q5_0, 32, 32)
+PACKED_KERNELS(q8_0, 32, 32)
+PACKED_KERNELS(q4_k, 256, 32)
+PACKED_KERNELS(q6_k, 256, 16)
+
+#define FLOAT_KERNELS(T, LOAD, BYTES) \
+static void dot4_##T(const uint8_t *const row[4], size_t k, const float *x, float *y) \
+{ \
+	V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() }; \
+	for (size_t i = 0; i < k; i += LANES) \
+		for (int r = 0; r < 4; r++) acc[r] = v_fma(LOAD(row[r] + i * BYTES), v_load(x + i), acc[r]); \
+	_mm_storeu_ps(y, v_sum4(acc[0], acc[1], acc[2], acc[3])); \
+} \
+static void unpack_##T(const uint8_t *row, size_t k, float *out) \
+{ \
+	for (size_t i = 0; i < k; i += LANES) v_store(out + i, LOAD(row + i * BYTES)); \
+}
+#define load_f32(p) v_load((const float *)(const void *)(p))
+FLOAT_KERNELS(f32, load_f32, 4)
+FLOAT_KERNELS(f16, v_f16, 2)
+
+struct kernels {
+	void (*dot4)(const uint8_t *const row[4], size_t k, const float *x, float *y);
+	void (*unpack)(const uint8_t *row, size_t k, float *out);
+};
+
+static struct kernels kernels_of(uint32_t type)
+{
+	switch (type) {
+	case QUANT_F16: return (struct kernels){ dot4_f16, unpack_f16 };
+	case QUANT_Q4_1: return (struct kernels){ dot4_q4_1, unpack_q4_1 };
+	case QUANT_Q5_0: return (struct kernels){ dot4_q5_0, unpack_q5_0 };
+	case QUANT_Q8_0: return (struct kernels){ dot4_q8_0, unpack_q8_0 };
+	case QUANT_Q4_K: return (struct kernels){ dot4_q4_k, unpack_q4_k };
+	case QUANT_Q6_K: return (struct kernels){ dot4_q6_k, unpack_q6_k };
+	default: return (struct kernels){ dot4_f32, unpack_f32 };
+	}
+}
+
+/* One token: four rows at a time; a last group that is not full repeats its last row. */
+static void matvec(struct kernels kn, const struct matrix *w, size_t r0, size_t r1, const float *x, float *y)
+{
+	for (size_t r = r0; r < r1; r += 4) {
+		const uint8_t *row[4];
+		float out[4];
+		size_t n = r1 - r < 4 ? r1 - r : 4;
+		for (size_t i = 0; i < 4; i++) row[i] = w->data + (r + (i < n ? i : n - 1)) * w->row_bytes;
+		kn.dot4(row, w->k, x, out);
+		memcpy(y + r, out, n * sizeof *out);
+	}
+}
+
+/* Adds k terms to the sums of 4 rows (w, OPS_TILE_K apart) by `tokens` tokens (x, ldx apart); acc: (token, row) vectors. */
+INLINE void block(const float *w, const float *x, size_t ldx, size_t k, float *acc, int tokens)
+{
+	V sum[V_TOKENS][4];
+	for (int t = 0; t < tokens; t++)
+		for (int r = 0; r < 4; r++) sum[t][r] = v_load(acc + (t * OPS_TILE_ROWS + r) * LANES);
+	for (size_t i = 0; i < k; i += LANES) {
+		V w0 = v_load(w + i), w1 = v_load(w + OPS_TILE_K + i);
+		V w2 = v_load(w + 2 * OPS_TILE_K + i), w3 = v_load(w + 3 * OPS_TILE_K + i);
+		for (int t = 0; t < tokens; t++) {
+			V xv = v_load(x + (size_t)t * ldx + i);
+			sum[t][0] = v_fma(w0, xv, sum[t][0]);
+			sum[t][1] = v_fma(w1, xv, sum[t][1]);
+			sum[t][2] = v_fma(w2, xv, sum[t][2]);
+			sum[t][3] = v_fma(w3, xv, sum[t][3]);
+		}
+	}
+	for (int t = 0; t < tokens; t++)
+		for (int r = 0; r < 4; r++) v_store(acc + (t * OPS_TILE_ROWS + r) * LANES, sum[t][r]);
+}
+
+static void tile_block(const float *w, size_t rows, const float *x, size_t ldx, size_t n, size_t k, float *acc)
+{
+	for (size_t t = 0; t < n; t += V_TOKENS)
+		for (size_t r = 0; r < rows; r += 4) {
+			const float *wr = w + r * OPS_TILE_K, *xt = x + t * ldx;
+			float *a = acc + (t * OPS_TILE_ROWS + r) * LANES;
+			switch (n - t < V_TOKENS ? n - t : V_TOKENS) {
+			case 1: block(wr, xt, ldx, k, a, 1); break;
+			case 2: block(wr, xt, ldx, k, a, 2); break;
+#if V_TOKENS > 3
+			case 3: block(wr, xt, ldx, k, a, 3); break;
+			case 4: block(wr, xt, ldx, k, a, 4); break;
+			case 5: block(wr, xt, ldx, k, a, 5); break;
+#endif
+			default: block(wr, xt, ldx, k, a, V_TOKENS); break;
+			}
+		}
+}
+
+/* rows <= OPS_TILE_ROWS rows from r by n tokens. */
+static void tile(struct kernels kn, const struct matrix *w, size_t r, size_t rows, const float *x, size_t ldx, size_t n, float *y,
+	size_t ldy, float *scratch)
+{
+	float *acc = scratch + OPS_TILE_ROWS * OPS_TILE_K, out[4];
+	size_t block_bytes = quant_block_bytes(w->type), block_weights = quant_block_weights(w->type), full = (rows + 3) / 4 * 4;
+	memset(acc, 0, n * OPS_TILE_ROWS * LANES * sizeof *acc);
+	for (size_t at = 0; at < w->k; at += OPS_TILE_K) {
+		size_t k = w->k - at < OPS_TILE_K ? w->k - at : OPS_TILE_K;
+		for (size_t i = 0; i < rows; i++)
+			kn.unpack(w->data + (r + i) * w->row_bytes + at / block_weights * block_bytes, k, scratch + i * OPS_TILE_K);
+		for (size_t i = rows; i < full; i++) memset(scratch + i * OPS_TILE_K, 0, k * sizeof *scratch);
+		tile_block(scratch, full, x + at, ldx, n, k, acc);
+	}
+	for (size_t t = 0; t < n; t++)
+		for (size_t i = 0; i < rows; i += 4) {
+			const float *a = acc + (t * OPS_TILE_ROWS + i) * LANES;
+			_mm_storeu_ps(out, v_sum4(v_load(a), v_load(a + LANES), v_load(a + 2 * LANES), v_load(a + 3 * LANES)));
+			memcpy(y + t * ldy + r + i, out, (rows - i < 4 ? rows - i : 4) * sizeof *out);
+		}
+}
+
+static void simd_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y, size_t ldy,
+	float *scratch)
+{
+	struct kernels kn = kernels_of(w->type);
+	if (n == 1) {
+		matvec(kn, w, r0, r1, x, y);
+		return;
+	}
+	for (size_t r = r0; r < r1; r += OPS_TILE_ROWS)
+		tile(kn, w, r, r1 - r < OPS_TILE_ROWS ? r1 - r : OPS_TILE_ROWS, x, ldx, n, y, ldy, scratch);
+}
+
+INLINE float sum_lanes(V v)
+{
+	return _mm_cvtss_f32(v_sum4(v, v_zero(), v_zero(), v_zero()));
+}
+
+static void simd_norm(const float *x, const float *w, size_t n, float eps, float *y)
+{
+	V sum = v_zero(), inv;
+	for (size_t i = 0; i < n; i += LANES) sum = v_fma(v_load(x + i), v_load(x + i), sum);
+	inv = v_set1(1 / sqrtf(sum_lanes(sum) / (float)n + eps));
+	for (size_t i = 0; i < n; i += LANES) v_store(y + i, v_mul(v_mul(v_load(x + i), inv), v_load(w + i)));
+}
+
+/* exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 for e^r (Cephes expf, Moshier); about 2 ulp.
+ * Below -87 the result is near FLT_MIN instead of smaller; above 88 it is held at e^88. NaN stays NaN. */
+INLINE V v_exp(V x)
+{
+	V n, r, p;
+	x = v_max(v_set1(-87.0f), v_min(v_set1(88.0f), x));
+	n = v_round(v_mul(x, v_set1(1.44269504088896341f)));
+	r = v_fma(n, v_set1(-0.693359375f), x);
+	r = v_fma(n, v_set1(2.12194440e-4f), r);
+	p = v_fma(v_set1(1.9875691500e-4f), r, v_set1(1.3981999507e-3f));
+	p = v_fma(p, r, v_set1(8.3334519073e-3f));
+	p = v_fma(p, r, v_set1(4.1665795894e-2f));
+	p = v_fma(p, r, v_set1(1.6666665459e-1f));
+	p = v_fma(p, r, v_set1(5.0000001201e-1f));
+	p = v_add(v_fma(v_mul(r, r), p, r), v_set1(1.0f));
+	return v_mul(p, v_pow2(n));
+}
+
+static void simd_silu_mul(const float *gate, const float *up, size_t n, float *out)
+{
+	const V one = v_set1(1.0f), zero = v_zero();
+	for (size_t i = 0; i < n; i += LANES) {
+		V g = v_load(gate + i);
+		v_store(out + i, v_mul(v_div(g, v_add(one, v_exp(v_sub(zero, g)))), v_load(up + i)));
+	}
+}
+
+static void attend_scores(const float *q, const float *k, size_t n, size_t head_dim, float scale, float *scores)
+{
+	for (size_t j = 0; j < n; j += 4) {
+		V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
+		const float *row[4];
+		size_t m = n - j < 4 ? n - j : 4;
+		for (size_t i = 0; i < 4; i++) row[i] = k + (j + (i < m ? i : m - 1)) * head_dim;
+		for (size_t i = 0; i < head_dim; i += LANES) {
+			V qv = v_load(q + i);
+			acc[0] = v_fma(v_load(row[0] + i), qv, acc[0]);
+			acc[1] = v_fma(v_load(row[1] + i), qv, acc[1]);
+			acc[2] = v_fma(v_load(row[2] + i), qv, acc[2]);
+			acc[3] = v_fma(v_load(row[3] + i), qv, acc[3]);
+		}
+		_mm_storeu_ps(scores + j, _mm_mul_ps(v_sum4(acc[0], acc[1], acc[2], acc[3]), _mm_set1_ps(scale)));
+	}
+}
+
+/* out[0 … vectors*LANES) = inv * sum over j of p[j] * v[j]; ld floats between rows. */
+INLINE void attend_values(const float *p, const float *v, size_t ld, size_t n, float inv, float *out, int vectors)
+{
+	V acc[8];
+	for (int i = 0; i < vectors; i++) acc[i] = v_zero();
+	for (size_t j = 0; j < n; j++, v += ld) {
+		V pj = v_set1(p[j]);
+		for (int i = 0; i < vectors; i++) acc[i] = v_fma(pj, v_load(v + i * LANES), acc[i]);
+	}
+	for (int i = 0; i < vectors; i++) v_store(out + i * LANES, v_mul(acc[i], v_set1(inv)));
+}
+
+static void simd_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *scores,
+	float *out)
+{
+	V max = v_set1(-INFINITY), sum = v_zero();
+	float top[LANES], m, inv;
+	size_t i, padded = (n + LANES - 1) / LANES * LANES;
+	attend_scores(q, k, n, head_dim, scale, scores);
+	for (i = n; i < padded; i++) scores[i] = -INFINITY;
+	for (i = 0; i < padded; i += LANES) max = v_max(max, v_load(scores + i));
+	v_store(top, max);
+	m = top[0];
+	for (i = 1; i < LANES; i++) m = top[i] > m ? top[i] : m;
+	for (i = 0; i < padded; i += LANES) v_store(scores + i, v_exp(v_sub(v_load(scores + i), v_set1(m))));
+	for (i = n; i < padded; i++) scores[i] = 0;
+	for (i = 0; i < padded; i += LANES) sum = v_add(sum, v_load(scores + i));
+	inv = 1 / sum_lanes(sum);
+	for (i = 0; i + 64 <= head_dim; i += 64) attend_values(scores, v + i, head_dim, n, inv, out + i, 64 / LANES);
+	for (; i < head_dim; i += 16) attend_values(scores, v + i, head_dim, n, inv, out + i, 16 / LANES);
+}
