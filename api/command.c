@@ -51,6 +51,16 @@ static const struct command commands[] = {
 	{"stats", "stats",
 		"Figures of the store and its collections.\n\n"
 		"Example: footnote stats --json\n", cmd_stats, 0, COMMAND_OWNED},
+	{"eval", "eval DIR [--answers] [--extractive] [--gate FILE] [--limit N]",
+		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions are asked.\n\n"
+		"  --answers     also write and score answers\n"
+		"  --extractive  those by quoting, without the language model\n"
+		"  --gate FILE   fail when a figure is under the file's floor\n"
+		"  --limit N     only the first N questions\n\n"
+		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
+	{"doctor", "doctor",
+		"Looks at this machine: CPU features, models, memory, disk, port; tells what to expect. Changes nothing.\n\n"
+		"Example: footnote doctor\n", cmd_doctor, 0, COMMAND_LOCAL},
 	{"models", "models list | fetch [NAME...] | verify [NAME...] | add FILE|FOLDER | use NAME",
 		"list: models known and present. fetch: download (without a name the default embedder and generator), checked by\n"
 		"checksum. verify: read again and compare. add: take a GGUF file or an embedder's folder from disk. use: write the\n"

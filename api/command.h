@@ -88,6 +88,8 @@ int cmd_check(struct command_call *c);
 int cmd_stats(struct command_call *c);
 int cmd_conf(struct command_call *c);
 int cmd_models(struct command_call *c);
+int cmd_eval(struct command_call *c);
+int cmd_doctor(struct command_call *c);
 int cmd_serve(struct command_call *c);    /* server.c */
 
 #endif

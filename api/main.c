@@ -217,7 +217,7 @@ static int help_or_misuse(const struct common_options *o, const struct command *
 	}
 	*command = command_find(verb);
 	if (!*command) {
-		fprintf(stderr, "footnote: unknown command %.60s (footnote -h lists them)\n", verb);
+		fprintf(stderr, "footnote: unknown %s %.60s (footnote -h lists them)\n", *verb == '-' ? "option" : "command", verb);
 		return EXIT_USAGE;
 	}
 	if (!o->help) return -1;
