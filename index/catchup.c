@@ -1,0 +1,583 @@
+/* catchup.c: owns the background thread that keeps graphs fitting: it loads the stored ones after open, and builds,
+ * stores and publishes new ones when a collection's tail and tombstones have grown past their share.
+ *
+ * Method: one thread, woken after every commit, works in rounds until nothing is due. A build reads the vectors in a
+ * snapshot of its own, so nobody waits for it. When few of the old graph's vectors are dead, the new graph is a copy
+ * of the old one with the tail added, which costs the tail alone; otherwise it is built anew and the dead are gone.
+ * The serialised graph goes to the store in pieces, each a write transaction of its own under a generation that no
+ * header names yet; a last transaction writes the header and the collection's counters and deletes the older
+ * generation. So writers wait for 4 MiB at most, memory holds one piece, and a kill at any point leaves the old header
+ * with its pieces whole; remains of other generations are swept at the next open.
+ * The stamp is last_chunk: chunk ids only grow, so a graph built from a snapshot covers exactly the chunks up to the
+ * highest id the snapshot knew, and the tail of any later snapshot is what lies beyond.
+ * A stored graph that is damaged or was built with another M is logged and built again: the vectors are the truth.
+ *
+ * Threads: the functions of inside.h from any thread. Failure: logged, kept for index_rebuild_wait, tried again after
+ * the next commit; searches meanwhile scan exactly what no graph covers. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "index/inside.h"
+
+enum { BATCH = 1024, NICE = 5 }; /* vectors added between two looks at x->closing; niceness of the thread */
+
+static int cancelled(struct index *x, struct err *e)
+{
+	return atomic_load(&x->closing) ? err_set(e, E_CANCELLED, "the store is closing") : OK;
+}
+
+/* ---- the stored form ---- */
+
+/* Deletes a collection's pieces but those of one generation (0: all). */
+static int pieces_delete(struct txn *t, uint32_t coll, uint64_t keep, struct err *e)
+{
+	uint64_t generation = 0;
+	uint32_t piece = 0;
+	for (;;) {
+		struct cursor c = { 0 };
+		struct slice key, value;
+		struct key k;
+		int rc = cursor_open(&c, t, T_GRAPH, e);
+		key_piece(&k, coll, generation, piece);
+		if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+		if (!rc && (key.n != k.n || key_get_u32(key.p) != coll)) rc = E_NOT_FOUND;
+		if (!rc) {
+			memcpy(k.b, key.p, key.n);
+			generation = key_get_u64(key.p + 4);
+			piece = key_get_u32(key.p + 12);
+		}
+		cursor_close(&c);
+		if (rc == E_NOT_FOUND) return OK;
+		if (!rc && keep && generation == keep) {
+			generation++;
+			piece = 0;
+			continue;
+		}
+		if (!rc) rc = store_del(t, T_GRAPH, &k, e);
+		if (rc) return rc;
+	}
+}
+
+int graph_delete(struct txn *t, uint32_t coll, struct err *e)
+{
+	struct key k;
+	int rc = pieces_delete(t, coll, 0, e);
+	key_graph(&k, coll);
+	if (!rc) rc = store_del(t, T_GRAPH, &k, e);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+static int header_read(struct txn *t, uint32_t coll, struct rec_graph *h, struct err *e)
+{
+	struct slice v;
+	struct key k;
+	int rc;
+	key_graph(&k, coll);
+	rc = store_get(t, T_GRAPH, &k, &v, e);
+	return rc ? rc : rec_graph_get(h, &k, v, e);
+}
+
+/* ---- writing pieces: a FILE for FAISS whose bytes become entries ---- */
+
+struct piece_writer {
+	struct index *x;
+	uint32_t coll, piece;
+	uint64_t generation, bytes;
+	uint8_t *piece_buf;              /* PIECE_BYTES */
+	size_t n;                        /* filled, head included */
+	struct err why;                  /* what went wrong, FAISS only knows "write error" */
+};
+
+static int piece_flush(struct piece_writer *p)
+{
+	struct txn *t;
+	struct key k;
+	int rc = cancelled(p->x, &p->why);
+	if (rc || p->n == PIECE_HEAD) return rc;
+	key_piece(&k, p->coll, p->generation, p->piece);
+	rec_piece_seal(p->piece_buf, p->n, &k);
+	rc = txn_begin(&t, p->x->store, 1, &p->why);
+	if (rc) return rc;
+	rc = store_put(t, T_GRAPH, &k, p->piece_buf, p->n, &p->why);
+	if (rc) txn_abort(t);
+	else rc = txn_commit(t, &p->why);
+	if (rc) return rc;
+	fault_point("graph.piece");
+	p->bytes += p->n - PIECE_HEAD;
+	p->piece++;
+	p->n = PIECE_HEAD;
+	return OK;
+}
+
+static ssize_t piece_write(void *cookie, const char *data, size_t n)
+{
+	struct piece_writer *p = cookie;
+	for (size_t done = 0; done < n;) {
+		size_t part = PIECE_BYTES - p->n < n - done ? PIECE_BYTES - p->n : n - done;
+		memcpy(p->piece_buf + p->n, data + done, part);
+		p->n += part;
+		done += part;
+		if (p->n == PIECE_BYTES && piece_flush(p)) {
+			errno = EIO;
+			return 0;
+		}
+	}
+	return (ssize_t)n;
+}
+
+/* Serialises g into pieces of a generation of its own. */
+static int pieces_write(struct piece_writer *p, const struct graph *g, struct err *e)
+{
+	FILE *f;
+	int rc, closed;
+	p->n = PIECE_HEAD;
+	p->piece_buf = mem_alloc(PIECE_BYTES);
+	if (!p->piece_buf) return err_set(e, E_MEMORY, "store a graph: out of memory");
+	f = fopencookie(p, "wb", (cookie_io_functions_t){ .write = piece_write });
+	if (!f) {
+		mem_free(p->piece_buf);
+		return err_sys(e, "store a graph");
+	}
+	rc = faissx_write(g->fx, f, e);
+	closed = fclose(f);
+	if (!rc && closed) rc = err_set(e, E_IO, "store a graph: could not be written");
+	if (!rc) piece_flush(p);
+	if (p->why.status) rc = err_set(e, p->why.status, "store a graph: %s", p->why.msg);
+	mem_free(p->piece_buf);
+	return rc;
+}
+
+/* ---- reading pieces ---- */
+
+struct piece_reader {
+	struct index *x;
+	struct txn *t;
+	uint32_t coll, piece, piece_n;
+	uint64_t generation;
+	struct slice left;               /* of the current piece */
+	struct err why;
+};
+
+static ssize_t piece_read(void *cookie, char *data, size_t n)
+{
+	struct piece_reader *p = cookie;
+	size_t part;
+	while (p->left.n == 0) {
+		struct slice v;
+		struct key k;
+		int rc = cancelled(p->x, &p->why);
+		if (!rc && p->piece == p->piece_n) return 0;
+		key_piece(&k, p->coll, p->generation, p->piece);
+		if (!rc) rc = store_get(p->t, T_GRAPH, &k, &v, &p->why);
+		if (rc == E_NOT_FOUND) err_set(&p->why, E_CORRUPT, "piece %u is missing", p->piece);
+		if (!rc) rc = rec_piece_get(&p->left, &k, v, &p->why);
+		if (rc) {
+			errno = EIO;
+			return -1;
+		}
+		p->piece++;
+	}
+	part = n < p->left.n ? n : p->left.n;
+	memcpy(data, p->left.p, part);
+	p->left.p += part;
+	p->left.n -= part;
+	return (ssize_t)part;
+}
+
+/* Reads the stored graph of a collection; E_CORRUPT, E_CONFLICT (built otherwise) or E_NOT_FOUND: build it again. */
+static int graph_load(struct snapshot *s, const struct coll_entry *c, struct graph **out, struct err *e)
+{
+	struct piece_reader p = { .x = s->x, .t = s->t, .coll = c->rec.number };
+	struct rec_graph h;
+	struct faissx *fx;
+	FILE *f;
+	int rc = header_read(s->t, c->rec.number, &h, e);
+	if (rc == E_NOT_FOUND) return err_set(e, rc, "its header is missing");
+	if (rc) return rc;
+	if (h.dim != s->x->dim || strcmp(h.embedder, s->x->embedder) != 0 || h.m != (uint32_t)s->x->hnsw_m)
+		return err_set(e, E_CONFLICT, "it was built with M %u for %s (%u)", h.m, h.embedder, h.dim);
+	if (h.vectors != c->rec.graph_vectors || h.last_chunk != c->rec.graph_last)
+		return err_set(e, E_CORRUPT, "its stamp is not the collection's");
+	p.generation = h.generation;
+	p.piece_n = h.piece_n;
+	f = fopencookie(&p, "rb", (cookie_io_functions_t){ .read = piece_read });
+	if (!f) return err_sys(e, "read a graph");
+	rc = faissx_read(&fx, f, (int)h.dim, h.vectors, e);
+	fclose(f);
+	if (p.why.status && !rc) faissx_free(fx);
+	if (p.why.status) return err_set(e, p.why.status, "%s", p.why.msg);
+	if (rc) return rc;
+	*out = graph_new(fx, c->rec.number);
+	if (!*out) return err_set(e, E_MEMORY, "read a graph: out of memory");
+	(*out)->last_chunk = h.last_chunk;
+	(*out)->seq = h.seq;
+	(*out)->vectors = h.vectors;
+	(*out)->generation = h.generation;
+	return OK;
+}
+
+/* ---- building ---- */
+
+struct batch { struct faissx *fx; float *vectors; int64_t *ids; size_t n; int threads; };
+
+static int batch_flush(struct index *x, struct batch *b, struct err *e)
+{
+	int rc = cancelled(x, e);
+	if (!rc && b->n) rc = faissx_add(b->fx, b->n, b->vectors, b->ids, b->threads, e);
+	b->n = 0;
+	return rc;
+}
+
+/* Adds every vector of the collection beyond chunk `after`. A damaged one goes in as zeros, to keep the count. */
+static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct batch *b, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	struct key k;
+	size_t dim = s->x->dim;
+	int rc = cursor_open(&c, s->t, T_VEC, e);
+	key_vec(&k, coll, after + 1);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
+		const float *v;
+		struct err why;
+		if (key.n != 12 || key_get_u32(key.p) != coll) break;
+		key_vec(&k, coll, key_get_u64(key.p + 4));
+		if (rec_vec_get(&v, &k, value, (uint32_t)dim, 1, &why)) {
+			log_put(LOG_WARN, "index", "chunk %llu: %s", (unsigned long long)key_get_u64(key.p + 4), why.msg);
+			memset(b->vectors + b->n * dim, 0, dim * sizeof *b->vectors);
+		} else {
+			memcpy(b->vectors + b->n * dim, v, dim * sizeof *b->vectors);
+		}
+		b->ids[b->n++] = (int64_t)key_get_u64(key.p + 4);
+		if (b->n == BATCH && (rc = batch_flush(s->x, b, e))) break;
+	}
+	if (rc == E_NOT_FOUND) rc = OK;
+	if (!rc) rc = batch_flush(s->x, b, e);
+	cursor_close(&c);
+	return rc;
+}
+
+/* A graph over what the snapshot holds of the collection; *out is not published yet. */
+static int graph_build(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
+{
+	struct index *x = s->x;
+	struct graph *old = graph_set_find(s->graphs, c->number);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	struct batch b = { .threads = cores > 3 ? (int)cores / 2 : 1 };
+	uint64_t after = 0;
+	int rc;
+	b.vectors = mem_alloc((size_t)BATCH * x->dim * sizeof *b.vectors);
+	b.ids = mem_alloc(BATCH * sizeof *b.ids);
+	rc = b.vectors && b.ids ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
+	if (!rc && old && (double)coll_tombstones(c) <= x->rebuild_share / 2 * (double)old->vectors) {
+		after = old->last_chunk;
+		rc = faissx_clone(&b.fx, old->fx, e);
+	} else if (!rc) {
+		rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
+	}
+	if (!rc) rc = vectors_add(s, c->number, after, &b, e);
+	mem_free(b.vectors);
+	mem_free(b.ids);
+	if (rc) {
+		faissx_free(b.fx);
+		return rc;
+	}
+	*out = graph_new(b.fx, c->number);
+	if (!*out) return err_set(e, E_MEMORY, "build a graph: out of memory");
+	(*out)->last_chunk = s->state.next_chunk - 1;
+	(*out)->seq = s->state.seq;
+	(*out)->vectors = faissx_count((*out)->fx);
+	return OK;
+}
+
+/* ---- making a graph the collection's ---- */
+
+static int tail_count(struct txn *t, uint32_t coll, uint64_t after, uint64_t *out, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	struct key k;
+	int rc = cursor_open(&c, t, T_VEC, e);
+	*out = 0;
+	key_vec(&k, coll, after + 1);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc && key.n == 12 && key_get_u32(key.p) == coll; rc = cursor_next(&c, &key, &value, e)) ++*out;
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+static int header_write(struct txn *t, const struct index *x, const struct graph *g, const struct piece_writer *p, struct err *e)
+{
+	struct rec_graph h = { .dim = x->dim, .m = (uint32_t)x->hnsw_m, .ef_construction = (uint32_t)x->hnsw_ef_construction,
+		.piece_n = p->piece, .generation = p->generation, .seq = g->seq, .last_chunk = g->last_chunk,
+		.vectors = g->vectors, .bytes = p->bytes };
+	struct key k;
+	struct buf b;
+	int rc;
+	memcpy(h.embedder, x->embedder, sizeof h.embedder);
+	buf_init(&b, 4096);
+	key_graph(&k, g->coll);
+	rc = rec_graph_put(&b, &k, &h);
+	if (rc) err_set(e, rc, "encode a graph's header");
+	else rc = store_put(t, T_GRAPH, &k, b.data, b.len, e);
+	buf_clear(&b);
+	return rc;
+}
+
+/* The transaction that turns from the old graph to g (NULL: to none). E_NOT_FOUND: the collection is gone meanwhile. */
+static int graph_settle(struct index *x, const char *name, uint32_t coll, const struct graph *g,
+	const struct piece_writer *p, struct err *e)
+{
+	struct rec_coll c;
+	struct txn *t;
+	int gone, rc = txn_begin(&t, x->store, 1, e);
+	if (rc) return rc;
+	rc = coll_read(t, name, &c, e);
+	gone = rc == E_NOT_FOUND || (!rc && c.number != coll);
+	if (gone) rc = graph_delete(t, coll, e);
+	else if (!rc) {
+		c.graph_vectors = g ? g->vectors : 0;
+		c.graph_last = g ? g->last_chunk : 0;
+		rc = tail_count(t, coll, c.graph_last, &c.tail, e);
+		if (!rc && g) rc = header_write(t, x, g, p, e);
+		if (!rc) rc = g ? pieces_delete(t, coll, p->generation, e) : graph_delete(t, coll, e);
+		if (!rc) rc = coll_write(t, name, &c, e);
+	}
+	if (rc) {
+		txn_abort(t);
+		return rc;
+	}
+	rc = txn_commit(t, e);
+	return !rc && gone ? E_NOT_FOUND : rc;
+}
+
+/* Highest generation of the collection's pieces, whole or remains. */
+static int generation_last(struct txn *t, uint32_t coll, uint64_t *out, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	struct key k;
+	int rc = cursor_open(&c, t, T_GRAPH, e);
+	*out = 0;
+	key_graph(&k, coll);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc && key.n >= 4 && key_get_u32(key.p) == coll; rc = cursor_next(&c, &key, &value, e))
+		if (key.n == 16) *out = key_get_u64(key.p + 4);
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, struct err *e)
+{
+	struct piece_writer p = { .x = x, .coll = c->rec.number };
+	struct graph *g = NULL;
+	int rc;
+	if (c->rec.chunks < x->exact_below) {
+		rc = graph_settle(x, c->name, c->rec.number, NULL, NULL, e);
+		return rc && rc != E_NOT_FOUND ? rc : graph_set_swap(x, c->rec.number, NULL, e);
+	}
+	rc = generation_last((*s)->t, c->rec.number, &p.generation, e);
+	p.generation++;
+	if (!rc) rc = graph_build(*s, &c->rec, &g, e);
+	if (rc) return rc;
+	g->generation = p.generation;
+	/* The transaction is not needed any more, and while it lives the store can't reuse a page: */
+	txn_abort((*s)->t);
+	(*s)->t = NULL;
+	fault_point("graph.before_write");
+	rc = pieces_write(&p, g, e);
+	if (!rc) rc = graph_settle(x, c->name, c->rec.number, g, &p, e);
+	if (!rc) {
+		fault_point("graph.after_write");
+		log_put(LOG_INFO, "index", "%s: graph of %llu vectors stored", c->name, (unsigned long long)g->vectors);
+		return graph_set_swap(x, c->rec.number, g, e);
+	}
+	graph_put(g);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* ---- rounds ---- */
+
+static int due(const struct index *x, const struct graph_set *set, const struct rec_coll *c)
+{
+	double stale = (double)c->tail + (double)coll_tombstones(c);
+	if (!c->graph_vectors) return c->chunks >= x->exact_below;
+	return stale > x->rebuild_share * (double)c->graph_vectors || !graph_set_find(set, c->number);
+}
+
+/* Does the first thing that is due; *more says whether there was one. */
+static int rebuild_one(struct index *x, int *more, struct err *e)
+{
+	struct snapshot *s;
+	struct coll_entry *list;
+	size_t n = 0, i = 0;
+	int rc = snapshot_open(&s, x, e);
+	*more = 0;
+	if (rc) return rc;
+	rc = coll_list(s->t, &s->a, &list, &n, e);
+	while (!rc && i < n && !due(x, s->graphs, &list[i].rec)) i++;
+	if (!rc && i < n) {
+		*more = 1;
+		atomic_store(&x->rebuilding, 1);
+		rc = rebuild(x, &s, &list[i], e);
+		if (rc) err_wrap(e, "graph of collection %s", list[i].name);
+	}
+	snapshot_close(s);
+	return rc;
+}
+
+static int sweep_one(struct index *x, uint32_t coll, uint64_t keep, struct err *e)
+{
+	struct txn *t;
+	int rc = txn_begin(&t, x->store, 1, e);
+	if (rc) return rc;
+	rc = pieces_delete(t, coll, keep, e);
+	if (!rc) return txn_commit(t, e);
+	txn_abort(t);
+	return rc;
+}
+
+/* Deletes the pieces that no header names: remains of a build that was cut off. */
+static int remains_sweep(struct snapshot *s, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	uint64_t keep = 0;
+	uint32_t coll = 0;           /* the one that keep is of; numbers start at 1 */
+	int swept = 0, rc = cursor_open(&c, s->t, T_GRAPH, e);
+	if (!rc) rc = cursor_seek(&c, NULL, &key, &value, e);
+	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
+		if (key.n != 16) continue;
+		if (key_get_u32(key.p) != coll) {
+			struct rec_graph h;
+			coll = key_get_u32(key.p);
+			keep = header_read(s->t, coll, &h, NULL) ? 0 : h.generation;
+			swept = 0;
+		}
+		if (swept || (keep && key_get_u64(key.p + 4) == keep)) continue;
+		rc = sweep_one(s->x, coll, keep, e);
+		if (rc) break;
+		swept = 1;
+	}
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* Loads what is stored. A graph that can't be read is left out, and so becomes due. */
+static int load_all(struct index *x, struct err *e)
+{
+	struct snapshot *s;
+	struct coll_entry *list;
+	size_t n = 0;
+	int rc = snapshot_open(&s, x, e);
+	if (rc) return rc;
+	rc = remains_sweep(s, e);
+	if (!rc) rc = coll_list(s->t, &s->a, &list, &n, e);
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct err why = { OK, "" };
+		struct graph *g;
+		if (!list[i].rec.graph_vectors) continue;
+		rc = cancelled(x, e);
+		if (rc) break;
+		if (graph_load(s, &list[i], &g, &why) == OK) rc = graph_set_swap(x, list[i].rec.number, g, e);
+		else if (why.status == E_CANCELLED || why.status == E_MEMORY) rc = err_set(e, why.status, "%s", why.msg);
+		else log_put(LOG_WARN, "index", "graph of collection %s is built again: %s", list[i].name, why.msg);
+	}
+	snapshot_close(s);
+	return rc;
+}
+
+static int round_run(struct index *x, int *loaded, struct err *e)
+{
+	int rc = OK, more = 1;
+	if (!*loaded) {
+		atomic_store(&x->rebuilding, 1);
+		rc = load_all(x, e);
+		*loaded = rc == OK;
+	}
+	while (!rc && more) {
+		rc = cancelled(x, e);
+		if (!rc) rc = rebuild_one(x, &more, e);
+	}
+	atomic_store(&x->rebuilding, 0);
+	return rc;
+}
+
+static void *thread_main(void *arg)
+{
+	struct index *x = arg;
+	int loaded = 0;
+	setpriority(PRIO_PROCESS, 0, NICE); /* on Linux: of this thread alone */
+	pthread_mutex_lock(&x->lock);
+	for (;;) {
+		struct err e = { OK, "" };
+		uint64_t ticket;
+		while (!atomic_load(&x->closing) && x->done == x->asked) pthread_cond_wait(&x->wake, &x->lock);
+		if (atomic_load(&x->closing)) break;
+		ticket = x->asked;
+		pthread_mutex_unlock(&x->lock);
+		if (round_run(x, &loaded, &e) && e.status != E_CANCELLED) log_put(LOG_WARN, "index", "%s", e.msg);
+		pthread_mutex_lock(&x->lock);
+		x->done = ticket;
+		x->last = e;
+		pthread_cond_broadcast(&x->done_cond);
+	}
+	pthread_cond_broadcast(&x->done_cond);
+	pthread_mutex_unlock(&x->lock);
+	return NULL;
+}
+
+int catchup_start(struct index *x, struct err *e)
+{
+	sigset_t all, before;
+	int code;
+	if (!x->with_vectors) return OK;
+	x->asked = 1;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that expect them */
+	code = pthread_create(&x->thread, NULL, thread_main, x);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (code) return err_set(e, E_MEMORY, "start the index's thread: %s", strerror(code));
+	x->thread_runs = 1;
+	return OK;
+}
+
+void catchup_stop(struct index *x)
+{
+	if (!x->thread_runs) return;
+	pthread_mutex_lock(&x->lock);
+	atomic_store(&x->closing, 1);
+	pthread_cond_broadcast(&x->wake);
+	pthread_mutex_unlock(&x->lock);
+	pthread_join(x->thread, NULL);
+	x->thread_runs = 0;
+}
+
+void catchup_kick(struct index *x)
+{
+	pthread_mutex_lock(&x->lock);
+	x->asked++;
+	pthread_cond_signal(&x->wake);
+	pthread_mutex_unlock(&x->lock);
+}
+
+int catchup_wait(struct index *x, struct err *e)
+{
+	uint64_t ticket;
+	int rc = OK;
+	if (!x->thread_runs) return OK;
+	pthread_mutex_lock(&x->lock);
+	ticket = ++x->asked;
+	pthread_cond_signal(&x->wake);
+	while (x->done < ticket && !atomic_load(&x->closing)) pthread_cond_wait(&x->done_cond, &x->lock);
+	if (x->last.status) rc = err_set(e, x->last.status, "%s", x->last.msg);
+	pthread_mutex_unlock(&x->lock);
+	return rc;
+}

@@ -1,0 +1,114 @@
+/* flat.c: owns exact search: the dot product and the scan of a collection's vectors where they lie in the store.
+ *
+ * Method: a cursor walks the vec table, whose keys keep a collection's vectors together and in the order of their
+ * chunk ids. Only a vector that would enter the k best is asked for its visibility, which keeps the number of looks
+ * near k log(n/k). The dot product runs four chains of eight lanes (AVX2, FMA: the machine's floor) and folds them in
+ * one fixed order, so a pair of vectors has one score whichever way it was found.
+ * Threads: any, each with its own snapshot. Failure: a vector of wrong size is skipped (index_check names it). */
+#include "index/flat.h"
+#include <immintrin.h>
+#include <math.h>
+#include "index/inside.h"
+
+__attribute__((target("avx2,fma"))) float flat_dot(const float *a, const float *b, size_t n)
+{
+	__m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+	__m128 low;
+	float sum;
+	size_t i = 0;
+	for (; i + 32 <= n; i += 32) {
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), _mm256_loadu_ps(b + i + 16), s2);
+		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
+	}
+	for (; i + 8 <= n; i += 8) s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+	s0 = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
+	low = _mm_add_ps(_mm256_castps256_ps128(s0), _mm256_extractf128_ps(s0, 1));
+	low = _mm_add_ps(low, _mm_movehl_ps(low, low));
+	low = _mm_add_ss(low, _mm_movehdup_ps(low));
+	sum = _mm_cvtss_f32(low);
+	for (; i < n; i++) sum += a[i] * b[i];
+	return sum;
+}
+
+/* 1 when a ranks behind b. */
+static int behind(float score_a, uint64_t id_a, float score_b, uint64_t id_b)
+{
+	return score_a < score_b || (score_a == score_b && id_a > id_b);
+}
+
+static int hit_behind(const struct vec_hit *a, const struct vec_hit *b)
+{
+	return behind(a->score, a->chunk_id, b->score, b->chunk_id);
+}
+
+int topk_wants(const struct topk *t, float score, uint64_t chunk)
+{
+	if (isnan(score) || t->k == 0) return 0;
+	return t->n < t->k || behind(t->hit[0].score, t->hit[0].chunk_id, score, chunk);
+}
+
+static void sift_down(struct vec_hit *h, size_t n, size_t i)
+{
+	for (;;) {
+		size_t child = 2 * i + 1;
+		struct vec_hit tmp;
+		if (child >= n) return;
+		if (child + 1 < n && hit_behind(&h[child + 1], &h[child])) child++;
+		if (!hit_behind(&h[child], &h[i])) return;
+		tmp = h[i];
+		h[i] = h[child];
+		h[child] = tmp;
+		i = child;
+	}
+}
+
+void topk_put(struct topk *t, float score, uint64_t chunk)
+{
+	struct vec_hit *h = t->hit, fresh = { chunk, score };
+	size_t i;
+	if (t->n == t->k) {
+		h[0] = fresh;
+		sift_down(h, t->n, 0);
+		return;
+	}
+	for (i = t->n++; i > 0 && hit_behind(&fresh, &h[(i - 1) / 2]); i = (i - 1) / 2) h[i] = h[(i - 1) / 2];
+	h[i] = fresh;
+}
+
+void topk_sort(struct topk *t)
+{
+	for (size_t n = t->n; n > 1; n--) {
+		struct vec_hit worst = t->hit[0];
+		t->hit[0] = t->hit[n - 1];
+		t->hit[n - 1] = worst;
+		sift_down(t->hit, n - 1, 0);
+	}
+}
+
+int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t after, const float *query,
+	struct topk *t, struct sight *cache, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	struct key k;
+	uint32_t dim = s->x->dim;
+	int rc = cursor_open(&c, s->t, T_VEC, e);
+	if (rc || after == UINT64_MAX) goto out;
+	key_vec(&k, coll, after + 1);
+	for (rc = cursor_seek(&c, &k, &key, &value, e); !rc; rc = cursor_next(&c, &key, &value, e)) {
+		const float *v;
+		uint64_t chunk;
+		float score;
+		if (key.n != 12 || key_get_u32(key.p) != coll) break;
+		chunk = key_get_u64(key.p + 4);
+		if (rec_vec_get(&v, &k, value, dim, 0, NULL)) continue;
+		score = flat_dot(query, v, dim);
+		if (topk_wants(t, score, chunk) && snapshot_sees_chunk(s, r, coll, chunk, cache)) topk_put(t, score, chunk);
+	}
+	if (rc == E_NOT_FOUND) rc = OK;
+out:
+	cursor_close(&c);
+	return rc;
+}

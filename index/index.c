@@ -1,0 +1,298 @@
+/* index.c: owns the open index: its options, the store's state record, the list of collections, figures, verdicts.
+ *
+ * Method: opening reads the state record (format, embedder, counters) or writes the first one, then starts the
+ * background thread (catchup.c), which brings the graphs. A store without chunks takes the embedder it is opened with;
+ * one with chunks refuses another. Closing cancels and joins the thread, then closes the environment.
+ * Threads: every call, any thread; index_close when nothing else runs. Failure: see index.h. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "index/inside.h"
+
+static const char *const verdict_names[] = {
+	"added", "updated", "unchanged", "duplicate", "removed", "partial", "skipped", "failed"
+};
+enum { VERDICT_N = sizeof verdict_names / sizeof *verdict_names };
+
+const char *doc_verdict_name(int verdict)
+{
+	return verdict >= 0 && verdict < VERDICT_N ? verdict_names[verdict] : "unknown";
+}
+
+int doc_verdict_parse(const char *s)
+{
+	for (int i = 0; i < VERDICT_N; i++)
+		if (strcmp(s, verdict_names[i]) == 0) return i;
+	return -1;
+}
+
+/* ---- state and collections in a transaction ---- */
+
+int state_read(struct txn *t, struct rec_state *r, struct err *e)
+{
+	struct slice v;
+	struct key k;
+	int rc;
+	key_text(&k, "state");
+	rc = store_get(t, T_META, &k, &v, e);
+	return rc ? rc : rec_state_get(r, &k, v, e);
+}
+
+int state_write(struct txn *t, const struct rec_state *r, struct err *e)
+{
+	struct buf b;
+	struct key k;
+	int rc;
+	buf_init(&b, 4096);
+	key_text(&k, "state");
+	rc = rec_state_put(&b, &k, r);
+	if (rc) err_set(e, rc, "encode the store's state");
+	else rc = store_put(t, T_META, &k, b.data, b.len, e);
+	buf_clear(&b);
+	return rc;
+}
+
+int coll_name_ok(const char *s)
+{
+	size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+	return n >= 1 && n <= COLLECTION_MAX && s[n] == 0;
+}
+
+int coll_read(struct txn *t, const char *name, struct rec_coll *r, struct err *e)
+{
+	struct slice v;
+	struct key k;
+	int rc;
+	if (!coll_name_ok(name)) return E_NOT_FOUND;
+	key_text(&k, name);
+	rc = store_get(t, T_COLL, &k, &v, e);
+	if (rc) return rc;
+	rc = rec_coll_get(r, &k, v, e);
+	return rc ? err_wrap(e, "collection %s", name) : OK;
+}
+
+int coll_write(struct txn *t, const char *name, const struct rec_coll *r, struct err *e)
+{
+	struct buf b;
+	struct key k;
+	int rc;
+	buf_init(&b, 4096);
+	key_text(&k, name);
+	rc = rec_coll_put(&b, &k, r);
+	if (rc) err_set(e, rc, "encode collection %s", name);
+	else rc = store_put(t, T_COLL, &k, b.data, b.len, e);
+	buf_clear(&b);
+	return rc;
+}
+
+uint64_t coll_tombstones(const struct rec_coll *r)
+{
+	uint64_t alive = r->chunks > r->tail ? r->chunks - r->tail : 0;
+	return r->graph_vectors > alive ? r->graph_vectors - alive : 0;
+}
+
+int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	uint64_t cap;
+	int rc = store_entries(t, T_COLL, &cap, e);
+	*n = 0;
+	*out = NULL;
+	if (rc) return rc;
+	*out = arena_calloc(a, cap + 1, sizeof **out);
+	if (!*out) return err_set(e, E_MEMORY, "list collections: out of memory");
+	rc = cursor_open(&c, t, T_COLL, e);
+	if (rc) return rc;
+	for (rc = cursor_seek(&c, NULL, &key, &value, e); !rc && *n < cap; rc = cursor_next(&c, &key, &value, e)) {
+		struct coll_entry *entry = &(*out)[*n];
+		struct key k;
+		if (key.n > COLLECTION_MAX) continue;
+		entry->name = arena_strndup(a, (const char *)key.p, key.n);
+		if (!entry->name) {
+			rc = err_set(e, E_MEMORY, "list collections: out of memory");
+			break;
+		}
+		key_text(&k, entry->name);
+		rc = rec_coll_get(&entry->rec, &k, value, e);
+		if (rc) {
+			rc = err_wrap(e, "collection %s", entry->name);
+			break;
+		}
+		++*n;
+	}
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* ---- open and close ---- */
+
+static int options_check(const struct index_options *o, struct err *e)
+{
+	if (!o->dir || !*o->dir) return err_set(e, E_USAGE, "data folder: no name");
+	if (!o->embedder || strlen(o->embedder) > EMBEDDER_MAX)
+		return err_set(e, E_USAGE, "embedder's fingerprint: at most %d bytes", EMBEDDER_MAX);
+	if (o->dim < 0 || o->dim > DIM_MAX || (o->dim == 0) != (*o->embedder == 0))
+		return err_set(e, E_USAGE, "dimension %d: 1 to %d, or 0 with no embedder", o->dim, DIM_MAX);
+	if (o->hnsw_m < 4 || o->hnsw_m > 64) return err_set(e, E_USAGE, "index.hnsw_m %d: 4 to 64", o->hnsw_m);
+	if (o->hnsw_ef_construction < 8 || o->hnsw_ef_construction > 1000)
+		return err_set(e, E_USAGE, "index.hnsw_ef_construction %d: 8 to 1000", o->hnsw_ef_construction);
+	if (o->hnsw_ef_search < 8 || o->hnsw_ef_search > 4000)
+		return err_set(e, E_USAGE, "index.hnsw_ef_search %d: 8 to 4000", o->hnsw_ef_search);
+	if (!(o->rebuild_share >= 0.01 && o->rebuild_share <= 1))
+		return err_set(e, E_USAGE, "index.rebuild_share %g: 0.01 to 1", o->rebuild_share);
+	return OK;
+}
+
+/* Reads or writes the state record and settles whose vectors the store holds. */
+static int state_settle(struct index *x, const struct index_options *o, struct err *e)
+{
+	struct rec_state state = { FORMAT_VERSION, 0, 1, 0, 1, 1, "" };
+	struct txn *t;
+	uint64_t chunks = 0;
+	int fresh, rc = txn_begin(&t, x->store, 1, e);
+	if (rc) return rc;
+	rc = state_read(t, &state, e);
+	fresh = rc == E_NOT_FOUND;
+	if (fresh) rc = store_entries(t, T_DOC, &chunks, e);
+	if (fresh && !rc && chunks) rc = err_set(e, E_CORRUPT, "the state record is missing");
+	if (!rc) rc = store_entries(t, T_CHUNK, &chunks, e);
+	if (rc) goto out;
+	if (o->dim && chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {
+		rc = err_set(e, E_CONFLICT, "the store holds vectors of %s (%u), not of %s (%d)", state.embedder, state.dim,
+			o->embedder, o->dim);
+		goto out;
+	}
+	if (o->dim && !chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {
+		state.dim = (uint32_t)o->dim;
+		memcpy(state.embedder, o->embedder, strlen(o->embedder) + 1);
+		fresh = 1;
+	}
+	if (fresh) rc = state_write(t, &state, e);
+	x->dim = state.dim;
+	memcpy(x->embedder, state.embedder, sizeof x->embedder);
+out:
+	if (!rc && fresh) return txn_commit(t, e);
+	txn_abort(t);
+	return rc;
+}
+
+int index_open(struct index **out, const struct index_options *o, struct err *e)
+{
+	struct index *x;
+	int rc = options_check(o, e);
+	*out = NULL;
+	if (rc) return rc;
+	x = mem_calloc(1, sizeof *x);
+	if (!x) return err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
+	pthread_mutex_init(&x->lock, NULL);
+	pthread_cond_init(&x->wake, NULL);
+	pthread_cond_init(&x->done_cond, NULL);
+	x->with_vectors = o->dim > 0;
+	x->hnsw_m = o->hnsw_m;
+	x->hnsw_ef_construction = o->hnsw_ef_construction;
+	x->hnsw_ef_search = o->hnsw_ef_search;
+	x->exact_below = o->exact_below ? o->exact_below : 1;
+	x->rebuild_share = o->rebuild_share;
+	x->dir = mem_strdup(o->dir);
+	x->graphs = graph_set_new();
+	rc = x->dir && x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
+	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
+	if (!rc && (rc = state_settle(x, o, e))) err_wrap(e, "%s", o->dir);
+	if (!rc) rc = catchup_start(x, e);
+	if (rc) index_close(x);
+	else *out = x;
+	return rc;
+}
+
+void index_close(struct index *x)
+{
+	if (!x) return;
+	catchup_stop(x);
+	graph_set_put(x->graphs);
+	store_close(x->store);
+	mem_free(x->dir);
+	pthread_cond_destroy(&x->done_cond);
+	pthread_cond_destroy(&x->wake);
+	pthread_mutex_destroy(&x->lock);
+	mem_free(x);
+}
+
+/* ---- figures ---- */
+
+int index_stats(struct index *x, struct index_stats *out, struct err *e)
+{
+	struct snapshot *s;
+	struct arena a;
+	struct coll_entry *colls;
+	size_t n;
+	int rc = snapshot_open(&s, x, e);
+	memset(out, 0, sizeof *out);
+	if (rc) return rc;
+	arena_init(&a, (size_t)1 << 30);
+	rc = coll_list(s->t, &a, &colls, &n, e);
+	for (size_t i = 0; !rc && i < n; i++) {
+		const struct rec_coll *c = &colls[i].rec;
+		out->documents += c->documents;
+		out->documents_without_text += c->without_text;
+		out->chunks += c->chunks;
+		out->text_bytes += c->text_bytes;
+		out->graph_vectors += c->graph_vectors;
+		out->tail_vectors += c->tail;
+		out->tombstones += coll_tombstones(c);
+	}
+	if (!rc) rc = store_entries(s->t, T_VEC, &out->vectors, e);
+	if (!rc) rc = store_sizes(s->t, &out->file_bytes, &out->map_bytes, &out->used_bytes, e);
+	out->seq = s->state.seq;
+	out->collections = n;
+	out->rebuilding = atomic_load(&x->rebuilding);
+	out->dim = (int)x->dim;
+	memcpy(out->embedder, x->embedder, sizeof out->embedder);
+	arena_clear(&a);
+	snapshot_close(s);
+	return rc;
+}
+
+int index_collections(struct index *x, struct arena *a, struct collection_info **out, size_t *n, struct err *e)
+{
+	struct txn *t;
+	struct coll_entry *colls;
+	int rc = txn_begin(&t, x->store, 0, e);
+	*out = NULL;
+	*n = 0;
+	if (rc) return rc;
+	rc = coll_list(t, a, &colls, n, e);
+	txn_abort(t);
+	if (rc) return rc;
+	*out = arena_calloc(a, *n + 1, sizeof **out);
+	if (!*out) return err_set(e, E_MEMORY, "list collections: out of memory");
+	for (size_t i = 0; i < *n; i++) {
+		const struct rec_coll *c = &colls[i].rec;
+		(*out)[i] = (struct collection_info){ colls[i].name, c->documents, c->chunks, c->graph_vectors, c->tail,
+			coll_tombstones(c) };
+	}
+	return OK;
+}
+
+int index_drop_collection(struct index *x, const char *collection, struct err *e)
+{
+	struct write *w;
+	uint32_t number;
+	int rc = index_write_begin(&w, x, e);
+	if (rc) return rc;
+	rc = write_drop_collection(w, collection, &number, e);
+	if (rc) {
+		index_write_abort(w);
+		return rc;
+	}
+	rc = index_write_commit(w, e);
+	if (!rc && graph_set_swap(x, number, NULL, NULL))
+		log_put(LOG_WARN, "index", "%s: the graph of a dropped collection stays in memory until close", collection);
+	return rc;
+}
+
+int index_rebuild_wait(struct index *x, struct err *e)
+{
+	return catchup_wait(x, e);
+}

@@ -1,0 +1,78 @@
+/* inside.h: PRIVATE to index/. What the files of this room share: the open index, a snapshot, the graphs in memory.
+ *
+ * Lock order: LMDB's writer lock (txn_begin with write 1), then index.lock. Nothing waits for the writer lock while it
+ * holds index.lock. */
+#ifndef INDEX_INSIDE_H
+#define INDEX_INSIDE_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/arena.h"
+#include "index/index.h"
+#include "index/record.h"
+#include "index/store.h"
+#include "index/vecindex.h"
+
+struct index {
+	struct store *store;
+	char *dir;                        /* owned */
+	uint32_t dim;                     /* of the store */
+	char embedder[EMBEDDER_MAX + 1];
+	int with_vectors;                 /* 0: opened without an embedder */
+	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
+	uint64_t exact_below;
+	double rebuild_share;
+	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
+	atomic_int closing, rebuilding;
+	pthread_mutex_t lock;             /* guards what follows */
+	struct graph_set *graphs;         /* owned reference */
+	pthread_cond_t wake, done_cond;
+	uint64_t asked, done;             /* rounds of the background thread: requested, finished */
+	struct err last;                  /* how the last finished round ended */
+	pthread_t thread;
+	int thread_runs;
+};
+
+struct coll_entry { const char *name; struct rec_coll rec; };
+
+struct snapshot {
+	struct index *x;
+	struct txn *t;
+	struct rec_state state;
+	struct graph_set *graphs;         /* owned reference, taken before the transaction: never newer than it */
+	struct arena a;                   /* names of collections */
+	struct coll_entry *colls; size_t coll_n; int colls_read;
+	struct { uint64_t key; int ok; } verified[16]; /* texts whose checksum was looked at here */
+};
+
+/* index.c */
+int state_read(struct txn *t, struct rec_state *r, struct err *e);
+int state_write(struct txn *t, const struct rec_state *r, struct err *e);
+int coll_read(struct txn *t, const char *name, struct rec_coll *r, struct err *e);       /* E_NOT_FOUND, quiet */
+int coll_write(struct txn *t, const char *name, const struct rec_coll *r, struct err *e);
+int coll_name_ok(const char *s);
+/* Vectors of the stored graph that belong to no living chunk any more. */
+uint64_t coll_tombstones(const struct rec_coll *r);
+/* Every collection of the transaction; *out and names in the arena. */
+int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e);
+
+/* snapshot.c */
+int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e); /* E_NOT_FOUND, quiet */
+/* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
+struct sight { struct { uint64_t doc; int yes; } seen[256]; };
+/* 1 when the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged
+ * record is logged and not seen. */
+int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache);
+
+/* put.c */
+/* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */
+int write_drop_collection(struct write *w, const char *collection, uint32_t *number, struct err *e);
+
+/* catchup.c */
+int catchup_start(struct index *x, struct err *e);
+void catchup_stop(struct index *x);       /* cancels, joins */
+void catchup_kick(struct index *x);       /* after a commit: look whether work is due */
+int catchup_wait(struct index *x, struct err *e);
+/* Deletes the stored graph of a collection, header and pieces of every generation. */
+int graph_delete(struct txn *t, uint32_t coll, struct err *e);
+
+#endif

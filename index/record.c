@@ -1,0 +1,614 @@
+/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 1.
+ *
+ * All integers in values are little-endian, all integers in keys big-endian, so that LMDB's byte order is the order of
+ * the numbers. Floats are IEEE 754 binary32, little-endian. "str" is u32 length, the bytes, one NUL (not counted).
+ * Every value but those of id, source and hash starts with u32 crc: CRC-32C over the key's bytes and then the value's
+ * bytes behind the crc (vec has it at the end), so a record under a wrong key is found as well as a changed one.
+ * "head" is {u32 crc, u8 kind, u8 version = 1, u16 0}. Reserved fields are 0 and ignored when read.
+ *
+ * table   key                                   value
+ * ------  ------------------------------------  -------------------------------------------------------------------
+ * meta    "state"                               head 'S'; 8 u32 format; 12 u32 dim; 16 u64 seq; 24 u64 next_doc;
+ *                                               32 u64 next_chunk; 40 u32 next_coll; 44 u32 0; 48 str embedder
+ * coll    name (1 … 64 bytes)                   head 'C'; 8 u32 number; 12 u32 0; 16 u64 documents; 24 u64
+ *                                               without_text; 32 u64 chunks; 40 u64 text_bytes; 48 u64 graph_vectors;
+ *                                               56 u64 graph_last; 64 u64 tail                            (72 bytes)
+ * doc     u64 key                               head 'D'; 8 u32 coll; 12 u32 revision; 16 u64 bytes; 24 u64
+ *                                               source_size; 32 i64 source_mtime_ns; 40 i64 added_ms; 48 i64
+ *                                               updated_ms; 56 u64 seq; 64 u64 text_len; 72 u64 chars; 80 u64
+ *                                               first_chunk; 88 u32 chunk_n; 92 u32 acl_n; 96 u8[32] hash; 128 u32
+ *                                               verdict; 132 str id, title, source, type, root, meta, reason,
+ *                                               duplicate_of; acl_n str
+ * id      document id (1 … 63 bytes)            u64 doc key
+ * source  u32 coll, 0, source (≤ 400 bytes)     u64 doc key
+ *         u32 coll, 1, SHA-256 of the source    u64 doc key (readers compare the source in the doc record)
+ * hash    u32 coll, u8[32] hash, u64 doc key    u64 doc key
+ * text    u64 doc key                           head 'T'; 8 u64 text_len; 16 u64 chars; 24 u32[cpmap_n(text_len)]
+ *                                               code point map (base/utf8.h); text; 0 to 3 zero bytes up to a
+ *                                               multiple of 4
+ * chunk   u64 chunk id                          head 'K'; 8 u32 coll; 12 u32 page; 16 u64 doc key; 24 u32 off; 28 u32
+ *                                               len; 32 u32 start_cp; 36 u32 end_cp; 40 u32 sentence_n; 44 str
+ *                                               heading; sentence_n times {u32 off, u32 len}
+ * vec     u32 coll, u64 chunk id                f32[dim]; u32 crc
+ * graph   u32 coll                              head 'G'; 8 u32 dim; 12 u32 M; 16 u32 ef_construction; 20 u32 piece_n;
+ *                                               24 u64 generation; 32 u64 seq; 40 u64 last_chunk; 48 u64 vectors; 56
+ *                                               u64 bytes of all payloads; 64 str embedder
+ *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of FAISS's own serialised
+ *                                               form of "IDMap,HNSW<M>" (faiss/impl/index_write.cpp of 1.7.3)
+ *
+ * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
+ * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
+ * than the header's are remains of an interrupted rebuild and mean nothing.
+ * Alignment: values of text and vec are multiples of 4 long and their keys too, so LMDB (whose nodes have heads of 8
+ * bytes and fill a page from its aligned end, and whose overflow pages hold data at 16) keeps floats and map entries
+ * aligned, and they are read in place. A value that is not aligned is refused as damaged.
+ *
+ * Method: an encoder appends to a buf and seals the checksum at the end; a decoder walks a bounded cursor that turns
+ * "bad" once and stays so. Threads: no state. Failure: E_CORRUPT, E_LIMIT, E_MEMORY. */
+#include "index/record.h"
+#include <immintrin.h>
+#include <string.h>
+#include "base/hash.h"
+#include "base/utf8.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the store's values are little-endian and read in place"
+#endif
+
+enum { SOURCE_PLAIN_MAX = 400, DOC_FIXED = 132, CHUNK_FIXED = 44, TEXT_FIXED = 24 };
+
+/* ---- checksum ---- */
+
+__attribute__((target("sse4.2"))) uint32_t crc32c(uint32_t crc, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	uint64_t c = ~crc;
+	for (; n >= 8; p += 8, n -= 8) {
+		uint64_t w;
+		memcpy(&w, p, 8);
+		c = _mm_crc32_u64(c, w);
+	}
+	for (; n; p++, n--) c = _mm_crc32_u8((uint32_t)c, *p);
+	return ~(uint32_t)c;
+}
+
+/* Of a value that carries its crc in front. */
+static uint32_t value_crc(const struct key *k, const uint8_t *p, size_t n)
+{
+	return crc32c(crc32c(0, k->b, k->n), p + 4, n - 4);
+}
+
+/* ---- keys ---- */
+
+static void key_add(struct key *k, const void *p, size_t n)
+{
+	memcpy(k->b + k->n, p, n);
+	k->n += n;
+}
+
+static void key_add_u32(struct key *k, uint32_t x)
+{
+	uint32_t be = __builtin_bswap32(x);
+	key_add(k, &be, 4);
+}
+
+static void key_add_u64(struct key *k, uint64_t x)
+{
+	uint64_t be = __builtin_bswap64(x);
+	key_add(k, &be, 8);
+}
+
+void key_u64(struct key *k, uint64_t id)
+{
+	k->n = 0;
+	key_add_u64(k, id);
+}
+
+void key_text(struct key *k, const char *s)
+{
+	k->n = 0;
+	key_add(k, s, strnlen(s, COLLECTION_MAX));
+}
+
+void key_source(struct key *k, uint32_t coll, const char *source)
+{
+	size_t n = strlen(source);
+	uint8_t tag = n > SOURCE_PLAIN_MAX, hash[32];
+	k->n = 0;
+	key_add_u32(k, coll);
+	key_add(k, &tag, 1);
+	if (tag) {
+		sha256_of(source, n, hash);
+		key_add(k, hash, sizeof hash);
+	} else {
+		key_add(k, source, n);
+	}
+}
+
+void key_hash(struct key *k, uint32_t coll, const uint8_t hash[32], uint64_t doc)
+{
+	k->n = 0;
+	key_add_u32(k, coll);
+	key_add(k, hash, 32);
+	key_add_u64(k, doc);
+}
+
+void key_vec(struct key *k, uint32_t coll, uint64_t chunk)
+{
+	k->n = 0;
+	key_add_u32(k, coll);
+	key_add_u64(k, chunk);
+}
+
+void key_graph(struct key *k, uint32_t coll)
+{
+	k->n = 0;
+	key_add_u32(k, coll);
+}
+
+void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece)
+{
+	k->n = 0;
+	key_add_u32(k, coll);
+	key_add_u64(k, generation);
+	key_add_u32(k, piece);
+}
+
+uint32_t key_get_u32(const uint8_t *p)
+{
+	uint32_t x;
+	memcpy(&x, p, 4);
+	return __builtin_bswap32(x);
+}
+
+uint64_t key_get_u64(const uint8_t *p)
+{
+	uint64_t x;
+	memcpy(&x, p, 8);
+	return __builtin_bswap64(x);
+}
+
+/* ---- encoding ---- */
+
+static void put_u32(struct buf *b, uint32_t x) { buf_put(b, &x, 4); }
+static void put_u64(struct buf *b, uint64_t x) { buf_put(b, &x, 8); }
+
+static void put_str(struct buf *b, const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+	if (n > UINT32_MAX) n = UINT32_MAX; /* past every buf's maximum: the put below fails */
+	put_u32(b, (uint32_t)n);
+	if (n) buf_put(b, s, n);
+	buf_putc(b, 0);
+}
+
+static void head_put(struct buf *b, char kind)
+{
+	uint8_t head[8] = { 0, 0, 0, 0, (uint8_t)kind, 1, 0, 0 };
+	buf_reset(b);
+	buf_put(b, head, sizeof head);
+}
+
+static int seal(struct buf *b, const struct key *k)
+{
+	uint32_t crc;
+	if (buf_failed(b)) return buf_failed(b);
+	crc = value_crc(k, (uint8_t *)b->data, b->len);
+	memcpy(b->data, &crc, 4);
+	return OK;
+}
+
+int rec_state_put(struct buf *out, const struct key *k, const struct rec_state *r)
+{
+	head_put(out, 'S');
+	put_u32(out, r->format);
+	put_u32(out, r->dim);
+	put_u64(out, r->seq);
+	put_u64(out, r->next_doc);
+	put_u64(out, r->next_chunk);
+	put_u32(out, r->next_coll);
+	put_u32(out, 0);
+	put_str(out, r->embedder);
+	return seal(out, k);
+}
+
+int rec_coll_put(struct buf *out, const struct key *k, const struct rec_coll *r)
+{
+	head_put(out, 'C');
+	put_u32(out, r->number);
+	put_u32(out, 0);
+	put_u64(out, r->documents);
+	put_u64(out, r->without_text);
+	put_u64(out, r->chunks);
+	put_u64(out, r->text_bytes);
+	put_u64(out, r->graph_vectors);
+	put_u64(out, r->graph_last);
+	put_u64(out, r->tail);
+	return seal(out, k);
+}
+
+int rec_doc_put(struct buf *out, const struct key *k, const struct rec_doc *r, const struct doc_in *d)
+{
+	head_put(out, 'D');
+	put_u32(out, r->coll);
+	put_u32(out, r->revision);
+	put_u64(out, r->bytes);
+	put_u64(out, r->source_size);
+	put_u64(out, (uint64_t)r->source_mtime_ns);
+	put_u64(out, (uint64_t)r->added_ms);
+	put_u64(out, (uint64_t)r->updated_ms);
+	put_u64(out, r->seq);
+	put_u64(out, r->text_len);
+	put_u64(out, r->chars);
+	put_u64(out, r->first_chunk);
+	put_u32(out, r->chunk_n);
+	put_u32(out, (uint32_t)d->acl_n);
+	buf_put(out, r->hash, 32);
+	put_u32(out, (uint32_t)r->verdict);
+	put_str(out, r->id);
+	put_str(out, d->title);
+	put_str(out, d->source);
+	put_str(out, d->type);
+	put_str(out, d->root);
+	put_str(out, d->meta);
+	put_str(out, d->reason);
+	put_str(out, d->duplicate_of);
+	for (size_t i = 0; i < d->acl_n; i++) put_str(out, d->acl[i]);
+	return seal(out, k);
+}
+
+int rec_chunk_put(struct buf *out, const struct key *k, const struct rec_chunk *r, const struct span *sentences)
+{
+	head_put(out, 'K');
+	put_u32(out, r->coll);
+	put_u32(out, r->page);
+	put_u64(out, r->doc);
+	put_u32(out, r->range.off);
+	put_u32(out, r->range.len);
+	put_u32(out, r->start_cp);
+	put_u32(out, r->end_cp);
+	put_u32(out, r->sentence_n);
+	put_str(out, r->heading);
+	for (uint32_t i = 0; i < r->sentence_n; i++) {
+		put_u32(out, sentences[i].off);
+		put_u32(out, sentences[i].len);
+	}
+	return seal(out, k);
+}
+
+int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *r)
+{
+	head_put(out, 'G');
+	put_u32(out, r->dim);
+	put_u32(out, r->m);
+	put_u32(out, r->ef_construction);
+	put_u32(out, r->piece_n);
+	put_u64(out, r->generation);
+	put_u64(out, r->seq);
+	put_u64(out, r->last_chunk);
+	put_u64(out, r->vectors);
+	put_u64(out, r->bytes);
+	put_str(out, r->embedder);
+	return seal(out, k);
+}
+
+size_t rec_text_size(size_t text_len)
+{
+	size_t n;
+	if (text_len > UINT32_MAX) return 0;
+	n = TEXT_FIXED + 4 * cpmap_n(text_len) + text_len;
+	n = (n + 3) & ~(size_t)3;
+	return n > UINT32_MAX ? 0 : n;
+}
+
+void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *text, size_t len, size_t chars)
+{
+	uint8_t head[8] = { 0, 0, 0, 0, 'T', 1, 0, 0 };
+	uint64_t len64 = len, chars64 = chars;
+	size_t map_n = cpmap_n(len), at = TEXT_FIXED + 4 * map_n;
+	uint32_t crc;
+	memcpy(out, head, 8);
+	memcpy(out + 8, &len64, 8);
+	memcpy(out + 16, &chars64, 8);
+	cpmap_fill((uint32_t *)(out + TEXT_FIXED), text, len);
+	memcpy(out + at, text, len);
+	memset(out + at + len, 0, size - at - len);
+	crc = value_crc(k, out, size);
+	memcpy(out, &crc, 4);
+}
+
+size_t rec_vec_size(uint32_t dim)
+{
+	return (size_t)dim * 4 + 4;
+}
+
+void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim)
+{
+	uint32_t crc = crc32c(crc32c(0, k->b, k->n), v, (size_t)dim * 4);
+	memcpy(out, v, (size_t)dim * 4);
+	memcpy(out + (size_t)dim * 4, &crc, 4);
+}
+
+void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k)
+{
+	uint8_t head[8] = { 0, 0, 0, 0, 'P', 1, 0, 0 };
+	uint32_t crc;
+	memcpy(piece, head, 8);
+	crc = value_crc(k, piece, n);
+	memcpy(piece, &crc, 4);
+}
+
+void rec_u64_fill(uint8_t out[8], uint64_t x)
+{
+	memcpy(out, &x, 8);
+}
+
+/* ---- decoding ---- */
+
+struct cur { const uint8_t *p; size_t left; int bad; };
+
+static const uint8_t *cur_take(struct cur *c, size_t n)
+{
+	const uint8_t *p = c->p;
+	if (c->bad || n > c->left) {
+		c->bad = 1;
+		return NULL;
+	}
+	c->p += n;
+	c->left -= n;
+	return p;
+}
+
+static uint32_t cur_u32(struct cur *c)
+{
+	uint32_t x = 0;
+	const uint8_t *p = cur_take(c, 4);
+	if (p) memcpy(&x, p, 4);
+	return x;
+}
+
+static uint64_t cur_u64(struct cur *c)
+{
+	uint64_t x = 0;
+	const uint8_t *p = cur_take(c, 8);
+	if (p) memcpy(&x, p, 8);
+	return x;
+}
+
+/* A str: "" when bad. Its length, its NUL and the absence of others are checked. */
+static const char *cur_str(struct cur *c)
+{
+	uint32_t n = cur_u32(c);
+	const uint8_t *p = cur_take(c, (size_t)n + 1);
+	if (p && (p[n] != 0 || memchr(p, 0, n))) c->bad = 1;
+	return p && !c->bad ? (const char *)p : "";
+}
+
+/* Checks the head and the checksum and leaves c behind the head. */
+static int head_get(struct cur *c, char kind, const struct key *k, struct slice v, int check, struct err *e)
+{
+	uint32_t crc;
+	if (v.n < 8) return err_set(e, E_CORRUPT, "record '%c' is cut short: %zu bytes", kind, v.n);
+	if (v.p[4] != (uint8_t)kind) return err_set(e, E_CORRUPT, "record '%c' has another kind (%u)", kind, v.p[4]);
+	memcpy(&crc, v.p, 4);
+	if (check && crc != value_crc(k, v.p, v.n)) return err_set(e, E_CORRUPT, "record '%c': wrong checksum", kind);
+	if (v.p[5] != 1) return err_set(e, E_UNSUPPORTED, "record '%c' has version %u, this build reads 1", kind, v.p[5]);
+	*c = (struct cur){ v.p + 8, v.n - 8, 0 };
+	return OK;
+}
+
+static int cur_end(const struct cur *c, char kind, struct err *e)
+{
+	if (c->bad) return err_set(e, E_CORRUPT, "record '%c': a length passes its end", kind);
+	if (c->left) return err_set(e, E_CORRUPT, "record '%c': %zu bytes too many", kind, c->left);
+	return OK;
+}
+
+/* Copies an embedder's fingerprint into its fixed field. */
+static void cur_embedder(struct cur *c, char out[EMBEDDER_MAX + 1])
+{
+	const char *s = cur_str(c);
+	size_t n = strlen(s);
+	out[0] = 0;
+	if (n > EMBEDDER_MAX) c->bad = 1;
+	else memcpy(out, s, n + 1);
+}
+
+int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	uint32_t format;
+	int rc;
+	memset(r, 0, sizeof *r);
+	if (v.n >= 12 && v.p[4] == 'S') {
+		memcpy(&format, v.p + 8, 4);
+		if (format > FORMAT_VERSION) {
+			uint32_t crc;
+			memcpy(&crc, v.p, 4);
+			if (crc == value_crc(k, v.p, v.n))
+				return err_set(e, E_UNSUPPORTED, "the store has format %u, this build reads up to %d", format, FORMAT_VERSION);
+		}
+	}
+	rc = head_get(&c, 'S', k, v, 1, e);
+	if (rc) return rc;
+	r->format = cur_u32(&c);
+	r->dim = cur_u32(&c);
+	r->seq = cur_u64(&c);
+	r->next_doc = cur_u64(&c);
+	r->next_chunk = cur_u64(&c);
+	r->next_coll = cur_u32(&c);
+	cur_u32(&c);
+	cur_embedder(&c, r->embedder);
+	if (r->dim > DIM_MAX) return err_set(e, E_CORRUPT, "record 'S': dimension %u", r->dim);
+	return cur_end(&c, 'S', e);
+}
+
+int rec_coll_get(struct rec_coll *r, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	int rc = head_get(&c, 'C', k, v, 1, e);
+	memset(r, 0, sizeof *r);
+	if (rc) return rc;
+	r->number = cur_u32(&c);
+	cur_u32(&c);
+	r->documents = cur_u64(&c);
+	r->without_text = cur_u64(&c);
+	r->chunks = cur_u64(&c);
+	r->text_bytes = cur_u64(&c);
+	r->graph_vectors = cur_u64(&c);
+	r->graph_last = cur_u64(&c);
+	r->tail = cur_u64(&c);
+	return cur_end(&c, 'C', e);
+}
+
+static void doc_fixed_get(struct rec_doc *r, struct cur *c)
+{
+	const uint8_t *hash;
+	r->coll = cur_u32(c);
+	r->revision = cur_u32(c);
+	r->bytes = cur_u64(c);
+	r->source_size = cur_u64(c);
+	r->source_mtime_ns = (int64_t)cur_u64(c);
+	r->added_ms = (int64_t)cur_u64(c);
+	r->updated_ms = (int64_t)cur_u64(c);
+	r->seq = cur_u64(c);
+	r->text_len = cur_u64(c);
+	r->chars = cur_u64(c);
+	r->first_chunk = cur_u64(c);
+	r->chunk_n = cur_u32(c);
+	r->acl_n = cur_u32(c);
+	hash = cur_take(c, 32);
+	if (hash) memcpy(r->hash, hash, 32);
+	r->verdict = (int)cur_u32(c);
+}
+
+int rec_doc_get(struct rec_doc *r, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	int rc = head_get(&c, 'D', k, v, 1, e);
+	memset(r, 0, sizeof *r);
+	if (rc) return rc;
+	doc_fixed_get(r, &c);
+	r->id = cur_str(&c);
+	r->title = cur_str(&c);
+	r->source = cur_str(&c);
+	r->type = cur_str(&c);
+	r->root = cur_str(&c);
+	r->meta = cur_str(&c);
+	r->reason = cur_str(&c);
+	r->duplicate_of = cur_str(&c);
+	r->acl = c.p;
+	r->acl_bytes = c.left;
+	if (r->acl_n > ACL_MAX) c.bad = 1;
+	for (uint32_t i = 0; i < r->acl_n && !c.bad; i++) cur_str(&c);
+	if (r->verdict < 0 || r->verdict > DOC_FAILED) c.bad = 1;
+	if (r->text_len > UINT32_MAX || r->chars > r->text_len) c.bad = 1;
+	if (r->first_chunk > UINT64_MAX - r->chunk_n) c.bad = 1;
+	return cur_end(&c, 'D', e);
+}
+
+int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	int rc = head_get(&c, 'K', k, v, 1, e);
+	memset(r, 0, sizeof *r);
+	if (rc) return rc;
+	r->coll = cur_u32(&c);
+	r->page = cur_u32(&c);
+	r->doc = cur_u64(&c);
+	r->range.off = cur_u32(&c);
+	r->range.len = cur_u32(&c);
+	r->start_cp = cur_u32(&c);
+	r->end_cp = cur_u32(&c);
+	r->sentence_n = cur_u32(&c);
+	r->heading = cur_str(&c);
+	r->sentences = cur_take(&c, (size_t)r->sentence_n * 8);
+	if (r->range.len > UINT32_MAX - r->range.off || r->end_cp < r->start_cp) c.bad = 1;
+	return cur_end(&c, 'K', e);
+}
+
+int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int check, struct err *e)
+{
+	struct cur c;
+	const uint8_t *map, *text;
+	int rc = head_get(&c, 'T', k, v, check, e);
+	memset(r, 0, sizeof *r);
+	if (rc) return rc;
+	r->len = cur_u64(&c);
+	r->chars = cur_u64(&c);
+	if (c.bad || r->len > UINT32_MAX || rec_text_size(r->len) != v.n)
+		return err_set(e, E_CORRUPT, "record 'T': %zu bytes do not fit a text of %llu", v.n, (unsigned long long)r->len);
+	r->map_n = cpmap_n(r->len);
+	map = cur_take(&c, 4 * r->map_n);
+	text = cur_take(&c, r->len);
+	if (!map || !text) return cur_end(&c, 'T', e);
+	if ((uintptr_t)map % 4) return err_set(e, E_CORRUPT, "record 'T' is not aligned");
+	r->map = (const uint32_t *)map;
+	r->text = (const char *)text;
+	return OK;
+}
+
+int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e)
+{
+	uint32_t crc;
+	if (v.n != rec_vec_size(dim)) return err_set(e, E_CORRUPT, "vector has %zu bytes, %zu are due", v.n, rec_vec_size(dim));
+	if ((uintptr_t)v.p % 4) return err_set(e, E_CORRUPT, "vector is not aligned");
+	memcpy(&crc, v.p + v.n - 4, 4);
+	if (check && crc != crc32c(crc32c(0, k->b, k->n), v.p, v.n - 4)) return err_set(e, E_CORRUPT, "vector: wrong checksum");
+	*out = (const float *)v.p;
+	return OK;
+}
+
+int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	int rc = head_get(&c, 'G', k, v, 1, e);
+	memset(r, 0, sizeof *r);
+	if (rc) return rc;
+	r->dim = cur_u32(&c);
+	r->m = cur_u32(&c);
+	r->ef_construction = cur_u32(&c);
+	r->piece_n = cur_u32(&c);
+	r->generation = cur_u64(&c);
+	r->seq = cur_u64(&c);
+	r->last_chunk = cur_u64(&c);
+	r->vectors = cur_u64(&c);
+	r->bytes = cur_u64(&c);
+	cur_embedder(&c, r->embedder);
+	return cur_end(&c, 'G', e);
+}
+
+int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	int rc = head_get(&c, 'P', k, v, 1, e);
+	*payload = (struct slice){ NULL, 0 };
+	if (rc) return rc;
+	*payload = (struct slice){ c.p, c.left };
+	return OK;
+}
+
+int rec_u64_get(uint64_t *out, struct slice v, struct err *e)
+{
+	*out = 0;
+	if (v.n != 8) return err_set(e, E_CORRUPT, "reference has %zu bytes, 8 are due", v.n);
+	memcpy(out, v.p, 8);
+	return OK;
+}
+
+const char *rec_acl_next(const uint8_t **p)
+{
+	uint32_t n;
+	const char *s = (const char *)*p + 4;
+	memcpy(&n, *p, 4);
+	*p += 4 + (size_t)n + 1;
+	return s;
+}
+
+struct span rec_sentence(const struct rec_chunk *r, uint32_t i)
+{
+	struct span s;
+	memcpy(&s.off, r->sentences + (size_t)i * 8, 4);
+	memcpy(&s.len, r->sentences + (size_t)i * 8 + 4, 4);
+	return s;
+}

@@ -1,0 +1,107 @@
+/* record.h: how keys and values look in the store. Encodes to a struct buf, decodes borrowed bytes into plain structs
+ * whose strings point into those bytes. The format page is the opening comment of record.c. Thread-safe (no state). */
+#ifndef INDEX_RECORD_H
+#define INDEX_RECORD_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+#include "index/index.h"
+
+enum {
+	FORMAT_VERSION = 1,
+	ID_MAX = 63,                  /* bytes of a document id */
+	COLLECTION_MAX = 64,          /* bytes of a collection's name */
+	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
+	DIM_MAX = 65536,
+	STRING_MAX = 1 << 20,         /* bytes of a title, source, heading …; meta may have 16 of them */
+	ACL_MAX = 4096,               /* groups of a document */
+	PIECE_BYTES = 4 << 20,        /* of a graph's piece as written, its head included; readers take any size */
+	KEY_MAX = 500                 /* bytes of the longest key made here; LMDB takes 511 */
+};
+
+struct key { uint8_t b[KEY_MAX]; size_t n; };
+struct slice { const uint8_t *p; size_t n; };   /* borrowed bytes */
+
+/* ---- keys ---- */
+void key_u64(struct key *k, uint64_t id);                                   /* doc, text, chunk */
+void key_text(struct key *k, const char *s);                                /* meta, coll, id; s at most 64 bytes */
+void key_source(struct key *k, uint32_t coll, const char *source);          /* hashed when long */
+void key_hash(struct key *k, uint32_t coll, const uint8_t hash[32], uint64_t doc); /* doc 0: the first */
+void key_vec(struct key *k, uint32_t coll, uint64_t chunk);
+void key_graph(struct key *k, uint32_t coll);                               /* the header */
+void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece);
+uint32_t key_get_u32(const uint8_t *p);                                     /* big-endian */
+uint64_t key_get_u64(const uint8_t *p);
+
+/* ---- values ---- */
+struct rec_state {
+	uint32_t format, dim, next_coll;
+	uint64_t seq, next_doc, next_chunk;
+	char embedder[EMBEDDER_MAX + 1];
+};
+struct rec_coll {
+	uint32_t number;
+	uint64_t documents, without_text, chunks, text_bytes;
+	uint64_t graph_vectors;       /* in the stored graph, living or not; 0: none */
+	uint64_t graph_last;          /* highest chunk id the graph covers; 0: none */
+	uint64_t tail;                /* living chunks with a higher id */
+};
+struct rec_doc {                  /* strings borrow from the value */
+	uint32_t coll, revision, chunk_n, acl_n;
+	int verdict;
+	uint64_t bytes, source_size, seq, text_len, chars, first_chunk;
+	int64_t source_mtime_ns, added_ms, updated_ms;
+	uint8_t hash[32];
+	const char *id, *title, *source, *type, *root, *meta, *reason, *duplicate_of;
+	const uint8_t *acl; size_t acl_bytes; /* acl_n strings; rec_acl_next walks them */
+};
+struct rec_chunk {                /* heading and sentences borrow */
+	uint32_t coll, page;
+	uint64_t doc;
+	struct span range;
+	uint32_t start_cp, end_cp, sentence_n;
+	const char *heading;
+	const uint8_t *sentences;     /* sentence_n pairs of u32; rec_sentence reads one */
+};
+struct rec_text { uint64_t len, chars; const uint32_t *map; size_t map_n; const char *text; };
+struct rec_graph {
+	uint32_t dim, m, ef_construction, piece_n;
+	uint64_t generation, seq, last_chunk, vectors, bytes;
+	char embedder[EMBEDDER_MAX + 1];
+};
+
+/* Encoders reset out and fill it; E_LIMIT or E_MEMORY. */
+int rec_state_put(struct buf *out, const struct key *k, const struct rec_state *r);
+int rec_coll_put(struct buf *out, const struct key *k, const struct rec_coll *r);
+/* Strings from d, the rest from r; d's strings must be within the limits above. */
+int rec_doc_put(struct buf *out, const struct key *k, const struct rec_doc *r, const struct doc_in *d);
+int rec_chunk_put(struct buf *out, const struct key *k, const struct rec_chunk *r, const struct span *sentences);
+int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *r);
+/* A text's value has rec_text_size bytes and is filled where it will lie. */
+size_t rec_text_size(size_t text_len);                                      /* 0: too long for one value */
+void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *text, size_t len, size_t chars);
+void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim); /* out: rec_vec_size(dim) bytes */
+size_t rec_vec_size(uint32_t dim);
+enum { PIECE_HEAD = 8 };                                                    /* bytes before a piece's payload */
+void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k);         /* fills the head of piece[0,n) */
+
+/* Decoders: E_CORRUPT with a message that names the mistake; every length is checked, the checksum too. */
+int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, struct err *e); /* E_UNSUPPORTED: newer format */
+int rec_coll_get(struct rec_coll *r, const struct key *k, struct slice v, struct err *e);
+int rec_doc_get(struct rec_doc *r, const struct key *k, struct slice v, struct err *e);
+int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, struct err *e);
+/* check 0 leaves the checksum alone: for a text that this transaction has verified before. */
+int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int check, struct err *e);
+int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e);
+int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, struct err *e);
+int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e);
+int rec_u64_get(uint64_t *out, struct slice v, struct err *e);              /* the values of id and source */
+void rec_u64_fill(uint8_t out[8], uint64_t x);
+
+const char *rec_acl_next(const uint8_t **p);                                /* in a decoded record: acl_n times */
+struct span rec_sentence(const struct rec_chunk *r, uint32_t i);
+/* CRC-32C (Castagnoli; RFC 3720, B.4) of data, going on from crc; start with 0. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t n);
+
+#endif
