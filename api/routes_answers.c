@@ -10,7 +10,7 @@
 #include "api/view.h"
 #include "base/stat.h"
 
-enum { HISTORY_MAX = 64, ANSWER_ARENA = 256 << 20 };
+enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, ANSWER_ARENA = 256 << 20 };
 static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
 
 static int history_read(struct request *r, const cJSON *o, struct answer_request *q, struct err *e)
@@ -64,7 +64,7 @@ static int ask_read(struct request *r, const cJSON *o, struct answer_request *q,
 	if (field_lacking(r, o, "filter", e) || field_lacking(r, o, "as", e))
 		return e->status;
 	if (field_text(r, o, "question", &q->question, e) || field_bool(r, o, "stream", stream, e) ||
-	    field_int(r, o, "k", 1, c->search_k_max, &k, e) ||
+	    field_int(r, o, "k", 1, PASSAGES_MAX, &k, e) ||
 	    field_int(r, o, "max_tokens", 1, c->generate_context, &max_tokens, e) ||
 	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &seed, e) || field_num(r, o, "temperature", 0, 2, &q->temperature, e) ||
 	    request_collection(r, o, c->collection, &q->reader.collection, e))

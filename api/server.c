@@ -106,7 +106,8 @@ static const char *header(struct MHD_Connection *c, const char *name)
 
 static uint64_t body_max(const struct request *r)
 {
-	return r->route && !r->route->big_body ? BODY_SMALL_MAX : r->service->conf.body_bytes_max;
+	uint64_t most = r->service->conf.body_bytes_max;
+	return r->route && !r->route->big_body && most > BODY_SMALL_MAX ? BODY_SMALL_MAX : most;
 }
 
 /* Everything that can be said from the headers alone. Failure: e, with r->fail_status where it is not e's own. */

@@ -1,0 +1,124 @@
+"""Answers: shapes, offsets, the stream's order."""
+from harness import *
+from test_documents import doc_url
+from test_search import HIT
+
+DOCS = {
+    "leave.txt": "Leave at Alder – 😀\n\nEmployees of Alder receive 27 days of paid leave a year. Up to five unused days may be carried over until 31 March. Leave is requested from the team lead two weeks ahead.\n",
+    "travel.txt": "Travel\n\nTrain tickets are booked in second class. The limit for a hotel night is 140 euros. Receipts are handed in within thirty days.\n",
+    "oncall.txt": "On call\n\nThe on-call phone is passed on every Monday at nine. An alarm must be answered within fifteen minutes.\n",
+}
+ANSWER = {"id", "question", "answer", "status", "style", "short", "sentences", "citations", "confidence", "passages", "prompt", "model", "snapshot", "cached", "usage", "timings_ms"}
+
+
+def fill(s, collection="answers"):
+    for name, text in DOCS.items():
+        s.push(text, source=name, title=name[:-4], collection=collection)
+
+
+def check_answer(s, a):
+    assert set(a) - {"reason"} == ANSWER, set(a) ^ ANSWER
+    assert a["status"] in ("answered", "abstained", "partial") and 0 <= a["confidence"] <= 1 and a["cached"] is False
+    for h in a["passages"]:
+        assert set(h) == HIT
+    assert [c["n"] for c in a["citations"]] == list(range(1, len(a["citations"]) + 1))
+    for c in a["citations"]:
+        assert set(c) == {"n", "document_id", "revision", "title", "source", "page", "start", "end", "quote"}
+        assert s.get(doc_url(c["document_id"], f"/text?start={c['start']}&end={c['end']}")).text == c["quote"] and 0 < len(c["quote"]) <= 400
+    marks = [int(m) for m in re.findall(r"\[(\d+)\]", a["answer"])]
+    assert set(marks) == {c["n"] for c in a["citations"]} and sorted(set(marks), key=marks.index) == sorted(set(marks))
+    at = 0
+    for x in a["sentences"]:
+        assert at <= x["start"] < x["end"] <= len(a["answer"]) and len(x["citations"]) <= 2
+        assert sorted(int(m) for m in re.findall(r"\[(\d+)\]", a["answer"][x["start"]:x["end"]])) == sorted(x["citations"])
+        at = x["end"]
+    if a["short"]:
+        assert s.get(doc_url(a["short"]["document_id"], f"/text?start={a['short']['start']}&end={a['short']['end']}")).text == a["short"]["text"]
+    if a["status"] == "abstained":
+        assert not a["citations"] and a["answer"] and a["reason"] and not a["short"]
+
+
+def stream(s, body):
+    c = s.connect()
+    c.request("POST", "/v1/answers", json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
+    r = c.getresponse()
+    assert r.status == 200 and r.headers["Content-Type"] == "text/event-stream" and r.headers["X-Request-Id"], r.read()
+    out = list(events(r))
+    c.close()
+    return out
+
+
+def check_stream(s, got):
+    names = [n for n, _ in got]
+    assert names[0] == "passages" and names[-1] == "done" and set(names[1:-1]) <= {"delta", "citation"}, names
+    a = got[-1][1]
+    check_answer(s, a)
+    assert got[0][1]["passages"] == a["passages"]
+    assert "".join(d["text"] for n, d in got if n == "delta") == a["answer"]
+    assert [d for n, d in got if n == "citation"] == a["citations"]
+    told = set()
+    for n, d in got:
+        if n == "citation":
+            told.add(d["n"])
+        elif n == "delta":
+            assert {int(m) for m in re.findall(r"\[(\d+)\]", d["text"])} <= told, (d, told)
+    return a
+
+
+@test
+def quoted_answer(s):
+    fill(s)
+    r = s.post("/v1/answers", {"question": "How many days of paid leave do employees receive?", "collection": "answers"})
+    assert r.status == 200, r.body
+    a = r.json
+    check_answer(s, a)
+    assert a["status"] == "answered" and a["style"] == "extractive" and a["model"] is None and a["reason"], a
+    assert "27" in a["answer"] and a["citations"][0]["source"] == "leave.txt"
+
+
+@test
+def streamed_quotes(s):
+    fill(s)
+    a = check_stream(s, stream(s, {"question": "What is the limit for a hotel night?", "collection": "answers", "style": "extractive", "k": 2, "seed": 7, "temperature": 0, "max_tokens": 50}))
+    assert "140" in a["answer"] and len(a["passages"]) == 2
+
+
+@test
+def follow_up(s):
+    fill(s)
+    a = s.post("/v1/answers", {"question": "And until when may they be carried over?", "collection": "answers",
+                               "history": [{"role": "user", "content": "How many unused leave days may be carried over?"}, {"role": "assistant", "content": "Five."}]}).json
+    check_answer(s, a)
+    assert "31 March" in a["answer"], a["answer"]
+
+
+@test
+def nothing_relevant(s):
+    fill(s)
+    for collection in ("answers", "an-empty-one"):
+        a = s.post("/v1/answers", {"question": "What is the boiling point of tungsten hexafluoride on Venus?", "collection": collection}).json
+        check_answer(s, a)
+        assert a["status"] == "abstained", a
+        check_stream(s, stream(s, {"question": "What is the boiling point of tungsten hexafluoride on Venus?", "collection": collection}))
+
+
+@test
+def errors_before_the_stream_are_statuses(s):
+    for body in ({"question": "", "stream": True}, {"question": "x", "stream": True, "style": "x"}, {"question": "x", "stream": True, "prompt": "nope"}):
+        r = s.post("/v1/answers", body)
+        assert r.status == 400 and r.headers["Content-Type"] == "application/json", r.body
+
+
+@test(generate__model="small")
+def generated_answers(s):
+    fill(s)
+    ready = s.get("/readyz").json
+    assert ready["generator"] == SMALL[:-5], ready
+    for q in ("How many days of paid leave do employees receive?", "When is the on-call phone passed on?"):
+        a = check_stream(s, stream(s, {"question": q, "collection": "answers", "max_tokens": 48}))
+        assert a["usage"]["prompt_tokens"] > 0 and a["timings_ms"]["total"] > 0, a
+    one = s.post("/v1/answers", {"question": "What is the limit for a hotel night?", "collection": "answers", "max_tokens": 48}).json
+    check_answer(s, one)
+    two = s.post("/v1/answers", {"question": "What is the limit for a hotel night?", "collection": "answers", "max_tokens": 48}).json
+    assert one["answer"] == two["answer"]
+    assert s.metric('footnote_answer_tokens_total{kind="prompt"}') > 0

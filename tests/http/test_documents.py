@@ -1,0 +1,126 @@
+"""Documents: pushed, listed, read, replaced, deleted."""
+import json, os, urllib.parse
+from harness import *
+
+ODD = "Größe zählt. 😀 The tide table of Ærø is printed in May.\n\nA second paragraph: naïve café, 東京 and more.\n"
+
+
+def doc_url(id, tail=""):
+    return "/v1/documents/" + urllib.parse.quote(id, safe="") + tail
+
+
+@test
+def pushed_text_is_kept(s):
+    r = s.post("/v1/documents", {"text": ODD, "title": "Tides", "source": "/notes/tides.txt", "meta": {"dept": "sea", "n": 3}, "acl": ["crew"], "unknown": 1})
+    assert r.status == 201, r.body
+    assert r.json["verdict"] == "added" and r.headers["Content-Type"] == "application/json"
+    id = r.json["document_id"]
+    d = s.get(doc_url(id)).json
+    assert r.json["document"] == d
+    assert set(d) >= {"id", "title", "source", "type", "bytes", "chars", "chunks", "meta", "acl", "added", "updated", "revision", "verdict"}, d
+    assert (d["id"], d["title"], d["source"], d["meta"], d["acl"], d["revision"]) == (id, "Tides", "/notes/tides.txt", {"dept": "sea", "n": 3}, ["crew"], 1), d
+    text = s.get(doc_url(id, "/text"))
+    assert text.headers["Content-Type"] == "text/plain; charset=utf-8" and len(text.text) == d["chars"]
+    assert text.text.strip() == ODD.strip()
+
+
+@test
+def text_offsets_are_code_points(s):
+    id = s.push(ODD, source="offsets")
+    whole = s.get(doc_url(id, "/text")).text
+    n = len(whole)
+    for a, b in ((0, n), (0, 1), (2, 4), (13, 14), (14, 20), (n - 3, n), (5, 5), (n, n), (0, n + 100), (n + 5, n + 9)):
+        assert s.get(doc_url(id, f"/text?start={a}&end={b}")).text == whole[a:b], (a, b)
+    assert s.get(doc_url(id, "/text?start=14")).text == whole[14:] and s.get(doc_url(id, "/text?end=14")).text == whole[:14]
+
+
+@test
+def given_ids_are_kept(s):
+    for id in ("plain", "with space", "a/b?c#d%e", "ünï-✓", "..", "a+b&c=d", "%2f"):
+        r = s.post("/v1/documents", {"id": id, "text": "Document named " + id + "."})
+        assert r.status == 201 and r.json["document_id"] == id, r.body
+        assert s.get(doc_url(id)).json["id"] == id
+        r = s.post("/v1/documents", {"id": id, "text": "Document named " + id + ", changed."})
+        assert r.status == 200 and r.json["verdict"] == "updated" and r.json["document"]["revision"] == 2, r.body
+        assert s.get(doc_url(id, "/text")).text.strip() == "Document named " + id + ", changed."
+        assert s.ask("DELETE", doc_url(id)).json == {"id": id, "deleted": True}
+        assert s.get(doc_url(id)).status == 404 and s.ask("DELETE", doc_url(id)).status == 404
+    assert s.post("/v1/documents", {"id": "x" * 300, "text": "Too long an id."}).status == 400
+
+
+@test
+def pages_of_the_list(s):
+    ids = [s.push(f"Page document {i} of the list.", collection="paged", source=f"p{i}") for i in range(7)]
+    seen, cursor, pages = [], None, 0
+    while True:
+        r = s.get("/v1/documents?collection=paged&limit=3" + (f"&cursor={cursor}" if cursor else "")).json
+        assert set(r) == {"documents", "next_cursor"} and len(r["documents"]) <= 3
+        seen += [d["id"] for d in r["documents"]]
+        pages, cursor = pages + 1, r["next_cursor"]
+        if not cursor:
+            break
+    assert seen == ids and pages == 3, (seen, pages)
+    assert s.get("/v1/documents?collection=never-made").json == {"documents": [], "next_cursor": None}
+    assert s.get("/v1/documents?collection=paged&limit=7").json["next_cursor"] is None
+
+
+@test
+def collections_are_apart(s):
+    a, b = s.push("Only in one of them: xylophone.", collection="one"), s.push("Only in two of them: zither.", collection="two")
+    assert [h["document_id"] for h in s.post("/v1/search", {"query": "xylophone", "collection": "two"}).json["hits"]] == [b]
+    assert s.get(doc_url(a, "?collection=two")).status == 404 and s.get(doc_url(a, "?collection=one")).status == 200
+    assert s.ask("DELETE", doc_url(a, "?collection=two")).status == 404
+    assert s.post("/v1/documents?collection=one", {"text": "By the query part."}).json["document"]["collection"] == "one"
+
+
+@test
+def files_in_a_form(s):
+    body, kind = multipart([("collection", None, b"form"), ("file", "plain.txt", "Umlaut: öäü. A plain file.".encode()), ("file", "../../etc/head.md", b"# Head\n\nUnder the *heading* stands this.\n"),
+                            ("meta", None, b'{"from":"form"}'), ("acl", None, b"a, b"), ("file", "page.html", b"<h1>Title</h1><p>A paragraph of a page.</p><script>x()</script>"),
+                            ("file", "empty.txt", b""), ("file", "blob.bin", bytes(range(256)) * 9)])
+    r = s.post("/v1/documents", body, headers={"Content-Type": kind})
+    assert r.status == 201, r.body
+    docs = r.json["documents"]
+    assert [d["verdict"] for d in docs] == ["added", "added", "added", "skipped", "skipped"], docs
+    assert [d["source"] for d in docs] == ["plain.txt", "head.md", "page.html", "empty.txt", "blob.bin"], docs
+    for d in docs[:3]:
+        assert d["document"]["collection"] == "form" and d["document"]["meta"] == {"from": "form"} and d["document"]["acl"] == ["a", "b"], d
+    assert all(d["reason"] for d in docs[3:])
+    assert "x()" not in s.get(doc_url(docs[2]["document_id"], "/text")).text
+    again = s.post("/v1/documents", body, headers={"Content-Type": kind}).json["documents"]
+    assert [d["document_id"] for d in again[:3]] == [d["document_id"] for d in docs[:3]] and again[0]["verdict"] == "unchanged", again
+
+
+@test
+def broken_forms(s):
+    good, kind = multipart([("file", "a.txt", b"Some text of a file.")])
+    for body, k in ((good[:-10], kind), (good, "multipart/form-data"), (good, "multipart/form-data; boundary=other"), (b"", kind), (b"x", kind),
+                    (good.replace(b"\r\n\r\n", b"\r\n"), kind), (multipart([("collection", None, b"x")])[0], "multipart/form-data; boundary=x"),
+                    (good[:40], kind), (good, "multipart/form-data; boundary=" + "b" * 300)):
+        assert s.post("/v1/documents", body, headers={"Content-Type": k}).status == 400, (body[:60], k)
+    body, kind = multipart([("collection", None, b"x")])
+    assert s.post("/v1/documents", body, headers={"Content-Type": kind}).status == 400
+    for field, value in (("meta", b"[1]"), ("meta", b"{"), ("collection", b"a b"), ("title", b"\xff")):
+        body, kind = multipart([(field, None, value), ("file", "a.txt", b"Some text.")])
+        r = s.post("/v1/documents", body, headers={"Content-Type": kind})
+        assert r.status == 400 and r.error["param"] == field, (field, r.body)
+
+
+@test
+def text_that_cannot_be_kept(s):
+    for text in (" \n\t ", "\u200b"):
+        r = s.post("/v1/documents", {"text": text, "source": "blank"})
+        assert r.status == 422 and r.error["message"], r.body
+
+
+@test
+def ingest_beside_the_service(s):
+    os.makedirs(s.top + "/docs", exist_ok=True)
+    with open(s.top + "/docs/kiln.txt", "w") as f:
+        f.write("The kiln is fired on Thursdays. Glaze orders close at noon.\n")
+    rows = [json.loads(x) for x in s.cli("ingest", s.top + "/docs", "--json", "--collection", "cli").stdout.splitlines()]
+    assert rows[0]["verdict"] == "added" and rows[-1]["summary"], rows
+    hit = s.post("/v1/search", {"query": "When is the kiln fired?", "collection": "cli"}).json["hits"][0]
+    assert hit["document_id"] == rows[0]["document_id"] and hit["source"] == s.top + "/docs/kiln.txt", hit
+    found = json.loads(s.cli("search", "kiln", "--json", "--collection", "cli").stdout.splitlines()[0])
+    assert found["document_id"] == hit["document_id"]

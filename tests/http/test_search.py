@@ -1,0 +1,78 @@
+"""Search: shapes, offsets, paging."""
+from harness import *
+from test_documents import doc_url
+
+TEXT = """Über die Öffnungszeiten 😀.
+
+The library of Västerås opens at nine in the morning. On Sundays the library stays closed. Fines are paid at the desk.
+
+The swimming pool opens at six. Towels can be rented for two euros. Children under six swim for free.
+"""
+HIT = {"document_id", "revision", "chunk_id", "title", "source", "page", "heading", "start", "end", "text", "score", "highlights", "meta"}
+
+
+@test
+def hits_are_ranges_of_their_document(s):
+    id = s.push(TEXT, collection="hits", title="Hours", source="/x/hours.txt", meta={"a": 1})
+    r = s.post("/v1/search", {"query": "When does the library open?", "collection": "hits"})
+    assert r.status == 200 and set(r.json) == {"hits", "facets", "total", "next_cursor", "timings_ms"}, r.json
+    assert set(r.json["timings_ms"]) >= {"embed", "search", "total"}
+    whole = s.get(doc_url(id, "/text")).text
+    for h in r.json["hits"]:
+        assert set(h) == HIT, set(h) ^ HIT
+        assert h["document_id"] == id and h["title"] == "Hours" and h["meta"] == {"a": 1} and h["page"] is None and isinstance(h["chunk_id"], str)
+        assert h["text"] == whole[h["start"]:h["end"]]
+        assert s.get(doc_url(id, f"/text?start={h['start']}&end={h['end']}")).text == h["text"]
+        for a, b in h["highlights"]:
+            assert h["start"] <= a < b <= h["end"]
+    words = {whole[a:b].lower() for h in r.json["hits"] for a, b in h["highlights"]}
+    assert "library" in words, words
+    plain = s.post("/v1/search", {"query": "When does the library open?", "collection": "hits", "highlight": False}).json["hits"]
+    assert all(h["highlights"] == [] for h in plain)
+
+
+@test
+def best_first(s):
+    for i, t in enumerate(("Bread is baked with flour and yeast.", "The train to Oslo leaves at noon.", "A cat sleeps most of the day.")):
+        s.push(t, collection="best", source=f"b{i}")
+    hits = s.post("/v1/search", {"query": "railway departure", "collection": "best", "k": 3}).json["hits"]
+    assert "train" in hits[0]["text"] and [h["score"] for h in hits] == sorted((h["score"] for h in hits), reverse=True), hits
+    assert len(s.post("/v1/search", {"query": "railway", "collection": "best", "k": 2}).json["hits"]) == 2
+
+
+@test
+def paging_reaches_everything_once(s):
+    ids = {s.push(f"Number {i} is a document about the harvest of apples, tale {i * 7}.", collection="many", source=f"m{i}") for i in range(11)}
+    seen, cursor = [], None
+    while True:
+        body = {"query": "apples", "collection": "many", "k": 4}
+        r = s.post("/v1/search", {**body, "cursor": cursor} if cursor else body).json
+        assert r["total"] == 11 and len(r["hits"]) <= 4
+        seen += [h["document_id"] for h in r["hits"]]
+        cursor = r["next_cursor"]
+        if not cursor:
+            break
+    assert len(seen) == 11 and set(seen) == ids, seen
+
+
+@test
+def nothing_there(s):
+    r = s.post("/v1/search", {"query": "anything", "collection": "empty-one"}).json
+    assert r["hits"] == [] and r["total"] == 0 and r["next_cursor"] is None
+
+
+@test
+def readiness_and_metrics(s):
+    before = s.get("/readyz").json
+    s.push("One more document, counted.", collection="counted")
+    after = s.get("/readyz").json
+    assert after["documents"] == before["documents"] + 1 and after["status"] == "ready" and after["generator"] is None and after["embedder"] == "all-minilm-l6-v2", after
+    n = s.metric('footnote_http_requests_total{route="search",status="200"}')
+    s.post("/v1/search", {"query": "x"})
+    s.settle('footnote_http_requests_total{route="search",status="200"}', n + 1)
+    text = s.get("/metrics").text
+    for name in ("footnote_http_request_seconds_bucket", "footnote_jobs_waiting", "footnote_documents", "footnote_ingest_total", "process_resident_memory_bytes", "footnote_store_file_bytes"):
+        assert name in text, name
+    for line in text.splitlines():
+        assert line.startswith("#") or re.fullmatch(r'[a-zA-Z_:][\w:]*(\{[^}]*\})? [-+.\deEnaIf]+', line), line
+    assert s.metric("footnote_documents") == after["documents"] and s.metric("process_resident_memory_bytes") > 1e6
