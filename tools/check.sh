@@ -65,6 +65,7 @@ if built all; then
 		"$build/footnote" models fetch "$model" || fail "models fetch $model"
 	done
 else
+	rm -f "$build/footnote"
 	fail "build"
 fi
 
@@ -76,6 +77,7 @@ done
 
 # Suites that drive the built program from outside: each takes its path.
 for file in tests/cli/*.py tests/http/*.py tests/crash/*.py; do
-	if [ -e "$file" ] && head -c 2 "$file" | grep -q '#!'; then suite "$file" python3 "$file" "$build/footnote"; fi
+	if [ ! -e "$file" ] || [ "$(head -c 2 "$file")" != '#!' ]; then continue; fi
+	if [ -x "$build/footnote" ]; then suite "$file" python3 "$file" "$build/footnote"; else fail "$file: there is no $build/footnote"; fi
 done
 finish

@@ -98,10 +98,11 @@ fetch() {
 	grep -q deb-src "$work"/parts/own.* ||
 		die "no package list names $release main (looked in $list and $parts)"
 	local options=(-q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/parts"
+		-o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30
 		-o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User="$(id -un)")
 	# One list that cannot be read must not stop the others: what counts is whether the source is found.
 	apt-get "${options[@]}" update >>"$log" 2>&1 || true
-	found=$(apt-cache "${options[@]}" showsrc --only-source faiss 2>>"$log" | sed -n "s/^Version: \($version-.*\)/\1/p" | head -n 1)
+	found=$(apt-cache "${options[@]}" showsrc --only-source faiss 2>>"$log" | sed -n "s/^Version: \($version-.*\)/\1/p" | head -n 1 || true)
 	if [ -z "$found" ]; then
 		grep -E '^(E|W|Err)' "$log" | tail -n 3 >&2 || true
 		die "the source package faiss $version was not found in $release main (no network?)"
@@ -130,7 +131,7 @@ build() {
 		# "/fast": without what it depends on, which would be the whole library again without AVX2.
 		make -C "$work/build/c_api" -j"$jobs" faiss_c/fast
 }
-build >>"$log" 2>&1 || { tail -n 15 "$log" >&2; die "the build of FAISS failed"; }
+build >"$log" 2>&1 || { tail -n 15 "$log" >&2; die "the build of FAISS failed"; }
 
 new=$work/new
 mkdir -p "$new/lib" "$new/include/faiss/c_api"
