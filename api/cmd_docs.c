@@ -10,6 +10,7 @@
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 
 enum { PAGE_DOCS = 256, ARENA_BYTES_MAX = 512 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 60, TEXT_PART_BYTES = 1 << 20 };
 
@@ -60,7 +61,7 @@ static int docs_list(struct command_call *c, unsigned mask, size_t limit, struct
 		if (!rc && got) after = docs[got - 1].key;
 		told += rc ? 0 : got;
 		arena_clear(&arena);
-		if (!rc && *c->cancel) rc = err_set(e, E_CANCELLED, "docs list: interrupted");
+		if (!rc && flag_is(c->cancel)) rc = err_set(e, E_CANCELLED, "docs list: interrupted");
 	} while (!rc && got == max && told < limit);
 	if (!rc && !told && !c->json && !c->quiet) out_printf(c->out, 1, "no documents\n");
 	arena_clear(&arena);

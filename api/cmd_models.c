@@ -6,6 +6,7 @@
 #include "api/command.h"
 #include "api/models.h"
 #include "api/screen.h"
+#include "base/flag.h"
 #include "base/mem.h"
 
 enum { PATH_BYTES_MAX = 8192, TEXT_BYTES = 200 };
@@ -72,7 +73,7 @@ static int on_progress(void *ctx, const char *what, int part, int parts, uint64_
 {
 	struct models_view *v = ctx;
 	char text[TEXT_BYTES], of[32] = "", a[24], b[24];
-	if (*v->call->cancel) return 1;
+	if (flag_is(v->call->cancel)) return 1;
 	screen_bytes(a, done);
 	screen_bytes(b, total);
 	if (parts > 1) snprintf(of, sizeof of, " part %d of %d,", part, parts);
@@ -133,14 +134,14 @@ static int models_do(struct command_call *c, enum model_job job)
 	size_t n = 0;
 	int first = EXIT_DONE, code;
 	if (c->argc > 2) {
-		for (int i = 2; i < c->argc && !*c->cancel; i++) {
+		for (int i = 2; i < c->argc && !flag_is(c->cancel); i++) {
 			code = model_do(c, job, c->argv[i]);
 			if (!first) first = code;
 		}
 		return first;
 	}
 	if (models_list(c->conf, &rows, &n, &e)) return command_fail(c, &e);
-	for (size_t i = 0; i < n && !*c->cancel; i++) {
+	for (size_t i = 0; i < n && !flag_is(c->cancel); i++) {
 		int wanted = job == JOB_FETCH ? rows[i].known && rows[i].known->is_default : rows[i].known && rows[i].state != MODEL_ABSENT;
 		if (!wanted) continue;
 		code = model_do(c, job, rows[i].name);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/clock.h"
+#include "base/flag.h"
 #include "base/mem.h"
 #include "base/queue.h"
 
@@ -177,8 +178,8 @@ static int job_wait(struct engine *n, struct job *j, const volatile int *cancel,
 {
 	pthread_mutex_lock(&n->lock);
 	while (j->state != JOB_DONE) {
-		if ((cancel && *cancel) || (deadline_us && clock_us() >= deadline_us)) {
-			j->stop = 1;
+		if (flag_is(cancel) || (deadline_us && clock_us() >= deadline_us)) {
+			flag_set(&j->stop);
 			if (j->state == JOB_WAITING) {
 				j->state = JOB_ABANDONED;
 				pthread_mutex_unlock(&n->lock);

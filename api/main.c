@@ -22,6 +22,7 @@
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -33,8 +34,9 @@ static volatile int own_cancel;      /* this process's own command ends: also wh
 
 static void on_signal(int number)
 {
-	if (interrupted) _exit(128 + number);
-	interrupted = own_cancel = 1;
+	if (flag_is(&interrupted)) _exit(128 + number);
+	flag_set(&interrupted);
+	flag_set(&own_cancel);
 }
 
 static void signals_catch(void)
@@ -71,7 +73,7 @@ static int local_write(void *ctx, int stream, const char *data, size_t len)
 		if (n < 0) {
 			if (stream != 1) return 0;
 			l->stdout_errno = errno;
-			own_cancel = 1;
+			flag_set(&own_cancel);
 			return 1;
 		}
 		data += n;

@@ -27,6 +27,7 @@
 #include "api/screen.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -197,7 +198,7 @@ static int client_write(void *ctx, int stream, const char *data, size_t len)
 	struct client *k = ctx;
 	if (len == 0) return 0;
 	if (frame_send(k->fd, stream, data, len) == 0) return 0;
-	k->cancel = 1;
+	flag_set(&k->cancel);
 	return 1;
 }
 
@@ -293,7 +294,7 @@ static void client_serve(struct client *k)
 		refuse(k->fd, e.msg, rc == E_LIMIT ? EXIT_REFUSED : EXIT_USAGE);
 		return;
 	}
-	if (k->cancel || frame_send(k->fd, STREAM_TAKEN, "", 0)) return;
+	if (flag_is(&k->cancel) || frame_send(k->fd, STREAM_TAKEN, "", 0)) return;
 	out.tty = json_num(k->json, "tty", 0) != 0;
 	out.columns = (int)json_num(k->json, "columns", 80);
 	if (out.columns < 20 || out.columns > 10000) out.columns = 80;
@@ -404,7 +405,7 @@ static void clients_stop(struct owner *o, uint64_t since_us)
 {
 	int cut = clock_us() - since_us >= STOP_PATIENCE_MS * 1000ull;
 	for (struct client *k = o->clients; k; k = k->next) {
-		k->cancel = 1;
+		flag_set(&k->cancel);
 		shutdown(k->fd, cut ? SHUT_RDWR : SHUT_RD);
 	}
 }
@@ -437,7 +438,7 @@ static void *listener_main(void *arg)
 		for (nfds_t i = 2; i < n; i++) {
 			if (!(p[i].revents & (POLLRDHUP | POLLHUP | POLLERR))) continue;
 			who[i]->hung_up = 1;
-			who[i]->cancel = 1;
+			flag_set(&who[i]->cancel);
 		}
 		if (!stopping && p[1].revents) client_accept(o);
 	}
@@ -471,7 +472,7 @@ static int stop_asked(struct owner *o, int at_once)
 void owner_drain(struct owner *o, const volatile int *cancel)
 {
 	if (o->listening) {
-		while (!stop_asked(o, cancel && *cancel)) poll(NULL, 0, DRAIN_POLL_MS);
+		while (!stop_asked(o, flag_is(cancel))) poll(NULL, 0, DRAIN_POLL_MS);
 		owner_wake(o);
 		pthread_join(o->listener, NULL);
 		o->listening = 0;

@@ -1,0 +1,193 @@
+/* test_engine.c: the generator's thread: results, a queue that refuses, cancelling while waiting and while running,
+ * deadlines, closing under load. With smollm2. */
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include "api/engine.h"
+#include "base/clock.h"
+#include "tests/test.h"
+
+static struct engine *smollm_open(size_t queue)
+{
+	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
+	struct generator_options o = { .path = path, .threads = 2, .context_max = 1024 };
+	struct engine *n;
+	struct err e = {0};
+	if (!path) test_skip("smollm2 was not fetched");
+	CHECK_OK(engine_open(&n, &o, queue, &e), e);
+	return n;
+}
+
+/* One request, in a thread of its own when wanted. */
+struct request {
+	struct engine *engine;
+	struct tokens prompt;
+	int max_tokens;
+	volatile int cancel, begun;
+	uint64_t deadline_us;
+	struct gen_result result;
+	struct err err;
+	int rc;
+	pthread_t thread;
+};
+
+/* Keeps a request going for as long as it may: no text ends it. */
+static enum gen_verdict never_stop(void *ctx, const struct gen_view *v, struct gen_steer *s)
+{
+	(void)ctx;
+	if (!v->is_stop) return GEN_ACCEPT;
+	s->force = " and";
+	s->force_len = 4;
+	return GEN_FORCE;
+}
+
+static int on_text(void *ctx, const char *text, size_t len)
+{
+	(void)text, (void)len;
+	((struct request *)ctx)->begun = 1;
+	return 0;
+}
+
+static void *request_main(void *arg)
+{
+	struct request *q = arg;
+	struct gen_constraint c = { NULL, never_stop };
+	struct gen_params p;
+	gen_params_default(&p);
+	p.max_tokens = q->max_tokens;
+	q->rc = engine_generate(q->engine, q->prompt.ids, q->prompt.n, &p, &c, on_text, q, &q->cancel, q->deadline_us, &q->result, &q->err);
+	return NULL;
+}
+
+static void request_init(struct request *q, struct engine *n, int max_tokens)
+{
+	static const char text[] = "Once upon a time there was a";
+	struct err e = {0};
+	*q = (struct request){ .engine = n, .max_tokens = max_tokens };
+	CHECK_OK(generator_tokenize(engine_generator(n), text, strlen(text), &q->prompt, &e), e);
+}
+
+static void request_start(struct request *q)
+{
+	CHECK_INT(pthread_create(&q->thread, NULL, request_main, q), 0);
+}
+
+static void request_end(struct request *q)
+{
+	buf_clear(&q->result.text);
+	tokens_clear(&q->prompt);
+}
+
+static void until_begun(struct request *q)
+{
+	while (!q->begun) poll(NULL, 0, 2);
+}
+
+TEST(engine_missing_and_broken_models_are_errors)
+{
+	struct generator_options o = { .path = "/no/such/model.gguf", .threads = 1 };
+	struct engine *n = NULL;
+	struct err e = {0};
+	CHECK_INT(engine_open(&n, &o, 4, &e), E_NOT_FOUND);
+	CHECK_MSG(strstr(e.msg, "/no/such/model.gguf"), "%s", e.msg);
+	o.path = test_data("test.h");
+	CHECK(engine_open(&n, &o, 4, &e) != OK);
+	CHECK(e.msg[0] && n == NULL);
+	engine_close(NULL);
+}
+
+TEST(engine_gives_every_caller_its_own_result)
+{
+	struct request q[4];
+	struct engine *n = smollm_open(8);
+	for (int i = 0; i < 4; i++) request_init(&q[i], n, 4 + i);
+	for (int i = 0; i < 4; i++) request_start(&q[i]);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(q[i].thread, NULL);
+		CHECK_OK(q[i].rc, q[i].err);
+		CHECK_INT(q[i].result.finish, GEN_END_LENGTH);
+		CHECK_INT(q[i].result.completion_tokens, 4 + i);
+		CHECK(strncmp(buf_cstr(&q[i].result.text), buf_cstr(&q[0].result.text), 4) == 0);
+	}
+	for (int i = 0; i < 4; i++) request_end(&q[i]);
+	engine_close(n);
+}
+
+TEST(engine_full_queue_refuses_and_who_waits_may_leave)
+{
+	struct request running, waiting, over;
+	struct engine *n = smollm_open(1);
+	double start;
+	request_init(&running, n, 900);
+	request_init(&waiting, n, 5);
+	request_init(&over, n, 5);
+	request_start(&running);
+	until_begun(&running);
+	request_start(&waiting);
+	while (engine_waiting(n) == 0) poll(NULL, 0, 2);
+	request_main(&over);
+	CHECK_INT(over.rc, E_LIMIT);
+	start = clock_ms();
+	waiting.cancel = 1;
+	pthread_join(waiting.thread, NULL);
+	CHECK_INT(waiting.rc, E_CANCELLED);
+	CHECK(!waiting.begun && clock_ms() > start);
+	running.cancel = 1;
+	pthread_join(running.thread, NULL);
+	CHECK_OK(running.rc, running.err);
+	CHECK_INT(running.result.finish, GEN_END_CANCELLED);
+	CHECK(running.result.completion_tokens < 900);
+	request_end(&running);
+	request_end(&waiting);
+	request_end(&over);
+	engine_close(n);
+}
+
+TEST(engine_deadline_ends_waiting_and_running)
+{
+	struct request running, waiting;
+	struct engine *n = smollm_open(4);
+	request_init(&running, n, 900);
+	request_init(&waiting, n, 5);
+	running.deadline_us = clock_us() + 1000000;
+	waiting.deadline_us = clock_us() + 100000;
+	request_start(&running);
+	until_begun(&running);
+	request_main(&waiting);
+	CHECK_INT(waiting.rc, E_CANCELLED);
+	pthread_join(running.thread, NULL);
+	CHECK_OK(running.rc, running.err);
+	CHECK_INT(running.result.finish, GEN_END_CANCELLED);
+	CHECK(running.result.text.len > 0);
+	request_end(&running);
+	request_end(&waiting);
+	engine_close(n);
+}
+
+static void *close_main(void *engine)
+{
+	engine_close(engine);
+	return NULL;
+}
+
+TEST(engine_close_finishes_what_runs_and_cancels_what_waits)
+{
+	struct request running, waiting;
+	pthread_t closer;
+	struct engine *n = smollm_open(4);
+	request_init(&running, n, 60);
+	request_init(&waiting, n, 5);
+	request_start(&running);
+	until_begun(&running);
+	request_start(&waiting);
+	while (engine_waiting(n) == 0) poll(NULL, 0, 2);
+	pthread_create(&closer, NULL, close_main, n);
+	pthread_join(running.thread, NULL);
+	pthread_join(waiting.thread, NULL);
+	pthread_join(closer, NULL);
+	CHECK_OK(running.rc, running.err);
+	CHECK_INT(running.result.completion_tokens, 60);
+	CHECK_INT(waiting.rc, E_CANCELLED);
+	request_end(&running);
+	request_end(&waiting);
+}
