@@ -2,8 +2,8 @@
  * stores and publishes new ones when a collection's tail and tombstones have grown past their share.
  *
  * Method: one thread, woken after every commit, works in rounds until nothing is due. A build reads the vectors in a
- * snapshot of its own, so nobody waits for it. When few of the old graph's vectors are dead, the new graph is a copy
- * of the old one with the tail added, which costs the tail alone; otherwise it is built anew and the dead are gone.
+ * snapshot of its own, so nobody waits for it. When few of the old graph's vectors are dead, the new graph is the
+ * stored one read again with the tail added, which costs the tail alone; otherwise it is built anew and the dead are gone.
  * The serialised graph goes to the store in pieces, each a write transaction of its own under a generation that no
  * header names yet; a last transaction writes the header and the collection's counters and deletes the older
  * generation. So writers wait for 4 MiB at most, memory holds one piece, and a kill at any point leaves the old header
@@ -191,18 +191,18 @@ static ssize_t piece_read(void *cookie, char *data, size_t n)
 }
 
 /* Reads the stored graph of a collection; E_CORRUPT, E_CONFLICT (built otherwise) or E_NOT_FOUND: build it again. */
-static int graph_load(struct snapshot *s, const struct coll_entry *c, struct graph **out, struct err *e)
+static int graph_load(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
 {
-	struct piece_reader p = { .x = s->x, .t = s->t, .coll = c->rec.number };
+	struct piece_reader p = { .x = s->x, .t = s->t, .coll = c->number };
 	struct rec_graph h;
 	struct faissx *fx;
 	FILE *f;
-	int rc = header_read(s->t, c->rec.number, &h, e);
+	int rc = header_read(s->t, c->number, &h, e);
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "its header is missing");
 	if (rc) return rc;
 	if (h.dim != s->x->dim || strcmp(h.embedder, s->x->embedder) != 0 || h.m != (uint32_t)s->x->hnsw_m)
 		return err_set(e, E_CONFLICT, "it was built with M %u for %s (%u)", h.m, h.embedder, h.dim);
-	if (h.vectors != c->rec.graph_vectors || h.last_chunk != c->rec.graph_last)
+	if (h.vectors != c->graph_vectors || h.last_chunk != c->graph_last)
 		return err_set(e, E_CORRUPT, "its stamp is not the collection's");
 	p.generation = h.generation;
 	p.piece_n = h.piece_n;
@@ -213,7 +213,7 @@ static int graph_load(struct snapshot *s, const struct coll_entry *c, struct gra
 	if (p.why.status && !rc) faissx_free(fx);
 	if (p.why.status) return err_set(e, p.why.status, "%s", p.why.msg);
 	if (rc) return rc;
-	*out = graph_new(fx, c->rec.number);
+	*out = graph_new(fx, c->number);
 	if (!*out) return err_set(e, E_MEMORY, "read a graph: out of memory");
 	(*out)->last_chunk = h.last_chunk;
 	(*out)->seq = h.seq;
@@ -276,12 +276,9 @@ static int graph_build(struct snapshot *s, const struct rec_coll *c, struct grap
 	b.vectors = mem_alloc((size_t)BATCH * x->dim * sizeof *b.vectors);
 	b.ids = mem_alloc(BATCH * sizeof *b.ids);
 	rc = b.vectors && b.ids ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
-	if (!rc && old && (double)coll_tombstones(c) <= x->rebuild_share / 2 * (double)old->vectors) {
-		after = old->last_chunk;
-		rc = faissx_clone(&b.fx, old->fx, e);
-	} else if (!rc) {
-		rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
-	}
+	if (!rc && old && (double)coll_tombstones(c) <= x->rebuild_share / 2 * (double)old->vectors)
+		if (graph_load(s, c, &old, NULL) == OK) after = old->last_chunk, b.fx = graph_take(old);
+	if (!rc && !b.fx) rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
 	if (!rc) rc = vectors_add(s, c->number, after, &b, e);
 	mem_free(b.vectors);
 	mem_free(b.ids);
@@ -486,7 +483,7 @@ static int load_all(struct index *x, struct err *e)
 		if (!list[i].rec.graph_vectors) continue;
 		rc = cancelled(x, e);
 		if (rc) break;
-		if (graph_load(s, &list[i], &g, &why) == OK) rc = graph_set_swap(x, list[i].rec.number, g, e);
+		if (graph_load(s, &list[i].rec, &g, &why) == OK) rc = graph_set_swap(x, list[i].rec.number, g, e);
 		else if (why.status == E_CANCELLED || why.status == E_MEMORY) rc = err_set(e, why.status, "%s", why.msg);
 		else log_put(LOG_WARN, "index", "graph of collection %s is built again: %s", list[i].name, why.msg);
 	}

@@ -3,13 +3,13 @@
  * The graph is "IDMap,HNSW<M>" over inner products: M links a node (2M on the ground level), vectors kept in the graph
  * as fp32 (Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2016).
  * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; it opens an
- * OpenMP region in every search, so the number of threads is set to one before each; labels are padded with -1;
+ * OpenMP region in every search, so the number of threads is set to one before each; labels are padded with -1; its
+ * clone of an HNSW index can't be written any more (it loses the class), so graphs are copied through their stored form;
  * error_c.h defines an enumerator OK as base/err.h does, so its one function is declared here.
  * Threads: see faissx.h. Failure: every nonzero code becomes E_MEMORY, E_CORRUPT (reading) or E_BUG. */
 #include "index/faissx.h"
 #include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Index_c.h>
-#include <faiss/c_api/clone_index_c.h>
 #include <faiss/c_api/index_factory_c.h>
 #include <faiss/c_api/index_io_c.h>
 #include <omp.h>
@@ -23,9 +23,10 @@ struct faissx { FaissIndex *index; };
 
 static int failed(struct err *e, int status, const char *what)
 {
-	const char *text = faiss_get_last_error();
+	const char *text = faiss_get_last_error(), *reason = text ? strstr(text, "Error: ") : NULL;
 	char line[160];
 	size_t n = 0;
+	if (reason) text = reason + 7; /* before it stand a function's signature and a path of the machine that built it */
 	for (; text && text[n] && n + 1 < sizeof line; n++) line[n] = text[n] == '\n' ? ' ' : text[n];
 	line[n] = 0;
 	if (strstr(line, "bad_alloc")) status = E_MEMORY;
@@ -68,14 +69,6 @@ void faissx_free(struct faissx *g)
 	if (!g) return;
 	faiss_Index_free(g->index);
 	mem_free(g);
-}
-
-int faissx_clone(struct faissx **out, const struct faissx *g, struct err *e)
-{
-	FaissIndex *index = NULL;
-	*out = NULL;
-	if (faiss_clone_index(g->index, &index)) return failed(e, E_BUG, "copy graph");
-	return wrap(out, index, e);
 }
 
 uint64_t faissx_count(const struct faissx *g)

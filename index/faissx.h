@@ -11,7 +11,6 @@
 struct faissx;
 int faissx_new(struct faissx **out, int dim, int m, int ef_construction, struct err *e);
 void faissx_free(struct faissx *g);                         /* NULL is allowed */
-int faissx_clone(struct faissx **out, const struct faissx *g, struct err *e);
 uint64_t faissx_count(const struct faissx *g);
 /* Adds n vectors (n, dim) with labels ids (n), on that many threads. */
 int faissx_add(struct faissx *g, size_t n, const float *vectors, const int64_t *ids, int threads, struct err *e);

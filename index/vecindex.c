@@ -35,6 +35,13 @@ struct graph *graph_new(struct faissx *fx, uint32_t coll)
 	return g;
 }
 
+struct faissx *graph_take(struct graph *g)
+{
+	struct faissx *fx = g->fx;
+	mem_free(g);
+	return fx;
+}
+
 void graph_put(struct graph *g)
 {
 	if (!g || atomic_fetch_sub(&g->refs, 1) != 1) return;

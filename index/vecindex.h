@@ -22,6 +22,7 @@ struct graph {
 struct graph_set { atomic_int refs; size_t n; struct graph *graph[]; };
 
 struct graph *graph_new(struct faissx *fx, uint32_t coll); /* takes fx, also on failure; NULL: out of memory */
+struct faissx *graph_take(struct graph *g);                /* frees g, which nobody else holds, and hands over its fx */
 void graph_put(struct graph *g);                           /* drops a reference; NULL is allowed */
 struct graph_set *graph_set_new(void);                     /* empty; NULL: out of memory */
 void graph_set_put(struct graph_set *set);                 /* drops a reference; NULL is allowed */

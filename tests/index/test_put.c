@@ -1,0 +1,549 @@
+/* test_put.c: documents in and out: new, replaced, deleted, refused, kept over a reopen. */
+#include <math.h>
+#include "base/arena.h"
+#include "base/mem.h"
+#include "tests/index/help.h"
+#include "tests/test.h"
+
+static struct arena a;
+
+static void doc_of(struct index *x, const struct reader *r, const char *id, struct doc *d)
+{
+	struct snapshot *s;
+	struct err e;
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc(s, r, id, &a, d, &e), e);
+	snapshot_close(s);
+}
+
+static int has_doc(struct index *x, const struct reader *r, const char *id)
+{
+	struct snapshot *s;
+	struct doc d;
+	struct err e;
+	int rc;
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	rc = snapshot_doc(s, r, id, &a, &d, &e);
+	CHECK(rc == OK || rc == E_NOT_FOUND);
+	snapshot_close(s);
+	return rc == OK;
+}
+
+TEST(put_and_read_back_over_a_reopen)
+{
+	struct index *x;
+	struct snapshot *s;
+	struct doc d;
+	struct chunk *c, one;
+	struct err e;
+	char id[64];
+	const char *text;
+	const float *vec;
+	float want[DIM];
+	size_t n, len;
+	char dir[300];
+	arena_init(&a, 1 << 24);
+	snprintf(dir, sizeof dir, "%s/new/data", test_dir());
+	x = help_open(dir);
+	CHECK_INT(help_add(x, "c", "alpha", "/docs/alpha.txt", 100, 3, NULL, id), DOC_ADDED);
+	CHECK_STR(id, "d1");
+	for (int pass = 0; pass < 2; pass++) {
+		CHECK_OK(snapshot_open(&s, x, &e), e);
+		CHECK_INT(snapshot_seq(s), 1);
+		CHECK_OK(snapshot_doc_by_source(s, &everyone, "c", "/docs/alpha.txt", &a, &d, &e), e);
+		CHECK_STR(d.id, "d1");
+		CHECK_STR(d.collection, "c");
+		CHECK_STR(d.title, "alpha");
+		CHECK(d.revision == 1 && d.chunks == 3 && d.seq == 1 && d.added_ms > 0);
+		CHECK_OK(snapshot_doc_by_hash(s, &everyone, "c", d.hash, &a, &d, &e), e);
+		CHECK_OK(snapshot_text(s, &d, &text, &len, &e), e);
+		CHECK(len == d.text_len && memcmp(text, "Sentence 0 of alpha. ", 21) == 0);
+		CHECK_OK(snapshot_chunks(s, &d, &a, &c, &n, &e), e);
+		CHECK(n == 3 && c[1].range.off == 21 && c[1].start_cp == 21 && c[1].sentence_n == 1 && c[1].page == 1);
+		CHECK_STR(c[2].heading, "A > B");
+		CHECK_OK(snapshot_chunk(s, &everyone, c[2].id, &a, &one, &e), e);
+		CHECK(one.doc_key == d.key && one.sentences[0].off == c[2].range.off);
+		CHECK_OK(snapshot_vector(s, c[2].id, &vec, &e), e);
+		help_unit(102, want, DIM);
+		CHECK(memcmp(vec, want, sizeof want) == 0);
+		CHECK_INT(snapshot_doc(s, &everyone, "nope", &a, &d, &e), E_NOT_FOUND);
+		CHECK_INT(snapshot_chunk(s, &everyone, 999, &a, &one, &e), E_NOT_FOUND);
+		snapshot_close(s);
+		help_check_clean(x);
+		index_close(x);
+		if (pass == 0) x = help_open(dir);
+	}
+	arena_clear(&a);
+}
+
+TEST(put_code_points_of_texts)
+{
+	static const char text[] = "Grüße. 日本語です。";
+	struct span sentence = { 9, 18 };
+	struct chunk_in chunk = { { 9, 18 }, "", 0, &sentence, 1 };
+	float v[DIM];
+	struct doc_in d = { .collection = "c", .verdict = DOC_ADDED, .text = text, .text_len = sizeof text - 1, .chunks = &chunk,
+		.chunk_n = 1, .vectors = v };
+	struct index *x = help_open(test_dir());
+	struct snapshot *s;
+	struct write *w;
+	struct doc got;
+	struct chunk *c;
+	struct span range;
+	struct err e;
+	uint64_t cp;
+	size_t n;
+	char id[64];
+	int verdict;
+	arena_init(&a, 1 << 24);
+	help_unit(1, v, DIM);
+	CHECK_INT(sizeof text - 1, 27);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc(s, &everyone, id, &a, &got, &e), e);
+	CHECK_INT(got.chars, 13);
+	CHECK_OK(snapshot_chunks(s, &got, &a, &c, &n, &e), e);
+	CHECK(n == 1 && c[0].start_cp == 7 && c[0].end_cp == 13);
+	CHECK_OK(snapshot_text_range(s, &got, 7, 9, &range, &e), e);
+	CHECK(range.off == 9 && range.len == 6);
+	CHECK_OK(snapshot_text_range(s, &got, 12, 1000, &range, &e), e);
+	CHECK(range.off == 24 && range.len == 3);
+	CHECK_INT(snapshot_text_range(s, &got, 2, 1, &range, &e), E_USAGE);
+	CHECK_OK(snapshot_text_cp(s, &got, 9, &cp, &e), e);
+	CHECK_INT(cp, 7);
+	snapshot_close(s);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_replaces_by_source_and_by_id)
+{
+	struct index *x = help_open(test_dir());
+	struct index_stats st;
+	struct snapshot *s;
+	struct doc before, d;
+	struct chunk *c;
+	struct err e;
+	char id[64], again[64];
+	uint64_t first;
+	size_t n;
+	arena_init(&a, 1 << 24);
+	help_add(x, "c", "one", "/s", 1, 4, NULL, id);
+	doc_of(x, &everyone, id, &before);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_chunks(s, &before, &a, &c, &n, &e), e);
+	first = c[0].id;
+	CHECK_INT(help_add(x, "c", "two", "/s", 50, 2, NULL, again), DOC_UPDATED);
+	CHECK_STR(again, id);
+	/* The older snapshot still sees the older document whole. */
+	CHECK_OK(snapshot_chunks(s, &before, &a, &c, &n, &e), e);
+	CHECK(n == 4 && c[0].id == first);
+	snapshot_close(s);
+	doc_of(x, &everyone, id, &d);
+	CHECK(d.key == before.key && d.revision == 2 && d.chunks == 2 && d.added_ms == before.added_ms && d.seq == 2);
+	CHECK_STR(d.title, "two");
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_chunks(s, &d, &a, &c, &n, &e), e);
+	CHECK(n == 2 && c[0].id > first + 3);
+	CHECK_INT(snapshot_doc_by_hash(s, &everyone, "c", before.hash, &a, &before, &e), E_NOT_FOUND);
+	snapshot_close(s);
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK(st.documents == 1 && st.chunks == 2 && st.vectors == 2 && st.collections == 1 && st.text_bytes == d.text_len);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_given_ids_and_conflicts)
+{
+	struct index *x = help_open(test_dir());
+	struct doc_in d = { .id = "faq", .collection = "c", .source = "/x", .verdict = DOC_ADDED, .text = "t", .text_len = 1 };
+	struct write *w;
+	struct err e;
+	char id[64];
+	int verdict;
+	arena_init(&a, 1 << 24);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_STR(id, "faq");
+	d.text = "u";
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_INT(verdict, DOC_UPDATED);
+	d.id = "d3", d.source = "";            /* an id that the store would make itself */
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	d.id = NULL;
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_STR(id, "d3-1");
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	d.id = "faq", d.collection = "other";
+	CHECK_INT(index_put(w, &d, id, &verdict, &e), E_CONFLICT);
+	CHECK(strstr(e.msg, "faq"));
+	CHECK_INT(index_write_commit(w, &e), E_USAGE);   /* a failed write writes nothing */
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	d.id = "new", d.collection = "c", d.source = "/x";
+	CHECK_INT(index_put(w, &d, id, &verdict, &e), E_CONFLICT);
+	CHECK(strstr(e.msg, "faq") && strstr(e.msg, "/x"));
+	index_write_abort(w);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_refuses_bad_input)
+{
+	struct span sentence = { 0, 3 };
+	struct chunk_in chunk = { { 0, 4 }, "", 0, &sentence, 1 };
+	float v[DIM] = { 1 };
+	const struct doc_in good = { .collection = "c", .verdict = DOC_ADDED, .text = "ab\xc3\xa9 c", .text_len = 6, .chunks = &chunk,
+		.chunk_n = 1, .vectors = v };
+	struct index *x = help_open(test_dir());
+	char long_id[100], id[64];
+	struct write *w;
+	struct err e;
+	int verdict;
+	memset(long_id, 'i', 99), long_id[99] = 0;
+	for (int i = 0; i < 16; i++) {
+		struct doc_in d = good;
+		int want = E_USAGE;
+		chunk.range = (struct span){ 0, 4 }, sentence = (struct span){ 0, 2 }, v[3] = 0;
+		switch (i) {
+		case 0: want = OK; break;
+		case 1: d.collection = "a b"; break;
+		case 2: d.collection = ""; break;
+		case 3: d.id = "a\nb"; break;
+		case 4: d.id = long_id, want = E_LIMIT; break;
+		case 5: d.verdict = DOC_REMOVED; break;
+		case 6: d.text = "ab\xc3 cd"; break;
+		case 7: d.text_len = 3; break;
+		case 8: chunk.range.len = 7; break;
+		case 9: chunk.range.off = 0xffffffff; break;
+		case 10: chunk.range.len = 3; break;              /* cuts é */
+		case 11: sentence = (struct span){ 3, 1 }; break;
+		case 12: sentence = (struct span){ 4, 2 }; break; /* outside its chunk */
+		case 13: v[3] = NAN; break;
+		case 14: d.verdict = DOC_FAILED; break;           /* with a text */
+		case 15: d.text = "ab\0\0 c"; break;
+		}
+		CHECK_OK(index_write_begin(&w, x, &e), e);
+		CHECK_MSG(index_put(w, &d, id, &verdict, &e) == want, "case %d: want %d, got %d (%s)", i, want, e.status, e.msg);
+		index_write_abort(w);
+	}
+	help_check_clean(x);
+	index_close(x);
+}
+
+TEST(put_documents_without_text)
+{
+	struct index *x = help_open(test_dir());
+	struct doc_in d = { .collection = "c", .source = "/empty", .verdict = DOC_SKIPPED, .reason = "empty file" };
+	struct snapshot *s;
+	struct write *w;
+	struct doc docs[4];
+	struct index_stats st;
+	struct err e;
+	char id[64];
+	const char *text;
+	size_t n, len;
+	int verdict;
+	arena_init(&a, 1 << 24);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_INT(verdict, DOC_SKIPPED);
+	help_put(w, "c", "full", "/full", 1, 2, NULL, NULL);
+	help_put(w, "other", "else", "/full", 1, 2, NULL, NULL);
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_docs(s, &everyone, 0, 0, 4, &a, docs, &n, &e), e);
+	CHECK(n == 1 && strcmp(docs[0].title, "full") == 0);
+	CHECK_OK(snapshot_docs(s, &everyone, 0, 1u << DOC_SKIPPED, 4, &a, docs, &n, &e), e);
+	CHECK_INT(n, 1);
+	CHECK_STR(docs[0].reason, "empty file");
+	CHECK_OK(snapshot_text(s, &docs[0], &text, &len, &e), e);
+	CHECK_INT(len, 0);
+	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0 }, 0, ~0u, 4, &a, docs, &n, &e), e);
+	CHECK(n == 3 && docs[0].key < docs[1].key);
+	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0 }, docs[1].key, ~0u, 4, &a, docs, &n, &e), e);
+	CHECK_INT(n, 1);
+	snapshot_close(s);
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK(st.documents == 2 && st.documents_without_text == 1 && st.collections == 2);
+	/* It gets a text later, and loses it again. */
+	CHECK_INT(help_add(x, "c", "now", "/empty", 9, 1, NULL, NULL), DOC_UPDATED);
+	help_check_clean(x);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	d.verdict = DOC_FAILED;
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_sources_longer_than_a_key)
+{
+	struct index *x = help_open(test_dir());
+	struct snapshot *s;
+	struct doc d;
+	struct err e;
+	char source[3000], id[64], other[64];
+	arena_init(&a, 1 << 24);
+	memset(source, 's', sizeof source), source[0] = '/', source[sizeof source - 1] = 0;
+	help_add(x, "c", "long", source, 1, 1, NULL, id);
+	CHECK_INT(help_add(x, "c", "long 2", source, 1, 1, NULL, other), DOC_UPDATED);
+	CHECK_STR(other, id);
+	source[2000] = 'X';
+	CHECK_INT(help_add(x, "c", "longer", source, 1, 1, NULL, other), DOC_ADDED);
+	CHECK(strcmp(id, other) != 0);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc_by_source(s, &everyone, "c", source, &a, &d, &e), e);
+	CHECK_STR(d.id, other);
+	snapshot_close(s);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_duplicates_by_hash)
+{
+	struct index *x = help_open(test_dir());
+	struct snapshot *s;
+	struct doc d, first;
+	struct err e;
+	char one[64], two[64];
+	static const char *const staff[] = { "staff" };
+	struct reader nobody = { "c", 0, NULL, 0 }, some = { "c", 0, staff, 1 };
+	arena_init(&a, 1 << 24);
+	help_add(x, "c", "same", "/1", 1, 1, "staff", one);
+	help_add(x, "c", "same", "/2", 1, 1, NULL, two);
+	doc_of(x, &everyone, one, &first);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc_by_hash(s, &some, "c", first.hash, &a, &d, &e), e);
+	CHECK_STR(d.id, one);
+	CHECK_OK(snapshot_doc_by_hash(s, &nobody, "c", first.hash, &a, &d, &e), e);
+	CHECK_STR(d.id, two);                    /* the first is not for this reader */
+	CHECK_INT(snapshot_doc_by_hash(s, &some, "none", first.hash, &a, &d, &e), E_NOT_FOUND);
+	snapshot_close(s);
+	help_delete(x, two);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_INT(snapshot_doc_by_hash(s, &nobody, "c", first.hash, &a, &d, &e), E_NOT_FOUND);
+	snapshot_close(s);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_access_holds_on_every_read)
+{
+	struct index *x = help_open(test_dir());
+	static const char *const staff[] = { "guests", "staff" };
+	const struct reader in = { "c", 0, staff, 2 }, out = { "c", 0, staff, 1 }, elsewhere = { "b", 1, NULL, 0 };
+	struct snapshot *s;
+	struct doc d, docs[3];
+	struct chunk *c, one;
+	struct err e;
+	char id[64];
+	size_t n;
+	arena_init(&a, 1 << 24);
+	help_add(x, "c", "secret", "/secret", 1, 1, "staff", id);
+	CHECK(has_doc(x, &in, id) && !has_doc(x, &out, id) && !has_doc(x, &elsewhere, id));
+	doc_of(x, &in, id, &d);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_INT(snapshot_doc_by_key(s, &out, d.key, &a, &d, &e), E_NOT_FOUND);
+	CHECK_INT(snapshot_doc_by_source(s, &out, "c", "/secret", &a, &d, &e), E_NOT_FOUND);
+	CHECK_OK(snapshot_docs(s, &out, 0, ~0u, 3, &a, docs, &n, &e), e);
+	CHECK_INT(n, 0);
+	CHECK_OK(snapshot_doc(s, &in, id, &a, &d, &e), e);
+	CHECK_OK(snapshot_chunks(s, &d, &a, &c, &n, &e), e);
+	CHECK_INT(snapshot_chunk(s, &out, c[0].id, &a, &one, &e), E_NOT_FOUND);
+	CHECK_INT(snapshot_chunk(s, &elsewhere, c[0].id, &a, &one, &e), E_NOT_FOUND);
+	CHECK_OK(snapshot_chunk(s, &in, c[0].id, &a, &one, &e), e);
+	CHECK(!reader_may_see(NULL, &d));
+	snapshot_close(s);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_abort_and_delete_leave_nothing)
+{
+	struct index *x = help_open(test_dir());
+	struct index_stats st;
+	struct write *w, *second;
+	struct err e;
+	char id[64];
+	arena_init(&a, 1 << 24);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	help_put(w, "c", "gone", "/g", 1, 3, NULL, id);
+	CHECK_INT(index_write_begin(&second, x, &e), E_BUSY);
+	index_write_abort(w);
+	CHECK(!has_doc(x, &everyone, id));
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);  /* an empty write */
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK_INT(st.seq, 0);
+	help_add(x, "c", "there", "/g", 1, 3, NULL, id);
+	help_delete(x, id);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_INT(index_delete(w, id, &e), E_NOT_FOUND);
+	index_write_abort(w);
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK(st.seq == 2 && st.documents == 0 && st.chunks == 0 && st.vectors == 0 && st.text_bytes == 0);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_drop_collection)
+{
+	struct index *x = help_open(test_dir());
+	struct collection_info *ci;
+	struct err e;
+	size_t n;
+	char kept[64];
+	arena_init(&a, 1 << 24);
+	for (int i = 0; i < 5; i++) {
+		char name[20];
+		snprintf(name, sizeof name, "doc %d", i);
+		help_add(x, i == 2 ? "keep" : "drop", name, name, (uint64_t)i, 60, NULL, i == 2 ? kept : NULL);
+	}
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK_OK(index_drop_collection(x, "drop", &e), e);
+	CHECK_INT(index_drop_collection(x, "drop", &e), E_NOT_FOUND);
+	CHECK_OK(index_collections(x, &a, &ci, &n, &e), e);
+	CHECK(n == 1 && strcmp(ci[0].name, "keep") == 0 && ci[0].documents == 1 && ci[0].chunks == 60);
+	help_check_clean(x);
+	help_add(x, "drop", "again", "doc 1", 7, 1, NULL, NULL);
+	CHECK(has_doc(x, &(struct reader){ "keep", 1, NULL, 0 }, kept));
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
+TEST(put_refuses_another_embedder)
+{
+	char dir[300];
+	struct index_options o;
+	struct index *x;
+	struct write *w;
+	struct err e;
+	char id[64];
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	o = help_options(dir);
+	CHECK_OK(index_open(&x, &o, &e), e);
+	index_close(x);
+	o.embedder = "second";                     /* still empty: it takes the new one */
+	CHECK_OK(index_open(&x, &o, &e), e);
+	help_add(x, "c", "a", "/a", 1, 1, NULL, id);
+	index_close(x);
+	o.embedder = "third";
+	CHECK_INT(index_open(&x, &o, &e), E_CONFLICT);
+	CHECK(strstr(e.msg, "second") && strstr(e.msg, "third"));
+	o.embedder = "second", o.dim = 16;
+	CHECK_INT(index_open(&x, &o, &e), E_CONFLICT);
+	o.embedder = "", o.dim = 0;                /* without an embedder: reading and deleting work */
+	CHECK_OK(index_open(&x, &o, &e), e);
+	help_check_clean(x);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_delete(w, id, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	help_check_clean(x);
+	index_close(x);
+}
+
+TEST(put_bad_options_and_folders)
+{
+	char dir[300], path[400];
+	struct index_options o;
+	struct index *x;
+	struct err e;
+	FILE *f;
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	o = help_options(dir);
+	o.hnsw_m = 3;
+	CHECK_INT(index_open(&x, &o, &e), E_USAGE);
+	CHECK(strstr(e.msg, "hnsw_m"));
+	o = help_options(dir), o.map_bytes = 4096;
+	CHECK_INT(index_open(&x, &o, &e), E_USAGE);
+	o = help_options(dir), o.rebuild_share = NAN;
+	CHECK_INT(index_open(&x, &o, &e), E_USAGE);
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	f = fopen(path, "wb");
+	CHECK(f);
+	for (int i = 0; i < 20000; i++) fputc(i * 7, f);
+	fclose(f);
+	o = help_options(dir);
+	CHECK_INT(index_open(&x, &o, &e), E_CORRUPT);
+	snprintf(path, sizeof path, "%s/data.mdb/below", dir);
+	o = help_options(path);
+	CHECK(index_open(&x, &o, &e) != OK);
+}
+
+TEST(put_full_map_loses_nothing)
+{
+	char dir[300];
+	struct index_options o;
+	struct index *x;
+	struct write *w;
+	struct index_stats st;
+	struct err e;
+	int docs = 0, rc = OK;
+	arena_init(&a, 1 << 24);
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	o = help_options(dir);
+	o.map_bytes = 2 << 20;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	while (rc == OK && docs < 1000) {
+		char name[40], text[9000];
+		struct doc_in d = { .collection = "c", .source = name, .verdict = DOC_ADDED, .text = text, .text_len = sizeof text };
+		char id[64];
+		int verdict;
+		memset(text, 'x', sizeof text);
+		snprintf(name, sizeof name, "/doc/%d", docs);
+		CHECK_OK(index_write_begin(&w, x, &e), e);
+		rc = index_put(w, &d, id, &verdict, &e);
+		if (rc) index_write_abort(w);
+		else rc = index_write_commit(w, &e);
+		docs += rc == OK;
+	}
+	CHECK_INT(rc, E_FULL);
+	CHECK_MSG(strstr(e.msg, "index.map_bytes") != NULL, "%s", e.msg);
+	CHECK(docs > 20);
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK_INT(st.documents, docs);
+	help_check_clean(x);
+	index_close(x);
+	o.map_bytes = 8 << 20;                     /* raised: it goes on */
+	CHECK_OK(index_open(&x, &o, &e), e);
+	help_add(x, "c", "more", "/more", 1, 2, NULL, NULL);
+	help_check_clean(x);
+	index_close(x);
+}
+
+TEST(put_too_many_readers)
+{
+	struct index_options o = help_options(test_dir());
+	struct snapshot *s[8];
+	struct index *x;
+	struct err e;
+	int n = 0;
+	o.readers_max = 4;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	while (n < 8 && snapshot_open(&s[n], x, &e) == OK) n++;
+	CHECK(n >= 2 && n < 8);
+	CHECK_INT(e.status, E_LIMIT);
+	CHECK(strstr(e.msg, "readers_max"));
+	while (n) snapshot_close(s[--n]);
+	help_add(x, "c", "a", "/a", 1, 1, NULL, NULL);
+	help_check_clean(x);
+	index_close(x);
+}
+
+TEST(put_verdict_names)
+{
+	for (int v = DOC_ADDED; v <= DOC_FAILED; v++) CHECK_INT(doc_verdict_parse(doc_verdict_name(v)), v);
+	CHECK_INT(doc_verdict_parse("lost"), -1);
+	CHECK_STR(doc_verdict_name(99), "unknown");
+}
