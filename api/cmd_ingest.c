@@ -1,6 +1,7 @@
 /* cmd_ingest.c: `footnote ingest`: files and folders into the store, a line for each as it is safely stored.
  * Threads: runs in its caller's; ingest calls back in the same. Failure: a file's own is its verdict, and makes the exit
  * code 1; the store's or the encoder's ends the command, and what was told before is stored. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "api/command.h"
@@ -88,7 +89,7 @@ static int summary_json(struct command_call *c, const struct ingest_summary *s, 
 		ok = cJSON_AddNumberToObject(x, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
 	ok = ok && cJSON_AddNumberToObject(x, "files", (double)s->files) && cJSON_AddNumberToObject(x, "chunks", (double)s->chunks) &&
 		cJSON_AddNumberToObject(x, "chars", (double)s->chars) && cJSON_AddNumberToObject(x, "bytes", (double)s->bytes) &&
-		cJSON_AddNumberToObject(x, "elapsed_ms", s->elapsed_ms);
+		cJSON_AddNumberToObject(x, "elapsed_ms", round(s->elapsed_ms * 1000) / 1000);
 	if (!ok) {
 		cJSON_Delete(o);
 		o = NULL;

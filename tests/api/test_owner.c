@@ -323,7 +323,7 @@ static struct service *store_open(const char *dir, unsigned need)
 	conf_default(&c);
 	snprintf(c.data_dir, sizeof c.data_dir, "%s", dir);
 	if (need) snprintf(c.embed_model, sizeof c.embed_model, "%s", model);
-	else snprintf(c.embed_model, sizeof c.embed_model, "/no/such/model");
+	else snprintf(c.embed_model, sizeof c.embed_model, "no-such-model");
 	CHECK_OK(service_open(&s, &c, need, &e), e);
 	return s;
 }
@@ -348,7 +348,7 @@ TEST(owner_serves_stats_of_a_store_without_an_embedder)
 	CHECK_INT(code, 0);
 	CHECK_STR(out, "");
 	CHECK_OK(sent(dir, &code, out, err, &e, 2, search), e);
-	CHECK_MSG(code == 3 && strstr(err, "footnote models fetch"), "%d %s", code, err);
+	CHECK_MSG(code == 3 && strstr(err, "footnote models list"), "%d %s", code, err);
 	owner_drain(o, NULL);
 	service_close(s);
 	owner_release(o);
