@@ -16,6 +16,7 @@
 #include "nn/quant.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8") /* loops of fixed, small counts, whose arrays must become registers */
 
 struct unit {                                 /* a block on its way to floats: weight i is d[i/part]*q[i] + m[i/part] */
 	_Alignas(64) int8_t q[QUANT_BLOCK_MAX];
@@ -164,7 +165,7 @@ static void dot4_##T(const uint8_t *const row[4], size_t k, const float *x, floa
 { \
 	V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() }; \
 	for (size_t i = 0; i < k; i += LANES) \
-		for (int r = 0; r < 4; r++) acc[r] = v_fma(LOAD(row[r] + i * BYTES), v_load(x + i), acc[r]); \
+		UNROLL for (int r = 0; r < 4; r++) acc[r] = v_fma(LOAD(row[r] + i * BYTES), v_load(x + i), acc[r]); \
 	_mm_storeu_ps(y, v_sum4(acc[0], acc[1], acc[2], acc[3])); \
 } \
 static void unpack_##T(const uint8_t *row, size_t k, float *out) \
@@ -210,12 +211,12 @@ static void matvec(struct kernels kn, const struct matrix *w, size_t r0, size_t 
 INLINE void block(const float *w, const float *x, size_t ldx, size_t k, float *acc, int tokens)
 {
 	V sum[V_TOKENS][4];
-	for (int t = 0; t < tokens; t++)
-		for (int r = 0; r < 4; r++) sum[t][r] = v_load(acc + (t * OPS_TILE_ROWS + r) * LANES);
+	UNROLL for (int t = 0; t < tokens; t++)
+		UNROLL for (int r = 0; r < 4; r++) sum[t][r] = v_load(acc + (t * OPS_TILE_ROWS + r) * LANES);
 	for (size_t i = 0; i < k; i += LANES) {
 		V w0 = v_load(w + i), w1 = v_load(w + OPS_TILE_K + i);
 		V w2 = v_load(w + 2 * OPS_TILE_K + i), w3 = v_load(w + 3 * OPS_TILE_K + i);
-		for (int t = 0; t < tokens; t++) {
+		UNROLL for (int t = 0; t < tokens; t++) {
 			V xv = v_load(x + (size_t)t * ldx + i);
 			sum[t][0] = v_fma(w0, xv, sum[t][0]);
 			sum[t][1] = v_fma(w1, xv, sum[t][1]);
@@ -223,8 +224,8 @@ INLINE void block(const float *w, const float *x, size_t ldx, size_t k, float *a
 			sum[t][3] = v_fma(w3, xv, sum[t][3]);
 		}
 	}
-	for (int t = 0; t < tokens; t++)
-		for (int r = 0; r < 4; r++) v_store(acc + (t * OPS_TILE_ROWS + r) * LANES, sum[t][r]);
+	UNROLL for (int t = 0; t < tokens; t++)
+		UNROLL for (int r = 0; r < 4; r++) v_store(acc + (t * OPS_TILE_ROWS + r) * LANES, sum[t][r]);
 }
 
 static void tile_block(const float *w, size_t rows, const float *x, size_t ldx, size_t n, size_t k, float *acc)
@@ -342,12 +343,12 @@ static void attend_scores(const float *q, const float *k, size_t n, size_t head_
 INLINE void attend_values(const float *p, const float *v, size_t ld, size_t n, float inv, float *out, int vectors)
 {
 	V acc[8];
-	for (int i = 0; i < vectors; i++) acc[i] = v_zero();
+	UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_zero();
 	for (size_t j = 0; j < n; j++, v += ld) {
 		V pj = v_set1(p[j]);
-		for (int i = 0; i < vectors; i++) acc[i] = v_fma(pj, v_load(v + i * LANES), acc[i]);
+		UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_fma(pj, v_load(v + i * LANES), acc[i]);
 	}
-	for (int i = 0; i < vectors; i++) v_store(out + i * LANES, v_mul(acc[i], v_set1(inv)));
+	UNROLL for (int i = 0; i < vectors; i++) v_store(out + i * LANES, v_mul(acc[i], v_set1(inv)));
 }
 
 static void simd_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *scores,

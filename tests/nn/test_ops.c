@@ -1,0 +1,182 @@
+/* test_ops.c: every vector kernel against the plain loops, over odd sizes and edge values, and the promise that a
+ * result does not depend on who shares its call. */
+#include <math.h>
+#include <stdlib.h>
+#include "base/mem.h"
+#include "nn/ops.h"
+#include "nn/quant.h"
+#include "tests/test.h"
+
+static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_Q8_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q4_K, QUANT_Q6_K };
+static uint64_t rng = 88172645463325252u;
+static const double U = 0x1p-24; /* unit roundoff of float */
+
+static uint32_t random_bits(void)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return (uint32_t)(rng >> 24);
+}
+
+static float random_float(void)
+{
+	return (float)((int32_t)random_bits() >> 8) / (float)(1 << 23);
+}
+
+static uint16_t random_half(void) /* finite: 2^-14 … 2, either sign, now and then subnormal or 0 */
+{
+	uint32_t r = random_bits();
+	return (uint16_t)((r & 0x83ff) | (r >> 16 & 15) << 10);
+}
+
+static const struct ops *table(const char *name)
+{
+	const struct ops *o;
+	struct err e;
+	if (ops_choose(&o, name, &e) != OK) test_skip("%s", e.msg);
+	return o;
+}
+
+static struct matrix random_matrix(uint32_t type, size_t rows, size_t k)
+{
+	struct matrix w = { type, rows, k, NULL, quant_row_bytes(type, k) };
+	size_t block = quant_block_bytes(type), n = rows * w.row_bytes;
+	uint8_t *d = mem_aligned(64, n + 64);
+	for (size_t i = 0; i < n; i++) d[i] = (uint8_t)random_bits();
+	for (size_t at = 0; at < n; at += block) {
+		uint16_t h[2] = { random_half(), random_half() };
+		float f = random_float();
+		if (type == QUANT_F32) memcpy(d + at, &f, 4);
+		else if (type == QUANT_Q6_K) memcpy(d + at + 208, h, 2);
+		else memcpy(d + at, h, type == QUANT_Q4_1 || type == QUANT_Q4_K ? 4 : 2);
+	}
+	w.data = d;
+	return w;
+}
+
+/* Each lane's running sum takes k/8 terms and rounds once a term; the tree adds a few more; a weight is rounded differently
+ * by at most two roundings of |d*q| + |m|, which is under four times the largest weight of the row. */
+static void check_matmul(const struct ops *o, const struct matrix *w, size_t n)
+{
+	size_t k = w->k, ldx = k + 32, ldy = w->rows + 3;
+	float *x = mem_aligned(64, n * ldx * 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4), *one = mem_calloc(ldy, 4);
+	float *scratch = mem_aligned(64, ops_scratch_floats(k) * 4), *row = mem_calloc(k, 4);
+	for (size_t i = 0; i < n * ldx; i++) x[i] = random_float() * (i % 5 == 0 ? 100.0f : 1.0f);
+	o->matmul(w, 0, w->rows, x, ldx, n, y, ldy, scratch);
+	ops_ref.matmul(w, 0, w->rows, x, ldx, n, z, ldy, scratch);
+	for (size_t r = 0; r < w->rows; r++) {
+		double most = 0;
+		quant_row(w->type, w->data + r * w->row_bytes, k, row);
+		for (size_t i = 0; i < k; i++) most = fabs((double)row[i]) > most ? fabs((double)row[i]) : most;
+		for (size_t t = 0; t < n; t++) {
+			double terms = 0, tol;
+			for (size_t i = 0; i < k; i++) terms += fabs((double)x[t * ldx + i]) * (fabs((double)row[i]) * (double)(k / 8 + 8) + 8 * most);
+			tol = U * terms;
+			CHECK_MSG(fabs((double)y[t * ldy + r] - (double)z[t * ldy + r]) <= tol, "%s %s %zux%zu n %zu: row %zu token %zu: %g, want %g +- %g",
+				o->name, quant_name(w->type), w->rows, k, n, r, t, (double)y[t * ldy + r], (double)z[t * ldy + r], tol);
+		}
+	}
+	for (size_t t = 0; t < n; t++) { /* alone, and in two parts of the rows: the same bits */
+		size_t cut = w->rows > OPS_TILE_ROWS ? OPS_TILE_ROWS : w->rows;
+		o->matmul(w, cut, w->rows, x + t * ldx, ldx, 1, one, ldy, scratch);
+		o->matmul(w, 0, cut, x + t * ldx, ldx, 1, one, ldy, scratch);
+		CHECK_MSG(memcmp(one, y + t * ldy, w->rows * 4) == 0, "%s %s: token %zu of %zu has other bits alone", o->name, quant_name(w->type), t, n);
+	}
+	float *const all[] = { x, y, z, one, scratch, row };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+}
+
+static void check_table(const char *name)
+{
+	static const size_t rows[] = { 1, 3, 4, 5, 31, 32, 33, 70 }, units[] = { 1, 2, 3, 9 }, tokens[] = { 1, 2, 3, 4, 5, 6, 7, 13, 64 };
+	const struct ops *o = table(name);
+	for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+		for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+			for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+				size_t unit = quant_block_weights(types[t]) > OPS_ALIGN ? quant_block_weights(types[t]) : OPS_ALIGN;
+				struct matrix w = random_matrix(types[t], rows[r], units[u] * unit);
+				check_matmul(o, &w, tokens[(r * 4 + u + t) % (sizeof tokens / sizeof *tokens)]);
+				mem_free((void *)(uintptr_t)w.data);
+			}
+}
+
+TEST(ops_matmul_avx2) { check_table("avx2"); }
+TEST(ops_matmul_avx512) { check_table("avx512"); }
+TEST(ops_matmul_ref_alone) { check_table("ref"); }
+
+static void check_norm(const struct ops *o)
+{
+	float x[1024], w[1024], y[1024], z[1024];
+	for (size_t n = 32; n <= 1024; n += 32)
+		for (int kind = 0; kind < 4; kind++) {
+			for (size_t i = 0; i < n; i++) x[i] = kind == 0 ? 0 : random_float() * (kind == 1 ? 1 : kind == 2 ? 1e15f : 1e-18f), w[i] = random_float();
+			o->norm(x, w, n, 1e-6f, y);
+			ops_ref.norm(x, w, n, 1e-6f, z);
+			for (size_t i = 0; i < n; i++) /* half the sum's relative error, and five roundings */
+				CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= (double)(n / 16 + 8) * U * fabs((double)z[i]) + 0x1p-149, "%s norm n %zu kind %d: %g, want %g",
+					o->name, n, kind, (double)y[i], (double)z[i]);
+		}
+}
+
+static void check_silu(const struct ops *o)
+{
+	static const float edge[] = { 0, -0.0f, 1, -1, 88, -88, 87.3f, -87.3f, 200, -200, 1e30f, -1e30f, 1e-30f, 0x1p-149f, 0.5f, -0.34f };
+	float g[64], u[64], y[64], z[64];
+	for (int round = 0; round < 200; round++) {
+		for (size_t i = 0; i < 64; i++) g[i] = i < 16 ? edge[i] : random_float() * 40, u[i] = round ? random_float() : 1;
+		o->silu_mul(g, u, 64, y);
+		ops_ref.silu_mul(g, u, 64, z);
+		for (size_t i = 0; i < 64; i++) /* exp is good to 4 U, the rest rounds three times; under -87 both are next to 0 */
+			CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= 8 * U * fabs((double)z[i]) + (g[i] < -87 ? fabs((double)g[i]) * 2e-38 : 0x1p-149),
+				"%s silu(%g): %g, want %g", o->name, (double)g[i], (double)y[i], (double)z[i]);
+	}
+	g[0] = NAN;
+	o->silu_mul(g, u, 64, y);
+	CHECK(isnan(y[0]));
+}
+
+static void check_attend(const struct ops *o, size_t n, size_t hd, float spread)
+{
+	float *q = mem_calloc(hd, 4), *k = mem_calloc(n * hd, 4), *v = mem_calloc(n * hd, 4), *s = mem_calloc(n + OPS_LANES_MAX, 4);
+	float *y = mem_calloc(hd, 4), *z = mem_calloc(hd, 4), scale = 1 / sqrtf((float)hd);
+	double most = 0, size = 0;
+	for (size_t i = 0; i < hd; i++) q[i] = random_float() * spread, size += fabs((double)q[i]);
+	for (size_t i = 0; i < n * hd; i++) k[i] = random_float(), v[i] = random_float(), most = fabs((double)v[i]) > most ? fabs((double)v[i]) : most;
+	o->attend(q, k, v, n, hd, scale, s, y);
+	ops_ref.attend(q, k, v, n, hd, scale, s, z);
+	/* a score is off by (hd/8+6) U sum|q k|, which exp turns into a relative error of each share; the sums add n/8 and n roundings */
+	double tol = most * U * (4 * (double)(hd / 8 + 8) * size * (double)scale + 2 * (double)n + 16);
+	for (size_t i = 0; i < hd; i++)
+		CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= tol, "%s attend n %zu head %zu spread %g: %g, want %g +- %g", o->name, n, hd, (double)spread,
+			(double)y[i], (double)z[i], tol);
+	float *const all[] = { q, k, v, s, y, z };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+}
+
+static void check_rest(const char *name)
+{
+	static const size_t n[] = { 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 100, 1001 }, heads[] = { 16, 48, 64, 80, 128 };
+	const struct ops *o = table(name);
+	check_norm(o);
+	check_silu(o);
+	for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+		for (size_t h = 0; h < sizeof heads / sizeof *heads; h++) {
+			check_attend(o, n[i], heads[h], 1);
+			check_attend(o, n[i], heads[h], 0);
+			check_attend(o, n[i], heads[h], 500);
+		}
+}
+
+TEST(ops_others_avx2) { check_rest("avx2"); }
+TEST(ops_others_avx512) { check_rest("avx512"); }
+
+TEST(ops_choose_by_name)
+{
+	const struct ops *o;
+	struct err e;
+	CHECK_OK(ops_choose(&o, "ref", &e), e);
+	CHECK_STR(o->name, "ref");
+	CHECK_INT(ops_choose(&o, "sse9", &e), E_USAGE);
+	CHECK(strstr(e.msg, "sse9"));
+}
