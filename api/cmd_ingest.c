@@ -73,11 +73,12 @@ static void on_progress(void *ctx, const struct ingest_progress *p)
 	struct ingest_view *v = ctx;
 	double seconds = p->elapsed_ms / 1000, share;
 	char text[160], left[24];
+	double rate = seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0;
 	if (!progress_due(&v->progress)) return;
 	share = p->bytes_total ? (double)p->bytes_done / (double)p->bytes_total : p->files_total ? (double)p->files_done / (double)p->files_total : 0;
 	screen_seconds(left, share > 0.001 ? seconds / share - seconds : -1);
-	snprintf(text, sizeof text, "%llu/%llu files, %llu chunks, %.1f MB/s, %s left", (unsigned long long)p->files_done,
-		(unsigned long long)p->files_total, (unsigned long long)p->chunks, seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0, left);
+	snprintf(text, sizeof text, "%llu/%llu files, %llu chunks, %.*f MB/s, %s left", (unsigned long long)p->files_done,
+		(unsigned long long)p->files_total, (unsigned long long)p->chunks, rate < 1 ? 2 : 1, rate, left);
 	progress_draw(&v->progress, share, text);
 }
 

@@ -240,7 +240,11 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (common_parse(&o, argc > 0 ? argc - 1 : 0, argc > 0 ? argv + 1 : argv, &e)) return fail(&e);
 	code = help_or_misuse(&o, &command);
-	if (code >= 0) return fflush(stdout) == 0 ? code : EXIT_SOME_FAILED;
+	if (code >= 0 && fflush(stdout) == 0) return code;
+	if (code >= 0) {
+		if (errno != EPIPE) fprintf(stderr, "footnote: write to standard output: %s\n", strerror(errno));
+		return EXIT_SOME_FAILED;
+	}
 	if (settings_read(&conf, &o, &call.conf_path, &e)) {
 		fail(&e);
 		return EXIT_USAGE;
