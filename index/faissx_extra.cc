@@ -6,13 +6,10 @@
 #ifndef NDEBUG
 #define NDEBUG /* the handler must not print to stderr */
 #endif
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter" /* in FAISS's own headers */
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/macros_impl.h>
-#pragma GCC diagnostic pop
 
 extern "C" int faissx_extra_search(const FaissIndex *index, const float *x, idx_t k, int ef, float *distances,
 	idx_t *labels);

@@ -101,11 +101,15 @@ int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_
 		const float *v;
 		uint64_t chunk;
 		float score;
+		int yes;
 		if (key.n != 12 || key_get_u32(key.p) != coll) break;
 		chunk = key_get_u64(key.p + 4);
 		if (rec_vec_get(&v, &k, value, dim, 0, NULL)) continue;
 		score = flat_dot(query, v, dim);
-		if (topk_wants(t, score, chunk) && snapshot_sees_chunk(s, r, coll, chunk, cache)) topk_put(t, score, chunk);
+		if (!topk_wants(t, score, chunk)) continue;
+		rc = snapshot_sees_chunk(s, r, coll, chunk, cache, &yes, e);
+		if (rc) break;
+		if (yes) topk_put(t, score, chunk);
 	}
 	if (rc == E_NOT_FOUND) rc = OK;
 out:

@@ -59,9 +59,10 @@ int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n
 int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e); /* E_NOT_FOUND, quiet */
 /* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
 struct sight { struct { uint64_t doc; int yes; } seen[256]; };
-/* 1 when the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged
- * record is logged and not seen. */
-int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache);
+/* *yes: the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged
+ * record is logged and not seen; running out of memory is an error, since it must not look like no access. */
+int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
+	int *yes, struct err *e);
 
 /* put.c */
 /* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */

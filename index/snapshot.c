@@ -332,7 +332,8 @@ static int chunk_keep(uint64_t id, const struct rec_chunk *r, struct arena *a, s
 	return OK;
 }
 
-int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache)
+int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
+	int *yes, struct err *e)
 {
 	struct err why = { OK, "" };
 	struct rec_chunk rec;
@@ -341,27 +342,33 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 	struct arena scratch;
 	size_t slot;
 	int rc = chunk_rec(s, chunk, &rec, &why);
-	if (rc == E_NOT_FOUND || (!rc && rec.coll != coll)) return 0;
+	*yes = 0;
+	if (rc == E_NOT_FOUND || (!rc && rec.coll != coll)) return OK;
 	slot = rec.doc % (sizeof cache->seen / sizeof *cache->seen);
-	if (!rc && cache->seen[slot].doc == rec.doc) return cache->seen[slot].yes;
+	if (!rc && cache->seen[slot].doc == rec.doc) {
+		*yes = cache->seen[slot].yes;
+		return OK;
+	}
 	arena_init(&scratch, (size_t)1 << 20);
 	if (!rc) rc = doc_rec(s, rec.doc, &doc, &why);
 	if (!rc) rc = doc_view(s, rec.doc, &doc, &scratch, &view, &why);
 	if (!rc) {
 		cache->seen[slot].doc = rec.doc;
-		cache->seen[slot].yes = reader_may_see(r, &view);
+		*yes = cache->seen[slot].yes = reader_may_see(r, &view);
 	}
 	arena_clear(&scratch);
-	if (rc && rc != E_NOT_FOUND) log_put(LOG_WARN, "index", "search leaves out chunk %llu: %s", (unsigned long long)chunk, why.msg);
-	return rc ? 0 : cache->seen[slot].yes;
+	if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
+	if (rc && rc != E_NOT_FOUND) log_put(LOG_WARN, "index", "chunk %llu is left out: %s", (unsigned long long)chunk, why.msg);
+	return OK;
 }
 
 int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out, struct err *e)
 {
 	struct sight cache = { 0 };
 	struct rec_chunk rec;
-	int rc = chunk_rec(s, chunk_id, &rec, e);
-	if (!rc && !snapshot_sees_chunk(s, r, rec.coll, chunk_id, &cache)) rc = E_NOT_FOUND;
+	int yes, rc = chunk_rec(s, chunk_id, &rec, e);
+	if (!rc) rc = snapshot_sees_chunk(s, r, rec.coll, chunk_id, &cache, &yes, e);
+	if (!rc && !yes) rc = E_NOT_FOUND;
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no chunk %llu", (unsigned long long)chunk_id);
 	return rc ? rc : chunk_keep(chunk_id, &rec, a, out, e);
 }

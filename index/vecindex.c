@@ -129,7 +129,8 @@ struct search {
 };
 
 /* Puts what lives and is visible of the graph's candidates into *t; *alive says how many that were. */
-static void candidates_take(const struct search *q, const int64_t *ids, size_t n, struct topk *t, size_t *alive)
+static int candidates_take(const struct search *q, const int64_t *ids, size_t n, struct topk *t, size_t *alive,
+	struct err *e)
 {
 	*alive = 0;
 	for (size_t i = 0; i < n && *alive < q->k; i++) {
@@ -138,7 +139,9 @@ static void candidates_take(const struct search *q, const int64_t *ids, size_t n
 		struct key k;
 		const float *v;
 		float score;
-		if (!snapshot_sees_chunk(q->s, q->r, q->coll, chunk, q->cache)) continue;
+		int yes, rc = snapshot_sees_chunk(q->s, q->r, q->coll, chunk, q->cache, &yes, e);
+		if (rc) return rc;
+		if (!yes) continue;
 		key_vec(&k, q->coll, chunk);
 		if (store_get(q->s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, q->s->x->dim, 0, NULL)) continue;
 		score = flat_dot(q->query, v, q->s->x->dim);
@@ -146,6 +149,7 @@ static void candidates_take(const struct search *q, const int64_t *ids, size_t n
 		++*alive;
 		if (topk_wants(t, score, chunk)) topk_put(t, score, chunk);
 	}
+	return OK;
 }
 
 /* The k best of the graph; *enough is 0 when it could not tell them and the exact scan must. */
@@ -163,10 +167,8 @@ static int graph_search(const struct search *q, const struct graph *g, struct to
 		if (!scores || !ids) rc = err_set(e, E_MEMORY, "search: out of memory");
 		else rc = faissx_search(g->fx, q->query, (int)ef, ef, scores, ids, &got, e);
 		t->n = 0;
-		if (!rc) {
-			candidates_take(q, ids, got, t, &alive);
-			*enough = alive >= q->k;
-		}
+		if (!rc) rc = candidates_take(q, ids, got, t, &alive, e);
+		if (!rc) *enough = alive >= q->k;
 		mem_free(scores);
 		mem_free(ids);
 	}
