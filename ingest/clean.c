@@ -55,13 +55,13 @@ static int filter(const char *s, size_t len, struct buf *out)
 		uint32_t k = kept(c);
 		char b[4];
 
-		if (c == '\r' && i < len && s[i] == '\n')
+		if (k == 0 || (c == '\r' && i < len && s[i] == '\n'))
 			continue;
 		if (k == '\n')
 			end_line(out);
 		else if (k == (uint32_t)c)
 			buf_put(out, s + was, i - was);
-		else if (k != 0)
+		else
 			buf_put(out, b, utf8_put(b, k));
 	}
 	while (out->len > 0 && strchr(" \t\n", out->data[out->len - 1]))
