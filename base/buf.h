@@ -1,6 +1,7 @@
 /* buf.h: a growable byte buffer born with a maximum. Always NUL-terminated (the NUL is not in len). Every put says
  * whether it fitted: OK, E_LIMIT (would pass max; buffer unchanged) or E_MEMORY. A buffer that refused one put stays
- * "failed" (buf_failed) until reset, so a run of puts may be checked once at its end. */
+ * "failed" (buf_failed) and refuses every later put until reset, so a run of puts may be checked once at its end and
+ * what the buffer holds is an unbroken beginning of it. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 #include <stddef.h>
@@ -22,7 +23,8 @@ int buf_putc(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_reserve(struct buf *b, size_t more_bytes); /* room for more_bytes beyond len */
 int buf_failed(const struct buf *b);
-char *buf_take(struct buf *b, size_t *len);    /* transfers data to the caller (mem_free); never NULL unless out of memory; b is empty after */
+/* Transfers data to the caller (mem_free); never NULL unless out of memory; b is empty after. len may be NULL. */
+char *buf_take(struct buf *b, size_t *len);
 const char *buf_cstr(const struct buf *b);     /* borrows; "" when empty */
 
 #endif

@@ -1,8 +1,8 @@
 /* err.h: one status code and one message for every failure.
  *
  * A function that can fail returns an `enum status` (OK is 0) and fills the caller's `struct err`. The message
- * names the thing that failed (path, key, id) and never contains a newline. Assertions are for programmer errors
- * only; files, models, stored records and requests are input and end here.
+ * names the thing that failed (path, key, id), is valid UTF-8 on one line, and is cut where it does not fit. Assertions
+ * are for programmer errors only; files, models, stored records and requests are input and end here.
  *
  * Usage:   if (fd < 0) return err_sys(e, "open %s", path);
  *          if (bad)    return err_set(e, E_FORMAT, "%s: tensor %s: bad type %u", path, name, type);

@@ -6,6 +6,6 @@
 
 void fault_point(const char *name);     /* may not return */
 int fault_fails(const char *name);      /* 1: pretend the operation failed */
-void fault_alloc_after(long n);         /* the n-th mem_* call from now returns NULL, once; 0 switches off. Tests only */
+void fault_alloc_after(long n);     /* the n-th mem_* call from now returns NULL, once; 0 switches off. Tests only */
 
 #endif

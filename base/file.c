@@ -164,7 +164,8 @@ int mapping_open(struct mapping *m, const char *path, struct err *e)
 	if (fstat(fd, &st) != 0) {
 		rc = err_sys(e, "stat %s", path);
 	} else if (!S_ISREG(st.st_mode)) {
-		rc = err_set(e, E_IO, "%s: %s, not a regular file", path, S_ISDIR(st.st_mode) ? "is a folder" : "is a device or pipe");
+		rc = err_set(e, E_IO, "%s: is a %s, not a regular file", path,
+			S_ISDIR(st.st_mode) ? "folder" : "device or pipe");
 	} else if (st.st_size > 0) {
 		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
 		if (p == MAP_FAILED) {

@@ -19,6 +19,6 @@ int path_join(struct buf *out, const char *a, const char *b);      /* out is res
  * the text alone, links stay unresolved. out is reset. cwd NULL: the process's own. */
 int path_absolute(struct buf *out, const char *cwd, const char *path, struct err *e);
 const char *path_base(const char *path);                           /* borrows: after the last slash */
-const char *path_ext(const char *path);                            /* borrows: after the last dot of the base, "" when none */
+const char *path_ext(const char *path);                            /* borrows: after the base's last dot, or "" */
 
 #endif

@@ -11,7 +11,8 @@ void sha256_put(struct sha256 *h, const void *data, size_t len);
 void sha256_end(struct sha256 *h, uint8_t out[32]);        /* finishes and frees h */
 void sha256_of(const void *data, size_t len, uint8_t out[32]);
 /* Hash of a whole file; progress (may be NULL) is called with bytes done so far. */
-int sha256_file(const char *path, uint8_t out[32], void (*progress)(void *ctx, uint64_t done), void *ctx, struct err *e);
+int sha256_file(const char *path, uint8_t out[32], void (*progress)(void *ctx, uint64_t done), void *ctx,
+	struct err *e);
 void hex_put(char *out, const uint8_t *in, size_t n);      /* 2n digits and a NUL */
 
 #endif

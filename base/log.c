@@ -1,6 +1,7 @@
 /* log.c: owns the level and the way to stderr. A line is composed on the stack (cut at LINE_MAX_BYTES, under PIPE_BUF,
  * so that lines of several processes do not mix in one pipe) and goes out in one write(2). Control characters, which
- * could forge lines or drive a terminal, become spaces. Threads: any. Failure: a line that cannot be written is lost. */
+ * could forge lines or drive a terminal, become spaces. Threads: any. Failure: a line that cannot be written is
+ * lost. */
 #include "base/log.h"
 #include "base/clock.h"
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* mem.c: owns the way to the heap. Thin over libc, with one counter in front that lets a test fail the n-th request
  * (fault_alloc_after, declared in fault.h, lives here because the counter does). A request for 0 bytes gets a pointer
- * of its own, so NULL always means failure. A request over REQUEST_MAX is refused here: no part of Footnote needs it, so
- * it is a length gone wrong, and refusing it ourselves behaves the same under every allocator (the sanitizers' die of
- * it). Thread-safe. Failure: NULL. */
+ * of its own, so NULL always means failure. A request over REQUEST_MAX is refused here: no part of Footnote needs it,
+ * so it is a length gone wrong, and refusing it ourselves behaves the same under every allocator (the sanitizers' die
+ * of it). Thread-safe. Failure: NULL. */
 #include "base/mem.h"
 #include "base/fault.h"
 #include <stdatomic.h>
@@ -18,7 +18,7 @@ void fault_alloc_after(long n)
 	atomic_store(&alloc_countdown, n > 0 ? n : 0);
 }
 
-/* 1 when this request is too large or the one to fail. The compare-and-swap lets exactly one thread see the last step. */
+/* 1 when this request is too large or the one to fail. The compare-and-swap lets just one thread see the last step. */
 static int alloc_refused(size_t bytes)
 {
 	long left = atomic_load_explicit(&alloc_countdown, memory_order_relaxed);

@@ -8,7 +8,8 @@ struct queue;
 struct queue *queue_new(size_t cap);                       /* NULL: out of memory */
 void queue_free(struct queue *q);                          /* must be empty and unused */
 int queue_push(struct queue *q, void *item);               /* OK, E_LIMIT when full, E_CANCELLED when closed */
-int queue_pop(struct queue *q, int timeout_ms, void **item); /* <0: wait for ever; OK, E_BUSY on timeout, E_CANCELLED closed and empty */
+/* timeout_ms < 0: wait for ever. OK, E_BUSY when the time is up, E_CANCELLED when closed and empty. */
+int queue_pop(struct queue *q, int timeout_ms, void **item);
 void queue_close(struct queue *q);
 size_t queue_len(struct queue *q);
 

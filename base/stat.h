@@ -7,7 +7,8 @@
 /* name as "footnote_answers_total"; labels as "status=\"answered\"" or "" (both copied on first use). */
 void stat_count(const char *name, const char *labels, double add);
 void stat_gauge(const char *name, const char *labels, double value);
-void stat_observe_ms(const char *name, const char *labels, double ms); /* buckets 1 ms … 60 s, roughly 1-2-5; exported in seconds as <name>_bucket/_sum/_count */
+/* Buckets 1 ms … 60 s, roughly 1-2-5; exported in seconds as <name>_bucket, _sum and _count. */
+void stat_observe_ms(const char *name, const char *labels, double ms);
 int stat_print(struct buf *out);                                        /* OK, E_LIMIT */
 
 #endif

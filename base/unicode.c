@@ -76,6 +76,12 @@ uint32_t uni_toupper(uint32_t cp)
 	return cp > 0x10ffff ? cp : (uint32_t)utf8proc_toupper((utf8proc_int32_t)cp);
 }
 
+static int buf_err(struct err *e, int rc, const struct buf *out)
+{
+	if (rc == E_LIMIT) return err_set(e, rc, "normal form: over the limit of %zu bytes", out->max);
+	return err_set(e, rc, "normal form: out of memory");
+}
+
 /* Appends the normal form of one piece. The library decomposes into code points, orders and, for NFC, composes them,
  * and encodes them in the place they lie in. */
 static int piece_put(const char *s, size_t len, utf8proc_option_t how, struct buf *out, struct err *e)
@@ -90,8 +96,7 @@ static int piece_put(const char *s, size_t len, utf8proc_option_t how, struct bu
 	n = utf8proc_decompose(in, (utf8proc_ssize_t)len, cps, n, how);
 	if (n >= 0) n = utf8proc_reencode(cps, n, how);
 	if (n < 0) rc = err_set(e, E_FORMAT, "normal form: %s", utf8proc_errmsg(n));
-	else if ((rc = buf_put(out, cps, (size_t)n)) != OK)
-		err_set(e, rc, rc == E_LIMIT ? "normal form: over %zu bytes" : "normal form: out of memory (limit %zu)", out->max);
+	else if ((rc = buf_put(out, cps, (size_t)n)) != OK) buf_err(e, rc, out);
 	mem_free(cps);
 	return rc;
 }
@@ -127,8 +132,7 @@ static int piece_end(const char *s, size_t len, size_t *i, int *ascii, size_t *b
 static int ascii_put(const char *s, size_t len, int fold, struct buf *out, struct err *e)
 {
 	int rc = buf_reserve(out, len);
-	if (rc) return err_set(e, rc, rc == E_LIMIT ? "normal form: over %zu bytes" : "normal form: out of memory (limit %zu)",
-		out->max);
+	if (rc) return buf_err(e, rc, out);
 	for (size_t k = 0; k < len; k++)
 		out->data[out->len + k] = fold && s[k] >= 'A' && s[k] <= 'Z' ? (char)(s[k] + 32) : s[k];
 	out->len += len;
@@ -139,7 +143,7 @@ static int ascii_put(const char *s, size_t len, int fold, struct buf *out, struc
 static int form_put(const char *s, size_t len, utf8proc_option_t how, struct buf *out, struct err *e)
 {
 	size_t i = 0, bad;
-	if (out->failed) return err_set(e, out->failed, "normal form: the buffer refused an earlier put");
+	if (out->failed) return buf_err(e, out->failed, out);
 	while (i < len) {
 		size_t start = i;
 		int ascii, rc;

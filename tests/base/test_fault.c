@@ -59,7 +59,8 @@ TEST(fault_off_without_a_plan)
 TEST(fault_bad_plans_are_off)
 {
 	static const char *const plans[] = { "a", "a:", ":1", "a:0", "a:-1", "a:x", "a:1:", "a:1:die", "a:1x", "",
-		"a:99999999999999999999999", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1" };
+		"a:99999999999999999999999",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:1" };
 	log_set_level(LOG_OFF);
 	for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
 		setenv("FOOTNOTE_FAULT", plans[i], 1);

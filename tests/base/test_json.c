@@ -1,5 +1,6 @@
 /* test_json.c: limits, strictness where cJSON is lenient, and the getters. */
 #include "base/json.h"
+#include "base/mem.h"
 #include "tests/test.h"
 
 static int parse_as(const char *text, size_t len, struct err *e)
@@ -13,18 +14,18 @@ static int parse_as(const char *text, size_t len, struct err *e)
 
 TEST(json_good)
 {
-	static const char *const good[] = { "{}", "[]", " {\"a\": [1, 2.5, -3e2, true, null]} \r\n\t", "\"x\"", "17", "null",
-		"\"\\ud83d\\ude00 \\\"\\\\u0000\"", "{\"k\":\"[[[[{{{{\"}", "\"\xc3\xa9\xf0\x9f\x98\x80\"" };
+	static const char *const good[] = { "{}", "[]", " {\"a\": [1, 2.5, -3e2, true, null]} \r\n\t", "\"x\"",
+		"17", "null", "\"\\ud83d\\ude00 \\\"\\\\u0000\"", "{\"k\":\"[[[[{{{{\"}", "\"\xc3\xa9\xf0\x9f\x98\x80\"" };
 	struct err e;
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) CHECK_OK(parse_as(good[i], strlen(good[i]), &e), e);
 }
 
 TEST(json_bad)
 {
-	static const char *const bad[] = { "", " ", "{", "}", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "nul", "tru", "\"abc",
-		"\"abc\\", "\"abc\\\"", "{} x", "{}{}", "1 2", "[1]]", "\"a\nb\"", "\"\x01\"", "\x01{}", "[\x0b]", "\"\\u0000\"",
-		"\"a\\ud800\"", "\"a\\udc00\"", "\"\\x\"", "'a'", "1e999", "[[-1e999]]", "{\"a\":{\"b\":1e400}}", "\xff", "\"\xc3\"",
-		"\"\xed\xa0\x80\"", "\"\xc0\x80\"", "[1,2", "\"\\u12\"", "\"\\" };
+	static const char *const bad[] = { "", " ", "{", "}", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "nul",
+		"tru", "\"abc", "\"abc\\", "\"abc\\\"", "{} x", "{}{}", "1 2", "[1]]", "\"a\nb\"", "\"\x01\"", "\x01{}",
+		"[\x0b]", "\"\\u0000\"", "\"a\\ud800\"", "\"a\\udc00\"", "\"\\x\"", "'a'", "1e999", "[[-1e999]]",
+		"{\"a\":{\"b\":1e400}}", "\xff", "\"\xc3\"", "\"\xed\xa0\x80\"", "\"\xc0\x80\"", "[1,2", "\"\\u12\"", "\"\\" };
 	struct err e;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		CHECK_MSG(parse_as(bad[i], strlen(bad[i]), &e) == E_FORMAT, "case %zu: %s", i, bad[i]);
@@ -41,10 +42,13 @@ TEST(json_reads_no_byte_beyond_len)
 	static const char text[] = "{\"a\":[true,\"x\\u00e9\",-1.5e3]}";
 	struct err e;
 	for (size_t len = 0; len < sizeof text - 1; len++) {
-		char *copy = memcpy(cJSON_malloc(len + 1), text, len); /* the extra byte is poison for a sanitizer only when */
-		copy[len] = '}';                                      /* read as text: it would close the object */
-		CHECK_INT(parse_as(copy, len, &e), E_FORMAT);
-		cJSON_free(copy);
+		char *exact = mem_alloc(len), next[sizeof text]; /* exact: a sanitizer sees a read beyond it */
+		CHECK(exact);
+		memcpy(exact, text, len);
+		CHECK_INT(parse_as(exact, len, &e), E_FORMAT);
+		mem_free(exact);
+		memcpy(next, text, sizeof text); /* here what follows would complete it */
+		CHECK_INT(parse_as(next, len, &e), E_FORMAT);
 	}
 	CHECK_OK(parse_as(text, sizeof text - 1, &e), e);
 }

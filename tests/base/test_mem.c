@@ -18,6 +18,7 @@ TEST(mem_overflow_is_null)
 	volatile size_t half = SIZE_MAX / 2 + 1;
 	CHECK(!mem_calloc(half, 2));
 	CHECK(!mem_calloc(half, half));
+	CHECK(!mem_alloc((half >> 24) + 1) && !mem_realloc(NULL, half) && !mem_aligned(64, half));
 	CHECK(!mem_strndup("", half - 1 + half));
 }
 

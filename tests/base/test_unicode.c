@@ -27,9 +27,9 @@ TEST(unicode_classes)
 		{ '-', UNI_PUNCT, "Pd" }, { '(', UNI_PUNCT, "Ps" }, { ')', UNI_PUNCT, "Pe" }, { 0xab, UNI_PUNCT, "Pi" },
 		{ 0xbb, UNI_PUNCT, "Pf" }, { '!', UNI_PUNCT, "Po" }, { '+', UNI_SYMBOL, "Sm" }, { '$', UNI_SYMBOL, "Sc" },
 		{ '^', UNI_SYMBOL, "Sk" }, { 0x1f600, UNI_SYMBOL, "So" }, { ' ', UNI_SPACE, "Zs" }, { 0x2028, UNI_SPACE, "Zl" },
-		{ 0x2029, UNI_SPACE, "Zp" }, { '\n', UNI_CONTROL, "Cc" }, { 0xad, UNI_CONTROL, "Cf" }, { 0xfeff, UNI_CONTROL, "Cf" },
-		{ 0xd800, UNI_CONTROL, "Cs" }, { 0xe000, UNI_CONTROL, "Co" }, { 0x378, UNI_UNASSIGNED, "Cn" },
-		{ 0x110000, UNI_UNASSIGNED, "Cn" }, { 0xffffffff, UNI_UNASSIGNED, "Cn" },
+		{ 0x2029, UNI_SPACE, "Zp" }, { '\n', UNI_CONTROL, "Cc" }, { 0xad, UNI_CONTROL, "Cf" },
+		{ 0xfeff, UNI_CONTROL, "Cf" }, { 0xd800, UNI_CONTROL, "Cs" }, { 0xe000, UNI_CONTROL, "Co" },
+		{ 0x378, UNI_UNASSIGNED, "Cn" }, { 0x110000, UNI_UNASSIGNED, "Cn" }, { 0xffffffff, UNI_UNASSIGNED, "Cn" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		CHECK_MSG(uni_class(cases[i].cp) == cases[i].class, "U+%04X", cases[i].cp);
@@ -64,7 +64,8 @@ TEST(unicode_cjk_edges)
 
 TEST(unicode_case)
 {
-	static const struct { uint32_t upper, lower; } pairs[] = { { 'A', 'a' }, { 'Z', 'z' }, { 0xc9, 0xe9 }, { 0x416, 0x436 },
+	static const struct { uint32_t upper, lower; } pairs[] = {
+		{ 'A', 'a' }, { 'Z', 'z' }, { 0xc9, 0xe9 }, { 0x416, 0x436 },
 		{ 0x3a9, 0x3c9 }, { 0x10400, 0x10428 } };
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
 		CHECK_INT(uni_tolower(pairs[i].upper), pairs[i].lower);
@@ -116,8 +117,8 @@ TEST(unicode_invalid_utf8_is_named_by_offset)
 /* Cutting into pieces must not show: the form of a long text is the forms of its words, joined. */
 TEST(unicode_pieces_do_not_show)
 {
-	static const char *const words[] = { "plain ", "e\xcc\x81t\xc3\xa9 ", "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "A\xcc\x8a",
-		"\xe4\xb8\xad\xe6\x96\x87", "o\xcc\x87\xcc\xa3x", "\n" };
+	static const char *const words[] = { "plain ", "e\xcc\x81t\xc3\xa9 ", "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab",
+		"A\xcc\x8a", "\xe4\xb8\xad\xe6\x96\x87", "o\xcc\x87\xcc\xa3x", "\n" };
 	static const form_fn forms[] = { uni_nfc, uni_nfd, uni_fold };
 	uint32_t x = 12345;
 	struct buf text, want, got;
