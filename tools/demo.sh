@@ -28,7 +28,7 @@ mkdir -p "$data"
 printf 'generate.model = %s\nserve.listen = 127.0.0.1:0\n' "$model" >"$build/demo.conf"
 
 echo "== ingest"
-"$footnote" -c "$build/demo.conf" --data "$data" ingest corpora/*/
+"$footnote" -c "$build/demo.conf" --data "$data" ingest corpora/handbook
 
 echo "== serve"
 "$footnote" -c "$build/demo.conf" --data "$data" serve >"$build/demo.out" 2>"$build/demo.log" &
