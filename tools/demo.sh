@@ -63,7 +63,7 @@ PYTHON
 
 echo "The page: $url/"
 if [ -t 1 ] && [ -t 0 ]; then
-	echo "Ctrl-C stops the service."
 	trap 'exit 0' INT
+	echo "Ctrl-C stops the service."
 	wait "$server"
 fi
