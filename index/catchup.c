@@ -3,7 +3,7 @@
  *
  * Method: one thread, woken after every commit, works in rounds until nothing is due. A build reads the vectors in a
  * snapshot of its own, so nobody waits for it. When few of the old graph's vectors are dead, the new graph is the
- * stored one read again with the tail added, which costs the tail alone; otherwise it is built anew and the dead are gone.
+ * stored one read again with the tail added, which costs the tail alone; otherwise it is built anew without the dead.
  * The serialised graph goes to the store in pieces, each a write transaction of its own under a generation that no
  * header names yet; a last transaction writes the header and the collection's counters and deletes the older
  * generation. So writers wait for 4 MiB at most, memory holds one piece, and a kill at any point leaves the old header
@@ -12,20 +12,23 @@
  * highest id the snapshot knew, and the tail of any later snapshot is what lies beyond.
  * A stored graph that is damaged or was built with another M is logged and built again: the vectors are the truth.
  *
- * Threads: the functions of inside.h from any thread. Failure: logged, kept for index_rebuild_wait, tried again after
- * the next commit; searches meanwhile scan exactly what no graph covers. */
+ * Threads: the functions of inside.h from any thread. Failure: logged, kept for index_rebuild_wait, tried again when
+ * that asks or after the first commit a minute later; searches meanwhile scan exactly what no graph covers. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/inside.h"
 
-enum { BATCH = 1024, NICE = 5 }; /* vectors added between two looks at x->closing; niceness of the thread */
+enum { BATCH = 1024 };           /* vectors added between two looks at x->closing */
+enum { NICE = 5 };               /* of the thread: searches go first */
+enum { RETRY_US = 60 * 1000000 }; /* after a failed build, before commits alone start another */
 
 static int cancelled(struct index *x, struct err *e)
 {
@@ -310,7 +313,8 @@ static int tail_count(struct txn *t, uint32_t coll, uint64_t after, uint64_t *ou
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
-static int header_write(struct txn *t, const struct index *x, const struct graph *g, const struct piece_writer *p, struct err *e)
+static int header_write(struct txn *t, const struct index *x, const struct graph *g, const struct piece_writer *p,
+	struct err *e)
 {
 	struct rec_graph h = { .dim = x->dim, .m = (uint32_t)x->hnsw_m, .ef_construction = (uint32_t)x->hnsw_ef_construction,
 		.piece_n = p->piece, .generation = p->generation, .seq = g->seq, .last_chunk = g->last_chunk,
@@ -371,6 +375,19 @@ static int generation_last(struct txn *t, uint32_t coll, uint64_t *out, struct e
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
+/* Deletes the collection's pieces that its header does not name. */
+static int sweep_one(struct index *x, uint32_t coll, struct err *e)
+{
+	struct rec_graph h;
+	struct txn *t;
+	int rc = txn_begin(&t, x->store, 1, e);
+	if (rc) return rc;
+	rc = pieces_delete(t, coll, header_read(t, coll, &h, NULL) ? 0 : h.generation, e);
+	if (!rc) return txn_commit(t, e);
+	txn_abort(t);
+	return rc;
+}
+
 static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, struct err *e)
 {
 	struct piece_writer p = { .x = x, .coll = c->rec.number };
@@ -397,6 +414,7 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 		return graph_set_swap(x, c->rec.number, g, e);
 	}
 	graph_put(g);
+	if (rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(x, c->rec.number, NULL); /* a full store needs the room */
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
@@ -430,18 +448,7 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	return rc;
 }
 
-static int sweep_one(struct index *x, uint32_t coll, uint64_t keep, struct err *e)
-{
-	struct txn *t;
-	int rc = txn_begin(&t, x->store, 1, e);
-	if (rc) return rc;
-	rc = pieces_delete(t, coll, keep, e);
-	if (!rc) return txn_commit(t, e);
-	txn_abort(t);
-	return rc;
-}
-
-/* Deletes the pieces that no header names: remains of a build that was cut off. */
+/* Sweeps every collection that has pieces no header names: remains of a build that was cut off. */
 static int remains_sweep(struct snapshot *s, struct err *e)
 {
 	struct cursor c = { 0 };
@@ -459,7 +466,7 @@ static int remains_sweep(struct snapshot *s, struct err *e)
 			swept = 0;
 		}
 		if (swept || (keep && key_get_u64(key.p + 4) == keep)) continue;
-		rc = sweep_one(s->x, coll, keep, e);
+		rc = sweep_one(s->x, coll, e);
 		if (rc) break;
 		swept = 1;
 	}
@@ -491,9 +498,10 @@ static int load_all(struct index *x, struct err *e)
 	return rc;
 }
 
-static int round_run(struct index *x, int *loaded, struct err *e)
+/* build 0: only load. */
+static int round_run(struct index *x, int *loaded, int build, struct err *e)
 {
-	int rc = OK, more = 1;
+	int rc = OK, more = build;
 	if (!*loaded) {
 		atomic_store(&x->rebuilding, 1);
 		rc = load_all(x, e);
@@ -510,17 +518,24 @@ static int round_run(struct index *x, int *loaded, struct err *e)
 static void *thread_main(void *arg)
 {
 	struct index *x = arg;
+	uint64_t retry_us = 0;
 	int loaded = 0;
 	setpriority(PRIO_PROCESS, 0, NICE); /* on Linux: of this thread alone */
 	pthread_mutex_lock(&x->lock);
 	for (;;) {
 		struct err e = { OK, "" };
 		uint64_t ticket;
+		int build;
 		while (!atomic_load(&x->closing) && x->done == x->asked) pthread_cond_wait(&x->wake, &x->lock);
 		if (atomic_load(&x->closing)) break;
 		ticket = x->asked;
+		build = x->urgent || clock_us() >= retry_us;
+		x->urgent = 0;
 		pthread_mutex_unlock(&x->lock);
-		if (round_run(x, &loaded, &e) && e.status != E_CANCELLED) log_put(LOG_WARN, "index", "%s", e.msg);
+		if (round_run(x, &loaded, build, &e) && e.status != E_CANCELLED) {
+			log_put(LOG_WARN, "index", "%s", e.msg);
+			retry_us = clock_us() + RETRY_US;
+		}
 		pthread_mutex_lock(&x->lock);
 		x->done = ticket;
 		x->last = e;
@@ -572,6 +587,7 @@ int catchup_wait(struct index *x, struct err *e)
 	if (!x->thread_runs) return OK;
 	pthread_mutex_lock(&x->lock);
 	ticket = ++x->asked;
+	x->urgent = 1;
 	pthread_cond_signal(&x->wake);
 	while (x->done < ticket && !atomic_load(&x->closing)) pthread_cond_wait(&x->done_cond, &x->lock);
 	if (x->last.status) rc = err_set(e, x->last.status, "%s", x->last.msg);

@@ -3,9 +3,9 @@
  * Method: one snapshot, every table once, in an order that lets each record be held against those it refers to:
  * collections; documents with their texts, chunks, vectors and references; then texts, chunks, vectors, ids, sources
  * and hashes for entries that no document has; then the counters found against the counters stored; then graphs. Only
- * records decoded here are used, so a damaged one is a line and not the end. What comes out of a record is bounds-checked
- * before it is used, also when the checksum fits.
- * Threads: any, beside readers and a writer. Failure: OK with problems counted; an error only when LMDB or memory fails. */
+ * records decoded here are used, so a damaged one is a line and not the end. What comes out of a record is
+ * bounds-checked before it is used, also when the checksum fits.
+ * Threads: any, beside readers and a writer. Failure: an error only when LMDB or memory fails. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,7 +47,8 @@ static struct found *coll_find(struct check *c, uint32_t number)
 }
 
 /* Reads an entry that must be there; a failure of LMDB counts as a missing entry, named with its reason. */
-static int due_get(struct check *c, enum table table, const struct key *k, struct slice *v, const char *whose, uint64_t id)
+static int due_get(struct check *c, enum table table, const struct key *k, struct slice *v, const char *whose,
+	uint64_t id)
 {
 	struct err e = { OK, "not there" };
 	if (store_get(c->s->t, table, k, v, &e) == OK) return 1;
@@ -84,7 +85,8 @@ static void coll_check(struct check *c, struct slice key, struct slice value)
 
 /* ---- documents ---- */
 
-static void span_check(struct check *c, const struct rec_text *t, uint64_t doc, const char *what, uint64_t n, struct span s)
+static void span_check(struct check *c, const struct rec_text *t, uint64_t doc, const char *what, uint64_t n,
+	struct span s)
 {
 	uint64_t end = (uint64_t)s.off + s.len;
 	if (end > t->len) {
@@ -109,14 +111,17 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 		problem(c, "chunk %llu: %s", (ull)id, e.msg);
 		return;
 	}
-	if (r.doc != doc || r.coll != d->coll) problem(c, "chunk %llu: belongs to document %llu, found under %llu", (ull)id, (ull)r.doc, (ull)doc);
+	if (r.doc != doc || r.coll != d->coll)
+		problem(c, "chunk %llu: belongs to document %llu, found under %llu", (ull)id, (ull)r.doc, (ull)doc);
 	at = r.range.off, end = at + r.range.len;
 	span_check(c, t, doc, "chunk", id, r.range);
-	if (end <= t->len && t->len && (cpmap_to_cp(t->map, t->text, t->len, at) != r.start_cp || cpmap_to_cp(t->map, t->text, t->len, end) != r.end_cp))
+	if (end <= t->len && t->len && (cpmap_to_cp(t->map, t->text, t->len, at) != r.start_cp ||
+		cpmap_to_cp(t->map, t->text, t->len, end) != r.end_cp))
 		problem(c, "chunk %llu: code points %u to %u are not its range", (ull)id, r.start_cp, r.end_cp);
 	for (uint32_t i = 0; i < r.sentence_n; i++) {
 		struct span s = rec_sentence(&r, i);
-		if (s.off < at || (uint64_t)s.off + s.len > end) problem(c, "chunk %llu: sentence %u is not in order inside it", (ull)id, i);
+		if (s.off < at || (uint64_t)s.off + s.len > end)
+			problem(c, "chunk %llu: sentence %u is not in order inside it", (ull)id, i);
 		else span_check(c, t, doc, "sentence of chunk", id, s);
 		at = (uint64_t)s.off + s.len;
 	}
@@ -156,13 +161,13 @@ static void text_check(struct check *c, uint64_t doc, const struct rec_doc *d, s
 		problem(c, "document %llu: its text has %llu bytes, not the %llu (%llu code points) of its record", (ull)doc,
 			(ull)t->len, (ull)d->text_len, (ull)d->chars);
 	}
-	for (uint64_t i = 0; i < t->len; i++) {
+	for (uint64_t i = 0; i <= t->len; i++) {
 		if (i % CPMAP_STRIDE == 0 && t->map[i / CPMAP_STRIDE] != cp) {
 			problem(c, "document %llu: entry %llu of its code point map is wrong", (ull)doc, (ull)(i / CPMAP_STRIDE));
 			*t = none;
 			return;
 		}
-		cp += (t->text[i] & 0xc0) != 0x80;
+		if (i < t->len) cp += (t->text[i] & 0xc0) != 0x80;
 	}
 }
 
@@ -171,7 +176,8 @@ static void ref_check(struct check *c, enum table table, const struct key *k, ui
 	struct slice v;
 	uint64_t key;
 	if (!due_get(c, table, k, &v, "document", doc)) return;
-	if (rec_u64_get(&key, v, NULL) || key != doc) problem(c, "document %llu: table %s leads to %llu", (ull)doc, table_name(table), (ull)key);
+	if (rec_u64_get(&key, v, NULL) || key != doc)
+		problem(c, "document %llu: table %s leads to %llu", (ull)doc, table_name(table), (ull)key);
 }
 
 static void doc_count(struct found *f, const struct rec_doc *d)
@@ -279,7 +285,8 @@ static void ref_owner_check(struct check *c, enum table table, struct slice key,
 	if (table == T_ID) key_text(&k, d.id);
 	else if (table == T_SOURCE) key_source(&k, d.coll, d.source);
 	else key_hash(&k, d.coll, d.hash, doc);
-	if (k.n != key.n || memcmp(k.b, key.p, k.n) != 0) problem(c, "table %s: document %llu does not know of its entry", table_name(table), (ull)doc);
+	if (k.n != key.n || memcmp(k.b, key.p, k.n) != 0)
+		problem(c, "table %s: document %llu does not know of its entry", table_name(table), (ull)doc);
 }
 
 /* ---- graphs ---- */
@@ -312,7 +319,8 @@ static void graph_check(struct check *c, struct found *f)
 static void counters_check(struct check *c, const struct found *f)
 {
 	static const struct { const char *name; size_t at; } fields[] = {
-		{ "documents", offsetof(struct rec_coll, documents) }, { "documents without text", offsetof(struct rec_coll, without_text) },
+		{ "documents", offsetof(struct rec_coll, documents) },
+		{ "documents without text", offsetof(struct rec_coll, without_text) },
 		{ "chunks", offsetof(struct rec_coll, chunks) }, { "bytes of text", offsetof(struct rec_coll, text_bytes) },
 		{ "tail", offsetof(struct rec_coll, tail) },
 	};
@@ -320,7 +328,8 @@ static void counters_check(struct check *c, const struct found *f)
 		uint64_t have, want;
 		memcpy(&have, (const char *)&f->have + fields[i].at, sizeof have);
 		memcpy(&want, (const char *)&f->want + fields[i].at, sizeof want);
-		if (have != want) problem(c, "collection %s: %s: counted %llu, stored %llu", f->name, fields[i].name, (ull)have, (ull)want);
+		if (have != want)
+			problem(c, "collection %s: %s: counted %llu, stored %llu", f->name, fields[i].name, (ull)have, (ull)want);
 	}
 }
 
@@ -343,16 +352,17 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 {
 	struct cursor cur = { 0 };
 	struct slice key, value;
-	int rc = cursor_open(&cur, c->s->t, table, e);
-	if (rc) return rc;
-	for (rc = cursor_seek(&cur, NULL, &key, &value, e); !rc; rc = cursor_next(&cur, &key, &value, e))
-		entry_check(c, table, key, value);
+	struct err why;
+	int rc = cursor_open(&cur, c->s->t, table, &why);
+	if (!rc) rc = cursor_seek(&cur, NULL, &key, &value, &why);
+	for (; !rc; rc = cursor_next(&cur, &key, &value, &why)) entry_check(c, table, key, value);
 	cursor_close(&cur);
-	if (rc == E_CORRUPT) problem(c, "table %s: %s", table_name(table), e ? e->msg : "damaged");
-	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc;
+	if (rc == E_CORRUPT) problem(c, "%s", why.msg); /* a page of LMDB's own: the rest of the walk has no transaction */
+	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : err_set(e, rc, "check: %s", why.msg);
 }
 
-int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems, struct err *e)
+int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
+	struct err *e)
 {
 	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH };
 	struct check c = { .on_problem = on_problem, .ctx = ctx };
@@ -368,7 +378,8 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	}
 	if (rc) return err_set(e, rc, "%s", why.msg);
 	arena_init(&c.a, (size_t)1 << 30);
-	rc = store_entries(c.s->t, T_COLL, &n, e);
+	rc = store_entries(c.s->t, T_COLL, &n, &why);
+	if (rc) err_set(e, rc, "check: %s", why.msg);
 	if (!rc && !(c.coll = arena_calloc(&c.a, n + 1, sizeof *c.coll))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) rc = table_walk(&c, order[i], e);
 	for (size_t i = 0; !rc && i < c.coll_n; i++) {

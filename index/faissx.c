@@ -4,8 +4,8 @@
  * as fp32 (Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2016).
  * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; it opens an
  * OpenMP region in every search, so the number of threads is set to one before each; labels are padded with -1; its
- * clone of an HNSW index can't be written any more (it loses the class), so graphs are copied through their stored form;
- * error_c.h defines an enumerator OK as base/err.h does, so its one function is declared here.
+ * clone of an HNSW index can't be written any more (it loses the class), so graphs are copied through their stored
+ * form; error_c.h defines an enumerator OK as base/err.h does, so its one function is declared here.
  * Threads: see faissx.h. Failure: every nonzero code becomes E_MEMORY, E_CORRUPT (reading) or E_BUG. */
 #include "index/faissx.h"
 #include <faiss/c_api/AutoTune_c.h>
@@ -83,8 +83,8 @@ int faissx_add(struct faissx *g, size_t n, const float *vectors, const int64_t *
 	return OK;
 }
 
-int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids, size_t *got,
-	struct err *e)
+int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids,
+	size_t *got, struct err *e)
 {
 	*got = 0;
 	omp_set_num_threads(1);

@@ -14,9 +14,9 @@ void faissx_free(struct faissx *g);                         /* NULL is allowed *
 uint64_t faissx_count(const struct faissx *g);
 /* Adds n vectors (n, dim) with labels ids (n), on that many threads. */
 int faissx_add(struct faissx *g, size_t n, const float *vectors, const int64_t *ids, int threads, struct err *e);
-/* The k nearest, best first: scores (k) and labels (k), *got <= k of them. ef >= 1: how widely to search. One thread. */
-int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids, size_t *got,
-	struct err *e);
+/* The k nearest, best first: scores (k) and labels (k), *got <= k of them. ef >= 1: how widely to search. */
+int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids,
+	size_t *got, struct err *e);
 int faissx_write(const struct faissx *g, FILE *f, struct err *e);
 /* E_CORRUPT when the bytes are no such graph of this dimension and number of vectors. */
 int faissx_read(struct faissx **out, FILE *f, int dim, uint64_t count, struct err *e);

@@ -99,10 +99,12 @@ struct chunk {                   /* strings and spans in the arena that was pass
 };
 
 /* ---- writing: one transaction holds many documents; nothing is visible before commit ---- */
-int index_write_begin(struct write **out, struct index *x, struct err *e); /* waits for the writer before */
+/* Waits for the writer before. The write belongs to the thread that began it, to its end; E_BUSY: this thread has one. */
+int index_write_begin(struct write **out, struct index *x, struct err *e);
 /* Adds or replaces (same id, or same collection and source). Copies everything. id_out: 64 bytes. verdict_out: what
  * it became. E_USAGE, E_CONFLICT (an id that another collection holds), E_LIMIT, E_FULL; after a failure the write
- * must be aborted. NaN or infinite vectors are E_USAGE. */
+ * must be aborted. NaN or infinite vectors are E_USAGE. An id has at most 63 bytes and no control characters; E_CONFLICT
+ * also when another document of the collection has the source. */
 int index_put(struct write *w, const struct doc_in *d, char id_out[64], int *verdict_out, struct err *e);
 /* Hides and removes a document with its text, chunks and vectors. E_NOT_FOUND. */
 int index_delete(struct write *w, const char *id, struct err *e);
@@ -126,7 +128,7 @@ uint64_t snapshot_seq(const struct snapshot *s);
 int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, struct arena *a, struct doc *out, struct err *e);
 int snapshot_doc_by_key(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out, struct err *e);
 int snapshot_doc_by_source(struct snapshot *s, const struct reader *r, const char *collection, const char *source, struct arena *a, struct doc *out, struct err *e);
-/* A document with this content hash in the collection (first by key). E_NOT_FOUND. */
+/* A document with text and this content hash in the collection (first by key). E_NOT_FOUND. */
 int snapshot_doc_by_hash(struct snapshot *s, const struct reader *r, const char *collection, const uint8_t hash[32], struct arena *a, struct doc *out, struct err *e);
 /* Documents with key > after in order, at most n; *got written. verdict_mask: bits 1<<doc_verdict, 0: those with text. */
 int snapshot_docs(struct snapshot *s, const struct reader *r, uint64_t after, unsigned verdict_mask, size_t n, struct arena *a, struct doc *out, size_t *got, struct err *e);

@@ -27,6 +27,7 @@ struct index {
 	struct graph_set *graphs;         /* owned reference */
 	pthread_cond_t wake, done_cond;
 	uint64_t asked, done;             /* rounds of the background thread: requested, finished */
+	int urgent;                       /* someone waits: build even soon after a failure */
 	struct err last;                  /* how the last finished round ended */
 	pthread_t thread;
 	int thread_runs;

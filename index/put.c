@@ -75,7 +75,7 @@ void index_write_abort(struct write *w)
 int index_write_commit(struct write *w, struct err *e)
 {
 	struct index *x = w->x;
-	int rc = OK, had_puts = w->puts > 0;
+	int rc = OK, puts = w->puts > 0;
 	if (w->failed) {
 		index_write_abort(w);
 		return err_set(e, E_USAGE, "a write that failed can only be aborted; nothing was written");
@@ -97,7 +97,7 @@ int index_write_commit(struct write *w, struct err *e)
 	rc = txn_commit(w->t, e);
 	write_free(w);
 	if (rc) return rc;
-	if (had_puts) fault_point("put.after_commit");
+	if (puts) fault_point("put.after_commit");
 	catchup_kick(x);
 	return OK;
 }
@@ -173,7 +173,8 @@ static int id_check(const char *id, struct err *e)
 {
 	if (strlen(id) > ID_MAX) return err_set(e, E_LIMIT, "document id %.64s…: at most %d bytes", id, ID_MAX);
 	for (const char *p = id; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f) return err_set(e, E_USAGE, "document id: control character %u", (unsigned char)*p);
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return err_set(e, E_USAGE, "document id: control character %u", (unsigned char)*p);
 	if (!utf8_valid(id, strlen(id))) return err_set(e, E_USAGE, "document id: not UTF-8");
 	return OK;
 }
@@ -208,13 +209,16 @@ static int chunk_check(const struct doc_in *d, size_t i, struct err *e)
 {
 	const struct chunk_in *c = &d->chunks[i];
 	uint64_t at = c->range.off, end = (uint64_t)c->range.off + c->range.len;
-	if (!range_ok(d, c->range) || c->range.len == 0) return err_set(e, E_USAGE, "chunk %zu: its range is not one of the text", i);
-	if (i && c->range.off < d->chunks[i - 1].range.off) return err_set(e, E_USAGE, "chunk %zu starts before the one before it", i);
+	if (!range_ok(d, c->range) || c->range.len == 0)
+		return err_set(e, E_USAGE, "chunk %zu: its range is not one of the text", i);
+	if (i && c->range.off < d->chunks[i - 1].range.off)
+		return err_set(e, E_USAGE, "chunk %zu starts before the one before it", i);
 	for (uint32_t j = 0; j < c->sentence_n; j++) {
 		struct span s = c->sentences[j];
 		if (!range_ok(d, s) || s.len == 0 || s.off < at || (uint64_t)s.off + s.len > end)
 			return err_set(e, E_USAGE, "chunk %zu: sentence %u is not in order inside it", i, j);
-		if (utf8_count(d->text + s.off, s.len) > 400) return err_set(e, E_USAGE, "chunk %zu: sentence %u is longer than 400", i, j);
+		if (utf8_count(d->text + s.off, s.len) > 400)
+			return err_set(e, E_USAGE, "chunk %zu: sentence %u is longer than 400", i, j);
 		at = (uint64_t)s.off + s.len;
 	}
 	return string_check("heading", c->heading, STRING_MAX, e);
@@ -223,17 +227,22 @@ static int chunk_check(const struct doc_in *d, size_t i, struct err *e)
 static int text_check(const struct write *w, const struct doc_in *d, struct err *e)
 {
 	int rc, without = d->verdict == DOC_SKIPPED || d->verdict == DOC_FAILED;
-	if (without && (d->text_len || d->chunk_n)) return err_set(e, E_USAGE, "a %s document has no text", doc_verdict_name(d->verdict));
-	if (d->text_len && !rec_text_size(d->text_len)) return err_set(e, E_LIMIT, "text of %zu bytes is too long for the store", d->text_len);
+	if (without && (d->text_len || d->chunk_n))
+		return err_set(e, E_USAGE, "a %s document has no text", doc_verdict_name(d->verdict));
+	if (d->text_len && !rec_text_size(d->text_len))
+		return err_set(e, E_LIMIT, "text of %zu bytes is too long for the store", d->text_len);
 	if (d->text_len && (memchr(d->text, 0, d->text_len) || !utf8_valid(d->text, d->text_len)))
 		return err_set(e, E_USAGE, "text is not UTF-8 without NUL");
 	if (d->chunk_n > UINT32_MAX) return err_set(e, E_LIMIT, "%zu chunks", d->chunk_n);
-	if (d->chunk_n && !w->x->with_vectors) return err_set(e, E_CONFLICT, "the store was opened without an embedder and takes no chunks");
-	if (d->chunk_n && (!d->vectors || !d->chunks)) return err_set(e, E_USAGE, "%zu chunks without ranges or vectors", d->chunk_n);
+	if (d->chunk_n && !w->x->with_vectors)
+		return err_set(e, E_CONFLICT, "the store was opened without an embedder and takes no chunks");
+	if (d->chunk_n && (!d->vectors || !d->chunks))
+		return err_set(e, E_USAGE, "%zu chunks without ranges or vectors", d->chunk_n);
 	for (size_t i = 0; i < d->chunk_n; i++)
 		if ((rc = chunk_check(d, i, e))) return rc;
 	for (size_t i = 0; i < d->chunk_n * w->x->dim; i++)
-		if (!isfinite(d->vectors[i])) return err_set(e, E_USAGE, "vector %zu: component %zu is not a number", i / w->x->dim, i % w->x->dim);
+		if (!isfinite(d->vectors[i]))
+			return err_set(e, E_USAGE, "vector %zu: component %zu is not a number", i / w->x->dim, i % w->x->dim);
 	return OK;
 }
 
@@ -310,7 +319,8 @@ static int id_make(struct write *w, uint64_t key, char out[ID_MAX + 1], struct e
 static int del_due(struct write *w, enum table table, const struct key *k, struct err *e)
 {
 	int rc = store_del(w->t, table, k, e);
-	return rc == E_NOT_FOUND ? err_set(e, E_CORRUPT, "table %s lacks an entry that a document refers to", table_name(table)) : rc;
+	return rc == E_NOT_FOUND ? err_set(e, E_CORRUPT, "table %s lacks an entry that a document refers to",
+		table_name(table)) : rc;
 }
 
 /* Removes everything a document has but its own record and its id, and counts it out of its collection. */
@@ -354,7 +364,8 @@ static int doc_remove(struct write *w, uint64_t key, struct touched *c, struct e
 	if (!rc) {
 		char *source = mem_strdup(r.source);
 		r.source = source;
-		rc = source ? body_remove(w, key, &r, c, e) : err_set(e, E_MEMORY, "delete document %s: out of memory", buf_cstr(&id));
+		rc = source ? body_remove(w, key, &r, c, e) : err_set(e, E_MEMORY, "delete document %s: out of memory",
+			buf_cstr(&id));
 		mem_free(source);
 	}
 	if (!rc) {
@@ -436,7 +447,7 @@ static int text_put(struct write *w, uint64_t key, const struct doc_in *d, size_
 	return rc;
 }
 
-/* Code points before text[to] when *cp are before text[*at]: chunks come in order, so this walks the text about once. */
+/* Code points before text[to] when *cp are before text[*at]. Chunks come in order: this walks the text about once. */
 static uint32_t cp_forward(const struct doc_in *d, size_t *at, size_t *cp, size_t to)
 {
 	if (to < *at) *cp -= utf8_count(d->text + to, *at - to);
@@ -491,7 +502,8 @@ static int refs_put(struct write *w, uint64_t key, const struct rec_doc *r, cons
 }
 
 /* Writes the document r (id, revision, times are set) with d's content under key, and counts it in. */
-static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const struct doc_in *d, struct touched *c, struct err *e)
+static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const struct doc_in *d, struct touched *c,
+	struct err *e)
 {
 	struct key k;
 	int rc = OK;
@@ -519,7 +531,8 @@ static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const stru
 }
 
 /* Fills r and id for a new document. */
-static int doc_begin(struct write *w, const struct doc_in *d, uint64_t *key, struct rec_doc *r, char id[ID_MAX + 1], struct err *e)
+static int doc_begin(struct write *w, const struct doc_in *d, uint64_t *key, struct rec_doc *r, char id[ID_MAX + 1],
+	struct err *e)
 {
 	*key = w->state.next_doc++;
 	r->revision = 1;

@@ -551,10 +551,12 @@ int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int ch
 int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e)
 {
 	uint32_t crc;
-	if (v.n != rec_vec_size(dim)) return err_set(e, E_CORRUPT, "vector has %zu bytes, %zu are due", v.n, rec_vec_size(dim));
+	if (v.n != rec_vec_size(dim))
+		return err_set(e, E_CORRUPT, "vector has %zu bytes, %zu are due", v.n, rec_vec_size(dim));
 	if ((uintptr_t)v.p % 4) return err_set(e, E_CORRUPT, "vector is not aligned");
 	memcpy(&crc, v.p + v.n - 4, 4);
-	if (check && crc != crc32c(crc32c(0, k->b, k->n), v.p, v.n - 4)) return err_set(e, E_CORRUPT, "vector: wrong checksum");
+	if (check && crc != crc32c(crc32c(0, k->b, k->n), v.p, v.n - 4))
+		return err_set(e, E_CORRUPT, "vector: wrong checksum");
 	*out = (const float *)v.p;
 	return OK;
 }

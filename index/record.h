@@ -87,7 +87,8 @@ enum { PIECE_HEAD = 8 };                                                    /* b
 void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k);         /* fills the head of piece[0,n) */
 
 /* Decoders: E_CORRUPT with a message that names the mistake; every length is checked, the checksum too. */
-int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, struct err *e); /* E_UNSUPPORTED: newer format */
+/* E_UNSUPPORTED: newer format */
+int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, struct err *e);
 int rec_coll_get(struct rec_coll *r, const struct key *k, struct slice v, struct err *e);
 int rec_doc_get(struct rec_doc *r, const struct key *k, struct slice v, struct err *e);
 int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, struct err *e);

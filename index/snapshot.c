@@ -82,7 +82,8 @@ static int coll_name(struct snapshot *s, uint32_t number, const char **name, str
 /* ---- documents ---- */
 
 /* A borrowed view of the record as readers see it; the list of groups is in the arena. */
-static int doc_view(struct snapshot *s, uint64_t key, const struct rec_doc *r, struct arena *a, struct doc *out, struct err *e)
+static int doc_view(struct snapshot *s, uint64_t key, const struct rec_doc *r, struct arena *a, struct doc *out,
+	struct err *e)
 {
 	const uint8_t *p = r->acl;
 	int rc;
@@ -132,7 +133,8 @@ static int doc_rec(struct snapshot *s, uint64_t key, struct rec_doc *r, struct e
 }
 
 /* E_NOT_FOUND, quiet, when there is none or the reader may not see it. */
-static int doc_get(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out, struct err *e)
+static int doc_get(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out,
+	struct err *e)
 {
 	struct rec_doc rec;
 	int rc = doc_rec(s, key, &rec, e);
@@ -153,7 +155,8 @@ static int doc_by(struct snapshot *s, const struct reader *r, enum table table, 
 	return rc ? rc : doc_get(s, r, key, a, out, e);
 }
 
-int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, struct arena *a, struct doc *out, struct err *e)
+int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, struct arena *a, struct doc *out,
+	struct err *e)
 {
 	struct key k;
 	size_t n = strlen(id);
@@ -165,7 +168,8 @@ int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, str
 	return rc == E_NOT_FOUND ? err_set(e, rc, "no document %.64s", id) : rc;
 }
 
-int snapshot_doc_by_key(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out, struct err *e)
+int snapshot_doc_by_key(struct snapshot *s, const struct reader *r, uint64_t key, struct arena *a, struct doc *out,
+	struct err *e)
 {
 	int rc = doc_get(s, r, key, a, out, e);
 	return rc == E_NOT_FOUND ? err_set(e, rc, "no document with key %llu", (unsigned long long)key) : rc;
@@ -280,15 +284,17 @@ int snapshot_text(struct snapshot *s, const struct doc *d, const char **text, si
 	return rc;
 }
 
-int snapshot_text_range(struct snapshot *s, const struct doc *d, uint64_t start_cp, uint64_t end_cp, struct span *out, struct err *e)
+int snapshot_text_range(struct snapshot *s, const struct doc *d, uint64_t start_cp, uint64_t end_cp, struct span *out,
+	struct err *e)
 {
 	struct rec_text r;
 	size_t from, to;
 	int rc = text_get(s, d, &r, e);
 	*out = (struct span){ 0, 0 };
 	if (rc) return rc;
-	if (end_cp < start_cp) return err_set(e, E_USAGE, "range %llu to %llu ends before it starts",
-		(unsigned long long)start_cp, (unsigned long long)end_cp);
+	if (end_cp < start_cp)
+		return err_set(e, E_USAGE, "range %llu to %llu ends before it starts",
+			(unsigned long long)start_cp, (unsigned long long)end_cp);
 	if (r.len == 0) return OK;
 	from = cpmap_to_byte(r.map, r.text, r.len, start_cp);
 	to = cpmap_to_byte(r.map, r.text, r.len, end_cp);
@@ -358,11 +364,13 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 	}
 	arena_clear(&scratch);
 	if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
-	if (rc && rc != E_NOT_FOUND) log_put(LOG_WARN, "index", "chunk %llu is left out: %s", (unsigned long long)chunk, why.msg);
+	if (rc && rc != E_NOT_FOUND)
+		log_put(LOG_WARN, "index", "chunk %llu is left out: %s", (unsigned long long)chunk, why.msg);
 	return OK;
 }
 
-int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out, struct err *e)
+int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out,
+	struct err *e)
 {
 	struct sight cache = { 0 };
 	struct rec_chunk rec;
@@ -373,7 +381,8 @@ int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id
 	return rc ? rc : chunk_keep(chunk_id, &rec, a, out, e);
 }
 
-int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, struct chunk **out, size_t *n, struct err *e)
+int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, struct chunk **out, size_t *n,
+	struct err *e)
 {
 	struct rec_doc doc;
 	struct rec_chunk rec;
@@ -387,7 +396,8 @@ int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, st
 	for (; *n < doc.chunk_n; ++*n) {
 		uint64_t id = doc.first_chunk + *n;
 		rc = chunk_rec(s, id, &rec, e);
-		if (rc == E_NOT_FOUND) rc = err_set(e, E_CORRUPT, "document %s: chunk %llu is missing", d->id, (unsigned long long)id);
+		if (rc == E_NOT_FOUND)
+			rc = err_set(e, E_CORRUPT, "document %s: chunk %llu is missing", d->id, (unsigned long long)id);
 		if (!rc) rc = chunk_keep(id, &rec, a, &(*out)[*n], e);
 		if (rc) return rc;
 	}

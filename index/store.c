@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/fault.h"
@@ -45,6 +46,7 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 		return err_set(e, E_FULL, "%s %s: the store is full, raise index.map_bytes", what, thing);
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		return err_set(e, E_FULL, "%s %s: the disk is full (%s)", what, thing, strerror(code));
 	case MDB_TXN_FULL:
 		return err_set(e, E_LIMIT, "%s %s: too much in one transaction", what, thing);
@@ -134,7 +136,8 @@ int store_open(struct store **out, const char *dir, size_t map_bytes, size_t rea
 	int rc, dead = 0;
 	*out = NULL;
 	if (map_bytes < 1 << 20) return err_set(e, E_USAGE, "index.map_bytes %zu: at least %d", map_bytes, 1 << 20);
-	if (readers_max < 1 || readers_max > 65536) return err_set(e, E_USAGE, "index.readers_max %zu: 1 to 65536", readers_max);
+	if (readers_max < 1 || readers_max > 65536)
+		return err_set(e, E_USAGE, "index.readers_max %zu: 1 to 65536", readers_max);
 	rc = dir_make(dir, e);
 	if (rc) return rc;
 	s = mem_calloc(1, sizeof *s);
@@ -181,15 +184,26 @@ int txn_begin(struct txn **out, struct store *s, int write, struct err *e)
 	return OK;
 }
 
+/* LMDB reports a write that was cut short as EIO; on a full disk that is what it means. */
+static int disk_is_full(struct store *s)
+{
+	struct statvfs fs;
+	int fd;
+	return mdb_env_get_fd(s->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
+}
+
 int txn_commit(struct txn *t, struct err *e)
 {
+	struct store *s;
 	int code;
 	if (fault_fails("store.commit")) {
 		txn_abort(t);
 		return err_set(e, E_IO, "commit: fault injected");
 	}
+	s = t->s;
 	code = mdb_txn_commit(t->mt);
 	mem_free(t);
+	if (code == EIO && disk_is_full(s)) code = ENOSPC;
 	return code ? code_set(e, code, "commit", "the store") : OK;
 }
 
@@ -267,7 +281,8 @@ int cursor_open(struct cursor *c, struct txn *t, enum table table, struct err *e
 	return code ? code_set(e, code, "walk table", table_names[table]) : OK;
 }
 
-static int cursor_get(struct cursor *c, MDB_val *k, MDB_cursor_op op, struct slice *key, struct slice *value, struct err *e)
+static int cursor_get(struct cursor *c, MDB_val *k, MDB_cursor_op op, struct slice *key, struct slice *value,
+	struct err *e)
 {
 	MDB_val v;
 	int code = mdb_cursor_get(c->mc, k, &v, op);

@@ -7,7 +7,7 @@
 enum { DIM = 32 };
 extern const struct reader everyone;                       /* every group, collection "c" */
 
-struct index_options help_options(const char *dir);        /* DIM floats, "test-embedder", 64 MiB map, not synced, exact_below 200 */
+struct index_options help_options(const char *dir);        /* DIM floats, not synced, exact below 200 */
 struct index *help_open(const char *dir);
 void help_unit(uint64_t seed, float *out, int dim);        /* a unit vector, the same for the same seed */
 

@@ -1,6 +1,10 @@
 /* test_check.c: index_check finds what is wrong, whatever byte of whatever record is changed, and never crashes. The
  * damage is done through the room's own store.h, which knows nothing of what records mean. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/arena.h"
 #include "base/mem.h"
 #include "index/store.h"
@@ -31,7 +35,8 @@ static void store_make(const char *dir)
 enum change { FLIP, CUT, LOSE, EMPTY };
 
 /* Changes the nth entry of a table and keeps the old value in *old. Returns 0 when the table has no nth. */
-static int change(struct store *st, enum table table, int nth, enum change how, unsigned random, struct key *k, struct buf *old)
+static int change(struct store *st, enum table table, int nth, enum change how, unsigned random, struct key *k,
+	struct buf *old)
 {
 	struct txn *t;
 	struct cursor c;
@@ -138,7 +143,8 @@ TEST(check_finds_every_damage)
 				there = change(st, (enum table)table, nth, (enum change)how, random >> 8, &k, &old);
 				store_close(st);
 				if (!there) break;
-				CHECK_MSG(problems_of(dir) > 0, "table %s, entry %d, change %d: not found", table_name((enum table)table), nth, how);
+				CHECK_MSG(problems_of(dir) > 0, "table %s, entry %d, change %d: not found", table_name((enum table)table), nth,
+					how);
 				CHECK_OK(store_open(&st, dir, 64 << 20, 10, 0, &e), e);
 				restore(st, (enum table)table, &k, &old);
 				store_close(st);
@@ -179,4 +185,20 @@ TEST(check_finds_strays)
 		store_close(st);
 	}
 	CHECK_INT(problems_of(dir), 0);
+}
+
+/* A data file that was cut off is an error or a list of problems, not a SIGBUS. */
+TEST(check_survives_a_cut_file)
+{
+	char dir[300], path[320];
+	struct stat st;
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	snprintf(path, sizeof path, "%s/data.mdb", dir);
+	for (int part = 1; part < 8; part++) {
+		CHECK(remove(path) == 0 || errno == ENOENT);
+		store_make(dir);
+		CHECK(stat(path, &st) == 0);
+		CHECK(truncate(path, st.st_size * part / 8) == 0);
+		CHECK_MSG(problems_of(dir) > 0, "cut to %d/8: nothing found", part);
+	}
 }

@@ -1,5 +1,7 @@
 /* test_put.c: documents in and out: new, replaced, deleted, refused, kept over a reopen. */
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include "base/arena.h"
 #include "base/mem.h"
 #include "tests/index/help.h"
@@ -82,8 +84,8 @@ TEST(put_code_points_of_texts)
 	struct span sentence = { 9, 18 };
 	struct chunk_in chunk = { { 9, 18 }, "", 0, &sentence, 1 };
 	float v[DIM];
-	struct doc_in d = { .collection = "c", .verdict = DOC_ADDED, .text = text, .text_len = sizeof text - 1, .chunks = &chunk,
-		.chunk_n = 1, .vectors = v };
+	struct doc_in d = { .collection = "c", .verdict = DOC_ADDED, .text = text, .text_len = sizeof text - 1,
+		.chunks = &chunk, .chunk_n = 1, .vectors = v };
 	struct index *x = help_open(test_dir());
 	struct snapshot *s;
 	struct write *w;
@@ -198,8 +200,8 @@ TEST(put_refuses_bad_input)
 	struct span sentence = { 0, 3 };
 	struct chunk_in chunk = { { 0, 4 }, "", 0, &sentence, 1 };
 	float v[DIM] = { 1 };
-	const struct doc_in good = { .collection = "c", .verdict = DOC_ADDED, .text = "ab\xc3\xa9 c", .text_len = 6, .chunks = &chunk,
-		.chunk_n = 1, .vectors = v };
+	const struct doc_in good = { .collection = "c", .verdict = DOC_ADDED, .text = "ab\xc3\xa9 c", .text_len = 6,
+		.chunks = &chunk, .chunk_n = 1, .vectors = v };
 	struct index *x = help_open(test_dir());
 	char long_id[100], id[64];
 	struct write *w;
@@ -518,6 +520,44 @@ TEST(put_full_map_loses_nothing)
 	o.map_bytes = 8 << 20;                     /* raised: it goes on */
 	CHECK_OK(index_open(&x, &o, &e), e);
 	help_add(x, "c", "more", "/more", 1, 2, NULL, NULL);
+	help_check_clean(x);
+	index_close(x);
+}
+
+/* A limit on the file's size stands for a full disk: writes fail, nothing is lost, and it goes on when there is room. */
+TEST(put_full_disk_loses_nothing)
+{
+	struct rlimit limit, before;
+	struct index_stats st;
+	struct index *x = help_open(test_dir());
+	struct write *w;
+	struct err e = { OK, "" };
+	int docs = 0, rc = OK;
+	help_add(x, "c", "first", "/first", 1, 2, NULL, NULL);
+	CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+	limit = before;
+	limit.rlim_cur = 1 << 20;
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	while (rc == OK && docs < 1000) {
+		char name[40], text[9000], id[64];
+		struct doc_in d = { .collection = "c", .source = name, .verdict = DOC_ADDED, .text = text,
+			.text_len = sizeof text };
+		int verdict;
+		memset(text, 'x', sizeof text);
+		snprintf(name, sizeof name, "/doc/%d", docs);
+		CHECK_OK(index_write_begin(&w, x, &e), e);
+		CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+		rc = index_write_commit(w, &e);
+		docs += rc == OK;
+	}
+	CHECK_MSG(rc == E_FULL || rc == E_IO, "%d: %s", rc, e.msg);
+	CHECK(docs > 20);
+	help_check_clean(x);
+	CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+	help_add(x, "c", "more", "/more", 1, 2, NULL, NULL);
+	CHECK_OK(index_stats(x, &st, &e), e);
+	CHECK_INT(st.documents, docs + 2);
 	help_check_clean(x);
 	index_close(x);
 }

@@ -104,7 +104,7 @@ TEST(record_round_trips)
 	buf_clear(&b);
 }
 
-/* Every cut, every flipped bit and the wrong key are refused. Each try is a heap copy, so that reading past it shows. */
+/* Every cut, every flipped bit and the wrong key are refused. Cuts are heap copies, so that reading past one shows. */
 TEST(record_damage_is_refused)
 {
 	struct buf b;

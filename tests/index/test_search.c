@@ -1,4 +1,4 @@
-/* test_search.c: vector search: exact and by graph, tail, tombstones, reload, access, isolation, damage of the graph. */
+/* test_search.c: vector search: exact and by graph, tail, tombstones, reload, access, isolation, a damaged graph. */
 #include <math.h>
 #include <stdlib.h>
 #include "base/arena.h"
@@ -357,6 +357,37 @@ TEST(search_graph_of_a_small_collection_goes)
 	CHECK_INT(stats(x).graph_vectors, 0);
 	CHECK_INT(stats(x).tail_vectors, 100);
 	CHECK(recall(x, &everyone, 10) == 1.0);
+	help_check_clean(x);
+	index_close(x);
+}
+
+/* No room for the graph: told, its pieces go again, and searches are exact meanwhile. */
+TEST(search_graph_without_room)
+{
+	char dir[300];
+	struct index_options o;
+	struct vec_hit hit[K];
+	struct index *x;
+	struct err e;
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	o = help_options(dir);
+	o.map_bytes = 3 << 19;
+	o.exact_below = 1000000;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	fill(x, "c", 150, 20, 1, NULL);
+	index_close(x);
+	o.exact_below = 200;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	CHECK_INT(index_rebuild_wait(x, &e), E_FULL);
+	CHECK(strstr(e.msg, "index.map_bytes") && strstr(e.msg, "collection c"));
+	CHECK_INT(search(x, &everyone, 1, K, hit), K);
+	CHECK_INT(stats(x).graph_vectors, 0);
+	help_check_clean(x);
+	index_close(x);
+	o.map_bytes = 16 << 20;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK_INT(stats(x).graph_vectors, 3000);
 	help_check_clean(x);
 	index_close(x);
 }

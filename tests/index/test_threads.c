@@ -59,7 +59,8 @@ TEST(threads_readers_beside_writer_and_rebuilds)
 		snprintf(name, sizeof name, "base %d", i);
 		help_add(shared, "c", name, name, (uint64_t)i * 10, 10, NULL, NULL);
 	}
-	for (int i = 0; i < READERS; i++) CHECK(pthread_create(&thread[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)) == 0);
+	for (int i = 0; i < READERS; i++)
+		CHECK(pthread_create(&thread[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)) == 0);
 	for (int i = 0; i < COMMITS && !atomic_load(&failures); i++) {
 		char name[20];
 		snprintf(name, sizeof name, "doc %d", i % 40);      /* replaced again and again */
