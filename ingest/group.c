@@ -9,13 +9,11 @@
  * "ingest.before_commit" and "ingest.after_commit". */
 #include "ingest/group.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
-#include "base/stat.h"
 
 enum { BATCH = 32, GROUP_TEXT_BYTES = 32 << 20 };
 
@@ -51,17 +49,11 @@ void group_progress(struct group *g)
 
 void group_report(struct group *g, const struct ingest_event *ev)
 {
-	char label[40];
-
 	if (g->sum && (unsigned)ev->verdict < sizeof g->sum->by_verdict / sizeof *g->sum->by_verdict) {
 		g->sum->by_verdict[ev->verdict]++;
 		g->sum->files++;
 		g->sum->chars += ev->chars;
 		g->sum->chunks += ev->chunks;
-	}
-	if (!g->dry_run) {
-		snprintf(label, sizeof label, "verdict=\"%s\"", doc_verdict_name(ev->verdict));
-		stat_count("footnote_ingest_documents_total", label, 1);
 	}
 	if (g->sink && g->sink->event)
 		g->sink->event(g->sink->ctx, ev);

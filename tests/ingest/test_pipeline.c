@@ -1,0 +1,499 @@
+/* test_pipeline.c: folders into a real store with a real embedder. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/utf8.h"
+#include "ingest/ingest.h"
+#include "tests/test.h"
+
+enum { EVENTS_MAX = 64 };
+
+static char dir[200];
+static struct index *x;
+static struct embedder *m;
+static struct ingest_limits limits;
+static struct { char source[200], id[64], reason[300]; int verdict; uint64_t chars, chunks; } events[EVENTS_MAX];
+static size_t event_n;
+static struct ingest_summary sum;
+static struct err e;
+
+static void on_event(void *ctx, const struct ingest_event *ev)
+{
+	(void)ctx;
+	CHECK(event_n < EVENTS_MAX);
+	snprintf(events[event_n].source, sizeof events->source, "%s", ev->source);
+	snprintf(events[event_n].id, sizeof events->id, "%s", ev->document_id);
+	snprintf(events[event_n].reason, sizeof events->reason, "%s", ev->reason);
+	events[event_n].verdict = ev->verdict;
+	events[event_n].chars = ev->chars;
+	events[event_n++].chunks = ev->chunks;
+}
+
+static const struct ingest_sink sink = { .event = on_event };
+
+static const char *at(const char *name)
+{
+	static char path[400];
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return path;
+}
+
+static void put(const char *name, const char *text)
+{
+	CHECK_OK(file_write_atomic(at(name), text, strlen(text), &e), e);
+}
+
+static void begin(void)
+{
+	struct index_options o = { .map_bytes = (size_t)1 << 28, .hnsw_m = 16, .hnsw_ef_construction = 64,
+		.hnsw_ef_search = 64, .exact_below = 1000, .rebuild_share = 0.2, .readers_max = 16 };
+	struct embedder_options mo = { .threads = 1 };
+	static char data[300];
+
+	mo.dir = test_model("all-minilm-l6-v2");
+	if (!mo.dir)
+		test_skip("the embedder is not there");
+	snprintf(dir, sizeof dir, "%s", test_dir());
+	snprintf(data, sizeof data, "%s/data", dir);
+	CHECK_OK(dir_make(at("in"), &e), e);
+	CHECK_OK(embedder_open(&m, &mo, &e), e);
+	o.dir = data;
+	o.dim = embedder_info(m)->dim;
+	o.embedder = embedder_info(m)->fingerprint;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	ingest_limits_default(&limits);
+}
+
+/* The store is whole, then it is closed. */
+static void end(void)
+{
+	uint64_t problems = 0;
+
+	CHECK_OK(index_check(x, NULL, NULL, &problems, &e), e);
+	CHECK_INT(problems, 0);
+	index_close(x);
+	embedder_close(m);
+}
+
+static int sync_with(struct ingest_request q)
+{
+	static const char *const in[] = { "in" };
+
+	q.collection = "default";
+	q.cwd = dir;
+	if (!q.paths) {
+		q.paths = in;
+		q.path_n = 1;
+	}
+	event_n = 0;
+	return ingest_paths(x, m, &limits, &q, &sink, &sum, &e);
+}
+
+static void sync_in(void)
+{
+	CHECK_OK(sync_with((struct ingest_request){ 0 }), e);
+}
+
+/* The event of a file; fails when there is none. */
+static size_t event(const char *name)
+{
+	for (size_t i = 0; i < event_n; i++)
+		if (strcmp(events[i].source, at(name)) == 0)
+			return i;
+	test_fail(__FILE__, __LINE__, "no event of %s", name);
+}
+
+#define VERDICT(name, want) CHECK_STR(doc_verdict_name(events[event(name)].verdict), doc_verdict_name(want))
+
+static int stored(const char *name, char *text, size_t cap)
+{
+	struct reader all = { .all_groups = 1 };
+	struct snapshot *s;
+	struct arena a;
+	struct doc d;
+	const char *t = "";
+	size_t len = 0;
+	int rc;
+
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	rc = snapshot_doc_by_source(s, &all, "default", at(name), &a, &d, &e);
+	if (rc == OK && d.text_len)
+		CHECK_OK(snapshot_text(s, &d, &t, &len, &e), e);
+	snprintf(text, cap, "%.*s", (int)len, t);
+	snapshot_close(s);
+	arena_clear(&a);
+	return rc;
+}
+
+TEST(ingest_verdicts)
+{
+	char text[2000];
+
+	begin();
+	put("in/a.md", "# Alpha\n\nThe alpha text. It has two sentences.\n");
+	put("in/b.txt", "Beta text stands here.\n");
+	put("in/bin.txt", "%PDF-1.7 and so on");
+	put("in/copy.txt", "Beta text stands here.\n");
+	put("in/empty.txt", "");
+	put("in/latin.txt", "Prix \xE0 r\xE9gler.");
+	put("in/x.docx", "words");
+	sync_in();
+	CHECK_INT(event_n, 7);
+	VERDICT("in/a.md", DOC_ADDED);
+	CHECK(events[event("in/a.md")].id[0] && events[event("in/a.md")].chunks == 1);
+	CHECK_INT(events[event("in/a.md")].chars, strlen("Alpha\n\nThe alpha text. It has two sentences."));
+	VERDICT("in/b.txt", DOC_ADDED);
+	VERDICT("in/bin.txt", DOC_SKIPPED);
+	VERDICT("in/copy.txt", DOC_DUPLICATE);
+	VERDICT("in/empty.txt", DOC_SKIPPED);
+	CHECK_STR(events[event("in/empty.txt")].reason, "empty");
+	VERDICT("in/latin.txt", DOC_PARTIAL);
+	VERDICT("in/x.docx", DOC_SKIPPED);
+	CHECK_INT(sum.files, 7);
+	CHECK_INT(sum.by_verdict[DOC_ADDED], 2);
+	CHECK_INT(stored("in/a.md", text, sizeof text), OK);
+	CHECK_STR(text, "Alpha\n\nThe alpha text. It has two sentences.");
+	sync_in();
+	VERDICT("in/a.md", DOC_UNCHANGED);
+	VERDICT("in/b.txt", DOC_UNCHANGED);
+	VERDICT("in/bin.txt", DOC_SKIPPED);
+	VERDICT("in/copy.txt", DOC_DUPLICATE);
+	VERDICT("in/empty.txt", DOC_SKIPPED);
+	CHECK_STR(events[event("in/empty.txt")].reason, "empty");
+	VERDICT("in/latin.txt", DOC_UNCHANGED);
+	put("in/a.md", "# Alpha\n\nThe alpha text. It has three sentences now.\n");
+	sync_in();
+	VERDICT("in/a.md", DOC_UPDATED);
+	CHECK_INT(stored("in/a.md", text, sizeof text), OK);
+	CHECK(strstr(text, "three"));
+	put("in/a.md", "# Alpha\n\nThe alpha text. It has three sentences now.\n");       /* only the time */
+	sync_in();
+	VERDICT("in/a.md", DOC_UNCHANGED);
+	end();
+}
+
+static uint64_t seq(void)
+{
+	struct index_stats s;
+
+	CHECK_OK(index_stats(x, &s, &e), e);
+	return s.seq;
+}
+
+TEST(ingest_unchanged_writes_nothing)
+{
+	uint64_t before;
+
+	begin();
+	put("in/a.txt", "Some text.\n");
+	put("in/copy.txt", "Some text.\n");
+	put("in/empty.txt", "");
+	sync_in();
+	before = seq();
+	sync_in();
+	CHECK_INT(seq(), before);
+	CHECK_OK(sync_with((struct ingest_request){ .dry_run = 1, .meta = "{\"k\":\"v\"}" }), e);
+	VERDICT("in/a.txt", DOC_UPDATED);
+	CHECK_INT(seq(), before);
+	end();
+}
+
+TEST(ingest_duplicate_takes_over)
+{
+	char text[200];
+
+	begin();
+	put("in/a.txt", "The very same text.\n");
+	put("in/b.txt", "The very same text.\n");
+	sync_in();
+	VERDICT("in/b.txt", DOC_DUPLICATE);
+	CHECK(strstr(events[event("in/b.txt")].reason, "a.txt"));
+	put("in/a.txt", "Another text by now.\n");
+	sync_in();
+	VERDICT("in/a.txt", DOC_UPDATED);
+	VERDICT("in/b.txt", DOC_UPDATED);
+	CHECK_INT(stored("in/b.txt", text, sizeof text), OK);
+	CHECK_STR(text, "The very same text.");
+	put("in/c.txt", "The very same text.\n");
+	sync_in();
+	VERDICT("in/c.txt", DOC_DUPLICATE);
+	CHECK(unlink(at("in/b.txt")) == 0);
+	CHECK_OK(sync_with((struct ingest_request){ .prune = 1 }), e);
+	VERDICT("in/b.txt", DOC_REMOVED);
+	VERDICT("in/c.txt", DOC_UPDATED);
+	CHECK_INT(stored("in/c.txt", text, sizeof text), OK);
+	CHECK_STR(text, "The very same text.");
+	end();
+}
+
+TEST(ingest_prune)
+{
+	const char *one[] = { "in/one.txt" }, *sub[] = { "in/sub" }, *lost[] = { "lost" };
+	char text[200];
+
+	begin();
+	CHECK_OK(dir_make(at("in/sub"), &e), e);
+	put("in/keep.txt", "Keep this text.\n");
+	put("in/sub/s.txt", "Text of the folder below.\n");
+	put("in/gone.txt", "This will go.\n");
+	put("out.txt", "Given itself.\n");
+	sync_in();
+	CHECK_OK(sync_with((struct ingest_request){ .paths = (const char *[]){ "out.txt" }, .path_n = 1 }), e);
+	CHECK(unlink(at("in/gone.txt")) == 0 && unlink(at("out.txt")) == 0 && unlink(at("in/sub/s.txt")) == 0);
+	sync_in();
+	CHECK_INT(event_n, 1);
+	CHECK_INT(stored("in/gone.txt", text, sizeof text), OK);
+	CHECK_OK(sync_with((struct ingest_request){ .paths = sub, .path_n = 1, .prune = 1 }), e);
+	CHECK_INT(event_n, 1);
+	VERDICT("in/sub/s.txt", DOC_REMOVED);
+	CHECK_OK(sync_with((struct ingest_request){ .prune = 1, .dry_run = 1 }), e);
+	VERDICT("in/gone.txt", DOC_REMOVED);
+	CHECK_INT(stored("in/gone.txt", text, sizeof text), OK);
+	CHECK_OK(sync_with((struct ingest_request){ .prune = 1 }), e);
+	VERDICT("in/gone.txt", DOC_REMOVED);
+	VERDICT("in/keep.txt", DOC_UNCHANGED);
+	CHECK_INT(stored("in/gone.txt", text, sizeof text), E_NOT_FOUND);
+	CHECK_INT(stored("out.txt", text, sizeof text), OK);
+	CHECK_OK(sync_with((struct ingest_request){ .paths = (const char *[]){ "out.txt" }, .path_n = 1, .prune = 1 }), e);
+	VERDICT("out.txt", DOC_REMOVED);
+	CHECK_OK(sync_with((struct ingest_request){ .paths = one, .path_n = 1, .prune = 1 }), e);
+	VERDICT("in/one.txt", DOC_FAILED);
+	CHECK_OK(sync_with((struct ingest_request){ .paths = lost, .path_n = 1, .prune = 1 }), e);
+	VERDICT("lost", DOC_FAILED);
+	CHECK_INT(stored("in/keep.txt", text, sizeof text), OK);
+	end();
+}
+
+TEST(ingest_rename_with_prune)
+{
+	char text[400];
+
+	begin();
+	put("in/old.txt", "The text moves to another name.\n");
+	sync_in();
+	snprintf(text, sizeof text, "%s", at("in/old.txt"));
+	CHECK(rename(text, at("in/new.txt")) == 0);
+	CHECK_OK(sync_with((struct ingest_request){ .prune = 1 }), e);
+	VERDICT("in/old.txt", DOC_REMOVED);
+	VERDICT("in/new.txt", DOC_ADDED);
+	CHECK_INT(stored("in/new.txt", text, sizeof text), OK);
+	CHECK_STR(text, "The text moves to another name.");
+	end();
+}
+
+TEST(ingest_acl_and_meta)
+{
+	const char *const hr[] = { "hr" };
+	struct reader nobody = { .collection = "default" };
+	struct snapshot *s;
+	struct arena a;
+	struct doc d;
+
+	begin();
+	put("in/a.txt", "For some eyes only.\n");
+	sync_in();
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1, .meta = "{\"year\":\"2026\"}" }), e);
+	VERDICT("in/a.txt", DOC_UPDATED);
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1, .meta = "{\"year\":\"2026\"}" }), e);
+	VERDICT("in/a.txt", DOC_UNCHANGED);
+	put("in/b.txt", "For some eyes only.\n");
+	put("in/c.txt", "Open text.\n");
+	CHECK_OK(sync_with((struct ingest_request){ .paths = (const char *[]){ "in/b.txt" }, .path_n = 1 }), e);
+	VERDICT("in/b.txt", DOC_ADDED);         /* its text is for everyone: no duplicate of one that is not */
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_INT(snapshot_doc_by_source(s, &nobody, "default", at("in/a.txt"), &a, &d, &e), E_NOT_FOUND);
+	CHECK_INT(snapshot_doc_by_source(s, &nobody, "default", at("in/b.txt"), &a, &d, &e), OK);
+	snapshot_close(s);
+	arena_clear(&a);
+	end();
+}
+
+TEST(ingest_limits)
+{
+	char text[200];
+
+	begin();
+	put("in/big.txt", "Twenty bytes of text.\n");
+	put("in/long.txt", "A long text. It is cut.");
+	limits.file_bytes_max = 10;
+	sync_in();
+	VERDICT("in/big.txt", DOC_SKIPPED);
+	CHECK_STR(events[event("in/big.txt")].reason, "larger than ingest.file_bytes_max (10 bytes)");
+	ingest_limits_default(&limits);
+	limits.text_bytes_max = 12;
+	sync_in();
+	VERDICT("in/long.txt", DOC_PARTIAL);
+	CHECK_INT(stored("in/long.txt", text, sizeof text), OK);
+	CHECK_STR(text, "A long text.");
+	end();
+}
+
+/* Text that can't be read any more must not cost what is stored. */
+TEST(ingest_failure_keeps_text)
+{
+	char text[200];
+
+	begin();
+	put("in/a.txt", "Old text.\n");
+	sync_in();
+	CHECK(unlink(at("in/a.txt")) == 0 && symlink("a.txt", at("in/a.txt")) == 0);    /* a link to itself */
+	CHECK_OK(sync_with((struct ingest_request){ .prune = 1 }), e);
+	VERDICT("in/a.txt", DOC_FAILED);
+	CHECK_INT(stored("in/a.txt", text, sizeof text), OK);
+	CHECK_STR(text, "Old text.");
+	end();
+}
+
+TEST(ingest_cancel)
+{
+	volatile int stop = 1;
+
+	begin();
+	put("in/a.txt", "Some text.\n");
+	CHECK_INT(sync_with((struct ingest_request){ .cancel = &stop }), E_CANCELLED);
+	CHECK_INT(event_n, 0);
+	end();
+}
+
+/* Many chunks over many files and commits: every stored offset is right. */
+TEST(ingest_many)
+{
+	struct reader all = { .collection = "default", .all_groups = 1 };
+	struct snapshot *s;
+	struct arena a;
+	struct doc d[50];
+	size_t got;
+
+	begin();
+	limits.commit_docs = 7;
+	limits.chunk_tokens = 40;
+	limits.chunk_overlap_tokens = 10;
+	for (int i = 0; i < 40; i++) {
+		char name[40], text[3000];
+		size_t n = (size_t)snprintf(text, sizeof text, "# Page %d\n\n", i);
+
+		for (int k = 0; k < 3 + i % 20; k++)
+			n += (size_t)snprintf(text + n, sizeof text - n, "Sentence %d of page %d says größer things. %s", k, i,
+				k % 7 == 6 ? "\n\n" : "");
+		snprintf(name, sizeof name, "in/%02d.md", i);
+		put(name, text);
+	}
+	sync_in();
+	CHECK_INT(sum.by_verdict[DOC_ADDED], 40);
+	arena_init(&a, 1 << 24);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_docs(s, &all, 0, 0, 50, &a, d, &got, &e), e);
+	CHECK_INT(got, 40);
+	for (size_t i = 0; i < got; i++) {
+		struct embed_text t;
+		struct chunk *c;
+		const char *text;
+		const float *v;
+		size_t len, n;
+
+		CHECK_OK(snapshot_text(s, &d[i], &text, &len, &e), e);
+		CHECK_OK(snapshot_chunks(s, &d[i], &a, &c, &n, &e), e);
+		CHECK_INT(n, d[i].chunks);
+		for (size_t k = 0; k < n; k++) {
+			CHECK_INT(utf8_count(text, c[k].range.off), c[k].start_cp);
+			for (uint32_t u = 0; u < c[k].sentence_n; u++)
+				CHECK(text[c[k].sentences[u].off + c[k].sentences[u].len - 1] == '.' || u == 0);
+		}
+		/* the vector is that of the chunk's own text */
+		if (i == 17) {
+			float want[1024], dot = 0;
+			char in[4000];
+
+			snprintf(in, sizeof in, "%s\n%.*s", d[i].title, (int)(c[1].range.len), text + c[1].range.off);
+			t = (struct embed_text){ in, strlen(in) };
+			CHECK_OK(embedder_encode(m, &t, 1, EMBED_PASSAGE, want, &e), e);
+			CHECK_OK(snapshot_vector(s, c[1].id, &v, &e), e);
+			for (int k = 0; k < embedder_info(m)->dim; k++)
+				dot += v[k] * want[k];
+			CHECK_MSG(dot > 0.999f, "cosine %f", (double)dot);
+		}
+	}
+	snapshot_close(s);
+	arena_clear(&a);
+	end();
+}
+
+TEST(ingest_item_kinds)
+{
+	struct ingest_item it = { .collection = "default", .title = "Given", .data = "Pushed text.", .len = 12, .is_text = 1,
+		.id = "my-id", .source = "" };
+	struct ingest_item page = { .collection = "default", .name = "p.html", .data = "<title>T</title><p>Words here.</p>",
+		.len = 34 };
+	struct ingest_item bad = { .collection = "other", .id = "my-id", .data = "x y", .len = 3, .is_text = 1 };
+	struct ingest_item empty = { .collection = "default", .data = " ", .len = 1, .is_text = 1 };
+
+	begin();
+	event_n = 0;
+	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_STR(events[0].id, "my-id");
+	CHECK_INT(events[0].verdict, DOC_ADDED);
+	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_INT(events[1].verdict, DOC_UNCHANGED);
+	it.data = "Other words!";
+	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_INT(events[2].verdict, DOC_UPDATED);
+	CHECK_STR(events[2].id, "my-id");
+	CHECK_OK(ingest_item(x, m, &limits, &page, &sink, &e), e);
+	CHECK_INT(events[3].verdict, DOC_ADDED);
+	CHECK_INT(events[3].chars, strlen("Words here."));
+	CHECK_OK(ingest_item(x, m, &limits, &page, &sink, &e), e);
+	CHECK_INT(events[4].verdict, DOC_DUPLICATE);
+	CHECK_STR(events[4].id, events[3].id);
+	CHECK_INT(ingest_item(x, m, &limits, &bad, &sink, &e), E_CONFLICT);
+	CHECK_INT(events[5].verdict, DOC_FAILED);
+	CHECK_OK(ingest_item(x, m, &limits, &empty, &sink, &e), e);
+	CHECK_INT(events[6].verdict, DOC_SKIPPED);
+	end();
+}
+
+/* One document that the store refuses does not cost the others. */
+TEST(ingest_items_one_refused)
+{
+	struct ingest_item it[3] = {
+		{ .collection = "default", .id = "a", .data = "First text.", .len = 11, .is_text = 1 },
+		{ .collection = "no such name!", .id = "b", .data = "Second text.", .len = 12, .is_text = 1 },
+		{ .collection = "default", .id = "c", .data = "Third text.", .len = 11, .is_text = 1 },
+	};
+
+	begin();
+	event_n = 0;
+	CHECK_OK(ingest_items(x, m, &limits, it, 3, &sink, &sum, &e), e);
+	CHECK_INT(event_n, 3);
+	CHECK_INT(sum.by_verdict[DOC_ADDED], 2);
+	CHECK_INT(sum.by_verdict[DOC_FAILED], 1);
+	CHECK_INT(events[1].verdict, DOC_FAILED);
+	CHECK(strstr(events[1].reason, "no such name!"));
+	end();
+}
+
+/* Every allocation of a whole run fails once: an error or a verdict, never a crash, never a damaged store. */
+TEST(ingest_out_of_memory)
+{
+	begin();
+	for (long n = 1; n < 400; n += 7) {
+		char text[60];
+
+		snprintf(text, sizeof text, "# Title\n\nText number %ld.\n\n- item\n", n);
+		put("in/a.md", text);
+		put("in/b.html", text);
+		fault_alloc_after(n);
+		sync_with((struct ingest_request){ .prune = 1 });
+		fault_alloc_after(0);
+	}
+	sync_in();
+	CHECK(events[event("in/a.md")].verdict == DOC_UPDATED || events[event("in/a.md")].verdict == DOC_UNCHANGED);
+	end();
+}
