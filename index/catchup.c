@@ -221,7 +221,6 @@ static int graph_load(struct snapshot *s, const struct rec_coll *c, struct graph
 	(*out)->last_chunk = h.last_chunk;
 	(*out)->seq = h.seq;
 	(*out)->vectors = h.vectors;
-	(*out)->generation = h.generation;
 	return OK;
 }
 
@@ -401,7 +400,6 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	p.generation++;
 	if (!rc) rc = graph_build(*s, &c->rec, &g, e);
 	if (rc) return rc;
-	g->generation = p.generation;
 	/* The transaction is not needed any more, and while it lives the store can't reuse a page: */
 	txn_abort((*s)->t);
 	(*s)->t = NULL;

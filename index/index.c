@@ -195,9 +195,8 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->hnsw_ef_search = o->hnsw_ef_search;
 	x->exact_below = o->exact_below ? o->exact_below : 1;
 	x->rebuild_share = o->rebuild_share;
-	x->dir = mem_strdup(o->dir);
 	x->graphs = graph_set_new();
-	rc = x->dir && x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
+	rc = x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
 	if (!rc && (rc = state_settle(x, o, e))) err_wrap(e, "%s", o->dir);
 	if (!rc) rc = catchup_start(x, e);
@@ -212,7 +211,6 @@ void index_close(struct index *x)
 	catchup_stop(x);
 	graph_set_put(x->graphs);
 	store_close(x->store);
-	mem_free(x->dir);
 	pthread_cond_destroy(&x->done_cond);
 	pthread_cond_destroy(&x->wake);
 	pthread_mutex_destroy(&x->lock);

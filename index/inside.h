@@ -14,7 +14,6 @@
 
 struct index {
 	struct store *store;
-	char *dir;                        /* owned */
 	uint32_t dim;                     /* of the store */
 	char embedder[EMBEDDER_MAX + 1];
 	int with_vectors;                 /* 0: opened without an embedder */
@@ -57,7 +56,6 @@ uint64_t coll_tombstones(const struct rec_coll *r);
 int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e);
 
 /* snapshot.c */
-int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e); /* E_NOT_FOUND, quiet */
 /* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
 struct sight { struct { uint64_t doc; int yes; } seen[256]; };
 /* *yes: the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged

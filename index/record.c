@@ -498,7 +498,6 @@ int rec_doc_get(struct rec_doc *r, const struct key *k, struct slice v, struct e
 	r->reason = cur_str(&c);
 	r->duplicate_of = cur_str(&c);
 	r->acl = c.p;
-	r->acl_bytes = c.left;
 	if (r->acl_n > ACL_MAX) c.bad = 1;
 	for (uint32_t i = 0; i < r->acl_n && !c.bad; i++) cur_str(&c);
 	if (r->verdict < 0 || r->verdict > DOC_FAILED) c.bad = 1;

@@ -54,7 +54,7 @@ struct rec_doc {                  /* strings borrow from the value */
 	int64_t source_mtime_ns, added_ms, updated_ms;
 	uint8_t hash[32];
 	const char *id, *title, *source, *type, *root, *meta, *reason, *duplicate_of;
-	const uint8_t *acl; size_t acl_bytes; /* acl_n strings; rec_acl_next walks them */
+	const uint8_t *acl;           /* acl_n strings; rec_acl_next walks them */
 };
 struct rec_chunk {                /* heading and sentences borrow */
 	uint32_t coll, page;

@@ -59,11 +59,6 @@ int reader_may_see(const struct reader *r, const struct doc *d)
 
 /* ---- collections ---- */
 
-int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e)
-{
-	return coll_read(s->t, name, out, e);
-}
-
 static int coll_name(struct snapshot *s, uint32_t number, const char **name, struct err *e)
 {
 	if (!s->colls_read) {

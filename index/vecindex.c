@@ -209,7 +209,7 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 	int rc = query_check(s, r, query, e);
 	*got = 0;
 	if (rc) return rc;
-	rc = snapshot_coll(s, r->collection, &c, e);
+	rc = coll_read(s->t, r->collection, &c, e);
 	if (rc == E_NOT_FOUND) return OK;
 	if (rc) return rc;
 	if (k > c.chunks) t.k = k = c.chunks;

@@ -16,7 +16,7 @@ struct graph {
 	atomic_int refs;
 	uint32_t coll;
 	uint64_t last_chunk;         /* every chunk up to it that lived at seq is in the graph, none after it */
-	uint64_t seq, vectors, generation;
+	uint64_t seq, vectors;
 	struct faissx *fx;           /* owned */
 };
 struct graph_set { atomic_int refs; size_t n; struct graph *graph[]; };
