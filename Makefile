@@ -117,7 +117,7 @@ clean:
 
 help:
 	@echo 'make               build $(BUILD)/footnote, installing packages and building FAISS where they are missing'
-	@echo 'make demo          ingest corpora/, answer a question over HTTP (MODEL=NAME: another generator)'
+	@echo 'make demo          ingest corpora/handbook, answer a question over HTTP (MODEL=NAME: another generator)'
 	@echo 'make check         build and run every short test; the last line is "N passed, N failed, N skipped"'
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='

@@ -1,6 +1,6 @@
 #!/bin/bash
 # demo.sh: documents in, a cited answer out, over HTTP: models, a data folder of its own (BUILD/demo-data), ingest of
-# corpora/, `serve` on a free port, one question. On a terminal it serves until Ctrl-C, otherwise it stops what it
+# corpora/handbook, `serve` on a free port, one question. On a terminal it serves until Ctrl-C, otherwise it stops what it
 # started. A second run fetches and builds nothing.
 # Environment (set by the Makefile): BUILD, MODEL (the generator). QUESTION: another question.
 set -euo pipefail
