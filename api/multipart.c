@@ -84,11 +84,23 @@ static int head_parse(const char *s, const char *end, struct arena *a, struct pa
 	return OK;
 }
 
+/* The next delimiter at or after s: the mark as a whole line, not the beginning of a longer one. NULL: none. */
+static const char *mark_find(const char *s, const char *end, const char *mark, size_t mark_n)
+{
+	for (; s < end && (s = memmem(s, (size_t)(end - s), mark, mark_n)); s++) {
+		const char *after = s + mark_n;
+		if (after == end || *after == '\r' || *after == ' ' || *after == '\t' || (end - after >= 2 && !memcmp(after, "--", 2)))
+			return s;
+	}
+	return NULL;
+}
+
 /* Reads one part behind a delimiter and moves *at behind the next delimiter. */
 static int part_next(const char **at, const char *end, const char *mark, size_t mark_n, struct arena *a, struct part *p,
 	struct err *e)
 {
 	const char *s = *at, *head, *data, *stop;
+	int rc;
 	while (s < end && (*s == ' ' || *s == '\t'))
 		s++;
 	if (end - s < 2 || s[0] != '\r' || s[1] != '\n')
@@ -97,11 +109,11 @@ static int part_next(const char **at, const char *end, const char *mark, size_t 
 	data = memmem(s, (size_t)(end - s), "\r\n\r\n", 4);
 	if (!data || data - s > HEAD_MAX)
 		return err_set(e, E_USAGE, "multipart body: a part's header without an end");
-	stop = memmem(data + 2, (size_t)(end - data - 2), mark, mark_n);
+	stop = mark_find(data + 2, end, mark, mark_n);
 	if (!stop)
 		return err_set(e, E_USAGE, "multipart body: a part without an end");
-	if (head_parse(head, head < data ? data : head, a, p, e))
-		return e->status;
+	if ((rc = head_parse(head, head < data ? data : head, a, p, e)))
+		return rc;
 	p->data = data + 4;
 	p->len = stop > p->data ? (size_t)(stop - p->data) : 0;
 	*at = stop + mark_n;
@@ -114,6 +126,7 @@ int multipart_parse(const char *content_type, const char *body, size_t len, stru
 	const char *end = body + len, *s;
 	const char *boundary = parameter(content_type, content_type + strlen(content_type), "boundary", a);
 	size_t mark_n, cap = 0;
+	int rc;
 	struct part *list = NULL;
 	char *mark;
 	*out = NULL;
@@ -126,7 +139,7 @@ int multipart_parse(const char *content_type, const char *body, size_t len, stru
 	/* The first delimiter may open the body without the line break in front. */
 	if (len >= mark_n - 2 && !memcmp(body, mark + 2, mark_n - 2))
 		s = body + mark_n - 2;
-	else if (len && (s = memmem(body, len, mark, mark_n)))
+	else if ((s = mark_find(body, end, mark, mark_n)))
 		s += mark_n;
 	else
 		return err_set(e, E_USAGE, "multipart body: the boundary of Content-Type does not occur");
@@ -142,8 +155,8 @@ int multipart_parse(const char *content_type, const char *body, size_t len, stru
 			list = more;
 			cap = cap ? cap * 2 : 16;
 		}
-		if (part_next(&s, end, mark, mark_n, a, &list[*n], e))
-			return e->status;
+		if ((rc = part_next(&s, end, mark, mark_n, a, &list[*n], e)))
+			return rc;
 		(*n)++;
 	}
 	*out = list;

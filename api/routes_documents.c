@@ -13,7 +13,7 @@
 #include "base/stat.h"
 #include "base/utf8.h"
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, ACL_MAX = 256 };
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, ACL_MAX = 256, ID_MAX = 63 };
 
 /* ---- reading ---- */
 static int list_verdict(struct request *r, unsigned *mask, struct err *e)
@@ -253,6 +253,15 @@ static int reply_one(struct request *r, const struct outcome *x, struct err *e)
 	return OK;
 }
 
+/* An id must fit what the store keeps; NULL and "": one is made. */
+static int id_check(struct request *r, const char *id, struct err *e)
+{
+	if (!id || strlen(id) <= ID_MAX)
+		return OK;
+	r->param = "id";
+	return err_set(e, E_USAGE, "id: longer than %d bytes", ID_MAX);
+}
+
 static int json_post(struct request *r, struct err *e)
 {
 	struct ingest_item it = { .is_text = 1 };
@@ -275,6 +284,8 @@ static int json_post(struct request *r, struct err *e)
 		rc = request_collection(r, o, r->service->conf.collection, &it.collection, e);
 	if (!rc)
 		rc = meta_read(r, cJSON_GetObjectItemCaseSensitive(o, "meta"), &meta, e);
+	if (!rc)
+		rc = id_check(r, it.id, e);
 	if (!rc && (!text || !*text)) {
 		r->param = "text";
 		rc = err_set(e, E_USAGE, "text: missing or empty");
@@ -350,9 +361,11 @@ static int form_field(struct request *r, struct form *f, const struct part *p, s
 	const char *text = NULL;
 	if (part_text(r, p, &text, e))
 		return e->status;
-	if (!strcmp(p->name, "id"))
+	if (!strcmp(p->name, "id")) {
 		f->id = text;
-	else if (!strcmp(p->name, "title"))
+		return id_check(r, text, e);
+	}
+	if (!strcmp(p->name, "title"))
 		f->title = text;
 	else if (!strcmp(p->name, "source"))
 		f->source = text;

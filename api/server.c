@@ -143,13 +143,12 @@ static int headers_check(struct request *r, const char *version, struct err *e)
 	return OK;
 }
 
-/* 1 when a refused request's body should be read and dropped before the reply. */
-static int body_follows(struct request *r)
+/* 1 when a refusal is sent at once, which ends the connection: the client waits for leave to send its body, or the body
+ * is too large to be read and dropped. */
+static int refuse_now(struct request *r)
 {
 	const char *length = header(r->connection, "Content-Length");
-	if (header(r->connection, "Expect"))
-		return 0;
-	return length ? strtoull(length, NULL, 10) - 1 < DISCARD_MAX : header(r->connection, "Transfer-Encoding") != NULL;
+	return header(r->connection, "Expect") || (length && strtoull(length, NULL, 10) > DISCARD_MAX);
 }
 
 static enum MHD_Result request_begin(struct request *r, struct MHD_Connection *c, const char *method, const char *version)
@@ -164,7 +163,7 @@ static enum MHD_Result request_begin(struct request *r, struct MHD_Connection *c
 	r->state = REQUEST_READING;
 	if (headers_check(r, version, &e)) {
 		reply_error(r, 0, &e);
-		if (!body_follows(r))
+		if (refuse_now(r))
 			return reply_send(r, c);
 		r->state = REQUEST_REFUSED;
 		return MHD_YES;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The service over HTTP as its clients see it. Usage: run.py FOOTNOTE [NAME...]. Needs the embedder; some tests also
 smollm2. Every test stops what it started. Last line: N passed, N failed, N skipped."""
-import importlib, os, sys, traceback
+import importlib, os, sys, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
@@ -21,7 +21,7 @@ shared = None
 for fn, own, conf in harness.TESTS:
     if wanted and fn.__name__ not in wanted:
         continue
-    service = None
+    service, began = None, time.time()
     try:
         if "generate.model" in conf:
             conf = {**conf, "generate.model": harness.need_generator()}
@@ -47,6 +47,8 @@ for fn, own, conf in harness.TESTS:
         traceback.print_exc(file=sys.stdout)
         if shared and not own:
             print(shared.logged())
+    if os.environ.get("HTTP_TIMES"):
+        print(f"{time.time() - began:6.1f} s {fn.__name__}")
 if shared:
     try:
         assert shared.close() == 0

@@ -17,10 +17,10 @@ def fill(s, collection="answers"):
 
 
 def check_answer(s, a):
-    assert set(a) - {"reason"} == ANSWER, set(a) ^ ANSWER
+    assert set(a) >= ANSWER, ANSWER - set(a)
     assert a["status"] in ("answered", "abstained", "partial") and 0 <= a["confidence"] <= 1 and a["cached"] is False
     for h in a["passages"]:
-        assert set(h) == HIT
+        assert set(h) >= HIT
     assert [c["n"] for c in a["citations"]] == list(range(1, len(a["citations"]) + 1))
     for c in a["citations"]:
         assert set(c) == {"n", "document_id", "revision", "title", "source", "page", "start", "end", "quote"}

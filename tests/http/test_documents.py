@@ -45,7 +45,10 @@ def given_ids_are_kept(s):
         assert s.get(doc_url(id, "/text")).text.strip() == "Document named " + id + ", changed."
         assert s.ask("DELETE", doc_url(id)).json == {"id": id, "deleted": True}
         assert s.get(doc_url(id)).status == 404 and s.ask("DELETE", doc_url(id)).status == 404
-    assert s.post("/v1/documents", {"id": "x" * 300, "text": "Too long an id."}).status == 400
+    assert s.post("/v1/documents", {"id": "x" * 63, "text": "The longest id."}).status == 201
+    for id in ("x" * 64, 7):
+        r = s.post("/v1/documents", {"id": id, "text": "Not an id."})
+        assert r.status == 400 and r.error["param"] == "id", r.body
 
 
 @test

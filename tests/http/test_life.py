@@ -5,8 +5,8 @@ from test_answers import fill
 from test_load import LONG
 
 
-def serve(s, *args, ok):
-    r = subprocess.run([harness_bin(), "serve", *args], capture_output=True, text=True, timeout=60)
+def serve(s, *args, ok, **env):
+    r = subprocess.run([harness_bin(), "serve", *args], capture_output=True, text=True, timeout=60, cwd=s.top, env={**os.environ, **env})
     assert r.returncode == ok, (args, r.returncode, r.stdout, r.stderr)
     assert r.stdout == "" and r.stderr.strip(), r
     return r.stderr
@@ -41,7 +41,7 @@ def addresses(s):
 @test
 def without_an_embedder(s):
     os.makedirs(s.top + "/none", exist_ok=True)
-    said = serve(s, "--models", s.top + "/none", "--data", s.top + "/other", "--listen", "127.0.0.1:0", ok=3)
+    said = serve(s, "-c", "/dev/null", "--models", s.top + "/none", "--data", s.top + "/other", "--listen", "127.0.0.1:0", ok=3, XDG_CACHE_HOME=s.top + "/none")
     assert "models fetch" in said, said
 
 

@@ -1,5 +1,5 @@
 """Clients that are many, slow, rude or gone."""
-import threading, time
+import select, threading, time
 from harness import *
 from test_answers import fill
 
@@ -15,7 +15,7 @@ def a_full_queue_says_so(s):
         c.request("POST", "/v1/answers", json.dumps({**LONG, "stream": False}), {"Content-Type": "application/json"})
     replies = [Reply(r.status, r.headers, r.read()) for r in (c.getresponse() for c in conns)]
     got = [r.status for r in replies]
-    assert set(got) == {200, 429} and 2 <= got.count(200) <= 6, got
+    assert set(got) == {200, 429} and 1 <= got.count(200) <= 6, got
     for r in replies:
         if r.status == 429:
             assert int(r.headers["Retry-After"]) > 0 and "queue" in r.error["message"]
@@ -53,15 +53,18 @@ def clients_that_leave_in_mid_body(s):
 
 @test
 def a_slow_reader_gets_everything(s):
-    words = " ".join(f"word{i}" for i in range(60000))
-    id = s.push(words, collection="slow")
+    text = " ".join(f"word{i}" for i in range(3000))
+    id, times = s.push(text, collection="slow"), 400
     with s.socket() as c:
-        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        c.sendall(raw("GET", f"/v1/documents/{id}/text"))
-        f = c.makefile("rb", buffering=2048)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sender = threading.Thread(target=c.sendall, args=(raw("GET", f"/v1/documents/{id}/text") * times,))
+        sender.start()
         time.sleep(1)
         assert s.get("/healthz").status == 200
-        assert read_reply(f)[2].decode().strip() == words
+        f = c.makefile("rb", buffering=2048)
+        for _ in range(times):
+            assert read_reply(f)[2].decode().strip() == text
+        sender.join()
 
 
 @test
@@ -125,14 +128,10 @@ def idle_connections_are_closed(s):
 @test(serve__connections_max=8, serve__threads=2)
 def connections_are_limited(s):
     held = [s.socket(5) for _ in range(30)]
-    time.sleep(0.3)
-    served = 0
     for c in held:
-        try:
-            c.sendall(raw("GET", "/healthz"))
-            served += c.recv(20).startswith(b"HTTP/1.1 200")
-        except OSError:
-            pass
+        c.sendall(raw("GET", "/healthz"))
+    time.sleep(1)
+    served = len(select.select(held, [], [], 0)[0])
     assert 1 <= served <= 8, served
     for c in held:
         c.close()

@@ -135,7 +135,7 @@ def request_ids(s):
     assert s.get("/healthz").headers["X-Request-Id"] != s.get("/healthz").headers["X-Request-Id"]
 
 
-@test
+@test(serve__idle_timeout_s=3)
 def broken_http(s):
     for junk in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
                  b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: " + b"b" * 100000 + b"\r\n\r\n", b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",

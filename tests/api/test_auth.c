@@ -1,0 +1,52 @@
+/* Who may talk to a keyless service. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include "api/auth.h"
+#include "tests/test.h"
+
+static int listen_status(const char *s)
+{
+	struct sockaddr_storage a;
+	socklen_t n;
+	return listen_parse(s, &a, &n, NULL);
+}
+
+TEST(listen_addresses)
+{
+	struct sockaddr_storage a;
+	socklen_t n;
+	CHECK_INT(listen_parse("127.0.0.1:8080", &a, &n, NULL), OK);
+	CHECK_INT(ntohs(((struct sockaddr_in *)&a)->sin_port), 8080);
+	CHECK_INT(listen_parse("[::1]:0", &a, &n, NULL), OK);
+	CHECK_INT(a.ss_family, AF_INET6);
+	CHECK_INT(listen_status("localhost:1"), OK);
+	CHECK_INT(listen_status("127.1.2.3:65535"), OK);
+	CHECK_INT(listen_status("0.0.0.0:80"), E_DENIED);
+	CHECK_INT(listen_status("[::]:80"), E_DENIED);
+	CHECK_INT(listen_status("128.0.0.1:80"), E_DENIED);
+	static const char *const bad[] = { "", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8 ", "127.0.0.1:+8", "::1:80", "[::1]", "[::1", "[127.0.0.1]:1", "host:1", "1.2.3:4" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		CHECK_MSG(listen_status(bad[i]) == E_USAGE, "%s", bad[i]);
+}
+
+TEST(hosts_of_this_machine)
+{
+	static const char *const good[] = { "localhost", "LocalHost:80", "127.0.0.1", "127.255.0.9:1", "[::1]", "[::1]:8080" };
+	static const char *const bad[] = { "", ":80", "example.org", "localhost.example.org", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0", "[::2]", "[::1]x", "[::1]:", "localhost:", "localhost:1:2", "127.1", "2130706433", "a@localhost" };
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		CHECK_MSG(host_is_loopback(good[i]), "%s", good[i]);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		CHECK_MSG(!host_is_loopback(bad[i]), "%s", bad[i]);
+	CHECK(!host_is_loopback(NULL));
+}
+
+TEST(origins)
+{
+	CHECK(origin_is_own(NULL, "localhost:80"));
+	CHECK(origin_is_own("http://localhost:80", "localhost:80"));
+	CHECK(!origin_is_own("http://localhost:81", "localhost:80"));
+	CHECK(!origin_is_own("https://localhost:80", "localhost:80"));
+	CHECK(!origin_is_own("null", "localhost:80"));
+	CHECK(!origin_is_own("http://evil.example", "localhost:80"));
+	CHECK(!origin_is_own("http://localhost:80", NULL));
+}
