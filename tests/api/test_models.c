@@ -60,7 +60,8 @@ static void set_up(void)
 		"#!/bin/sh\nfor a; do [ \"$last\" = -d ] && to=$a; last=$a; done\necho \"$last\" >>'%s'\n"
 		"[ -e '%s/hang' ] && exec sleep 100\n[ -n \"$TMPDIR\" ] && [ \"$TMPDIR\" = \"$to\" ] || { echo 'ERROR: TMPDIR'; exit 1; }\n"
 		"cp '%s'/$(echo \"$last\" | sed 's/-/_/g; s/==/-/')-py3-none-any.whl \"$to\"/ 2>/dev/null && exit 0\n"
-		"echo 'WARNING: noise' >&2; echo 'ERROR: No matching distribution found for' \"$last\" >&2; exit 1\n", calls, index_dir, index_dir);
+		"echo 'WARNING: noise' >&2; echo 'ERROR: No matching distribution found for' \"$last\" >&2; exit 1\n", calls,
+			index_dir, index_dir);
 	put_file(in(dir, "bin/python3"), script, strlen(script));
 	chmod(in(dir, "bin/python3"), 0755);
 	snprintf(search, sizeof search, "%s/bin:%s", dir, getenv("PATH"));
@@ -70,7 +71,8 @@ static void set_up(void)
 	buf_init(&name, PATH_MAX);
 }
 
-static void wheel_put(const char *folder, const char *file, size_t n, const char *const *members, const char *const *data, const size_t *len)
+static void wheel_put(const char *folder, const char *file, size_t n, const char *const *members,
+	const char *const *data, const size_t *len)
 {
 	struct archive *a = archive_write_new();
 	archive_write_set_format_zip(a);
@@ -94,8 +96,10 @@ enum { PART = 70000, PARTS = 3 };
 static char big[PART * PARTS];
 static char big_hex[65];
 static struct model_file big_file = { .name = "", .bytes = sizeof big, .sha256 = big_hex };
-static const struct model_known in_parts = { .name = "in-parts", .alias = "ip", .role = MODEL_GENERATOR, .licence = "none", .note = "",
-	.package = "in-parts-part", .version = "1.0", .parts = PARTS, .part_member = "in_parts_part%d/data/part%02d.bin", .files = &big_file, .file_n = 1 };
+static const struct model_known in_parts = { .name = "in-parts", .alias = "ip", .role = MODEL_GENERATOR,
+	.licence = "none", .note = "",
+	.package = "in-parts-part", .version = "1.0", .parts = PARTS, .part_member = "in_parts_part%d/data/part%02d.bin",
+		.files = &big_file, .file_n = 1 };
 
 static void big_fill(void)
 {
@@ -124,7 +128,8 @@ static void check_tidy(size_t want)
 	DIR *d = opendir(conf.models_dir);
 	CHECK(d != NULL);
 	while ((entry = readdir(d))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, ".lock") == 0) continue;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, ".lock") == 0)
+			continue;
 		CHECK_MSG(entry->d_name[0] != '.', "left behind: %s", entry->d_name);
 		n++;
 	}
@@ -351,12 +356,14 @@ TEST(models_with_a_wrong_checksum_leave_nothing)
 
 TEST(models_come_as_a_folder_from_one_package)
 {
-	static const char *const members[] = { "p/x.py", "p/m/config.json", "p/m/1_Pooling/config.json" }, *const data[] = { "no", "{}", "{ }" };
+	static const char *const members[] = { "p/x.py", "p/m/config.json", "p/m/1_Pooling/config.json" },
+		*const data[] = { "no", "{}", "{ }" };
 	static const size_t len[] = { 2, 2, 3 };
 	static char hex[2][65];
 	static const struct model_file files[] = { { "p/m/1_Pooling/config.json", "1_Pooling/config.json", 3, hex[1] },
 		{ "p/m/config.json", "config.json", 2, hex[0] } };
-	static const struct model_known k = { .name = "a-folder", .alias = "f", .role = MODEL_EMBEDDER, .licence = "", .note = "",
+	static const struct model_known k = { .name = "a-folder", .alias = "f", .role = MODEL_EMBEDDER, .licence = "",
+		.note = "",
 		.package = "a-package", .version = "2", .parts = 1, .files = files, .file_n = 2 };
 	uint8_t sum[32];
 	set_up();
@@ -464,10 +471,12 @@ TEST(models_say_when_pip_is_missing)
 	big_fill();
 	put_file(in(dir, "bin/python3"), script, sizeof script - 1);
 	chmod(in(dir, "bin/python3"), 0755);
-	setenv("PIP_INDEX_URL", "file:///nowhere", 1);  /* the distribution's own pip is asked next: keep it off the network */
+	setenv("PIP_INDEX_URL", "file:///nowhere",
+		1);  /* the distribution's own pip is asked next: keep it off the network */
 	setenv("PIP_FIND_LINKS", in(dir, "nowhere"), 1);
 	int rc = model_fetch_known(&conf, &in_parts, NULL, &path, &e);
-	CHECK_MSG((rc == E_UNSUPPORTED && strstr(e.msg, "python3-pip")) || (rc == E_IO && strstr(e.msg, "pip:")), "%s", e.msg);
+	CHECK_MSG((rc == E_UNSUPPORTED && strstr(e.msg, "python3-pip")) || (rc == E_IO && strstr(e.msg, "pip:")), "%s",
+		e.msg);
 }
 
 TEST(models_known_files_have_their_checksum)
