@@ -213,7 +213,9 @@ int select_print(const struct retrieval *r, const struct selection *sel, struct 
 	for (size_t k = 0; k < sel->passage_n; k++) {
 		const struct passage *p = &r->passages[sel->passages[k]];
 		size_t last = (size_t)-1;
-		(void)buf_printf(&b, "%s[%zu] %s%s%s\n", k ? "\n\n" : "", k + 1, p->doc.title, *p->chunk.heading ? " > " : "", p->chunk.heading);
+		size_t title = strlen(p->doc.title);
+		const char *heading = strncmp(p->chunk.heading, p->doc.title, title) == 0 ? p->chunk.heading + title : p->chunk.heading;
+		(void)buf_printf(&b, "%s[%zu] %s%s%s\n", k ? "\n\n" : "", k + 1, p->doc.title, *heading && *heading != ' ' ? " > " : "", heading);
 		for (size_t i = 0; i < sel->unit_n; i++) {
 			const struct unit *u = &sel->units[i];
 			if (u->passage != sel->passages[k] || !u->chosen) continue;
