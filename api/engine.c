@@ -43,6 +43,8 @@ struct engine {
 	struct generator *generator;
 	int ready;                       /* the open is over, well or not */
 	int closing;
+	int callers;                     /* inside engine_generate: they still need the lock when their job is over */
+	pthread_cond_t left;             /* signalled when callers falls to 0 */
 	int open_status; struct err open_err;
 };
 
@@ -94,6 +96,7 @@ static void engine_free(struct engine *n)
 {
 	if (n->queue) queue_free(n->queue);
 	pthread_cond_destroy(&n->opened);
+	pthread_cond_destroy(&n->left);
 	pthread_mutex_destroy(&n->lock);
 	mem_free(n);
 }
@@ -105,6 +108,7 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 	if (!n) return err_set(e, E_MEMORY, "language model: out of memory");
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->opened, NULL);
+	pthread_cond_init(&n->left, NULL);
 	n->options = o;
 	n->queue = queue_new(queue_cap);
 	if (!n->queue) {
@@ -139,6 +143,9 @@ void engine_close(struct engine *n)
 	pthread_mutex_unlock(&n->lock);
 	queue_close(n->queue);
 	pthread_join(n->thread, NULL);
+	pthread_mutex_lock(&n->lock);
+	while (n->callers) pthread_cond_wait(&n->left, &n->lock);
+	pthread_mutex_unlock(&n->lock);
 	engine_free(n);
 }
 
@@ -192,6 +199,30 @@ static int job_wait(struct engine *n, struct job *j, const volatile int *cancel,
 	return 1;
 }
 
+static void caller_count(struct engine *n, int by)
+{
+	pthread_mutex_lock(&n->lock);
+	n->callers += by;
+	if (n->callers == 0) pthread_cond_broadcast(&n->left);
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* Queues the job and waits for it. It is freed, or left to the engine when it was abandoned. */
+static int job_do(struct engine *n, struct job *j, const volatile int *cancel, uint64_t deadline_us, struct err *e)
+{
+	int rc = queue_push(n->queue, j);
+	if (rc) {
+		job_free(j);
+		return rc == E_LIMIT ? err_set(e, E_LIMIT, "the language model's queue is full")
+			: err_set(e, rc, "the language model is being closed");
+	}
+	if (!job_wait(n, j, cancel, deadline_us)) return err_set(e, E_CANCELLED, "given up while waiting for the language model");
+	rc = j->status;
+	if (rc && e) *e = j->err;
+	job_free(j);
+	return rc;
+}
+
 int engine_generate(struct engine *n, const int32_t *prompt, size_t prompt_n, const struct gen_params *p,
 	const struct gen_constraint *c, gen_text_fn on_text, void *ctx, const volatile int *cancel, uint64_t deadline_us,
 	struct gen_result *r, struct err *e)
@@ -205,15 +236,8 @@ int engine_generate(struct engine *n, const int32_t *prompt, size_t prompt_n, co
 	j->params = p, j->constraint = c;
 	j->on_text = on_text, j->ctx = ctx;
 	j->result = r;
-	rc = queue_push(n->queue, j);
-	if (rc) {
-		job_free(j);
-		return rc == E_LIMIT ? err_set(e, E_LIMIT, "the language model's queue is full")
-			: err_set(e, rc, "the language model is being closed");
-	}
-	if (!job_wait(n, j, cancel, deadline_us)) return err_set(e, E_CANCELLED, "given up while waiting for the language model");
-	rc = j->status;
-	if (rc && e) *e = j->err;
-	job_free(j);
+	caller_count(n, 1);
+	rc = job_do(n, j, cancel, deadline_us, e);
+	caller_count(n, -1);
 	return rc;
 }

@@ -8,7 +8,8 @@
 
 struct engine;
 int engine_open(struct engine **out, const struct generator_options *o, size_t queue_cap, struct err *e);
-void engine_close(struct engine *n);                        /* finishes what runs, cancels what waits; NULL is allowed */
+/* Finishes what runs, cancels what waits, and returns when every caller has left. NULL is allowed. */
+void engine_close(struct engine *n);
 /* For tokenising and info, which are thread-safe; never run the model through it. */
 const struct generator *engine_generator(const struct engine *n);
 size_t engine_waiting(struct engine *n);
