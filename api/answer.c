@@ -80,7 +80,7 @@ static int quote_best(struct citer *c, const struct selection *sel, struct err *
 	while (n < QUOTES_MAX) {
 		size_t best = (size_t)-1;
 		for (size_t u = 0; u < sel->unit_n; u++) {
-			int used = 0;
+			int used = sel->units[u].is_question;
 			for (size_t i = 0; i < n; i++) used |= done[i] == u;
 			if (!used && (best == (size_t)-1 || sel->units[u].score > sel->units[best].score)) best = u;
 		}

@@ -74,6 +74,7 @@ static int units_collect(const struct retrieval *r, struct arena *a, struct sele
 			int rc = words_of(u->text, u->len, a, &w, &u->word_n, e);
 			if (rc) return rc;
 			u->words = w;
+			u->is_question = u->text[u->len - 1] == '?';
 			if (u->word_n) sel->unit_n++;
 		}
 	}

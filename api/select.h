@@ -17,6 +17,7 @@ struct unit {                        /* one quotable sentence, table row or list
 	double cosine;               /* to the question */
 	double coverage;             /* share of the question's content words it holds, weighted by rarity, 0 … 1 */
 	double score;                /* relevance, both together */
+	int is_question;             /* ends with a question mark: says nothing, so it is never quoted */
 	int chosen;                  /* part of the prompt */
 };
 struct word_weight { uint64_t stem; double weight; uint32_t df, last; }; /* a slot of a hash table; df 0: free */

@@ -73,7 +73,7 @@ size_t verify_best(const struct selection *sel, const struct claim *c, size_t pa
 	size_t best = (size_t)-1;
 	*score = 0;
 	for (size_t u = 0; u < sel->unit_n; u++) {
-		if (passage != (size_t)-1 && sel->units[u].passage != passage) continue;
+		if (sel->units[u].is_question || (passage != (size_t)-1 && sel->units[u].passage != passage)) continue;
 		double s = verify_support(sel, c, u);
 		if (best != (size_t)-1 && s <= *score) continue;
 		best = u;
@@ -94,7 +94,7 @@ size_t verify_second(const struct selection *sel, const struct claim *c, size_t 
 	if (all <= 0 || missing < SECOND_SHARE * all) return best;
 	for (size_t x = 0; x < sel->unit_n; x++) {
 		double gain = 0;
-		if (x == u || !sel->units[x].chosen) continue;
+		if (x == u || sel->units[x].is_question || !sel->units[x].chosen) continue;
 		for (size_t i = 0; i < c->word_n; i++) {
 			const struct word *w = &c->words[i];
 			if (words_have(sel->question, sel->question_n, w->stem) || words_have(sel->units[u].words, sel->units[u].word_n, w->stem)) continue;

@@ -297,8 +297,10 @@ static int chunk_put(struct chunker *c, size_t from, size_t to)
 	struct chunk_set *s = c->out;
 	const struct unit *first = &c->units[from], *last = &c->units[to - 1];
 	const struct block *k = &c->x->blocks[first->block];
-	size_t off = first->range.off, end = last->range.off + last->range.len;
+	size_t off = first->range.off, end = last->range.off + last->range.len, quotable = from;
 
+	while (quotable < to && c->x->blocks[c->units[quotable].block].kind == BLOCK_HEADING)  /* a heading says nothing by itself */
+		quotable++;
 	if (s->n == c->chunk_cap) {
 		size_t cap = c->chunk_cap ? c->chunk_cap * 2 : 32;
 		struct chunk_in *more = cap < SIZE_MAX / sizeof *more ? mem_realloc(s->chunks, cap * sizeof *more) : NULL;
@@ -311,7 +313,7 @@ static int chunk_put(struct chunker *c, size_t from, size_t to)
 	if (from == 0 || c->units[from - 1].block != first->block)      /* the whole block, with its bullet */
 		off = k->off;
 	s->chunks[s->n++] = (struct chunk_in){ .range = { (uint32_t)off, (uint32_t)(end - off) }, .heading = c->heading,
-		.sentence_n = (uint32_t)(to - from), .sentences = s->units + from };
+		.sentence_n = (uint32_t)(to - quotable), .sentences = s->units + quotable };
 	return OK;
 }
 
@@ -458,29 +460,15 @@ void chunk_set_clear(struct chunk_set *s)
 
 /* ---- what is embedded ---- */
 
-/* Where the chunk's body begins: behind leading units that are parts of its heading path. */
-static size_t body_off(const char *text, const struct chunk_in *c)
+/* Where the chunk's body begins: behind the headings, which the path repeats. */
+static size_t body_off(const struct chunk_in *c)
 {
-	size_t i = 0;
-	const char *path = c->heading;
-
-	while (i + 1 < c->sentence_n && *path) {
-		const struct span *u = &c->sentences[i];
-		const char *at = memmem(path, strlen(path), text + u->off, u->len);
-
-		if (!at)
-			break;
-		path = at + u->len;
-		i++;
-	}
-	if (i == 0)
-		return c->range.off;
-	return c->sentences[i].off;
+	return c->sentence_n ? c->sentences[0].off : (size_t)c->range.off + c->range.len;
 }
 
 int chunk_embed_text(const char *title, const char *text, const struct chunk_in *c, struct buf *out)
 {
-	size_t n = strlen(title), off = body_off(text, c), end = (size_t)c->range.off + c->range.len;
+	size_t n = strlen(title), off = body_off(c), end = (size_t)c->range.off + c->range.len;
 	const char *path = c->heading;
 
 	if (n > 0 && strncmp(path, title, n) == 0 && (path[n] == 0 || strncmp(path + n, " > ", 3) == 0))

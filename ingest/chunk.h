@@ -28,8 +28,9 @@ struct chunk_set {
 /* Cuts x into chunks. A chunk lies in one section (headings in a row belong to what follows them), holds whole
  * paragraphs, list items, rows while they fit the budget, and every character of the text that is not white space lies
  * in at least one. A block over the budget is cut between its quotable units, and the next chunk then begins with the
- * last of them again. Units: a heading, list item (without its bullet), table row, line of code, or sentence, each at
- * most UNIT_CP_MAX code points (longer ones are cut at line breaks, clause borders, spaces). Linear in the text.
+ * last of them again. Units: a list item (without its bullet), table row, line of code, or sentence, each at
+ * most UNIT_CP_MAX code points (longer ones are cut at line breaks, clause borders, spaces); a heading is text of its
+ * chunk but no unit, for it says nothing by itself. Linear in the text.
  * The caller clears s in every case. E_MEMORY. */
 int chunk_document(struct chunk_set *s, const struct extracted *x, const struct chunk_options *o, struct err *e);
 void chunk_set_clear(struct chunk_set *s);
