@@ -32,13 +32,13 @@ static int is_blank(char c)
 static void check_chunks(int tokens)
 {
 	const char *s = buf_cstr(&x.text);
-	size_t covered = 0, sentence = 0;
+	size_t covered = 0;
 
 	for (size_t i = 0; i < set.n; i++) {
 		const struct chunk_in *c = &set.chunks[i];
 		size_t at = c->range.off, end = at + c->range.len;
 
-		CHECK(c->range.len > 0 && end <= x.text.len && c->sentence_n > 0);
+		CHECK(c->range.len > 0 && end <= x.text.len);
 		CHECK(i == 0 || c->range.off > set.chunks[i - 1].range.off);
 		for (; covered < at; covered++)
 			CHECK_MSG(is_blank(s[covered]), "byte %zu is in no chunk", covered);
@@ -52,13 +52,20 @@ static void check_chunks(int tokens)
 			CHECK(!is_blank(s[u.off]) && !is_blank(s[u.off + u.len - 1]));
 			at = u.off + u.len;
 		}
-		sentence += c->sentence_n;
 		if (tokens && c->sentence_n > 2)
 			CHECK_MSG(count_words(NULL, s + c->range.off, c->range.len) <= (size_t)tokens + 12, "chunk %zu is too long", i);
 	}
 	for (; covered < x.text.len; covered++)
 		CHECK(is_blank(s[covered]));
-	CHECK(sentence >= set.unit_n);
+	for (size_t i = 0; i < x.block_n; i++) {
+		size_t units = 0;
+
+		for (size_t k = 0; k < set.n; k++)
+			for (uint32_t j = 0; j < set.chunks[k].sentence_n; j++)
+				units += set.chunks[k].sentences[j].off >= x.blocks[i].off &&
+					set.chunks[k].sentences[j].off < x.blocks[i].off + x.blocks[i].len;
+		CHECK_MSG((units > 0) == (x.blocks[i].kind != BLOCK_HEADING), "block %zu has %zu quotable units", i, units);
+	}
 }
 
 static void cut(const char *name, const char *text, size_t len, int tokens, int overlap)
@@ -96,7 +103,7 @@ TEST(chunk_sections)
 	CHECK_INT(set.n, 5);
 	check_chunk(0, "", "Intro words.");
 	check_chunk(1, "A > B", "A\n\nB\n\nOne two. Three four.\n\nFive six.");
-	CHECK_INT(set.chunks[1].sentence_n, 5);
+	CHECK_INT(set.chunks[1].sentence_n, 3);
 	check_chunk(2, "A > C", "C\n\nSeven.");
 	check_chunk(3, "D", "D");
 	check_chunk(4, "E", "E\n\nEight.");
@@ -209,8 +216,8 @@ TEST(chunk_embed_limit)
 
 TEST(chunk_embed_text_forms)
 {
-	struct span u[2] = { { 0, 1 }, { 3, 4 } };
-	struct chunk_in c = { .range = { 0, 7 }, .heading = "A", .sentences = u, .sentence_n = 2 };
+	struct span u = { 3, 4 };
+	struct chunk_in c = { .range = { 0, 7 }, .heading = "A", .sentences = &u, .sentence_n = 1 };
 	struct buf b;
 
 	buf_init(&b, 1000);
@@ -222,6 +229,11 @@ TEST(chunk_embed_text_forms)
 	buf_reset(&b);
 	c.heading = "";
 	CHECK_INT(chunk_embed_text("", "A\n\nText", &c, &b), OK);
-	CHECK_STR(b.data, "A\n\nText");
+	CHECK_STR(b.data, "Text");
+	buf_reset(&b);
+	c.sentence_n = 0;
+	c.heading = "A";
+	CHECK_INT(chunk_embed_text("T", "A\n\nText", &c, &b), OK);
+	CHECK_STR(b.data, "T > A\n");
 	buf_clear(&b);
 }
