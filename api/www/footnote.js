@@ -59,11 +59,12 @@ const views = ["ask", "search", "documents"];
 function view_show() {
 	const wanted = location.hash.slice(1);
 	const name = views.includes(wanted) ? wanted : "ask";
-	for (const v of views) $(v).hidden = v !== name;
+	for (const v of views) $("view-" + v).hidden = v !== name;
 	for (const a of document.querySelectorAll(".top nav a")) {
 		if (a.hash === "#" + name) a.setAttribute("aria-current", "page");
 		else a.removeAttribute("aria-current");
 	}
+	scrollTo(0, 0);
 	if (name === "documents") documents_load(true);
 	else $(name === "ask" ? "question" : "query").focus({ preventScroll: true });
 }
@@ -116,7 +117,7 @@ async function source_open(x, start, end, opener) {
 		$("source-after").hidden = chars.length < to - from;
 		const quote = $("quote");
 		if (quote) {
-			quote.scrollIntoView({ block: "center" });
+			quote_show(quote);
 			quote.focus({ preventScroll: true });
 		} else {
 			$("source-h").focus();
@@ -124,6 +125,15 @@ async function source_open(x, start, end, opener) {
 	} catch (e) {
 		if (ticket === pane.ticket) body.append(make("p", { className: "bad" }, e.message));
 	}
+}
+
+/* Beside the answer the pane scrolls by itself and the page stays; below it the page scrolls. */
+function quote_show(quote) {
+	const box = $("source-body");
+	if (getComputedStyle(box).overflowY === "auto")
+		box.scrollTop += quote.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
+	else
+		quote.scrollIntoView({ block: "center" });
 }
 
 async function source_grow(forward) {
