@@ -87,7 +87,8 @@ static int answer_print(struct ask_view *v, const struct answer *a, struct err *
 	if (*a->reason && !c->quiet) {
 		buf_init(&reason, BLOCK_BYTES_MAX);
 		screen_line(&reason, a->reason, strlen(a->reason), 0);
-		out_printf(c->out, 1, "\n(%s: %s)\n", a->status == ANSWER_ANSWERED ? "quoted" : answer_status_name(a->status), buf_cstr(&reason));
+		out_printf(c->out, 1, "\n(%s: %s)\n", a->status == ANSWER_ANSWERED ? "quoted" : answer_status_name(a->status),
+			buf_cstr(&reason));
 		buf_clear(&reason);
 	}
 	return c->out->broken ? err_set(e, E_CANCELLED, "the reader of the output left") : OK;

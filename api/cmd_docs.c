@@ -12,7 +12,8 @@
 #include "base/file.h"
 #include "base/flag.h"
 
-enum { PAGE_DOCS = 256, ARENA_BYTES_MAX = 512 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 60, TEXT_PART_BYTES = 1 << 20 };
+enum { PAGE_DOCS = 256, ARENA_BYTES_MAX = 512 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 60,
+	TEXT_PART_BYTES = 1 << 20 };
 
 /* ---- list ---- */
 
@@ -35,7 +36,8 @@ static int doc_line(struct command_call *c, const struct doc *d, int with_verdic
 	return left ? err_set(e, E_CANCELLED, "the reader of the output left") : OK;
 }
 
-static int page_read(struct command_call *c, uint64_t after, unsigned mask, size_t max, struct arena *a, struct doc *docs, size_t *got, struct err *e)
+static int page_read(struct command_call *c, uint64_t after, unsigned mask, size_t max, struct arena *a,
+	struct doc *docs, size_t *got, struct err *e)
 {
 	struct reader reader = { .collection = c->collection, .all_groups = 1 };
 	struct snapshot *s;
@@ -94,7 +96,8 @@ static int doc_show(struct command_call *c, const struct doc *d, struct err *e)
 	field(c, "verdict", doc_verdict_name(d->verdict));
 	field(c, "reason", d->reason);
 	field(c, "duplicate of", d->duplicate_of);
-	out_printf(c->out, 1, "%-12s %llu bytes, %llu chars, %u chunks\n", "size", (unsigned long long)d->bytes, (unsigned long long)d->chars, d->chunks);
+	out_printf(c->out, 1, "%-12s %llu bytes, %llu chars, %u chunks\n", "size", (unsigned long long)d->bytes,
+		(unsigned long long)d->chars, d->chunks);
 	out_printf(c->out, 1, "%-12s %u, added %s, updated %s\n", "revision", d->revision, added, updated);
 	field(c, "meta", d->meta);
 	for (size_t i = 0; i < d->acl_n; i++) field(c, i ? "" : "acl", d->acl[i]);
@@ -143,9 +146,12 @@ int cmd_docs(struct command_call *c)
 	int list, rc = options_parse(c, options, 2, &e);
 	what = c->argc > 1 ? c->argv[1] : "";
 	list = strcmp(what, "list") == 0;
-	if (!rc && !list && strcmp(what, "show") != 0 && strcmp(what, "text") != 0) rc = err_set(&e, E_USAGE, "docs: must be list, show or text");
-	if (!rc && c->argc != (list ? 2 : 3)) rc = err_set(&e, E_USAGE, list ? "docs list: takes no argument" : "docs %s: takes one document id", what);
-	if (!rc && verdict && doc_verdict_parse(verdict) < 0) rc = err_set(&e, E_USAGE, "--verdict %.60s: unknown", verdict);
+	if (!rc && !list && strcmp(what, "show") != 0 && strcmp(what, "text") != 0)
+		rc = err_set(&e, E_USAGE, "docs: must be list, show or text");
+	if (!rc && c->argc != (list ? 2 : 3))
+		rc = err_set(&e, E_USAGE, list ? "docs list: takes no argument" : "docs %s: takes one document id", what);
+	if (!rc && verdict && doc_verdict_parse(verdict) < 0)
+		rc = err_set(&e, E_USAGE, "--verdict %.60s: unknown", verdict);
 	if (rc) return command_misused(c, &e);
 	if (list) rc = docs_list(c, verdict ? 1u << doc_verdict_parse(verdict) : 0, limit ? (size_t)limit : SIZE_MAX, &e);
 	else rc = doc_by_id(c, c->argv[2], strcmp(what, "text") == 0, &e);
@@ -155,7 +161,8 @@ int cmd_docs(struct command_call *c)
 /* ---- delete ---- */
 
 /* The document that was stored under this path, or under this text as it stands (a pushed source). */
-static int doc_of_source(struct command_call *c, struct snapshot *s, const char *source, struct arena *a, struct doc *d, struct err *e)
+static int doc_of_source(struct command_call *c, struct snapshot *s, const char *source, struct arena *a, struct doc *d,
+	struct err *e)
 {
 	struct reader reader = { .collection = c->collection, .all_groups = 1 };
 	struct buf path;
@@ -190,7 +197,8 @@ static int deleted_print(struct command_call *c, const struct doc *d, struct err
 		return OK;
 	}
 	o = cJSON_CreateObject();
-	if (!o || !cJSON_AddStringToObject(o, "source", d->source) || !cJSON_AddStringToObject(o, "verdict", doc_verdict_name(DOC_REMOVED)) ||
+	if (!o || !cJSON_AddStringToObject(o, "source", d->source) ||
+		!cJSON_AddStringToObject(o, "verdict", doc_verdict_name(DOC_REMOVED)) ||
 		!cJSON_AddStringToObject(o, "document_id", d->id)) {
 		cJSON_Delete(o);
 		o = NULL;
@@ -209,13 +217,16 @@ int cmd_delete(struct command_call *c)
 	struct err e = {0};
 	int code = EXIT_DONE, rc = options_parse(c, options, 1, &e);
 	arena_init(&arena, ARENA_BYTES_MAX);
-	if (!rc && (source ? c->argc != 1 : c->argc != 2)) rc = err_set(&e, E_USAGE, "delete: takes one document id, or --source PATH");
+	if (!rc && (source ? c->argc != 1 : c->argc != 2))
+		rc = err_set(&e, E_USAGE, "delete: takes one document id, or --source PATH");
 	if (rc) {
 		code = command_misused(c, &e);
 		goto out;
 	}
 	rc = snapshot_open(&s, c->service->index, &e);
-	if (!rc) rc = source ? doc_of_source(c, s, source, &arena, &d, &e) : snapshot_doc(s, &everyone, c->argv[1], &arena, &d, &e);
+	if (!rc)
+		rc = source ? doc_of_source(c, s, source, &arena, &d, &e)
+			: snapshot_doc(s, &everyone, c->argv[1], &arena, &d, &e);
 	if (s) snapshot_close(s);
 	if (!rc) rc = doc_delete(c, d.id, &e);
 	if (!rc) rc = deleted_print(c, &d, &e);

@@ -1,6 +1,6 @@
 /* cmd_ingest.c: `footnote ingest`: files and folders into the store, a line for each as it is safely stored.
- * Threads: runs in its caller's; ingest calls back in the same. Failure: a file's own is its verdict, and makes the exit
- * code 1; the store's or the encoder's ends the command, and what was told before is stored. */
+ * Threads: runs in its caller's; ingest calls back in the same. Failure: a file's own is its verdict, and makes the
+ * exit code 1; the store's or the encoder's ends the command, and what was told before is stored. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,7 +32,8 @@ static void event_json(struct ingest_view *v, const struct ingest_event *ev)
 	buf_init(&source, LINE_BYTES_MAX);
 	ok = o && cJSON_AddStringToObject(o, "source", shown(&source, ev->source)) &&
 		cJSON_AddStringToObject(o, "verdict", doc_verdict_name(ev->verdict)) &&
-		cJSON_AddStringToObject(o, "document_id", ev->document_id) && cJSON_AddNumberToObject(o, "chars", (double)ev->chars) &&
+		cJSON_AddStringToObject(o, "document_id", ev->document_id) &&
+		cJSON_AddNumberToObject(o, "chars", (double)ev->chars) &&
 		cJSON_AddNumberToObject(o, "chunks", (double)ev->chunks) && cJSON_AddStringToObject(o, "reason", ev->reason);
 	if (!ok) {
 		cJSON_Delete(o);
@@ -75,7 +76,8 @@ static void on_progress(void *ctx, const struct ingest_progress *p)
 	char text[160], left[24];
 	double rate = seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0;
 	if (!progress_due(&v->progress)) return;
-	share = p->bytes_total ? (double)p->bytes_done / (double)p->bytes_total : p->files_total ? (double)p->files_done / (double)p->files_total : 0;
+	if (p->bytes_total) share = (double)p->bytes_done / (double)p->bytes_total;
+	else share = p->files_total ? (double)p->files_done / (double)p->files_total : 0;
 	screen_seconds(left, share > 0.001 ? seconds / share - seconds : -1);
 	snprintf(text, sizeof text, "%llu/%llu files, %llu chunks, %.*f MB/s, %s left", (unsigned long long)p->files_done,
 		(unsigned long long)p->files_total, (unsigned long long)p->chunks, rate < 1 ? 2 : 1, rate, left);
@@ -88,8 +90,10 @@ static int summary_json(struct command_call *c, const struct ingest_summary *s, 
 	int ok = x != NULL;
 	for (int v = DOC_ADDED; v <= DOC_FAILED && ok; v++)
 		ok = cJSON_AddNumberToObject(x, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
-	ok = ok && cJSON_AddNumberToObject(x, "files", (double)s->files) && cJSON_AddNumberToObject(x, "chunks", (double)s->chunks) &&
-		cJSON_AddNumberToObject(x, "chars", (double)s->chars) && cJSON_AddNumberToObject(x, "bytes", (double)s->bytes) &&
+	ok = ok && cJSON_AddNumberToObject(x, "files", (double)s->files) &&
+		cJSON_AddNumberToObject(x, "chunks", (double)s->chunks) &&
+		cJSON_AddNumberToObject(x, "chars", (double)s->chars) &&
+		cJSON_AddNumberToObject(x, "bytes", (double)s->bytes) &&
 		cJSON_AddNumberToObject(x, "elapsed_ms", round(s->elapsed_ms * 1000) / 1000);
 	if (!ok) {
 		cJSON_Delete(o);
@@ -103,11 +107,14 @@ static int summary_text(struct command_call *c, const struct ingest_summary *s, 
 	char bytes[24], seconds[24];
 	if (c->quiet) return OK;
 	for (int v = DOC_ADDED, n = 0; v <= DOC_FAILED; v++)
-		if (s->by_verdict[v]) out_printf(c->out, 1, "%s%llu %s", n++ ? ", " : "", (unsigned long long)s->by_verdict[v], doc_verdict_name(v));
+		if (s->by_verdict[v])
+			out_printf(c->out, 1, "%s%llu %s", n++ ? ", " : "", (unsigned long long)s->by_verdict[v],
+				doc_verdict_name(v));
 	screen_bytes(bytes, s->bytes);
 	screen_seconds(seconds, s->elapsed_ms / 1000);
-	out_printf(c->out, 1, "%s%llu file%s, %llu chunk%s, %s in %s%s\n", s->files ? ": " : "", (unsigned long long)s->files, s->files == 1 ? "" : "s",
-		(unsigned long long)s->chunks, s->chunks == 1 ? "" : "s", bytes, seconds, dry ? " (dry run: nothing was stored)" : "");
+	out_printf(c->out, 1, "%s%llu file%s, %llu chunk%s, %s in %s%s\n", s->files ? ": " : "",
+		(unsigned long long)s->files, s->files == 1 ? "" : "s", (unsigned long long)s->chunks,
+		s->chunks == 1 ? "" : "s", bytes, seconds, dry ? " (dry run: nothing was stored)" : "");
 	return OK;
 }
 
@@ -139,7 +146,8 @@ int cmd_ingest(struct command_call *c)
 	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd, .cancel = c->cancel };
 	cJSON *meta = cJSON_CreateObject();
 	struct option options[] = {
-		{"--acl", OPTION_TEXT, &acl, 0, 0}, {"--meta", OPTION_PAIR, meta, 0, 0}, {"--prune", OPTION_FLAG, &q.prune, 0, 0},
+		{"--acl", OPTION_TEXT, &acl, 0, 0}, {"--meta", OPTION_PAIR, meta, 0, 0},
+		{"--prune", OPTION_FLAG, &q.prune, 0, 0},
 		{"--dry-run", OPTION_FLAG, &q.dry_run, 0, 0}, {"--watch", OPTION_ABSENT, NULL, 0, 0},
 	};
 	struct arena arena;
@@ -151,7 +159,8 @@ int cmd_ingest(struct command_call *c)
 	if (!rc && c->argc < 2) rc = err_set(&e, E_USAGE, "ingest: a file or folder is missing");
 	if (!rc && acl) rc = command_list(acl, &arena, &groups, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
 	if (!rc && meta->child && !(text = cJSON_PrintUnformatted(meta))) rc = err_set(&e, E_MEMORY, "out of memory");
-	if (!rc && text && strlen(text) > META_BYTES_MAX) rc = err_set(&e, E_USAGE, "--meta: more than %d bytes", META_BYTES_MAX);
+	if (!rc && text && strlen(text) > META_BYTES_MAX)
+		rc = err_set(&e, E_USAGE, "--meta: more than %d bytes", META_BYTES_MAX);
 	if (rc) {
 		code = command_misused(c, &e);
 		goto out;

@@ -24,10 +24,13 @@ static int row_json(struct command_call *c, const struct model_row *r, struct er
 {
 	const struct model_known *k = r->known;
 	cJSON *o = cJSON_CreateObject();
-	int ok = o && cJSON_AddStringToObject(o, "name", r->name) && cJSON_AddStringToObject(o, "alias", k ? k->alias : "") &&
-		cJSON_AddStringToObject(o, "role", model_role_name(r->role)) && cJSON_AddStringToObject(o, "state", model_state_name(r->state)) &&
+	int ok = o && cJSON_AddStringToObject(o, "name", r->name) &&
+		cJSON_AddStringToObject(o, "alias", k ? k->alias : "") &&
+		cJSON_AddStringToObject(o, "role", model_role_name(r->role)) &&
+		cJSON_AddStringToObject(o, "state", model_state_name(r->state)) &&
 		cJSON_AddNumberToObject(o, "bytes", (double)r->bytes) && cJSON_AddStringToObject(o, "path", r->path) &&
-		cJSON_AddStringToObject(o, "licence", k ? k->licence : "") && cJSON_AddStringToObject(o, "note", k ? k->note : "") &&
+		cJSON_AddStringToObject(o, "licence", k ? k->licence : "") &&
+		cJSON_AddStringToObject(o, "note", k ? k->note : "") &&
 		cJSON_AddBoolToObject(o, "default", k && k->is_default);
 	if (!ok) {
 		cJSON_Delete(o);
@@ -97,7 +100,8 @@ static int result_print(struct command_call *c, const char *name, const char *st
 		return OK;
 	}
 	o = cJSON_CreateObject();
-	if (!o || !cJSON_AddStringToObject(o, "name", name) || !cJSON_AddStringToObject(o, "state", state) || !cJSON_AddStringToObject(o, "path", path)) {
+	if (!o || !cJSON_AddStringToObject(o, "name", name) || !cJSON_AddStringToObject(o, "state", state) ||
+		!cJSON_AddStringToObject(o, "path", path)) {
 		cJSON_Delete(o);
 		o = NULL;
 	}
@@ -142,7 +146,8 @@ static int models_do(struct command_call *c, enum model_job job)
 	}
 	if (models_list(c->conf, &rows, &n, &e)) return command_fail(c, &e);
 	for (size_t i = 0; i < n && !flag_is(c->cancel); i++) {
-		int wanted = job == JOB_FETCH ? rows[i].known && rows[i].known->is_default : rows[i].known && rows[i].state != MODEL_ABSENT;
+		const struct model_known *k = rows[i].known;
+		int wanted = k && (job == JOB_FETCH ? k->is_default : rows[i].state != MODEL_ABSENT);
 		if (!wanted) continue;
 		code = model_do(c, job, rows[i].name);
 		if (!first) first = code;
@@ -167,7 +172,9 @@ static int model_use(struct command_call *c, const char *name)
 	if (!rc && c->json) rc = result_print(c, name, "in use", buf_cstr(&path), &e);
 	else if (!rc && !c->quiet) {
 		out_printf(c->out, 1, "%s: %s = %s (for a service that runs: from its next start)\n", file, key, name);
-		if (role == MODEL_EMBEDDER) out_printf(c->out, 1, "stored vectors belong to the encoder that made them: a data folder filled with another must be filled anew\n");
+		if (role == MODEL_EMBEDDER)
+			out_printf(c->out, 1, "%s", "stored vectors belong to the encoder that made them: a data folder filled "
+				"with another must be filled anew\n");
 	}
 	buf_clear(&path);
 	return rc ? command_fail(c, &e) : EXIT_DONE;

@@ -46,7 +46,8 @@ int cmd_search(struct command_call *c)
 	const char *mode_name = "dense", *as = NULL, *query;
 	struct option options[] = {
 		{"-k", OPTION_NUMBER, &k, 1, c->conf->search_k_max}, {"--mode", OPTION_TEXT, &mode_name, 0, 0},
-		{"--as", OPTION_TEXT, &as, 0, 0}, {"--filter", OPTION_ABSENT, NULL, 0, 0}, {"--group", OPTION_ABSENT, NULL, 0, 0},
+		{"--as", OPTION_TEXT, &as, 0, 0}, {"--filter", OPTION_ABSENT, NULL, 0, 0},
+		{"--group", OPTION_ABSENT, NULL, 0, 0},
 		{"--explain", OPTION_ABSENT, NULL, 0, 0},
 	};
 	struct arena arena;

@@ -61,7 +61,8 @@ static int numbers_put(cJSON *o, const struct index_stats *s)
 	const struct { const char *name; uint64_t value; } row[] = {
 		{"snapshot", s->seq}, {"collections", s->collections}, {"documents", s->documents},
 		{"documents_without_text", s->documents_without_text}, {"chunks", s->chunks}, {"vectors", s->vectors},
-		{"text_bytes", s->text_bytes}, {"file_bytes", s->file_bytes}, {"used_bytes", s->used_bytes}, {"map_bytes", s->map_bytes},
+		{"text_bytes", s->text_bytes}, {"file_bytes", s->file_bytes}, {"used_bytes", s->used_bytes},
+		{"map_bytes", s->map_bytes},
 		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
 		{"dim", (uint64_t)s->dim},
 	};
@@ -77,9 +78,11 @@ static cJSON *stats_object(const struct index_stats *s, const struct collection_
 	for (size_t i = 0; ok && i < n; i++) {
 		x = cJSON_CreateObject();
 		ok = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "name", k[i].name) &&
-			cJSON_AddNumberToObject(x, "documents", (double)k[i].documents) && cJSON_AddNumberToObject(x, "chunks", (double)k[i].chunks) &&
+			cJSON_AddNumberToObject(x, "documents", (double)k[i].documents) &&
+			cJSON_AddNumberToObject(x, "chunks", (double)k[i].chunks) &&
 			cJSON_AddNumberToObject(x, "graph_vectors", (double)k[i].graph_vectors) &&
-			cJSON_AddNumberToObject(x, "tail_vectors", (double)k[i].tail_vectors) && cJSON_AddNumberToObject(x, "tombstones", (double)k[i].tombstones);
+			cJSON_AddNumberToObject(x, "tail_vectors", (double)k[i].tail_vectors) &&
+			cJSON_AddNumberToObject(x, "tombstones", (double)k[i].tombstones);
 	}
 	if (ok) return o;
 	cJSON_Delete(o);
@@ -94,16 +97,21 @@ static void stats_text(struct command_call *c, const struct index_stats *s, cons
 	screen_bytes(file, s->file_bytes);
 	screen_bytes(used, s->used_bytes);
 	screen_bytes(map, s->map_bytes);
-	out_printf(o, 1, "documents    %llu (%llu more without text)\n", (unsigned long long)s->documents, (unsigned long long)s->documents_without_text);
+	out_printf(o, 1, "documents    %llu (%llu more without text)\n", (unsigned long long)s->documents,
+		(unsigned long long)s->documents_without_text);
 	out_printf(o, 1, "text         %s in %llu chunks\n", text, (unsigned long long)s->chunks);
-	if (s->dim) out_printf(o, 1, "vectors      %llu of %d floats, encoder %.12s\n", (unsigned long long)s->vectors, s->dim, s->embedder);
+	if (s->dim)
+		out_printf(o, 1, "vectors      %llu of %d floats, encoder %.12s\n", (unsigned long long)s->vectors, s->dim,
+			s->embedder);
 	else out_printf(o, 1, "vectors      none yet\n");
-	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones%s\n", (unsigned long long)s->graph_vectors,
-		(unsigned long long)s->tail_vectors, (unsigned long long)s->tombstones, s->rebuilding ? ", rebuilding" : "");
+	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones%s\n",
+		(unsigned long long)s->graph_vectors, (unsigned long long)s->tail_vectors, (unsigned long long)s->tombstones,
+		s->rebuilding ? ", rebuilding" : "");
 	out_printf(o, 1, "disk         %s, %s of it in use, may grow to %s\n", file, used, map);
 	out_printf(o, 1, "snapshot     %llu\n", (unsigned long long)s->seq);
 	for (size_t i = 0; i < n; i++)
-		out_printf(o, 1, "collection   %s: %llu documents, %llu chunks\n", k[i].name, (unsigned long long)k[i].documents, (unsigned long long)k[i].chunks);
+		out_printf(o, 1, "collection   %s: %llu documents, %llu chunks\n", k[i].name,
+			(unsigned long long)k[i].documents, (unsigned long long)k[i].chunks);
 }
 
 int cmd_stats(struct command_call *c)

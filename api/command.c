@@ -13,8 +13,8 @@ enum { LINE_STACK_BYTES = 1024 };
 
 static const struct command commands[] = {
 	{"ingest", "ingest PATH... [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
-		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate, removed,\n"
-		"partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
+		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate,\n"
+		"removed, partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
 		"  --acl G,G     only readers of these groups see the documents\n"
 		"  --meta k=v    kept with each document; may be given several times\n"
 		"  --prune       also remove documents whose files are gone from the folders named\n"
@@ -38,7 +38,8 @@ static const struct command commands[] = {
 		"  --listen A:P  address and port (default: serve.listen)\n\n"
 		"Example: footnote serve --listen 127.0.0.1:8080\n", cmd_serve, NEED_EMBEDDER, COMMAND_OWNER},
 	{"docs", "docs list [--limit N] [--verdict V] | docs show ID | docs text ID",
-		"list: the documents of the collection. show: one of them. text: its extracted text, as quotes are taken from it.\n\n"
+		"list: the documents of the collection. show: one of them. text: its extracted text, as quotes are\n"
+		"taken from it.\n\n"
 		"  --limit N     at most so many\n"
 		"  --verdict V   skipped, failed, partial …: documents with that verdict, also those without text\n\n"
 		"Example: footnote docs list --limit 20\n", cmd_docs, 0, COMMAND_OWNED},
@@ -52,7 +53,8 @@ static const struct command commands[] = {
 		"Figures of the store and its collections.\n\n"
 		"Example: footnote stats --json\n", cmd_stats, 0, COMMAND_OWNED},
 	{"eval", "eval DIR [--answers] [--extractive] [--gate FILE] [--limit N]",
-		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions are asked.\n\n"
+		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions\n"
+		"are asked.\n\n"
 		"  --answers     also write and score answers\n"
 		"  --extractive  those by quoting, without the language model\n"
 		"  --gate FILE   fail when a figure is under the file's floor\n"
@@ -62,9 +64,9 @@ static const struct command commands[] = {
 		"Looks at this machine: CPU features, models, memory, disk, port; tells what to expect. Changes nothing.\n\n"
 		"Example: footnote doctor\n", cmd_doctor, 0, COMMAND_LOCAL},
 	{"models", "models list | fetch [NAME...] | verify [NAME...] | add FILE|FOLDER | use NAME",
-		"list: models known and present. fetch: download (without a name the default embedder and generator), checked by\n"
-		"checksum. verify: read again and compare. add: take a GGUF file or an embedder's folder from disk. use: write the\n"
-		"model into service.conf.\n\n"
+		"list: models known and present. fetch: download (without a name the default embedder and generator),\n"
+		"checked by checksum. verify: read again and compare. add: take a GGUF file or an embedder's folder from\n"
+		"disk. use: write the model into service.conf.\n\n"
 		"Example: footnote models fetch all-minilm-l6-v2\n", cmd_models, 0, COMMAND_LOCAL},
 	{"conf", "conf",
 		"Prints service.conf: every setting with its meaning, range, default and the value in force.\n\n"
@@ -161,7 +163,8 @@ static int pair_put(const struct option *o, const char *value, struct err *e)
 {
 	const char *eq = strchr(value, '=');
 	char key[128];
-	if (!eq || eq == value || (size_t)(eq - value) >= sizeof key) return err_set(e, E_USAGE, "%s %.60s: must be key=value", o->name, value);
+	if (!eq || eq == value || (size_t)(eq - value) >= sizeof key)
+		return err_set(e, E_USAGE, "%s %.60s: must be key=value", o->name, value);
 	memcpy(key, value, (size_t)(eq - value));
 	key[eq - value] = 0;
 	cJSON_DeleteItemFromObjectCaseSensitive(o->to, key);

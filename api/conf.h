@@ -64,9 +64,9 @@ struct conf {
 };
 
 void conf_default(struct conf *c);
-int conf_load(struct conf *c, const char *path, struct err *e);               /* over what is in c; E_NOT_FOUND, E_USAGE */
+int conf_load(struct conf *c, const char *path, struct err *e);         /* over what is in c; E_NOT_FOUND, E_USAGE */
 int conf_set(struct conf *c, const char *key, const char *value, struct err *e);
-int conf_print(const struct conf *c, struct buf *out);                          /* the commented manual, with c's values */
+int conf_print(const struct conf *c, struct buf *out);                  /* the commented manual, with c's values */
 /* Setting i as texts; 0 past the end. */
 struct conf_row { const char *key, *unset, *help; char value[CONF_TEXT]; };
 int conf_row_at(const struct conf *c, size_t i, struct conf_row *out);

@@ -68,7 +68,8 @@ static void job_run(struct engine *n, struct job *j)
 	pthread_mutex_unlock(&n->lock);
 
 	if (closing) j->status = err_set(&j->err, E_CANCELLED, "the language model is being closed");
-	else j->status = generate(n->generator, j->prompt, j->prompt_n, j->params, j->constraint, j->on_text, j->ctx, &j->stop, j->result, &j->err);
+	else j->status = generate(n->generator, j->prompt, j->prompt_n, j->params, j->constraint, j->on_text, j->ctx,
+		&j->stop, j->result, &j->err);
 
 	pthread_mutex_lock(&n->lock);
 	j->state = JOB_DONE;
@@ -216,7 +217,8 @@ static int job_do(struct engine *n, struct job *j, const volatile int *cancel, u
 		return rc == E_LIMIT ? err_set(e, E_LIMIT, "the language model's queue is full")
 			: err_set(e, rc, "the language model is being closed");
 	}
-	if (!job_wait(n, j, cancel, deadline_us)) return err_set(e, E_CANCELLED, "given up while waiting for the language model");
+	if (!job_wait(n, j, cancel, deadline_us))
+		return err_set(e, E_CANCELLED, "given up while waiting for the language model");
 	rc = j->status;
 	if (rc && e) *e = j->err;
 	job_free(j);

@@ -86,7 +86,8 @@ static int local_write(void *ctx, int stream, const char *data, size_t len)
 static int local_end(const struct local *l, int code)
 {
 	if (!l->stdout_errno) return code;
-	if (l->stdout_errno != EPIPE) fprintf(stderr, "footnote: write to standard output: %s\n", strerror(l->stdout_errno));
+	if (l->stdout_errno != EPIPE)
+		fprintf(stderr, "footnote: write to standard output: %s\n", strerror(l->stdout_errno));
 	return code ? code : EXIT_SOME_FAILED;
 }
 
@@ -191,7 +192,8 @@ static int settings_read(struct conf *c, const struct common_options *o, const c
 
 static void overview(FILE *f)
 {
-	fputs("footnote: answers from your documents, each sentence with a footnote\n\nusage: footnote COMMAND ... [options]\n\n", f);
+	fputs("footnote: answers from your documents, each sentence with a footnote\n\n"
+		"usage: footnote COMMAND ... [options]\n\n", f);
 	for (size_t i = 0; command_at(i); i++) fprintf(f, "  %s\n", command_at(i)->usage);
 	fputs("\noptions of every command:\n"
 		"  -c FILE            settings (default: ./service.conf where there is one)\n"
@@ -202,7 +204,8 @@ static void overview(FILE *f)
 		"  -q                 no progress, no remarks\n"
 		"  -h, --help         help; footnote COMMAND -h: of that command\n"
 		"  --version\n\n"
-		"exit codes: 0 done; 1 some inputs failed; 2 bad usage or settings; 3 not found; 4 store damaged; 5 refused\n", f);
+		"exit codes: 0 done; 1 some inputs failed; 2 bad usage or settings; 3 not found; 4 store damaged; 5 refused\n",
+		f);
 }
 
 /* An exit code, or -1: there is a command to run. */
@@ -219,7 +222,8 @@ static int help_or_misuse(const struct common_options *o, const struct command *
 	}
 	*command = command_find(verb);
 	if (!*command) {
-		fprintf(stderr, "footnote: unknown %s %.60s (footnote -h lists them)\n", *verb == '-' ? "option" : "command", verb);
+		fprintf(stderr, "footnote: unknown %s %.60s (footnote -h lists them)\n", *verb == '-' ? "option" : "command",
+			verb);
 		return EXIT_USAGE;
 	}
 	if (!o->help) return -1;

@@ -93,10 +93,13 @@ static int socket_open(struct owner *o, const char *data_dir, struct err *e)
 	struct sockaddr_un a;
 	o->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (o->listen_fd < 0) return err_sys(e, "socket");
-	if (unlinkat(o->dir_fd, socket_name, 0) != 0 && errno != ENOENT) return err_sys(e, "remove %s/%s", data_dir, socket_name);
+	if (unlinkat(o->dir_fd, socket_name, 0) != 0 && errno != ENOENT)
+		return err_sys(e, "remove %s/%s", data_dir, socket_name);
 	socket_address(&a, o->dir_fd);
-	fchmod(o->listen_fd, 0600); /* Linux takes the mode of the file that bind makes from the socket: never open to others */
-	if (bind(o->listen_fd, (struct sockaddr *)&a, sizeof a) != 0) return err_sys(e, "make socket %s/%s", data_dir, socket_name);
+	/* Linux takes the mode of the file that bind makes from the socket: it is never open to others. */
+	fchmod(o->listen_fd, 0600);
+	if (bind(o->listen_fd, (struct sockaddr *)&a, sizeof a) != 0)
+		return err_sys(e, "make socket %s/%s", data_dir, socket_name);
 	if (listen(o->listen_fd, BACKLOG) != 0) return err_sys(e, "listen on %s/%s", data_dir, socket_name);
 	return OK;
 }
@@ -232,15 +235,18 @@ static int request_read(struct client *k, int *argc, struct err *e)
 	setsockopt(k->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
 	if (recv_all(k->fd, head, sizeof head) != 1) return err_set(e, E_NOT_FOUND, "no request");
 	len = u32_get(head);
-	if (len > REQUEST_BYTES_MAX) return err_set(e, E_LIMIT, "the command line is longer than %d bytes", REQUEST_BYTES_MAX);
+	if (len > REQUEST_BYTES_MAX)
+		return err_set(e, E_LIMIT, "the command line is longer than %d bytes", REQUEST_BYTES_MAX);
 	k->request = mem_alloc((size_t)len + 1);
 	if (!k->request) return err_set(e, E_MEMORY, "out of memory");
 	if (recv_all(k->fd, k->request, len) != 1) return err_set(e, E_NOT_FOUND, "no request");
 	rc = json_parse(&k->json, k->request, len, REQUEST_BYTES_MAX, "command", e);
 	if (rc) return rc;
-	if (json_num(k->json, "v", 0) != 1) return err_set(e, E_UNSUPPORTED, "the owner of the data folder is another version of footnote");
+	if (json_num(k->json, "v", 0) != 1)
+		return err_set(e, E_UNSUPPORTED, "the owner of the data folder is another version of footnote");
 	argv = cJSON_GetObjectItemCaseSensitive(k->json, "argv");
-	if (!cJSON_IsArray(argv) || cJSON_GetArraySize(argv) > ARGS_MAX) return err_set(e, E_USAGE, "argv: must be an array of strings");
+	if (!cJSON_IsArray(argv) || cJSON_GetArraySize(argv) > ARGS_MAX)
+		return err_set(e, E_USAGE, "argv: must be an array of strings");
 	k->argv = mem_calloc((size_t)cJSON_GetArraySize(argv) + 1, sizeof *k->argv);
 	if (!k->argv) return err_set(e, E_MEMORY, "out of memory");
 	cJSON_ArrayForEach(arg, argv) {
@@ -263,7 +269,8 @@ static int command_run(struct client *k, int argc, struct out *out)
 	if (common_parse(&o, argc, k->argv, &e)) return command_fail(&c, &e);
 	command = o.argc ? command_find(o.argv[0]) : NULL;
 	if (!command || command->local != COMMAND_OWNED) {
-		err_set(&e, E_BUSY, "%.60s cannot run inside another process, and that one owns the data folder", o.argc ? o.argv[0] : "nothing");
+		err_set(&e, E_BUSY, "%.60s cannot run inside another process, and that one owns the data folder",
+			o.argc ? o.argv[0] : "nothing");
 		return command_fail(&c, &e);
 	}
 	c.service = s;
@@ -516,7 +523,8 @@ static int request_make(int argc, char **argv, char **text, struct err *e)
 	char cwd[4096];
 	int ok = o && list, rc = OK;
 	if (!getcwd(cwd, sizeof cwd)) rc = err_sys(e, "working folder");
-	else if (!utf8_valid(cwd, strlen(cwd))) rc = err_set(e, E_USAGE, "the name of the working folder is not valid UTF-8");
+	else if (!utf8_valid(cwd, strlen(cwd)))
+		rc = err_set(e, E_USAGE, "the name of the working folder is not valid UTF-8");
 	for (int i = 0; i < argc && ok && !rc; i++) {
 		cJSON *item;
 		if (!utf8_valid(argv[i], strlen(argv[i]))) rc = err_set(e, E_USAGE, "argument %d is not valid UTF-8", i + 1);

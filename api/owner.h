@@ -2,10 +2,11 @@
  * process and is not inherited by children) and listens on data/footnote.sock; every other command sends its argument
  * vector there and prints what comes back.
  *
- * Wire (local, same machine, little-endian): client sends u32 length + JSON {"v":1,"argv":[…],"cwd","tty":0|1,"columns"};
- * owner answers frames u8 stream (0 taken: no bytes, sent once before the command runs; 1 stdout, 2 stderr, 3 exit) +
- * u32 length + bytes; exit's bytes are one u8 code. The peer's user id (SO_PEERCRED) must be the owner's or root. A
- * client that closes its side cancels its command. A connection that ends before "taken" was never run: ask again.
+ * Wire (local, same machine, little-endian): client sends u32 length + JSON
+ * {"v":1,"argv":[…],"cwd","tty":0|1,"columns"}; owner answers frames u8 stream (0 taken: no bytes, sent once before
+ * the command runs; 1 stdout, 2 stderr, 3 exit) + u32 length + bytes; exit's bytes are one u8 code. The peer's user id
+ * (SO_PEERCRED) must be the owner's or root. A client that closes its side cancels its command. A connection that ends
+ * before "taken" was never run: ask again.
  *
  * The owner's life: owner_take -> service_open -> owner_listen -> its own command -> owner_drain -> service_close ->
  * owner_release. Whoever connects before owner_listen waits in the socket's queue. */
@@ -28,7 +29,7 @@ void owner_drain(struct owner *o, const volatile int *cancel);
 void owner_release(struct owner *o);
 /* Sends a command to the owner and copies its output to fds 1 and 2. *exit_code is the command's.
  * E_NOT_FOUND: nobody listens (yet, or any more), nothing was run: try owner_take again. E_USAGE: arguments that are
- * not UTF-8; E_IO, E_FULL: our own output, or the owner died. A reader of our stdout that left is OK with exit code 1. */
+ * not UTF-8; E_IO, E_FULL: our own output, or the owner died. A reader of our stdout that left: OK, exit code 1. */
 int owner_send(const char *data_dir, int argc, char **argv, int *exit_code, struct err *e);
 
 #endif

@@ -34,7 +34,8 @@ TEST(conf_file_in_the_tree_is_the_table)
 	conf_default(&c);
 	CHECK_INT(conf_print(&c, &want), OK);
 	CHECK_OK(file_read(test_data("../service.conf"), &got, &e), e);
-	CHECK_MSG(strcmp(buf_cstr(&want), buf_cstr(&got)) == 0, "service.conf is not what footnote conf prints: footnote conf > service.conf");
+	CHECK_MSG(strcmp(buf_cstr(&want), buf_cstr(&got)) == 0,
+		"service.conf is not what footnote conf prints: footnote conf > service.conf");
 	buf_clear(&want);
 	buf_clear(&got);
 }
@@ -91,7 +92,8 @@ TEST(conf_lines)
 	static struct conf c;
 	struct err e = {0};
 	conf_default(&c);
-	CHECK_OK(conf_load(&c, conf_file("\xEF\xBB\xBF# first\r\n\r\n  search.k=7  # seven\r\ndata.dir = /a#b\nmodels.dir =\nlog.level = \"warn\" # why"), &e), e);
+	CHECK_OK(conf_load(&c, conf_file("\xEF\xBB\xBF# first\r\n\r\n  search.k=7  # seven\r\ndata.dir = /a#b\n"
+		"models.dir =\nlog.level = \"warn\" # why"), &e), e);
 	CHECK_INT(c.search_k, 7);
 	CHECK_STR(c.data_dir, "/a#b");
 	CHECK_STR(c.models_dir, "");
@@ -168,7 +170,8 @@ TEST(conf_file_set_changes_one_line)
 	CHECK_OK(conf_file_set(path, "generate.model", "/m/a b#c.gguf", &e), e);
 	CHECK_OK(conf_file_set(path, "embed.model", "other", &e), e);
 	CHECK_OK(file_read(path, &got, &e), e);
-	CHECK_STR(buf_cstr(&got), "# mine\nsearch.k = 5 # five\n\ngenerate.model = \"/m/a b#c.gguf\"\nsearch.k_max = 50\nembed.model = other\n");
+	CHECK_STR(buf_cstr(&got), "# mine\nsearch.k = 5 # five\n\ngenerate.model = \"/m/a b#c.gguf\"\n"
+		"search.k_max = 50\nembed.model = other\n");
 	CHECK_INT(conf_file_set(path, "search.k", "0", &e), E_USAGE);
 	buf_clear(&got);
 }

@@ -56,7 +56,8 @@ static void *request_main(void *arg)
 	struct gen_params p;
 	gen_params_default(&p);
 	p.max_tokens = q->max_tokens;
-	q->rc = engine_generate(q->engine, q->prompt.ids, q->prompt.n, &p, &c, on_text, q, &q->cancel, q->deadline_us, &q->result, &q->err);
+	q->rc = engine_generate(q->engine, q->prompt.ids, q->prompt.n, &p, &c, on_text, q, &q->cancel, q->deadline_us,
+		&q->result, &q->err);
 	flag_set(&q->done);
 	return NULL;
 }

@@ -162,7 +162,8 @@ TEST(owner_makes_the_folder_and_names_what_it_cannot)
 
 TEST(owner_runs_a_command_for_a_client)
 {
-	char out[4096], err[4096], *argv[] = { "--collection", "x", "docs", "--json", "paint" }, *bad[] = { "frobnicate" }, *serve[] = { "serve" };
+	char out[4096], err[4096], *argv[] = { "--collection", "x", "docs", "--json", "paint" }, *bad[] = { "frobnicate" },
+		*serve[] = { "serve" };
 	struct err e = {0};
 	struct stat st;
 	char path[512];
@@ -262,8 +263,10 @@ TEST(owner_refuses_more_commands_than_it_may_run)
 TEST(owner_stands_hostile_clients)
 {
 	static const char *const requests[] = {
-		"", "{", "[]", "{\"v\":1}", "{\"v\":2,\"argv\":[]}", "{\"v\":1,\"argv\":[]}", "{\"v\":1,\"argv\":[1,2]}", "{\"v\":1,\"argv\":\"stats\"}",
-		"{\"v\":1,\"argv\":[\"docs\"],\"columns\":-1e300,\"cwd\":7}", "{\"v\":1,\"argv\":[\"--data\"]}", "{\"v\":1,\"argv\":[\"--\"]}",
+		"", "{", "[]", "{\"v\":1}", "{\"v\":2,\"argv\":[]}", "{\"v\":1,\"argv\":[]}", "{\"v\":1,\"argv\":[1,2]}",
+		"{\"v\":1,\"argv\":\"stats\"}",
+		"{\"v\":1,\"argv\":[\"docs\"],\"columns\":-1e300,\"cwd\":7}", "{\"v\":1,\"argv\":[\"--data\"]}",
+		"{\"v\":1,\"argv\":[\"--\"]}",
 	};
 	char out[4096], err[4096], *argv[] = { "docs" };
 	uint32_t huge = 0xffffffff;
@@ -330,7 +333,8 @@ static struct service *store_open(const char *dir, unsigned need)
 
 TEST(owner_serves_stats_of_a_store_without_an_embedder)
 {
-	char out[4096], err[4096], *stats[] = { "stats", "--json" }, *search[] = { "search", "x" }, *list[] = { "docs", "list", "--json" };
+	char out[4096], err[4096], *stats[] = { "stats", "--json" }, *search[] = { "search", "x" },
+		*list[] = { "docs", "list", "--json" };
 	struct err e = {0};
 	struct owner *o;
 	cJSON *json;
@@ -361,7 +365,9 @@ static void files_write(const char *dir, int n)
 	CHECK_OK(dir_make(dir, &e), e);
 	for (int i = 0; i < n; i++) {
 		size_t len = 0;
-		for (int k = 0; k < 30; k++) len += (size_t)snprintf(text + len, sizeof text - len, "File %d, sentence %d: box %d stands in aisle %d. ", i, k, i * 31 + k, k * 7);
+		for (int k = 0; k < 30; k++)
+			len += (size_t)snprintf(text + len, sizeof text - len, "File %d, sentence %d: box %d stands in aisle %d. ",
+				i, k, i * 31 + k, k * 7);
 		snprintf(path, sizeof path, "%s/%d.txt", dir, i);
 		FILE *f = fopen(path, "w");
 		CHECK(f && fwrite(text, 1, len, f) == len && fclose(f) == 0);
@@ -387,7 +393,9 @@ TEST(owner_cancels_the_command_of_a_client_that_left)
 	s->ingest_limits.commit_docs = 8;
 	CHECK_OK(owner_listen(o, s, &e), e);
 	fd = raw_connect(data);
-	snprintf(request, sizeof request, "{\"v\":1,\"argv\":[\"--json\",\"ingest\",\"docs\"],\"cwd\":\"%.*s\",\"tty\":0,\"columns\":80}", (int)strlen(docs) - 5, docs);
+	snprintf(request, sizeof request,
+		"{\"v\":1,\"argv\":[\"--json\",\"ingest\",\"docs\"],\"cwd\":\"%.*s\",\"tty\":0,\"columns\":80}",
+		(int)strlen(docs) - 5, docs);
 	raw_request(fd, request);
 	CHECK_INT(recv(fd, first, 5, MSG_WAITALL), 5);              /* taken */
 	CHECK(recv(fd, first, sizeof first, 0) > 0);                /* the first files are stored */
@@ -395,7 +403,8 @@ TEST(owner_cancels_the_command_of_a_client_that_left)
 	left_ms = clock_ms();
 	owner_drain(o, NULL);                                       /* waits for the command to end by itself */
 	CHECK_OK(index_stats(s->index, &stats, &e), e);
-	CHECK_MSG(stats.documents > 0 && stats.documents < FILES, "%d documents of %d after %.0f ms", (int)stats.documents, FILES, clock_ms() - left_ms);
+	CHECK_MSG(stats.documents > 0 && stats.documents < FILES, "%d documents of %d after %.0f ms", (int)stats.documents,
+		FILES, clock_ms() - left_ms);
 	service_close(s);
 	owner_release(o);
 }
