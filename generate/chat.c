@@ -3,8 +3,8 @@
  *   <|im_start|>ROLE\nTEXT<|im_end|>\n ... <|im_start|>assistant\n
  *
  * The models' own templates put in a system message when the caller has none; here a conversation holds what the
- * caller says and no more. Role line and text are tokenised together, as in training, because a text that begins with a line
- * break shares a token with the one before it. Threads: no state. */
+ * caller says and no more. Role line and text are tokenised together, as in training, because a text that begins
+ * with a line break shares a token with the one before it. Threads: no state. */
 #include "generate/chat.h"
 #include <string.h>
 #include "base/buf.h"
@@ -24,8 +24,8 @@ static int check_role(const char *role, struct err *e)
 	return err_set(e, E_USAGE, "chat: role \"%s\" is not system, user or assistant", role ? role : "");
 }
 
-static int put_message(const struct bpe *b, const struct chat_message *m, struct buf *work, int (*put)(void *, int32_t), void *ctx,
-	struct err *e)
+static int put_message(const struct bpe *b, const struct chat_message *m, struct buf *work, int (*put)(void *, int32_t),
+	void *ctx, struct err *e)
 {
 	int st = check_role(m->role, e);
 	if (st != OK) return st;
@@ -46,7 +46,8 @@ int chat_encode(const struct bpe *b, int32_t bos, const struct chat_message *m, 
 	static const char opening[] = "<|im_start|>assistant\n";
 	struct buf work;
 	int st = OK;
-	if (!*chat_family(b)) return err_set(e, E_UNSUPPORTED, "chat: the model has no chat template that is known here (chatml)");
+	if (!*chat_family(b))
+		return err_set(e, E_UNSUPPORTED, "chat: the model has no chat template that is known here (chatml)");
 	buf_init(&work, (size_t)1 << 30);
 	if (bos >= 0) st = put(ctx, bos);
 	for (size_t i = 0; i < n && st == OK; i++) st = put_message(b, &m[i], &work, put, ctx, e);

@@ -3,9 +3,9 @@
  * A pass takes a chunk of tokens through every layer: norm, q k v, rotary positions, attention over the cache, output
  * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. Each stage
  * is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
- * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends on who
- * computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and half a head
- * apart in qwen2 files. Angles are computed in float, as the reference implementations do.
+ * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends
+ * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
+ * half a head apart in qwen2 files. Angles are computed in float, as the reference implementations do.
  * Threads: one caller; the team works inside a stage. Failure: only at open. */
 #include "generate/decoder.h"
 #include <math.h>
@@ -57,7 +57,8 @@ static int need_size(const struct decoder *d, const char *rest, size_t max, size
 	char key[NAME_MAX_BYTES];
 	int v, st = gguf_int(d->g, arch_key(d, rest, key), &v, e);
 	if (st != OK) return st;
-	if (v < 1 || (size_t)v > max) return err_set(e, E_FORMAT, "%s: key %s: %d is not 1 to %zu", gguf_path(d->g), key, v, max);
+	if (v < 1 || (size_t)v > max)
+		return err_set(e, E_FORMAT, "%s: key %s: %d is not 1 to %zu", gguf_path(d->g), key, v, max);
 	*out = (size_t)v;
 	return OK;
 }
@@ -69,13 +70,14 @@ static int maybe_size(const struct decoder *d, const char *rest, size_t max, siz
 	return gguf_has(d->g, arch_key(d, rest, key)) ? need_size(d, rest, max, out, e) : OK;
 }
 
-static int take_tensor(struct decoder *d, const char *name, size_t k, size_t rows, const struct gguf_tensor **out, struct err *e)
+static int take_tensor(struct decoder *d, const char *name, size_t k, size_t rows, const struct gguf_tensor **out,
+	struct err *e)
 {
 	const struct gguf_tensor *t = gguf_tensor(d->g, name);
 	if (!t) return err_set(e, E_FORMAT, "%s: tensor %s is missing", gguf_path(d->g), name);
 	if (t->dim[0] != k || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
-		return err_set(e, E_FORMAT, "%s: tensor %s: shape %llu x %llu where %zu x %zu is expected", gguf_path(d->g), name,
-			(unsigned long long)t->dim[0], (unsigned long long)t->dim[1], k, rows);
+		return err_set(e, E_FORMAT, "%s: tensor %s: shape %llu x %llu where %zu x %zu is expected", gguf_path(d->g),
+			name, (unsigned long long)t->dim[0], (unsigned long long)t->dim[1], k, rows);
 	d->used[t - gguf_tensor_at(d->g, 0)] = 1;
 	*out = t;
 	return OK;
@@ -96,7 +98,8 @@ static int take_vector(struct decoder *d, const char *name, size_t n, const floa
 	int st = take_tensor(d, name, n, 1, &t, e);
 	if (st != OK) return st;
 	if (t->type != QUANT_F32)
-		return err_set(e, E_UNSUPPORTED, "%s: tensor %s: type %s where F32 is expected", gguf_path(d->g), name, quant_name(t->type));
+		return err_set(e, E_UNSUPPORTED, "%s: tensor %s: type %s where F32 is expected", gguf_path(d->g), name,
+			quant_name(t->type));
 	*out = (const float *)(const void *)t->data;
 	return OK;
 }
@@ -105,8 +108,8 @@ static int take_vector(struct decoder *d, const char *name, size_t n, const floa
 static int refuse_variants(const struct decoder *d, struct err *e)
 {
 	static const char *const scales[] = { "rope.scaling.factor", "rope.scale_linear" };
-	static const char *const others[] = { "expert_count", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale",
-		"attention.scale", "final_logit_softcapping", "attn_logit_softcapping" };
+	static const char *const others[] = { "expert_count", "attention.sliding_window", "logit_scale", "residual_scale",
+		"embedding_scale", "attention.scale", "final_logit_softcapping", "attn_logit_softcapping" };
 	char key[NAME_MAX_BYTES];
 	struct gguf_str s;
 	double f;
@@ -114,13 +117,14 @@ static int refuse_variants(const struct decoder *d, struct err *e)
 	if (gguf_has(d->g, arch_key(d, "rope.scaling.type", key))) {
 		if ((st = gguf_str(d->g, key, &s, e)) != OK) return st;
 		if (s.len != 4 || memcmp(s.s, "none", 4) != 0)
-			return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling \"%.*s\" is not supported", gguf_path(d->g), key,
-				(int)(s.len < 40 ? s.len : 40), s.s);
+			return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling \"%.*s\" is not supported", gguf_path(d->g),
+				key, (int)(s.len < 40 ? s.len : 40), s.s);
 	}
 	for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
 		if (gguf_has(d->g, arch_key(d, scales[i], key))) {
 			if ((st = gguf_float(d->g, key, &f, e)) != OK) return st;
-			if (f != 0 && f != 1) return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling is not supported", gguf_path(d->g), key);
+			if (f != 0 && f != 1)
+				return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling is not supported", gguf_path(d->g), key);
 		}
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (gguf_has(d->g, arch_key(d, others[i], key)) && (gguf_int(d->g, key, &v, NULL) != OK || v != 0))
@@ -140,8 +144,8 @@ static int read_arch(struct decoder *d, struct err *e)
 			d->neox = known[i].neox;
 			return OK;
 		}
-	return err_set(e, E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported, only llama and qwen2", gguf_path(d->g),
-		(int)(s.len < 40 ? s.len : 40), s.s);
+	return err_set(e, E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported, only llama and qwen2",
+		gguf_path(d->g), (int)(s.len < 40 ? s.len : 40), s.s);
 }
 
 static int read_sizes(struct decoder *d, int context_max, struct err *e)
@@ -166,10 +170,12 @@ static int read_sizes(struct decoder *d, int context_max, struct err *e)
 	d->q_dim = f->heads * f->head_dim;
 	d->kv_dim = f->kv_heads * f->head_dim;
 	if (f->heads % f->kv_heads || d->rope_dim % 2)
-		return err_set(e, E_FORMAT, "%s: %zu heads, %zu key heads, %zu rotary dimensions do not go together", gguf_path(d->g), f->heads,
-			f->kv_heads, d->rope_dim);
-	if (f->dim % OPS_ALIGN || f->ff % OPS_ALIGN || d->q_dim % OPS_ALIGN || f->head_dim % OPS_HEAD_ALIGN || value_dim != f->head_dim)
-		return err_set(e, E_UNSUPPORTED, "%s: sizes %zu, %zu, %zu heads of %zu (values %zu) are not supported: multiples of %d, heads of %d",
+		return err_set(e, E_FORMAT, "%s: %zu heads, %zu key heads, %zu rotary dimensions do not go together",
+			gguf_path(d->g), f->heads, f->kv_heads, d->rope_dim);
+	if (f->dim % OPS_ALIGN || f->ff % OPS_ALIGN || d->q_dim % OPS_ALIGN || f->head_dim % OPS_HEAD_ALIGN ||
+		value_dim != f->head_dim)
+		return err_set(e, E_UNSUPPORTED,
+			"%s: sizes %zu, %zu, %zu heads of %zu (values %zu) are not supported: multiples of %d, heads of %d",
 			gguf_path(d->g), f->dim, f->ff, f->heads, f->head_dim, value_dim, OPS_ALIGN, OPS_HEAD_ALIGN);
 	f->context = context_max > 0 ? (size_t)context_max : CONTEXT_DEFAULT;
 	if (f->context > own) f->context = own;
@@ -226,7 +232,8 @@ static int load_tensors(struct decoder *d, struct err *e)
 	d->layers = mem_calloc(f->layers, sizeof *d->layers);
 	if (!d->used || !d->layers) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	f->vocab = t ? (size_t)t->dim[1] : 0;
-	if (f->vocab > SIZE_MAX_MODEL) return err_set(e, E_FORMAT, "%s: tensor token_embd.weight: %zu tokens", gguf_path(d->g), f->vocab);
+	if (f->vocab > SIZE_MAX_MODEL)
+		return err_set(e, E_FORMAT, "%s: tensor token_embd.weight: %zu tokens", gguf_path(d->g), f->vocab);
 	if ((st = take_matrix(d, "token_embd.weight", f->dim, f->vocab, &d->embed, e)) != OK) return st;
 	if ((st = take_vector(d, "output_norm.weight", f->dim, &d->output_norm, e)) != OK) return st;
 	d->output = d->embed;
@@ -236,7 +243,7 @@ static int load_tensors(struct decoder *d, struct err *e)
 	if ((st = refuse_leftovers(d, e)) != OK) return st;
 	for (size_t i = 0; i < gguf_tensor_n(d->g); i++) f->token_bytes += gguf_tensor_at(d->g, i)->bytes;
 	f->token_bytes += d->embed.row_bytes;                                /* one row is read … */
-	if (!tied) f->token_bytes -= d->embed.row_bytes * f->vocab;          /* … and the table only where it is the output too */
+	if (!tied) f->token_bytes -= d->embed.row_bytes * f->vocab; /* … and the table only where it is the output too */
 	return OK;
 }
 
@@ -292,7 +299,8 @@ static int make_scratch(struct decoder *d, struct err *e)
 	return kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, e);
 }
 
-int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max, struct err *e)
+int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max,
+	struct err *e)
 {
 	char key[NAME_MAX_BYTES];
 	double eps = 0;
@@ -317,7 +325,8 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->rope_cos, d->rope_sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up, d->scratch };
+	float *const all[] = { d->rope_cos, d->rope_sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up,
+		d->scratch };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	kvcache_clear(&d->cache);
 	mem_free(d->layers);
@@ -348,7 +357,8 @@ static void draw_items(void *ctx, int member, int size)
 	struct stage *s = ctx;
 	float *scratch = s->d->scratch + (size_t)member * s->d->scratch_floats;
 	(void)size;
-	for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;) s->item(s->d, i, scratch);
+	for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;)
+		s->item(s->d, i, scratch);
 }
 
 static void run_stage(struct decoder *d, size_t items, void (*item)(struct decoder *, size_t, float *))
@@ -364,7 +374,8 @@ static size_t tiles(size_t rows)
 }
 
 /* Rows of tile i of w times x, into y. Gives the rows through *r0, *r1. */
-static void multiply(struct decoder *d, const struct matrix *w, size_t i, const float *x, float *y, size_t *r0, size_t *r1, float *scratch)
+static void multiply(struct decoder *d, const struct matrix *w, size_t i, const float *x, float *y, size_t *r0,
+	size_t *r1, float *scratch)
 {
 	*r0 = i * OPS_TILE_ROWS;
 	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
@@ -427,10 +438,11 @@ static void item_rope(struct decoder *d, size_t t, float *scratch)
 
 static void item_attend(struct decoder *d, size_t i, float *scratch)
 {
-	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim, kvh = h / (d->info.heads / d->info.kv_heads);
+	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim,
+		kvh = h / (d->info.heads / d->info.kv_heads);
 	size_t at = t * d->q_dim + h * hd;
-	d->ops->attend(d->q + at, kvcache_keys(&d->cache, d->layer, kvh), kvcache_values(&d->cache, d->layer, kvh), d->pos + t + 1, hd,
-		1 / sqrtf((float)hd), scratch, d->mix + at);
+	d->ops->attend(d->q + at, kvcache_keys(&d->cache, d->layer, kvh), kvcache_values(&d->cache, d->layer, kvh),
+		d->pos + t + 1, hd, 1 / sqrtf((float)hd), scratch, d->mix + at);
 }
 
 static void add_residual(struct decoder *d, size_t r0, size_t r1)
@@ -451,7 +463,8 @@ static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 	size_t r0, r1, ff = d->info.ff;
 	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->gate, &r0, &r1, scratch);
 	multiply(d, &d->layers[d->layer].up, i, d->norm, d->up, &r0, &r1, scratch);
-	for (size_t t = 0; t < d->n; t++) d->ops->silu_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
+	for (size_t t = 0; t < d->n; t++)
+		d->ops->silu_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
 }
 
 static void item_down(struct decoder *d, size_t i, float *scratch)

@@ -23,15 +23,18 @@ struct decoder_info {
 	uint64_t token_bytes;          /* bytes of tensors that one decoded token touches */
 };
 
-/* g, ops and team are borrowed until close. context_max 0: the model's own, at most 4096; more than the model's own is cut to it.
+/* g, ops and team are borrowed until close. context_max 0: the model's own, at most 4096; more than the model's own
+ * is cut to it.
  * E_UNSUPPORTED names architecture, key or tensor; E_FORMAT the key or tensor that is wrong; E_MEMORY. */
-int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max, struct err *e);
+int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max,
+	struct err *e);
 void decoder_close(struct decoder *d);                        /* NULL is allowed */
 const struct decoder_info *decoder_info(const struct decoder *d);
 struct kvcache *decoder_cache(struct decoder *d);
-/* Runs n tokens (1 … DECODER_CHUNK, ids in the vocabulary, n more fit the cache) at the positions behind the cache, which takes
- * them in. logits: (want, vocab) for the last `want` <= n of them; may be NULL when want is 0. Allocates nothing. The
- * logits of a token do not depend on how the tokens before it were cut into calls, to the bit. */
+/* Runs n tokens (1 … DECODER_CHUNK, ids in the vocabulary, n more fit the cache) at the positions behind the cache,
+ * which takes them in. logits: (want, vocab) for the last `want` <= n of them; may be NULL when want is 0.
+ * Allocates nothing. The logits of a token do not depend on how the tokens before it were cut into calls, to the
+ * bit. */
 void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits);
 
 #endif

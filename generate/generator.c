@@ -4,8 +4,8 @@
  * prompt in chunks (at least the last token, whose logits are needed) and then steps: choose a token, ask the
  * constraint, write its text, evaluate it. Forced text goes through the cache in chunks like a prompt. A token is
  * evaluated only when the next one is wanted, so the cache may end one token before the text does.
- * Threads: generate and the scoring calls from one thread at a time; the rest is read-only. Failure: a run that fails or is
- * cancelled leaves a shorter cache, never a wrong one. */
+ * Threads: generate and the scoring calls from one thread at a time; the rest is read-only. Failure: a run that
+ * fails or is cancelled leaves a shorter cache, never a wrong one. */
 #include "generate/generate.h"
 #include <math.h>
 #include <stdio.h>
@@ -45,20 +45,22 @@ static void add_stop(struct generator *g, int32_t id)
 
 static int read_ids(struct generator *g, struct err *e)
 {
-	static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id" };
+	static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+		"tokenizer.ggml.eom_token_id" };
 	static const char *const names[] = { "<|im_end|>", "<|endoftext|>" };
+	static const char add_bos[] = "tokenizer.ggml.add_bos_token";
 	int id, add = 0, st = OK;
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
 		if (!gguf_has(g->gguf, keys[i])) continue;
 		if ((st = gguf_int(g->gguf, keys[i], &id, e)) != OK) return st;
-		if ((size_t)id >= bpe_vocab(g->bpe)) return err_set(e, E_FORMAT, "%s: key %s: no token %d", gguf_path(g->gguf), keys[i], id);
+		if ((size_t)id >= bpe_vocab(g->bpe))
+			return err_set(e, E_FORMAT, "%s: key %s: no token %d", gguf_path(g->gguf), keys[i], id);
 		add_stop(g, id);
 	}
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) add_stop(g, bpe_special(g->bpe, names[i]));
 	if (g->stop_n == 0) return err_set(e, E_FORMAT, "%s: key %s is missing", gguf_path(g->gguf), keys[0]);
 	g->bos = -1;
-	if (gguf_has(g->gguf, "tokenizer.ggml.add_bos_token") && (st = gguf_bool(g->gguf, "tokenizer.ggml.add_bos_token", &add, e)) != OK)
-		return st;
+	if (gguf_has(g->gguf, add_bos) && (st = gguf_bool(g->gguf, add_bos, &add, e)) != OK) return st;
 	if (!add) return OK;
 	if ((st = gguf_int(g->gguf, "tokenizer.ggml.bos_token_id", &id, e)) != OK) return st;
 	if ((size_t)id >= bpe_vocab(g->bpe))
@@ -96,11 +98,13 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	if (st == OK) st = bpe_open(&g->bpe, g->gguf, e);
 	if (st == OK) st = read_ids(g, e);
 	if (st != OK) return st;
-	if (!(g->team = team_new(o->threads))) return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
+	if (!(g->team = team_new(o->threads)))
+		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
 	if ((st = decoder_open(&g->decoder, g->gguf, ops, g->team, o->context_max, e)) != OK) return st;
 	fill_info(g, o, ops);
 	if (bpe_vocab(g->bpe) != (size_t)g->info.vocab)
-		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path, bpe_vocab(g->bpe), g->info.vocab);
+		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
+			bpe_vocab(g->bpe), g->info.vocab);
 	g->logits = mem_calloc((size_t)g->info.vocab, sizeof *g->logits);
 	if (!g->logits) return err_set(e, E_MEMORY, "%s: out of memory for logits", o->path);
 	return sampler_init(&g->sampler, (size_t)g->info.vocab, e);
@@ -112,7 +116,8 @@ int generator_open(struct generator **out, const struct generator_options *o, st
 	int st;
 	*out = NULL;
 	if (!o->path || o->threads < 1 || o->threads > THREADS_MAX || o->context_max < 0)
-		return err_set(e, E_USAGE, "generator: path, 1 to %d threads and a context of 0 or more are needed", THREADS_MAX);
+		return err_set(e, E_USAGE, "generator: path, 1 to %d threads and a context of 0 or more are needed",
+			THREADS_MAX);
 	g = mem_calloc(1, sizeof *g);
 	if (!g) return err_set(e, E_MEMORY, "%s: out of memory", o->path);
 	st = open_parts(g, o, e);
@@ -172,7 +177,8 @@ int generator_tokenize(const struct generator *g, const char *text, size_t len, 
 	return tokens_status(bpe_encode(g->bpe, text, len, 0, tokens_put, out, e), e);
 }
 
-int generator_chat(const struct generator *g, const struct chat_message *m, size_t n, int answer, struct tokens *out, struct err *e)
+int generator_chat(const struct generator *g, const struct chat_message *m, size_t n, int answer, struct tokens *out,
+	struct err *e)
 {
 	return tokens_status(chat_encode(g->bpe, g->bos, m, n, answer, tokens_put, out, e), e);
 }
@@ -222,10 +228,12 @@ static int check_prompt(const struct generator *g, const int32_t *prompt, size_t
 {
 	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
 	if (n > room)
-		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n, g->info.context);
+		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
+			g->info.context);
 	for (size_t i = 0; i < n; i++)
 		if (prompt[i] < 0 || prompt[i] >= g->info.vocab)
-			return err_set(e, E_USAGE, "%s: the prompt has token %d, the vocabulary %d", g->info.name, prompt[i], g->info.vocab);
+			return err_set(e, E_USAGE, "%s: the prompt has token %d, the vocabulary %d", g->info.name, prompt[i],
+				g->info.vocab);
 	return OK;
 }
 
@@ -239,7 +247,8 @@ static int feed_prompt(struct generator *g, const int32_t *prompt, size_t n, con
 	return feed(g, prompt + *reused, n - *reused, cancel);
 }
 
-int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel, struct err *e)
+int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel,
+	struct err *e)
 {
 	size_t reused;
 	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
@@ -255,7 +264,8 @@ int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_
 	size_t reused;
 	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
 	if (st != OK) return st;
-	if (last > n) return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
+	if (last > n)
+		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
 	reused = kvcache_common(kv, prompt, n - last);
 	kvcache_cut(kv, reused);
 	for (size_t at = reused; at < n;) {
@@ -360,8 +370,8 @@ static int run_step(struct run *u, size_t step)
 	int st;
 	if (id < 0) return err_set(u->e, E_CORRUPT, "%s: the model's logits are not finite numbers", g->info.name);
 	if (u->c) {
-		view = (struct gen_view){ .text = buf_cstr(&u->r->text), .len = u->r->text.len, .token = id, .is_stop = generator_is_stop(g, id),
-			.step = step, .logits = g->logits, .vocab = g->info.vocab };
+		view = (struct gen_view){ .text = buf_cstr(&u->r->text), .len = u->r->text.len, .token = id,
+			.is_stop = generator_is_stop(g, id), .step = step, .logits = g->logits, .vocab = g->info.vocab };
 		view.piece = view.is_stop ? "" : piece_of(g, id, &view.piece_len);
 		switch (u->c->next(u->c->ctx, &view, &steer)) {
 		case GEN_ACCEPT: break;
@@ -376,7 +386,8 @@ static int run_step(struct run *u, size_t step)
 	return run_take(u, &id, 1);
 }
 
-int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p, const struct gen_constraint *c,
+int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p,
+	const struct gen_constraint *c,
 	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e)
 {
 	struct run u = { .g = g, .p = p, .c = c, .cancel = cancel, .r = r, .e = e };

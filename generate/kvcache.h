@@ -1,7 +1,7 @@
-/* kvcache.h: keys and values of the last sequence, with the token ids they came from, so that the next sequence pays only
- * for what differs. One sequence; fp32; layout (layer, kv_head, position, head_dim), so that one head's keys are packed
- * rows for ops.attend. Memory is touched as positions fill. Thread: the engine thread; while a forward pass runs its team may read
- * any row and write rows of distinct positions. */
+/* kvcache.h: keys and values of the last sequence, with the token ids they came from, so that the next sequence
+ * pays only for what differs. One sequence; fp32; layout (layer, kv_head, position, head_dim), so that one head's
+ * keys are packed rows for ops.attend. Memory is touched as positions fill. Thread: the engine thread; while a
+ * forward pass runs its team may read any row and write rows of distinct positions. */
 #ifndef GENERATE_KVCACHE_H
 #define GENERATE_KVCACHE_H
 #include <stddef.h>

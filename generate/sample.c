@@ -1,8 +1,9 @@
 /* sample.c: owns the random numbers and the working copy of the logits.
  *
- * The ids are ordered by a heap, only as far as the filters need: the likeliest come off one by one until top-k, top-p and
- * min-p all have enough; equal logits come lowest id first, so that a seed means one text. The penalty is computed
- * from the raw logit into the copy, so that a token which stands several times in the window is penalised once.
+ * The ids are ordered by a heap, only as far as the filters need: the likeliest come off one by one until top-k,
+ * top-p and min-p all have enough; equal logits come lowest id first, so that a seed means one text. The penalty is
+ * computed from the raw logit into the copy, so that a token which stands several times in the window is penalised
+ * once.
  * Random numbers: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018). Failure: E_MEMORY at init. */
 #include "generate/sample.h"
 #include <math.h>
@@ -119,7 +120,8 @@ static int32_t draw(struct sampler *s, const struct gen_params *p, size_t n)
 	for (size_t i = n / 2; i-- > 0;) sift(s, n, i);
 	best = s->logits[s->heap[0]];
 	if (k < n) while (left > n - k) pop_top(s, &left);
-	for (size_t i = k < n ? n - k : 0; i < n; i++) total += weight(s, s->heap[i], best); /* top-p is a share of what top-k left */
+	/* top-p is a share of what top-k left */
+	for (size_t i = k < n ? n - k : 0; i < n; i++) total += weight(s, s->heap[i], best);
 	for (; kept < k; kept++) {
 		double w;
 		if (left == n - kept) pop_top(s, &left);
@@ -147,6 +149,7 @@ int32_t sample_next(struct sampler *s, const float *logits, const struct gen_par
 		s->logits[i] /= p->temperature;
 		if (isfinite(s->logits[i])) s->heap[have++] = (int32_t)i;
 	}
-	if (have == 0) return sample_best(logits, s->vocab, NULL, 0); /* a temperature near 0 may overflow: the limit is greedy */
+	/* a temperature near 0 may overflow: its limit is greedy */
+	if (have == 0) return sample_best(logits, s->vocab, NULL, 0);
 	return draw(s, p, have);
 }

@@ -1,8 +1,8 @@
 /* stream.c: owns the step from token bytes to shown text.
  *
- * Tokens may end inside a code point: such bytes wait in `part`. Text whose end may be the beginning of a stop text waits in
- * `text` until what follows decides. A stop is searched only where it can be new: from the longest stop's length
- * before the added bytes. Threads: none. Failure: the buffer's cap. */
+ * Tokens may end inside a code point: such bytes wait in `part`. Text whose end may be the beginning of a stop text
+ * waits in `text` until what follows decides. A stop is searched only where it can be new: from the longest stop's
+ * length before the added bytes. Threads: none. Failure: the buffer's cap. */
 #include "generate/stream.h"
 #include <string.h>
 #include "base/err.h"

@@ -17,8 +17,8 @@ struct stream {
 	int cancelled;               /* on_text said so */
 };
 
-/* Appends a token's bytes; invalid ones become U+FFFD. *stopped: a stop text is complete; text is cut before it. Returns OK,
- * E_LIMIT or E_MEMORY. */
+/* Appends a token's bytes; invalid ones become U+FFFD. *stopped: a stop text is complete; text is cut before it.
+ * Returns OK, E_LIMIT or E_MEMORY. */
 int stream_put(struct stream *s, const char *bytes, size_t n, int *stopped);
 void stream_end(struct stream *s);   /* hands out what was held back; a code point that was never finished is dropped */
 

@@ -129,7 +129,8 @@ static int load_tokens(struct bpe *b, const struct gguf *g, const int16_t byte_t
 	if (st == OK) st = gguf_array(g, "tokenizer.ggml.token_type", GGUF_I32, &types, e);
 	if (st != OK) return st;
 	if (tokens.n == 0 || tokens.n > INT32_MAX / 4 || types.n != tokens.n || tokens.end - tokens.data > INT32_MAX)
-		return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.tokens: %zu tokens, %zu token types", gguf_path(g), tokens.n, types.n);
+		return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.tokens: %zu tokens, %zu token types", gguf_path(g),
+			tokens.n, types.n);
 	b->vocab = tokens.n;
 	size = table_size(b->vocab);
 	b->id_mask = size - 1;
@@ -137,7 +138,8 @@ static int load_tokens(struct bpe *b, const struct gguf *g, const int16_t byte_t
 	b->start = mem_calloc(b->vocab + 1, sizeof *b->start);
 	b->kind = mem_calloc(b->vocab, 1);
 	b->ids = mem_alloc(size * sizeof *b->ids);
-	if (!b->bytes || !b->start || !b->kind || !b->ids) return err_set(e, E_MEMORY, "%s: out of memory for the vocabulary", gguf_path(g));
+	if (!b->bytes || !b->start || !b->kind || !b->ids)
+		return err_set(e, E_MEMORY, "%s: out of memory for the vocabulary", gguf_path(g));
 	memset(b->ids, 0xff, size * sizeof *b->ids);
 	at = tokens.data;
 	for (size_t i = 0; i < b->vocab; i++) {
@@ -173,7 +175,8 @@ static int load_special(struct bpe *b, const struct gguf *g, struct err *e)
 		const char *s = bpe_bytes(b, (int32_t)i, &len);
 		if ((b->kind[i] != BPE_CONTROL && b->kind[i] != BPE_USER) || len == 0) continue;
 		if (b->special_n == SPECIAL_MAX)
-			return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.token_type: over %d special tokens", gguf_path(g), SPECIAL_MAX);
+			return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.token_type: over %d special tokens", gguf_path(g),
+				SPECIAL_MAX);
 		b->special[b->special_n++] = (int32_t)i;
 		b->special_first[(uint8_t)s[0]] = 1;
 	}
@@ -298,7 +301,8 @@ int32_t bpe_special(const struct bpe *b, const char *name)
 	for (size_t i = 0; i < b->special_n; i++) {
 		size_t len;
 		const char *s = bpe_bytes(b, b->special[i], &len);
-		if (b->kind[b->special[i]] == BPE_CONTROL && len == strlen(name) && memcmp(s, name, len) == 0) return b->special[i];
+		if (b->kind[b->special[i]] != BPE_CONTROL || len != strlen(name)) continue;
+		if (memcmp(s, name, len) == 0) return b->special[i];
 	}
 	return -1;
 }
@@ -387,8 +391,8 @@ static void merge_all(const struct bpe *b, struct word *w)
 	}
 }
 
-static int encode_word(const struct bpe *b, struct word *w, const char *s, size_t len, int (*put)(void *, int32_t), void *ctx,
-	struct err *e)
+static int encode_word(const struct bpe *b, struct word *w, const char *s, size_t len, int (*put)(void *, int32_t),
+	void *ctx, struct err *e)
 {
 	int32_t n = 0;
 	int st = word_reserve(w, len, e);
@@ -425,8 +429,8 @@ static int32_t special_at(const struct bpe *b, const char *s, size_t len, size_t
 	return best;
 }
 
-int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags, int (*put)(void *ctx, int32_t id), void *ctx,
-	struct err *e)
+int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags, int (*put)(void *ctx, int32_t id),
+	void *ctx, struct err *e)
 {
 	struct word w = { 0 };
 	size_t at = 0;

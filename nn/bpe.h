@@ -17,14 +17,15 @@ struct bpe;
 enum bpe_flags { BPE_PARSE_SPECIAL = 1 };
 enum bpe_kind { BPE_NORMAL, BPE_CONTROL, BPE_USER, BPE_UNUSED };
 
-/* Copies what it needs; g may be closed after. E_FORMAT names file and key, E_UNSUPPORTED the model or pre-tokenizer. */
+/* Copies what it needs; g may be closed after. E_FORMAT names file and key, E_UNSUPPORTED the model or
+ * pre-tokenizer. */
 int bpe_open(struct bpe **out, const struct gguf *g, struct err *e);
 void bpe_close(struct bpe *b);                                   /* NULL is allowed */
 size_t bpe_vocab(const struct bpe *b);
 /* Calls put(ctx, id) for each token in order; put returns OK or the status to end with. E_MEMORY, E_LIMIT (a word of
  * 2^31 bytes), or what put returned; the err is filled in the first two cases. */
-int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags, int (*put)(void *ctx, int32_t id), void *ctx,
-	struct err *e);
+int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags, int (*put)(void *ctx, int32_t id),
+	void *ctx, struct err *e);
 /* Bytes of a token, borrowed; control tokens have their name here ("<|im_end|>"). id must be in [0, bpe_vocab). */
 const char *bpe_bytes(const struct bpe *b, int32_t id, size_t *len);
 enum bpe_kind bpe_kind(const struct bpe *b, int32_t id);

@@ -2,9 +2,9 @@
  *
  * One pass with a bounded cursor walks header, key-values and tensor descriptions; every read asks the cursor whether
  * the bytes are there, every product and sum is checked for overflow, and counts are held against the bytes that are
- * left (a key takes at least 13 bytes, a tensor at least 28), so a forged count cannot make us allocate more than a small
- * multiple of the file. Nested arrays are walked once here, so that later readers need no checks. Then the tables are
- * sorted: duplicates lie side by side, lookups are binary searches. Threads: read-only after open. */
+ * left (a key takes at least 13 bytes, a tensor at least 28), so a forged count cannot make us allocate more than a
+ * small multiple of the file. Nested arrays are walked once here, so that later readers need no checks. Then the
+ * tables are sorted: duplicates lie side by side, lookups are binary searches. Threads: read-only after open. */
 #include "nn/gguf.h"
 #include <math.h>
 #include <stdlib.h>
@@ -120,12 +120,14 @@ static int read_keys(struct gguf *g, struct cursor *c, struct err *e)
 	for (size_t i = 0; i < g->key_n; i++) {
 		struct key *k = &g->keys[i];
 		if (!take_str(c, &k->name) || k->name.len == 0 || k->name.len > KEY_MAX)
-			return err_set(e, E_FORMAT, "%s: key %zu of %zu: name is cut off or has a bad length", g->path, i, g->key_n);
+			return err_set(e, E_FORMAT, "%s: key %zu of %zu: name is cut off or has a bad length", g->path, i,
+				g->key_n);
 		if (!take(c, &k->type, sizeof k->type))
 			return err_set(e, E_FORMAT, "%s: key %s: file ends before its value", g->path, shown(&k->name, name));
 		k->value = c->at;
 		if (!skip_value(c, k->type, 0))
-			return err_set(e, E_FORMAT, "%s: key %s: value of type %u is cut off or malformed", g->path, shown(&k->name, name), k->type);
+			return err_set(e, E_FORMAT, "%s: key %s: value of type %u is cut off or malformed", g->path,
+				shown(&k->name, name), k->type);
 		k->end = c->at;
 	}
 	qsort(g->keys, g->key_n, sizeof *g->keys, key_cmp);
@@ -136,24 +138,28 @@ static int read_keys(struct gguf *g, struct cursor *c, struct err *e)
 }
 
 /* Fills bytes from type and dims; data keeps the file's offset until place_tensors. */
-static int read_tensor(struct gguf *g, struct gguf_tensor *t, size_t i, struct cursor *c, uint64_t *offset, struct err *e)
+static int read_tensor(struct gguf *g, struct gguf_tensor *t, size_t i, struct cursor *c, uint64_t *offset,
+	struct err *e)
 {
 	char name[NAME_SHOWN + 1];
 	uint64_t weights = 1, block;
 	if (!take_str(c, &t->name) || t->name.len == 0 || t->name.len > KEY_MAX)
-		return err_set(e, E_FORMAT, "%s: tensor %zu of %zu: name is cut off or has a bad length", g->path, i, g->tensor_n);
+		return err_set(e, E_FORMAT, "%s: tensor %zu of %zu: name is cut off or has a bad length", g->path, i,
+			g->tensor_n);
 	shown(&t->name, name);
 	if (!take(c, &t->n_dims, 4) || t->n_dims < 1 || t->n_dims > GGUF_DIMS_MAX)
 		return err_set(e, E_FORMAT, "%s: tensor %s: number of dimensions is cut off or not 1 to 4", g->path, name);
 	for (uint32_t d = 0; d < GGUF_DIMS_MAX; d++) {
 		t->dim[d] = 1;
-		if (d < t->n_dims && (!take(c, &t->dim[d], 8) || t->dim[d] == 0 || __builtin_mul_overflow(weights, t->dim[d], &weights)))
+		if (d >= t->n_dims) continue;
+		if (!take(c, &t->dim[d], 8) || t->dim[d] == 0 || __builtin_mul_overflow(weights, t->dim[d], &weights))
 			return err_set(e, E_FORMAT, "%s: tensor %s: dimension %u is cut off, 0 or too large", g->path, name, d);
 	}
 	if (!take(c, &t->type, 4) || !take(c, offset, 8))
 		return err_set(e, E_FORMAT, "%s: tensor %s: file ends inside its description", g->path, name);
 	if (!quant_supported(t->type))
-		return err_set(e, E_UNSUPPORTED, "%s: tensor %s: type %s (%u) is not supported; use F32 F16 Q8_0 Q4_1 Q5_0 Q4_K or Q6_K",
+		return err_set(e, E_UNSUPPORTED,
+			"%s: tensor %s: type %s (%u) is not supported; use F32 F16 Q8_0 Q4_1 Q5_0 Q4_K or Q6_K",
 			g->path, name, quant_name(t->type), t->type);
 	block = quant_block_weights(t->type);
 	if (t->dim[0] % block)
@@ -179,9 +185,10 @@ static int read_tensors(struct gguf *g, struct cursor *c, struct err *e)
 	for (size_t i = 0; i < g->tensor_n; i++) {
 		struct gguf_tensor *t = &g->tensors[i];
 		uint64_t end;
-		if (__builtin_add_overflow(data, offset[i], &end) || __builtin_add_overflow(end, t->bytes, &end) || end > g->map.len) {
-			st = err_set(e, E_FORMAT, "%s: tensor %s: its data (%llu bytes at %llu) reaches past the end of the file", g->path,
-				shown(&t->name, name), (unsigned long long)t->bytes, (unsigned long long)offset[i]);
+		if (__builtin_add_overflow(data, offset[i], &end) || __builtin_add_overflow(end, t->bytes, &end) ||
+			end > g->map.len) {
+			st = err_set(e, E_FORMAT, "%s: tensor %s: its data (%llu bytes at %llu) reaches past the end of the file",
+				g->path, shown(&t->name, name), (unsigned long long)t->bytes, (unsigned long long)offset[i]);
 			goto out;
 		}
 		t->data = g->map.data + data + offset[i];
@@ -203,7 +210,8 @@ static int read_alignment(struct gguf *g, struct err *e)
 	int st = gguf_has(g, "general.alignment") ? gguf_int(g, "general.alignment", &align, e) : OK;
 	if (st != OK) return st;
 	if (align < 8 || align > ALIGN_MAX || (align & (align - 1)))
-		return err_set(e, E_FORMAT, "%s: key general.alignment: %d is not a power of two of 8 to %d", g->path, align, ALIGN_MAX);
+		return err_set(e, E_FORMAT, "%s: key general.alignment: %d is not a power of two of 8 to %d", g->path, align,
+			ALIGN_MAX);
 	g->align = (uint64_t)align;
 	return OK;
 }
@@ -222,8 +230,8 @@ static int read_all(struct gguf *g, struct err *e)
 		return err_set(e, E_UNSUPPORTED, "%s: GGUF version %u%s is not supported, only 2 and 3", g->path, version,
 			version > 0xffff ? " (big-endian?)" : "");
 	if (keys > left(&c) / 13 || tensors > left(&c) / 28)
-		return err_set(e, E_FORMAT, "%s: header promises %llu keys and %llu tensors, more than the file can hold", g->path,
-			(unsigned long long)keys, (unsigned long long)tensors);
+		return err_set(e, E_FORMAT, "%s: header promises %llu keys and %llu tensors, more than the file can hold",
+			g->path, (unsigned long long)keys, (unsigned long long)tensors);
 	g->key_n = (size_t)keys;
 	g->tensor_n = (size_t)tensors;
 	g->keys = mem_calloc(g->key_n + 1, sizeof *g->keys);

@@ -39,7 +39,8 @@ uint64_t gguf_file_bytes(const struct gguf *g);
 
 /* Metadata. 1 when the key is there. */
 int gguf_has(const struct gguf *g, const char *key);
-/* A required key, of any integer type that holds the value 0 … 2^31-1. E_FORMAT: missing, another type, out of range. */
+/* A required key, of any integer type that holds the value 0 … 2^31-1. E_FORMAT: missing, another type, out of
+ * range. */
 int gguf_int(const struct gguf *g, const char *key, int *out, struct err *e);
 int gguf_float(const struct gguf *g, const char *key, double *out, struct err *e); /* F32 or F64, finite */
 int gguf_bool(const struct gguf *g, const char *key, int *out, struct err *e);

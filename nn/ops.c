@@ -21,7 +21,8 @@ int ops_choose(const struct ops **out, const char *name, struct err *e)
 	else if (!any && strcmp(name, "avx2") != 0 && strcmp(name, "avx512") != 0)
 		return err_set(e, E_USAGE, "kernel \"%s\": there are auto, ref, avx2 and avx512", name);
 	else if (!has_avx2())
-		return err_set(e, E_UNSUPPORTED, "this CPU lacks AVX2, FMA or F16C, which the kernels need; \"ref\" runs without, slowly");
+		return err_set(e, E_UNSUPPORTED,
+			"this CPU lacks AVX2, FMA or F16C, which the kernels need; \"ref\" runs without, slowly");
 	else if (!any && strcmp(name, "avx512") == 0 && !has_avx512())
 		return err_set(e, E_UNSUPPORTED, "this CPU lacks AVX-512 (F, BW, VL, DQ)");
 	else *out = has_avx512() && (any || strcmp(name, "avx512") == 0) ? &ops_avx512 : &ops_avx2;

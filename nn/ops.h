@@ -31,16 +31,16 @@ struct ops {
 	const char *name;
 	/* y[t*ldy + r] = sum over i of w[r][i] * x[t*ldx + i], for rows r0 <= r < r1 and tokens t < n <= OPS_TOKENS.
 	 * scratch: ops_scratch_floats(k) floats, 64-byte aligned, one a thread. */
-	void (*matmul)(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y, size_t ldy,
-		float *scratch);
+	void (*matmul)(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
+		size_t ldy, float *scratch);
 	/* Root mean square norm (Zhang & Sennrich 2019): y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]. y may be x. */
 	void (*norm)(const float *x, const float *w, size_t n, float eps, float *y);
 	/* SwiGLU (Shazeer 2020): out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. out may be gate. */
 	void (*silu_mul)(const float *gate, const float *up, size_t n, float *out);
 	/* One query of one head over n >= 1 keys: out = softmax(scale * q·k) v. k, v: n rows of head_dim, packed.
 	 * scores: n + OPS_LANES_MAX floats of work space. */
-	void (*attend)(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *scores,
-		float *out);
+	void (*attend)(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+		float *scores, float *out);
 };
 
 extern const struct ops ops_ref, ops_avx2, ops_avx512;

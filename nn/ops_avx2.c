@@ -19,7 +19,8 @@
 #define v_min(a, b) _mm256_min_ps(a, b) /* the second when one is NaN */
 #define v_max(a, b) _mm256_max_ps(a, b)
 #define v_round(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
+#define v_pow2(n) _mm256_castsi256_ps( \
+	_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
 
 /* The sums of four vectors. */
 static inline __m128 v_sum4(__m256 a, __m256 b, __m256 c, __m256 d)

@@ -1,5 +1,5 @@
-/* ops_avx512.c: the kernels of ops_simd.h over 16 floats. Built with AVX-512 F, BW, VL and DQ and -ffp-contract=off; ops.c
- * sees to it that nothing here runs on a CPU without them. */
+/* ops_avx512.c: the kernels of ops_simd.h over 16 floats. Built with AVX-512 F, BW, VL and DQ and
+ * -ffp-contract=off; ops.c sees to it that nothing here runs on a CPU without them. */
 #include <immintrin.h>
 
 #define V __m512
@@ -19,7 +19,8 @@
 #define v_min(a, b) _mm512_min_ps(a, b) /* the second when one is NaN */
 #define v_max(a, b) _mm512_max_ps(a, b)
 #define v_round(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_pow2(n) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
+#define v_pow2(n) _mm512_castsi512_ps( \
+	_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
 
 /* The sums of four vectors. */
 static inline __m128 v_sum4(__m512 a, __m512 b, __m512 c, __m512 d)

@@ -3,8 +3,8 @@
 #include "nn/ops.h"
 #include "nn/quant.h"
 
-static void ref_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y, size_t ldy,
-	float *scratch)
+static void ref_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
+	size_t ldy, float *scratch)
 {
 	for (size_t r = r0; r < r1; r++) {
 		quant_row(w->type, w->data + r * w->row_bytes, w->k, scratch);
@@ -29,8 +29,8 @@ static void ref_silu_mul(const float *gate, const float *up, size_t n, float *ou
 	for (size_t i = 0; i < n; i++) out[i] = (float)((double)gate[i] / (1 + exp(-(double)gate[i]))) * up[i];
 }
 
-static void ref_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *scores,
-	float *out)
+static void ref_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+	float *scores, float *out)
 {
 	double max = -INFINITY, sum = 0;
 	for (size_t j = 0; j < n; j++) {

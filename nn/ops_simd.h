@@ -5,8 +5,9 @@
  * takes the terms l, l+LANES, l+2*LANES … in that order with one FMA each, and v_sum4 adds the lanes at the end in a
  * fixed tree. Weights become floats by one FMA, d*q + m, wherever it happens. So the two ways through matmul agree to
  * the bit: a single token (decoding) multiplies four rows at a time straight from the packed weights; several tokens
- * (a prompt) unpack a tile of rows to floats, small enough for the first-level cache, and multiply it with all tokens in
- * blocks of 4 rows by V_TOKENS tokens whose sums stay in registers; between tiles along k the sums rest in scratch.
+ * (a prompt) unpack a tile of rows to floats, small enough for the first-level cache, and multiply it with all
+ * tokens in blocks of 4 rows by V_TOKENS tokens whose sums stay in registers; between tiles along k the sums rest
+ * in scratch.
  * Unpacked weights pass through bytes in memory, because a widening load is cheaper than shuffles. */
 #include <float.h>
 #include <immintrin.h>
@@ -119,8 +120,8 @@ INLINE const int8_t *unit_q6_k(const uint8_t *p, struct unit *u)
 	return u->q;
 }
 
-/* Asks for `bytes` bytes at offset `at` of four rows. Rows are too short for the hardware to notice a stream, and a weight is
- * read once a token, from memory: without this a decoding core waits half of its time. */
+/* Asks for `bytes` bytes at offset `at` of four rows. Rows are too short for the hardware to notice a stream, and a
+ * weight is read once a token, from memory: without this a decoding core waits half of its time. */
 INLINE void fetch(const uint8_t *const row[4], size_t at, size_t bytes)
 {
 	UNROLL for (int r = 0; r < 4; r++)
@@ -218,7 +219,8 @@ static void matvec(struct kernels kn, const struct matrix *w, size_t r0, size_t 
 	}
 }
 
-/* Adds k terms to the sums of 4 rows (w, OPS_TILE_K apart) by `tokens` tokens (x, ldx apart); acc: (token, row) vectors. */
+/* Adds k terms to the sums of 4 rows (w, OPS_TILE_K apart) by `tokens` tokens (x, ldx apart); acc: (token, row)
+ * vectors. */
 INLINE void block(const float *w, const float *x, size_t ldx, size_t k, float *acc, int tokens)
 {
 	V sum[V_TOKENS][4];
@@ -259,11 +261,12 @@ static void tile_block(const float *w, size_t rows, const float *x, size_t ldx, 
 }
 
 /* rows <= OPS_TILE_ROWS rows from r by n tokens. */
-static void tile(struct kernels kn, const struct matrix *w, size_t r, size_t rows, const float *x, size_t ldx, size_t n, float *y,
-	size_t ldy, float *scratch)
+static void tile(struct kernels kn, const struct matrix *w, size_t r, size_t rows, const float *x, size_t ldx, size_t n,
+	float *y, size_t ldy, float *scratch)
 {
 	float *acc = scratch + OPS_TILE_ROWS * OPS_TILE_K, out[4];
-	size_t block_bytes = quant_block_bytes(w->type), block_weights = quant_block_weights(w->type), full = (rows + 3) / 4 * 4;
+	size_t block_bytes = quant_block_bytes(w->type), block_weights = quant_block_weights(w->type),
+		full = (rows + 3) / 4 * 4;
 	memset(acc, 0, n * OPS_TILE_ROWS * LANES * sizeof *acc);
 	for (size_t at = 0; at < w->k; at += OPS_TILE_K) {
 		size_t k = w->k - at < OPS_TILE_K ? w->k - at : OPS_TILE_K;
@@ -280,8 +283,8 @@ static void tile(struct kernels kn, const struct matrix *w, size_t r, size_t row
 		}
 }
 
-static void simd_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y, size_t ldy,
-	float *scratch)
+static void simd_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
+	size_t ldy, float *scratch)
 {
 	struct kernels kn = kernels_of(w->type);
 	if (n == 1) {
@@ -362,8 +365,8 @@ INLINE void attend_values(const float *p, const float *v, size_t ld, size_t n, f
 	UNROLL for (int i = 0; i < vectors; i++) v_store(out + i * LANES, v_mul(acc[i], v_set1(inv)));
 }
 
-static void simd_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *scores,
-	float *out)
+static void simd_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+	float *scores, float *out)
 {
 	V max = v_set1(-INFINITY), sum = v_zero();
 	float top[LANES], m, inv;

@@ -16,7 +16,9 @@
 
 enum kind { END, LETTER, NUMBER, SPACE, OTHER };
 
-static const struct { const char *name; enum pretok id; } names[] = { { "qwen2", PRETOK_QWEN2 }, { "smollm", PRETOK_SMOLLM } };
+static const struct { const char *name; enum pretok id; } names[] = {
+	{ "qwen2", PRETOK_QWEN2 }, { "smollm", PRETOK_SMOLLM },
+};
 
 int pretok_find(const char *name, size_t len, enum pretok *out)
 {
@@ -51,7 +53,8 @@ static enum kind kind_of(int32_t cp)
 	}
 }
 
-/* Kind of the character at `at`; *next becomes the place behind it, *cp (may be NULL) the character, -1 for no UTF-8. */
+/* Kind of the character at `at`; *next becomes the place behind it, *cp (may be NULL) the character, -1 for no
+ * UTF-8. */
 static enum kind peek(const struct scan *s, size_t at, size_t *next, int32_t *cp)
 {
 	int32_t c;
@@ -92,7 +95,8 @@ static size_t contraction(const struct scan *s, size_t at, int fold)
 	return 0;
 }
 
-/* \s+(?!\S) | \s+ over the run [at, end): the last character of a run that something follows belongs to what follows. */
+/* \s+(?!\S) | \s+ over the run [at, end): the last character of a run that something follows belongs to what
+ * follows. */
 static size_t blank_end(const struct scan *s, size_t at, size_t end)
 {
 	size_t last = end;

@@ -7,8 +7,9 @@
 
 enum pretok { PRETOK_QWEN2, PRETOK_SMOLLM };
 
-int pretok_find(const char *name, size_t len, enum pretok *out);  /* 1: found; names as GGUF's tokenizer.ggml.pre has them */
-const char *pretok_names(void);                                  /* "qwen2, smollm"; static */
+/* 1: found; names as GGUF's tokenizer.ggml.pre has them. */
+int pretok_find(const char *name, size_t len, enum pretok *out);
+const char *pretok_names(void);  /* "qwen2, smollm"; static */
 /* End of the word that starts at text[at], at < len; always > at. */
 size_t pretok_next(enum pretok p, const char *text, size_t len, size_t at);
 

@@ -9,7 +9,8 @@ static const struct { uint32_t type; const char *name; size_t weights, bytes; } 
 	{ QUANT_Q4_K, "Q4_K", 256, sizeof(struct block_q4_k) }, { QUANT_Q6_K, "Q6_K", 256, sizeof(struct block_q6_k) },
 	/* known by name only, so that a refusal can say what the file holds */
 	{ 2, "Q4_0", 0, 0 }, { 7, "Q5_1", 0, 0 }, { 9, "Q8_1", 0, 0 }, { 10, "Q2_K", 0, 0 }, { 11, "Q3_K", 0, 0 },
-	{ 13, "Q5_K", 0, 0 }, { 15, "Q8_K", 0, 0 }, { 16, "IQ2_XXS", 0, 0 }, { 17, "IQ2_XS", 0, 0 }, { 18, "IQ3_XXS", 0, 0 },
+	{ 13, "Q5_K", 0, 0 }, { 15, "Q8_K", 0, 0 }, { 16, "IQ2_XXS", 0, 0 }, { 17, "IQ2_XS", 0, 0 },
+	{ 18, "IQ3_XXS", 0, 0 },
 	{ 19, "IQ1_S", 0, 0 }, { 20, "IQ4_NL", 0, 0 }, { 21, "IQ3_S", 0, 0 }, { 22, "IQ2_S", 0, 0 }, { 23, "IQ4_XS", 0, 0 },
 	{ 24, "I8", 0, 0 }, { 25, "I16", 0, 0 }, { 26, "I32", 0, 0 }, { 27, "I64", 0, 0 }, { 28, "F64", 0, 0 },
 	{ 29, "IQ1_M", 0, 0 }, { 30, "BF16", 0, 0 }, { 34, "TQ1_0", 0, 0 }, { 35, "TQ2_0", 0, 0 }, { 39, "MXFP4", 0, 0 },

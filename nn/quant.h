@@ -36,7 +36,7 @@ struct block_q4_k {         /* 256 weights in 8 parts of 32: d*scale*q - dmin*mi
 	uint8_t qs[128];    /* 32 bytes a pair of parts: the low halves are the even part, the high halves the odd one */
 };
 struct block_q6_k {         /* 256 weights in 16 parts of 16: d*scale*(q-32), q 0…63 */
-	uint8_t ql[128];    /* low four bits; each half of the block has 64 bytes: 32 low halves, 32 low, 32 high, 32 high */
+	uint8_t ql[128];    /* low four bits: a half of the block takes 64 bytes, its quarters low, low, high, high */
 	uint8_t qh[64];     /* high two bits, 32 bytes a half of the block */
 	int8_t scales[16];
 	uint16_t d;
@@ -53,7 +53,8 @@ size_t quant_block_weights(uint32_t type);  /* weights in a block: 1, 32 or 256;
 size_t quant_block_bytes(uint32_t type);    /* 0 when not supported */
 /* Bytes of a row of k weights, k a multiple of quant_block_weights(type). */
 size_t quant_row_bytes(uint32_t type, size_t k);
-/* out: (k) floats of the row at src (aligned to 2 bytes; F32 to 4); k a multiple of the block. Type must be supported. */
+/* out: (k) floats of the row at src (aligned to 2 bytes; F32 to 4); k a multiple of the block. Type must be
+ * supported. */
 void quant_row(uint32_t type, const void *src, size_t k, float *out);
 
 float quant_half(uint16_t h);               /* IEEE half to float, infinities and NaN kept */

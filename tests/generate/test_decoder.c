@@ -70,10 +70,11 @@ static void check_position(const float *logits, size_t vocab, const cJSON *ids, 
 		if (logits[i] > logits[best]) best = i;
 	for (size_t i = 0; i < vocab; i++) sum += exp((double)(logits[i] - logits[best]));
 	if (gap > 4e-2) CHECK_INT(best, first);
-	CHECK_MSG(fabs(log(sum) + (double)logits[best] - lse) < 2e-2, "position %d: logsumexp off by %g", pos, log(sum) + (double)logits[best] - lse);
+	CHECK_MSG(fabs(log(sum) + (double)logits[best] - lse) < 2e-2, "position %d: logsumexp off by %g", pos,
+		log(sum) + (double)logits[best] - lse);
 	for (; id; id = id->next, top = top->next)
-		CHECK_MSG(fabs((double)logits[id->valueint] - top->valuedouble) < 2e-2, "position %d token %d: %g, want %g", pos, id->valueint,
-			(double)logits[id->valueint], top->valuedouble);
+		CHECK_MSG(fabs((double)logits[id->valueint] - top->valuedouble) < 2e-2, "position %d token %d: %g, want %g",
+			pos, id->valueint, (double)logits[id->valueint], top->valuedouble);
 }
 
 static void eval_all(struct decoder *d, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out)
@@ -96,14 +97,15 @@ static void check_row(struct decoder *d, const cJSON *row, float *logits)
 	kvcache_cut(decoder_cache(d), 0);
 	eval_all(d, ids, n, DECODER_CHUNK, n, logits);
 	for (size_t t = 0; t < n; t++)
-		check_position(logits + t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row, "top_logits"), (int)t,
-			cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), (int)t)->valuedouble);
+		check_position(logits + t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row,
+			"top_logits"), (int)t, cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), (int)t)->valuedouble);
 	memmove(logits, logits + (n - 1) * vocab, vocab * sizeof *logits);
 	for (size_t i = 0; i < g; i++) {
 		size_t best = 0;
 		for (size_t v = 1; v < vocab; v++)
 			if (logits[v] > logits[best]) best = v;
-		CHECK_MSG((int32_t)best == greedy[i], "%s: greedy token %zu: %zu, want %d", json_str(row, "prompt", ""), i, best, greedy[i]);
+		CHECK_MSG((int32_t)best == greedy[i], "%s: greedy token %zu: %zu, want %d", json_str(row, "prompt", ""), i,
+			best, greedy[i]);
 		decoder_eval(d, &greedy[i], 1, 1, logits);
 	}
 	mem_free(ids);
@@ -148,8 +150,8 @@ static void check_long(const char *name, const char *kernel)
 	CHECK(n > 1500);
 	eval_all(m.d, ids, n, DECODER_CHUNK, 32, logits);
 	for (int t = 0; t < 32; t++)
-		check_position(logits + (size_t)t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row, "top_logits"), t,
-			cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), t)->valuedouble);
+		check_position(logits + (size_t)t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row,
+			"top_logits"), t, cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), t)->valuedouble);
 	cJSON_Delete(row);
 	mem_free(ids);
 	mem_free(text);

@@ -28,8 +28,8 @@ static struct tokens tokens_of(const struct generator *g, const char *text)
 	return t;
 }
 
-static struct gen_result run(struct generator *g, const struct tokens *t, const struct gen_params *p, const struct gen_constraint *c,
-	gen_text_fn on_text, void *ctx)
+static struct gen_result run(struct generator *g, const struct tokens *t, const struct gen_params *p,
+	const struct gen_constraint *c, gen_text_fn on_text, void *ctx)
 {
 	struct gen_result r;
 	struct err e;
@@ -48,7 +48,8 @@ TEST(generator_info_and_bad_options)
 	CHECK_STR(f->name, "smollm2-135m-instruct-q4_1");
 	CHECK_STR(f->arch, "llama");
 	CHECK_STR(f->family, "chatml");
-	CHECK(f->layers == 30 && f->dim == 576 && f->heads == 9 && f->kv_heads == 3 && f->vocab == 49152 && f->context == 4096);
+	CHECK(f->layers == 30 && f->dim == 576 && f->heads == 9 && f->kv_heads == 3 && f->vocab == 49152 &&
+		f->context == 4096);
 	CHECK_INT(f->file_bytes, 98362432);
 	/* all of the file but metadata and padding; the embedding is the output too, and one row of it is read again */
 	CHECK_INT(f->token_bytes, 98362432 - 1785664 + 576 / 32 * 34);
@@ -292,7 +293,8 @@ static enum gen_verdict follow(void *ctx, const struct gen_view *v, struct gen_s
 TEST(generator_constraint)
 {
 	struct generator *g = open_with(NULL, 256);
-	struct tokens t = tokens_of(g, "The capital of France is"), forced = tokens_of(g, " [12] as everyone knows"), pick = tokens_of(g, " London Paris Rome");
+	struct tokens t = tokens_of(g, "The capital of France is"), forced = tokens_of(g, " [12] as everyone knows"),
+		pick = tokens_of(g, " London Paris Rome");
 	struct script s = { .steps = "aas" };
 	struct gen_constraint c = { &s, follow };
 	struct gen_params p;
@@ -333,7 +335,7 @@ TEST(generator_constraint)
 TEST(generator_force_equals_prompt)
 {
 	struct generator *g = open_with(NULL, 256);
-	struct tokens t = tokens_of(g, "Two and two"), all = tokens_of(g, "Two and two"), more = tokens_of(g, " make exactly");
+	struct tokens t = tokens_of(g, "Two and two"), all = tokens_of(g, "Two and two");
 	struct err e;
 	struct script s = { .steps = "faaaas", .force = " make exactly" };
 	struct gen_constraint c = { &s, follow };
@@ -350,7 +352,6 @@ TEST(generator_force_equals_prompt)
 	buf_clear(&b.text);
 	tokens_clear(&t);
 	tokens_clear(&all);
-	tokens_clear(&more);
 	generator_close(g);
 }
 

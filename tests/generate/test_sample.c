@@ -7,7 +7,8 @@ enum { N = 6 };
 static const float base[N] = { 1, 3, 3, -INFINITY, 2, 0 };
 
 /* Counts of 4000 draws. */
-static void count(const struct gen_params *p, const float *logits, size_t n, const int32_t *recent, size_t recent_n, int *out)
+static void count(const struct gen_params *p, const float *logits, size_t n, const int32_t *recent, size_t recent_n,
+	int *out)
 {
 	struct sampler s;
 	struct err e;

@@ -55,7 +55,9 @@ static void expect(int status, const char *want)
 	struct err e = { 0, "" };
 	int st = gguf_open(&g, write_file(file.data, file.len), &e);
 	CHECK_MSG(st == status, "%s: got %d (%s), want %d", want, st, e.msg, status);
-	if (st != OK) CHECK_MSG(strstr(e.msg, want) && strstr(e.msg, "x.gguf"), "message \"%s\" lacks \"%s\" or the file", e.msg, want);
+	if (st != OK)
+		CHECK_MSG(strstr(e.msg, want) && strstr(e.msg, "x.gguf"), "message \"%s\" lacks \"%s\" or the file", e.msg,
+			want);
 	gguf_close(g);
 	buf_clear(&file);
 }
@@ -67,7 +69,8 @@ static void put_all_kinds(void)
 	put_key("a.str", GGUF_STR), put_str("hello");
 	put_key("a.bool", GGUF_BOOL), buf_putc(&file, 1);
 	put_key("a.strs", GGUF_ARRAY), put_u32(GGUF_STR), put_u64(2), put_str("x"), put_str("");
-	put_key("a.nested", GGUF_ARRAY), put_u32(GGUF_ARRAY), put_u64(1), put_u32(GGUF_U8), put_u64(3), buf_puts(&file, "abc");
+	put_key("a.nested", GGUF_ARRAY), put_u32(GGUF_ARRAY), put_u64(1), put_u32(GGUF_U8), put_u64(3),
+		buf_puts(&file, "abc");
 	put_key("a.big", GGUF_U64), put_u64(1ull << 40);
 }
 
@@ -127,9 +130,12 @@ TEST(gguf_refuses_by_name)
 		expect(E_FORMAT, "key k: given twice");
 	begin(3, 0, 1), put_key("k", 99), put_data(40), expect(E_FORMAT, "key k");
 	begin(3, 0, 1), put_key("k", GGUF_STR), put_u64(UINT64_MAX), put_data(40), expect(E_FORMAT, "key k");
-	begin(3, 0, 1), put_key("k", GGUF_ARRAY), put_u32(GGUF_U64), put_u64(1ull << 61), put_data(40), expect(E_FORMAT, "key k");
-	begin(3, 0, 1), put_key("k", GGUF_ARRAY), put_u32(GGUF_STR), put_u64(UINT64_MAX), put_data(40), expect(E_FORMAT, "key k");
-	begin(3, 0, 1), put_key("general.alignment", GGUF_U32), put_u32(24), put_data(40), expect(E_FORMAT, "general.alignment");
+	begin(3, 0, 1), put_key("k", GGUF_ARRAY), put_u32(GGUF_U64), put_u64(1ull << 61), put_data(40),
+		expect(E_FORMAT, "key k");
+	begin(3, 0, 1), put_key("k", GGUF_ARRAY), put_u32(GGUF_STR), put_u64(UINT64_MAX), put_data(40),
+		expect(E_FORMAT, "key k");
+	begin(3, 0, 1), put_key("general.alignment", GGUF_U32), put_u32(24), put_data(40),
+		expect(E_FORMAT, "general.alignment");
 	begin(3, 1, 0), put_tensor("w", 1, d1, 11, 0), put_data(64), expect(E_UNSUPPORTED, "tensor w: type Q3_K");
 	begin(3, 1, 0), put_tensor("w", 1, d1, 1000, 0), put_data(64), expect(E_UNSUPPORTED, "tensor w: type unknown");
 	begin(3, 1, 0), put_tensor("w", 2, huge, QUANT_F32, 0), put_data(64), expect(E_FORMAT, "tensor w");
@@ -163,7 +169,8 @@ TEST(gguf_refuses_every_cut)
 }
 
 /* The real model's header in a file of the real size (sparse), with some bytes changed. */
-static void bend(const char *path, const uint8_t *header, size_t len, off_t size, size_t at, uint8_t flip, int tokenizer)
+static void bend(const char *path, const uint8_t *header, size_t len, off_t size, size_t at, uint8_t flip,
+	int tokenizer)
 {
 	uint8_t byte = header[at] ^ flip;
 	struct gguf *g = NULL;
@@ -171,7 +178,8 @@ static void bend(const char *path, const uint8_t *header, size_t len, off_t size
 	struct err e = { 0, "" };
 	FILE *f = fopen(path, "r+b");
 	CHECK(f && at < len);
-	CHECK(fseek(f, (long)at, SEEK_SET) == 0 && fwrite(&byte, 1, 1, f) == 1 && fclose(f) == 0 && truncate(path, size) == 0);
+	CHECK(fseek(f, (long)at, SEEK_SET) == 0 && fwrite(&byte, 1, 1, f) == 1 && fclose(f) == 0);
+	CHECK(truncate(path, size) == 0);
 	if (gguf_open(&g, path, &e) == OK) {
 		for (size_t i = 0; i < gguf_tensor_n(g); i++) CHECK(gguf_tensor_at(g, i)->bytes < (uint64_t)size);
 		if (tokenizer && bpe_open(&b, g, &e) != OK) CHECK(e.msg[0]);

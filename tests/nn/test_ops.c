@@ -55,12 +55,13 @@ static struct matrix random_matrix(uint32_t type, size_t rows, size_t k)
 	return w;
 }
 
-/* Each lane's running sum takes k/8 terms and rounds once a term; the tree adds a few more; a weight is rounded differently
- * by at most two roundings of |d*q| + |m|, which is under four times the largest weight of the row. */
+/* Each lane's running sum takes k/8 terms and rounds once a term; the tree adds a few more; a weight is rounded
+ * differently by at most two roundings of |d*q| + |m|, which is under four times the largest weight of the row. */
 static void check_matmul(const struct ops *o, const struct matrix *w, size_t n)
 {
 	size_t k = w->k, ldx = k + 32, ldy = w->rows + 3;
-	float *x = mem_aligned(64, n * ldx * 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4), *one = mem_calloc(ldy, 4);
+	float *x = mem_aligned(64, n * ldx * 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4),
+		*one = mem_calloc(ldy, 4);
 	float *scratch = mem_aligned(64, ops_scratch_floats(k) * 4), *row = mem_calloc(k, 4);
 	for (size_t i = 0; i < n * ldx; i++) x[i] = random_float() * (i % 5 == 0 ? 100.0f : 1.0f);
 	o->matmul(w, 0, w->rows, x, ldx, n, y, ldy, scratch);
@@ -71,9 +72,11 @@ static void check_matmul(const struct ops *o, const struct matrix *w, size_t n)
 		for (size_t i = 0; i < k; i++) most = fabs((double)row[i]) > most ? fabs((double)row[i]) : most;
 		for (size_t t = 0; t < n; t++) {
 			double terms = 0, tol;
-			for (size_t i = 0; i < k; i++) terms += fabs((double)x[t * ldx + i]) * (fabs((double)row[i]) * (double)(k / 8 + 8) + 8 * most);
+			for (size_t i = 0; i < k; i++)
+				terms += fabs((double)x[t * ldx + i]) * (fabs((double)row[i]) * (double)(k / 8 + 8) + 8 * most);
 			tol = U * terms;
-			CHECK_MSG(fabs((double)y[t * ldy + r] - (double)z[t * ldy + r]) <= tol, "%s %s %zux%zu n %zu: row %zu token %zu: %g, want %g +- %g",
+			CHECK_MSG(fabs((double)y[t * ldy + r] - (double)z[t * ldy + r]) <= tol,
+				"%s %s %zux%zu n %zu: row %zu token %zu: %g, want %g +- %g",
 				o->name, quant_name(w->type), w->rows, k, n, r, t, (double)y[t * ldy + r], (double)z[t * ldy + r], tol);
 		}
 	}
@@ -81,7 +84,8 @@ static void check_matmul(const struct ops *o, const struct matrix *w, size_t n)
 		size_t cut = w->rows > OPS_TILE_ROWS ? OPS_TILE_ROWS : w->rows;
 		o->matmul(w, cut, w->rows, x + t * ldx, ldx, 1, one, ldy, scratch);
 		o->matmul(w, 0, cut, x + t * ldx, ldx, 1, one, ldy, scratch);
-		CHECK_MSG(memcmp(one, y + t * ldy, w->rows * 4) == 0, "%s %s: token %zu of %zu has other bits alone", o->name, quant_name(w->type), t, n);
+		CHECK_MSG(memcmp(one, y + t * ldy, w->rows * 4) == 0, "%s %s: token %zu of %zu has other bits alone", o->name,
+			quant_name(w->type), t, n);
 	}
 	float *const all[] = { x, y, z, one, scratch, row };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
@@ -89,7 +93,8 @@ static void check_matmul(const struct ops *o, const struct matrix *w, size_t n)
 
 static void check_table(const char *name)
 {
-	static const size_t rows[] = { 1, 3, 4, 5, 31, 32, 33, 70 }, units[] = { 1, 2, 3, 9 }, tokens[] = { 1, 2, 3, 4, 5, 6, 7, 13, 64 };
+	static const size_t rows[] = { 1, 3, 4, 5, 31, 32, 33, 70 }, units[] = { 1, 2, 3, 9 };
+	static const size_t tokens[] = { 1, 2, 3, 4, 5, 6, 7, 13, 64 };
 	const struct ops *o = table(name);
 	for (size_t t = 0; t < sizeof types / sizeof *types; t++)
 		for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
@@ -110,26 +115,31 @@ static void check_norm(const struct ops *o)
 	float x[1024], w[1024], y[1024], z[1024];
 	for (size_t n = 32; n <= 1024; n += 32)
 		for (int kind = 0; kind < 4; kind++) {
-			for (size_t i = 0; i < n; i++) x[i] = kind == 0 ? 0 : random_float() * (kind == 1 ? 1 : kind == 2 ? 1e15f : 1e-18f), w[i] = random_float();
+			static const float size[] = { 0, 1, 1e15f, 1e-18f };
+			for (size_t i = 0; i < n; i++) x[i] = random_float() * size[kind], w[i] = random_float();
 			o->norm(x, w, n, 1e-6f, y);
 			ops_ref.norm(x, w, n, 1e-6f, z);
 			for (size_t i = 0; i < n; i++) /* half the sum's relative error, and five roundings */
-				CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= (double)(n / 16 + 8) * U * fabs((double)z[i]) + 0x1p-149, "%s norm n %zu kind %d: %g, want %g",
-					o->name, n, kind, (double)y[i], (double)z[i]);
+				CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= (double)(n / 16 + 8) * U * fabs((double)z[i]) + 0x1p-149,
+					"%s norm n %zu kind %d: %g, want %g", o->name, n, kind, (double)y[i], (double)z[i]);
 		}
 }
 
 static void check_silu(const struct ops *o)
 {
-	static const float edge[] = { 0, -0.0f, 1, -1, 88, -88, 87.3f, -87.3f, 200, -200, 1e30f, -1e30f, 1e-30f, 0x1p-149f, 0.5f, -0.34f };
+	static const float edge[] = { 0, -0.0f, 1, -1, 88, -88, 87.3f, -87.3f, 200, -200, 1e30f, -1e30f, 1e-30f, 0x1p-149f,
+		0.5f, -0.34f };
 	float g[64], u[64], y[64], z[64];
 	for (int round = 0; round < 200; round++) {
-		for (size_t i = 0; i < 64; i++) g[i] = i < 16 ? edge[i] : random_float() * 40, u[i] = round ? random_float() : 1;
+		for (size_t i = 0; i < 64; i++)
+			g[i] = i < 16 ? edge[i] : random_float() * 40, u[i] = round ? random_float() : 1;
 		o->silu_mul(g, u, 64, y);
 		ops_ref.silu_mul(g, u, 64, z);
-		for (size_t i = 0; i < 64; i++) /* exp is good to 4 U, the rest rounds three times; under -87 both are next to 0 */
-			CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= 8 * U * fabs((double)z[i]) + (g[i] < -87 ? fabs((double)g[i]) * 2e-38 : 0x1p-149),
+		for (size_t i = 0; i < 64; i++) { /* exp is good to 4 U, three more roundings; under -87 next to 0 */
+			double tiny = g[i] < -87 ? fabs((double)g[i]) * 2e-38 : 0x1p-149;
+			CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= 8 * U * fabs((double)z[i]) + tiny,
 				"%s silu(%g): %g, want %g", o->name, (double)g[i], (double)y[i], (double)z[i]);
+		}
 	}
 	g[0] = NAN;
 	o->silu_mul(g, u, 64, y);
@@ -138,18 +148,21 @@ static void check_silu(const struct ops *o)
 
 static void check_attend(const struct ops *o, size_t n, size_t hd, float spread)
 {
-	float *q = mem_calloc(hd, 4), *k = mem_calloc(n * hd, 4), *v = mem_calloc(n * hd, 4), *s = mem_calloc(n + OPS_LANES_MAX, 4);
+	float *q = mem_calloc(hd, 4), *k = mem_calloc(n * hd, 4), *v = mem_calloc(n * hd, 4),
+		*s = mem_calloc(n + OPS_LANES_MAX, 4);
 	float *y = mem_calloc(hd, 4), *z = mem_calloc(hd, 4), scale = 1 / sqrtf((float)hd);
 	double most = 0, size = 0;
 	for (size_t i = 0; i < hd; i++) q[i] = random_float() * spread, size += fabs((double)q[i]);
-	for (size_t i = 0; i < n * hd; i++) k[i] = random_float(), v[i] = random_float(), most = fabs((double)v[i]) > most ? fabs((double)v[i]) : most;
+	for (size_t i = 0; i < n * hd; i++)
+		k[i] = random_float(), v[i] = random_float(), most = fabs((double)v[i]) > most ? fabs((double)v[i]) : most;
 	o->attend(q, k, v, n, hd, scale, s, y);
 	ops_ref.attend(q, k, v, n, hd, scale, s, z);
-	/* a score is off by (hd/8+6) U sum|q k|, which exp turns into a relative error of each share; the sums add n/8 and n roundings */
+	/* a score is off by (hd/8+6) U sum|q k|, which exp turns into a relative error of each share; the sums add n/8
+	 * and n roundings */
 	double tol = most * U * (4 * (double)(hd / 8 + 8) * size * (double)scale + 2 * (double)n + 16);
 	for (size_t i = 0; i < hd; i++)
-		CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= tol, "%s attend n %zu head %zu spread %g: %g, want %g +- %g", o->name, n, hd, (double)spread,
-			(double)y[i], (double)z[i], tol);
+		CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= tol, "%s attend n %zu head %zu spread %g: %g, want %g +- %g",
+			o->name, n, hd, (double)spread, (double)y[i], (double)z[i], tol);
 	float *const all[] = { q, k, v, s, y, z };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 }
