@@ -38,7 +38,7 @@ void ingest_limits_default(struct ingest_limits *l)
 {
 	*l = (struct ingest_limits){
 		.file_bytes_max = (uint64_t)64 << 20, .text_bytes_max = (uint64_t)32 << 20, .chunk_tokens = 200,
-		.chunk_overlap_tokens = 40, .commit_docs = 64, .commit_ms = 2000, .depth_max = 64,
+		.chunk_overlap_tokens = 20, .commit_docs = 64, .commit_ms = 2000, .depth_max = 64,
 	};
 }
 

@@ -49,9 +49,9 @@ static void put(const char *name, const char *text)
 	CHECK_OK(file_write_atomic(at(name), text, strlen(text), &e), e);
 }
 
-static void begin(void)
+static void begin_map(size_t map_bytes)
 {
-	struct index_options o = { .map_bytes = (size_t)1 << 28, .hnsw_m = 16, .hnsw_ef_construction = 64,
+	struct index_options o = { .map_bytes = map_bytes, .hnsw_m = 16, .hnsw_ef_construction = 64,
 		.hnsw_ef_search = 64, .exact_below = 1000, .rebuild_share = 0.2, .readers_max = 16 };
 	struct embedder_options mo = { .threads = 1 };
 	static char data[300];
@@ -68,6 +68,11 @@ static void begin(void)
 	o.embedder = embedder_info(m)->fingerprint;
 	CHECK_OK(index_open(&x, &o, &e), e);
 	ingest_limits_default(&limits);
+}
+
+static void begin(void)
+{
+	begin_map((size_t)1 << 28);
 }
 
 /* The store is whole, then it is closed. */
@@ -349,6 +354,42 @@ TEST(ingest_failure_keeps_text)
 	VERDICT("in/a.txt", DOC_FAILED);
 	CHECK_INT(stored("in/a.txt", text, sizeof text), OK);
 	CHECK_STR(text, "Old text.");
+	end();
+}
+
+/* The store fills up in the middle: what was committed stays, what was not is named. */
+TEST(ingest_store_full)
+{
+	struct reader all = { .collection = "default", .all_groups = 1 };
+	static char text[600000];
+	struct snapshot *s;
+	struct arena a;
+	struct doc d[20];
+	size_t got, added = 0;
+
+	begin_map((size_t)4 << 20);
+	memset(text, 'x', sizeof text - 1);     /* a word too long for the vocabulary is one token: few chunks, many bytes */
+	limits.commit_docs = 2;
+	limits.commit_ms = 600000;
+	for (int i = 0; i < 12; i++) {
+		char name[20];
+
+		snprintf(name, sizeof name, "in/%02d.txt", i);
+		text[0] = (char)('a' + i);
+		put(name, text);
+	}
+	CHECK_INT(sync_with((struct ingest_request){ 0 }), E_FULL);
+	for (size_t i = 0; i < event_n; i++) {
+		CHECK(events[i].verdict == DOC_ADDED || (events[i].verdict == DOC_FAILED && events[i].reason[0]));
+		added += events[i].verdict == DOC_ADDED;
+	}
+	CHECK(added > 0 && event_n == added + 2);
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_docs(s, &all, 0, 0, 20, &a, d, &got, &e), e);
+	CHECK_INT(got, added);
+	snapshot_close(s);
+	arena_clear(&a);
 	end();
 }
 
