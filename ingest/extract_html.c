@@ -57,7 +57,7 @@ static double cpu_ms(void)
 static void pool_init(struct pool *p, size_t len)
 {
 	memset(p, 0, sizeof *p);
-	p->cap = (size_t)64 * len + ((size_t)16 << 20);
+	p->cap = (size_t)64 * len + ((size_t)64 << 20);
 	p->deadline_ms = cpu_ms() + PARSE_MS + (double)len / (1 << 20) * PARSE_MS_PER_MIB;
 }
 
