@@ -1,10 +1,10 @@
 /* chunk.c: owns where a document is cut.
  *
  * First every block becomes quotable units (byte ranges), with the tokens of each counted once: WordPiece never joins
- * words over white space, so the tokens of a run of units are the sum. Then units are packed greedily into chunks, block
- * by block, section by section. Because a chunk is always a run of neighbouring units (also with overlap), a chunk needs
- * only two numbers, and its sentences are a slice of the one array. Nothing is looked at twice but the overlap and what
- * is cut in pieces, so the time is linear also for a text that is a single line.
+ * words over white space, so the tokens of a run of units are the sum. Then units are packed greedily into chunks,
+ * block by block, section by section. Because a chunk is always a run of neighbouring units (also with overlap), it
+ * needs only two numbers, and its sentences are a slice of the one array. Nothing is looked at twice but the overlap
+ * and what is cut in pieces, so the time is linear also for a text that is a single line.
  *
  * What chunk_embed_text puts in front (title > headings) counts against the embedder's limit, not the budget: a chunk's
  * budget shrinks only where both together would be cut off. Threads: no state. Failure: memory. */
@@ -61,7 +61,8 @@ static int unit_put(struct chunker *c, size_t off, size_t end, size_t tokens, si
 static int is_clause_mark(int32_t cp)
 {
 	return cp == ',' || cp == ';' || cp == ':' || cp == 0x2013 || cp == 0x2014 || cp == ')' || cp == 0x3001
-		|| cp == 0xFF0C || cp == 0xFF1B || cp == 0x060C || cp == 0x061B || cp == '.' || cp == '!' || cp == '?' || cp == '|';
+		|| cp == 0xFF0C || cp == 0xFF1B || cp == 0x060C || cp == 0x061B || cp == '.' || cp == '!' || cp == '?'
+		|| cp == '|';
 }
 
 /* Where s[at, end) is cut so that the piece has at most max code points: at a line break, behind a clause mark, at a
@@ -299,7 +300,8 @@ static int chunk_put(struct chunker *c, size_t from, size_t to)
 	const struct block *k = &c->x->blocks[first->block];
 	size_t off = first->range.off, end = last->range.off + last->range.len, quotable = from;
 
-	while (quotable < to && c->x->blocks[c->units[quotable].block].kind == BLOCK_HEADING)  /* a heading says nothing by itself */
+	/* a heading says nothing by itself */
+	while (quotable < to && c->x->blocks[c->units[quotable].block].kind == BLOCK_HEADING)
 		quotable++;
 	if (s->n == c->chunk_cap) {
 		size_t cap = c->chunk_cap ? c->chunk_cap * 2 : 32;

@@ -1,4 +1,4 @@
-/* extract_md.c: Markdown to blocks. Owns the way to md4c (CommonMark with GitHub's tables, strikethrough and task lists).
+/* extract_md.c: Markdown to blocks. Owns the way to md4c (CommonMark with GitHub's tables, strikethrough, tasks).
  *
  * md4c calls back for every block, span and run of text; a small state machine turns that into builder calls. Links
  * keep their text and images their alternative text (md4c reports both as plain text, addresses only as details), so
