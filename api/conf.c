@@ -112,7 +112,7 @@ static const struct setting settings[] = {
 		"Size of a chunk, in the encoder's tokens: what is found and shown as one passage. Smaller chunks point "
 		"more exactly, larger ones keep more context. Over embed.max_tokens the rest of a chunk would not be "
 		"encoded. Holds for what is ingested later."},
-	{NULL, "ingest.chunk_overlap_tokens", T_INT, AT(chunk_overlap_tokens), 0, 4096, "32", "tokens",
+	{NULL, "ingest.chunk_overlap_tokens", T_INT, AT(chunk_overlap_tokens), 0, 4096, "20", "tokens",
 		"How much of a chunk's end is repeated at the start of the next, so that no thought is lost at the seam. "
 		"Must be under ingest.chunk_tokens. Costs that share more chunks."},
 	{NULL, "ingest.commit_docs", T_INT, AT(commit_docs), 1, 100000, "64", "files",
@@ -130,7 +130,7 @@ static const struct setting settings[] = {
 
 	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
 		"Passages looked at for an answer."},
-	{NULL, "answer.context_tokens", T_INT, AT(answer_context_tokens), 64, 65536, "700", "tokens",
+	{NULL, "answer.context_tokens", T_INT, AT(answer_context_tokens), 64, 65536, "350", "tokens",
 		"Tokens of passage text put before the language model. More may hold more of the answer, and the time "
 		"until the first sentence grows in proportion. Must leave room in generate.context."},
 	{NULL, "answer.max_tokens", T_INT, AT(answer_max_tokens), 8, 8192, "160", "tokens",

@@ -37,8 +37,12 @@ def problems(acks):
     have = {d["source"]: d for d in map(json.loads, listed.stdout.splitlines())}
     missing = [s for s, r in acks.items() if r["verdict"] in ("added", "updated", "unchanged") and s not in have]
     short = [s for s, r in acks.items() if s in have and r["verdict"] in ("added", "updated") and have[s]["chars"] != r["chars"]]
-    return [f"{len(missing)} acknowledged documents are gone, first {missing[0]}"] * bool(missing) + \
-        [f"{len(short)} documents have other text than acknowledged"] * bool(short)
+    wrong = []
+    if missing:
+        wrong.append(f"{len(missing)} acknowledged documents are gone, first {missing[0]}")
+    if short:
+        wrong.append(f"{len(short)} documents have other text than acknowledged, first {short[0]}")
+    return wrong
 
 
 top = tempfile.mkdtemp(prefix="footnote-kill-")
