@@ -182,7 +182,7 @@ static void ref_check(struct check *c, enum table table, const struct key *k, ui
 
 static void doc_count(struct found *f, const struct rec_doc *d)
 {
-	if (d->verdict == DOC_SKIPPED || d->verdict == DOC_FAILED) f->have.without_text++;
+	if (!doc_verdict_has_text(d->verdict)) f->have.without_text++;
 	else f->have.documents++;
 	f->have.chunks += d->chunk_n;
 	f->have.text_bytes += d->text_len;
@@ -225,7 +225,7 @@ static void doc_check(struct check *c, struct slice key, struct slice value)
 	key_source(&k, d.coll, d.source);
 	if (*d.source) ref_check(c, T_SOURCE, &k, doc);
 	key_hash(&k, d.coll, d.hash, doc);
-	if (d.verdict != DOC_SKIPPED && d.verdict != DOC_FAILED) ref_check(c, T_HASH, &k, doc);
+	if (doc_verdict_has_text(d.verdict)) ref_check(c, T_HASH, &k, doc);
 }
 
 /* ---- entries that no document has ---- */

@@ -15,6 +15,11 @@ static const char *const verdict_names[] = {
 };
 enum { VERDICT_N = sizeof verdict_names / sizeof *verdict_names };
 
+int doc_verdict_has_text(int verdict)
+{
+	return verdict == DOC_ADDED || verdict == DOC_UPDATED || verdict == DOC_UNCHANGED || verdict == DOC_PARTIAL;
+}
+
 const char *doc_verdict_name(int verdict)
 {
 	return verdict >= 0 && verdict < VERDICT_N ? verdict_names[verdict] : "unknown";

@@ -43,6 +43,7 @@ void index_close(struct index *x);                           /* waits for the ba
 
 /* ---- documents ---- */
 enum doc_verdict { DOC_ADDED, DOC_UPDATED, DOC_UNCHANGED, DOC_DUPLICATE, DOC_REMOVED, DOC_PARTIAL, DOC_SKIPPED, DOC_FAILED };
+int doc_verdict_has_text(int verdict);                       /* 0: kept only so that lists can show it (skipped, failed, duplicate, removed) */
 const char *doc_verdict_name(int verdict);                   /* "added" …; static */
 int doc_verdict_parse(const char *s);                        /* -1 when unknown */
 
@@ -66,7 +67,7 @@ struct doc_in {                  /* all borrowed during index_put */
 	const char *root;            /* the synced folder this came from, "" when none (for --prune) */
 	const char *meta;            /* JSON object text, "{}" when none */
 	const char *const *acl; size_t acl_n;          /* groups; none: everyone */
-	int verdict;                 /* DOC_ADDED (the store turns it to UPDATED when it replaces), DOC_PARTIAL, DOC_SKIPPED or DOC_FAILED: the last two are kept without text so that the list can show them */
+	int verdict;                 /* DOC_ADDED (the store turns it to UPDATED when it replaces), DOC_PARTIAL, or one without text: DOC_DUPLICATE (duplicate_of set), DOC_SKIPPED, DOC_FAILED */
 	const char *reason;          /* why partial, skipped or failed; "" otherwise */
 	const char *duplicate_of;    /* id of a document with equal text, "" when none */
 	const char *text; size_t text_len;             /* NFC UTF-8; < 4 GiB */

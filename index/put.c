@@ -184,7 +184,8 @@ static int fields_check(const struct doc_in *d, struct err *e)
 	int rc;
 	if (!d->collection || !coll_name_ok(d->collection))
 		return err_set(e, E_USAGE, "collection \"%.80s\": 1 to 64 of A-Z a-z 0-9 . _ -", d->collection ? d->collection : "");
-	if (d->verdict != DOC_ADDED && d->verdict != DOC_PARTIAL && d->verdict != DOC_SKIPPED && d->verdict != DOC_FAILED)
+	if (d->verdict != DOC_ADDED && d->verdict != DOC_PARTIAL && d->verdict != DOC_DUPLICATE && d->verdict != DOC_SKIPPED &&
+		d->verdict != DOC_FAILED)
 		return err_set(e, E_USAGE, "verdict %s can't be put", doc_verdict_name(d->verdict));
 	if (d->acl_n > ACL_MAX) return err_set(e, E_LIMIT, "acl: %zu groups, at most %d", d->acl_n, ACL_MAX);
 	if ((rc = string_check("title", d->title, STRING_MAX, e)) || (rc = string_check("source", d->source, STRING_MAX, e)) ||
@@ -226,7 +227,7 @@ static int chunk_check(const struct doc_in *d, size_t i, struct err *e)
 
 static int text_check(const struct write *w, const struct doc_in *d, struct err *e)
 {
-	int rc, without = d->verdict == DOC_SKIPPED || d->verdict == DOC_FAILED;
+	int rc, without = !doc_verdict_has_text(d->verdict);
 	if (without && (d->text_len || d->chunk_n))
 		return err_set(e, E_USAGE, "a %s document has no text", doc_verdict_name(d->verdict));
 	if (d->text_len && !rec_text_size(d->text_len))
@@ -327,7 +328,7 @@ static int del_due(struct write *w, enum table table, const struct key *k, struc
 static int body_remove(struct write *w, uint64_t key, const struct rec_doc *r, struct touched *c, struct err *e)
 {
 	struct rec_coll *n = &c->rec;
-	int rc = OK, with_text = r->verdict != DOC_SKIPPED && r->verdict != DOC_FAILED;
+	int rc = OK, with_text = doc_verdict_has_text(r->verdict);
 	struct key k;
 	for (uint32_t i = 0; i < r->chunk_n; i++) {
 		uint64_t id = r->first_chunk + i;
@@ -494,7 +495,7 @@ static int refs_put(struct write *w, uint64_t key, const struct rec_doc *r, cons
 		key_source(&k, r->coll, d->source);
 		rc = store_put(w->t, T_SOURCE, &k, value, 8, e);
 	}
-	if (!rc && r->verdict != DOC_SKIPPED && r->verdict != DOC_FAILED) {
+	if (!rc && doc_verdict_has_text(r->verdict)) {
 		key_hash(&k, r->coll, r->hash, key);
 		rc = store_put(w->t, T_HASH, &k, value, 8, e);
 	}
@@ -525,7 +526,7 @@ static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const stru
 	c->rec.chunks += r->chunk_n;
 	c->rec.tail += r->chunk_n;
 	c->rec.text_bytes += r->text_len;
-	if (r->verdict == DOC_SKIPPED || r->verdict == DOC_FAILED) c->rec.without_text++;
+	if (!doc_verdict_has_text(r->verdict)) c->rec.without_text++;
 	else c->rec.documents++;
 	return OK;
 }

@@ -218,7 +218,7 @@ int snapshot_docs(struct snapshot *s, const struct reader *r, uint64_t after, un
 	int rc;
 	*got = 0;
 	if (n == 0 || after == UINT64_MAX) return OK;
-	if (!verdict_mask) verdict_mask = ~(1u << DOC_SKIPPED | 1u << DOC_FAILED);
+	if (!verdict_mask) verdict_mask = ~(1u << DOC_DUPLICATE | 1u << DOC_SKIPPED | 1u << DOC_FAILED);
 	arena_init(&scratch, (size_t)1 << 24);
 	rc = cursor_open(&c, s->t, T_DOC, e);
 	key_u64(&k, after + 1);

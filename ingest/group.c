@@ -254,8 +254,7 @@ static void report_all(struct group *g)
 
 		if (j->store && !g->dry_run) {
 			ev.document_id = j->put_id;
-			if (j->verdict != DOC_DUPLICATE)
-				ev.verdict = j->put_verdict;
+			ev.verdict = j->put_verdict;
 		}
 		if (g->sum)
 			g->sum->bytes += j->bytes;

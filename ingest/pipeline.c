@@ -138,7 +138,7 @@ static int same_settings(const struct run *r, const struct doc *d)
 
 static int has_text(const struct doc *d)
 {
-	return d->verdict != DOC_SKIPPED && d->verdict != DOC_FAILED;
+	return doc_verdict_has_text(d->verdict);
 }
 
 /* Is the document `id` still what a duplicate with this hash may point at? */
@@ -326,7 +326,7 @@ static int job_duplicate(struct run *r, struct job *j, int *is)
 		const char *reason = arena_printf(&j->strings, "same content as %.400s", of);
 
 		j->verdict = DOC_DUPLICATE;
-		j->d.verdict = DOC_SKIPPED;
+		j->d.verdict = DOC_DUPLICATE;
 		j->d.title = name_title(j, j->source);
 		j->reason = j->d.reason = reason ? reason : "";
 		j->store = 1;

@@ -6,7 +6,7 @@ one, sentence ranges and citations agree, `short` is an exact span. Also prints 
 Usage: check_answers.py FOOTNOTE SET [N] [--style generate|extractive] [--data DIR] [-c CONF] [--dump FILE]
        (SET: a folder with articles/ and questions.jsonl; N: questions, spread evenly over the set, default 100)
 Last line: N passed, N failed, N skipped."""
-import argparse, collections, json, os, re, shutil, string, subprocess, sys, tempfile, time, urllib.request
+import argparse, collections, json, os, re, shutil, string, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
 p = argparse.ArgumentParser()
 p.add_argument("footnote"), p.add_argument("set"), p.add_argument("n", nargs="?", type=int, default=100)
@@ -28,6 +28,17 @@ def post(path, body):
     q = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(q, timeout=600) as r:
         return json.load(r)
+
+
+def wait_ready():
+    for _ in range(600):
+        try:
+            return get("/readyz")
+        except urllib.error.HTTPError as e:
+            if e.code != 503:
+                raise
+        time.sleep(0.2)
+    raise SystemExit("the service did not become ready")
 
 
 def text_of(doc):
@@ -81,6 +92,7 @@ dump = open(o.dump, "w") if o.dump else None
 times = []
 try:
     url = re.search(r"http://\S+", server.stdout.readline()).group(0).rstrip("/")
+    wait_ready()
     for q in rows:
         t = time.time()
         a = post("/v1/answers", {"question": q["question"], "style": o.style})
