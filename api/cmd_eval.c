@@ -15,6 +15,7 @@
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -340,7 +341,7 @@ static int each_question(struct eval_run *r, struct err *e)
 	r->set.question_n = n;
 	for (size_t i = 0; rc == OK && i < n; i++) {
 		char line[80];
-		if (r->call->cancel && *r->call->cancel) return err_set(e, E_CANCELLED, "eval: cancelled");
+		if (flag_is(r->call->cancel)) return err_set(e, E_CANCELLED, "eval: cancelled");
 		arena_init(&a, QUESTION_BYTES_MAX);
 		rc = retrieve_one(r, &r->set.questions[i], &a, e);
 		if (!rc && r->answers) rc = answer_one(r, &r->set.questions[i], &a, e);

@@ -30,6 +30,7 @@
 #include "api/sse.h"
 #include "api/view.h"
 #include "base/clock.h"
+#include "base/flag.h"
 #include "base/log.h"
 #include "base/stat.h"
 
@@ -423,7 +424,7 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 	}
 	out_printf(c->out, 1, c->json ? "{\"listening\":\"%s\"}\n" : "listening on %s\n", h->address);
 	rc = http_start(h, &e);
-	while (!rc && !signals && !(c->cancel && *c->cancel))
+	while (!rc && !signals && !flag_is(c->cancel))
 		nap(100);
 	http_drain(h, d);
 	jobs_close(h->jobs);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include "api/verify.h"
 #include "base/clock.h"
+#include "base/flag.h"
 #include "base/sentence.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -307,7 +308,7 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);
 	a->generate_ms = clock_ms() - t0;
 	if (!rc) rc = w.status;
-	if (!rc && r.finish == GEN_END_CANCELLED && q->cancel && *q->cancel) rc = err_set(e, E_CANCELLED, "answer: cancelled");
+	if (!rc && r.finish == GEN_END_CANCELLED && flag_is(q->cancel)) rc = err_set(e, E_CANCELLED, "answer: cancelled");
 	if (!rc && (r.finish == GEN_END_CANCELLED || r.finish == GEN_END_LENGTH)) out->end = WRITE_CUT;
 	a->model = generator_info(w.generator)->name;
 	a->prompt_tokens = r.prompt_tokens;

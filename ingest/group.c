@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/flag.h"
 #include "base/mem.h"
 
 enum { BATCH = 32, GROUP_TEXT_BYTES = 32 << 20 };
@@ -96,7 +97,7 @@ static int embed_batch(struct group *g, struct err *e)
 	n = batch_fill(g, &text, texts, to);
 	if (!out || buf_failed(&text))
 		rc = err_set(e, E_MEMORY, "batch of %d chunks: out of memory", BATCH);
-	else if (g->cancel && *g->cancel)
+	else if (flag_is(g->cancel))
 		rc = err_set(e, E_CANCELLED, "cancelled");
 	else if (n > 0)
 		rc = embedder_encode(g->m, texts, n, EMBED_PASSAGE, out, e);

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -76,7 +77,7 @@ static int run_commit(struct run *r)
 
 static int cancelled(struct run *r)
 {
-	return r->g.cancel && *r->g.cancel ? err_set(r->e, E_CANCELLED, "cancelled") : OK;
+	return flag_is(r->g.cancel) ? err_set(r->e, E_CANCELLED, "cancelled") : OK;
 }
 
 static int need_snapshot(struct run *r)

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "index/index.h"
@@ -251,7 +252,7 @@ static int walk_folder(struct walker *k, const char *path, const char *root, siz
 	struct stat st;
 	int rc = OK, why, seen;
 
-	if (k->cancel && *k->cancel)
+	if (flag_is(k->cancel))
 		return err_set(k->e, E_CANCELLED, "cancelled");
 	if (depth > k->depth_max) {
 		k->w->roots[root_i].complete = 0;
