@@ -33,7 +33,7 @@ static int hits_print(struct command_call *c, const struct retrieval *r, struct 
 {
 	int rc = OK;
 	for (size_t i = 0; i < r->n && !rc; i++) {
-		if (c->json) rc = command_json(c, view_hit(r, &r->passages[i], 1), e);
+		if (c->json) rc = command_json(c, view_hit(&r->passages[i], 1), e);
 		else if (hit_text(c, &r->passages[i], i + 1)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
 	}
 	if (!rc && r->n == 0 && !c->json && !c->quiet) out_printf(c->out, 1, "nothing found\n");

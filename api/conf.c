@@ -142,7 +142,7 @@ static const struct setting settings[] = {
 		"answers, more questions left without one."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
-	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "0", "log-odds",
+	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "-0.5", "log-odds",
 		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. "
 		"Lower: it refuses sooner."},
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,

@@ -77,7 +77,7 @@ static cJSON *reply_make(const struct search_ask *q, const struct retrieval *fou
 	size_t next = q->skip + found->n;
 	char cursor[24];
 	for (size_t i = 0; hits && i < found->n; i++) {
-		cJSON *hit = view_hit(found, &found->passages[i], q->highlight);
+		cJSON *hit = view_hit(&found->passages[i], q->highlight);
 		if (!hit || !cJSON_AddItemToArray(hits, hit)) {
 			cJSON_Delete(hit);
 			hits = NULL;

@@ -71,11 +71,10 @@ static int add_highlights(cJSON *o, const struct passage *p, int highlight)
 	return ok;
 }
 
-cJSON *view_hit(const struct retrieval *r, const struct passage *p, int highlight)
+cJSON *view_hit(const struct passage *p, int highlight)
 {
 	cJSON *o = cJSON_CreateObject();
 	char id[24];
-	(void)r;
 	snprintf(id, sizeof id, "%llu", (unsigned long long)p->chunk.id);
 	return whole(o, o && cJSON_AddStringToObject(o, "document_id", p->doc.id) && cJSON_AddNumberToObject(o, "revision", p->doc.revision) &&
 		cJSON_AddStringToObject(o, "chunk_id", id) && cJSON_AddStringToObject(o, "title", p->doc.title) &&
@@ -160,7 +159,7 @@ static int add_passages(cJSON *o, const struct answer *a)
 	cJSON *list = cJSON_AddArrayToObject(o, "passages");
 	int ok = list != NULL;
 	for (size_t i = 0; ok && i < a->retrieval.n; i++) {
-		cJSON *x = view_hit(&a->retrieval, &a->retrieval.passages[i], 1);
+		cJSON *x = view_hit(&a->retrieval.passages[i], 1);
 		ok = x && cJSON_AddItemToArray(list, x);
 		if (!ok) cJSON_Delete(x);
 	}

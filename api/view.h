@@ -6,7 +6,7 @@
 #include "api/retrieve.h"
 #include "base/json.h"
 
-cJSON *view_hit(const struct retrieval *r, const struct passage *p, int highlight);
+cJSON *view_hit(const struct passage *p, int highlight);
 cJSON *view_document(const struct doc *d);
 cJSON *view_answer(const struct answer *a);
 cJSON *view_citation(const struct answer *a, const struct answer_citation *c);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/flag.h"
 #include "base/mem.h"
 #include "base/team.h"
 #include "generate/chat.h"
@@ -206,17 +207,12 @@ int generator_is_stop(const struct generator *g, int32_t id)
 }
 
 /* --- running --- */
-static int is_cancelled(const volatile int *cancel)
-{
-	return cancel && *cancel;
-}
-
 /* Evaluates ids behind the cache, a chunk at a time, and leaves the logits of the last in g->logits. E_CANCELLED. */
 static int feed(struct generator *g, const int32_t *ids, size_t n, const volatile int *cancel)
 {
 	while (n) {
 		size_t chunk = n < DECODER_CHUNK ? n : DECODER_CHUNK;
-		if (is_cancelled(cancel)) return E_CANCELLED;
+		if (flag_is(cancel)) return E_CANCELLED;
 		decoder_eval(g->decoder, ids, chunk, chunk == n, g->logits);
 		ids += chunk;
 		n -= chunk;
@@ -403,7 +399,7 @@ int generate(struct generator *g, const int32_t *prompt, size_t n, const struct 
 	prefilled = clock_ms();
 	r->prefill_ms = prefilled - start;
 	for (size_t step = 0; st == OK && !u.ended; step++)
-		st = is_cancelled(cancel) ? run_end(&u, GEN_END_CANCELLED) : run_step(&u, step);
+		st = flag_is(cancel) ? run_end(&u, GEN_END_CANCELLED) : run_step(&u, step);
 	if (st == OK && r->finish != GEN_END_CANCELLED) {
 		stream_end(&u.stream);
 		if (u.stream.cancelled) r->finish = GEN_END_CANCELLED;
