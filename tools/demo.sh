@@ -31,6 +31,7 @@ echo "== ingest"
 "$footnote" -c "$build/demo.conf" --data "$data" ingest corpora/handbook
 
 echo "== serve"
+: >"$build/demo.out" # the shell that starts the service may be slower than the first look, and an older address misleads
 "$footnote" -c "$build/demo.conf" --data "$data" serve >"$build/demo.out" 2>"$build/demo.log" &
 server=$!
 url=
@@ -66,4 +67,6 @@ if [ -t 1 ] && [ -t 0 ]; then
 	trap 'exit 0' INT
 	echo "Ctrl-C stops the service."
 	wait "$server"
+else
+	echo "No terminal here: the service is stopped again."
 fi
