@@ -127,7 +127,7 @@ TEST(conf_mistakes_name_file_and_line)
 	refused("embed.query_prefix = \"a\" b\n", "after the closing quote");
 	refused("data.dir = \xff\n", "not valid UTF-8");
 	refused("data.dir = a\tb\x01\n", "control character");
-	refused("ingest.chunk_tokens = 32\n", "ingest.chunk_overlap_tokens = 32: must be under");
+	refused("ingest.chunk_tokens = 20\n", "ingest.chunk_overlap_tokens = 20: must be under");
 	refused("search.k_max = 5\n", "must not be over search.k_max");
 }
 
