@@ -4,11 +4,13 @@
  * address space, not memory or disk: the file grows as far as it is used. Read transactions are not tied to threads
  * (MDB_NOTLS), so that a snapshot may travel. Reader slots of processes that were killed are cleared on open. A file
  * that ends before the last page LMDB knows of is lengthened with a hole: what was cut off then reads as zero pages,
- * which are refused with an error, where the missing ones would be a SIGBUS.
+ * which are refused with an error, where the missing ones would be a SIGBUS. For the same reason lock.mdb, which is
+ * written through its mapping, has all its blocks before it is mapped.
  *
  * Threads: see store.h. Failure: LMDB's codes are translated in code_set and nowhere else. */
 #include "index/store.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +45,7 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 {
 	switch (code) {
 	case MDB_MAP_FULL:
-		return err_set(e, E_FULL, "%s %s: the store is full, raise index.map_bytes", what, thing);
+		return err_set(e, E_FULL, "%s %s: the store is full, raise data.map_bytes", what, thing);
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:
@@ -51,7 +53,7 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 	case MDB_TXN_FULL:
 		return err_set(e, E_LIMIT, "%s %s: too much in one transaction", what, thing);
 	case MDB_READERS_FULL:
-		return err_set(e, E_LIMIT, "%s %s: too many readers at once, raise index.readers_max", what, thing);
+		return err_set(e, E_LIMIT, "%s %s: too many readers at once, raise data.readers_max", what, thing);
 	case MDB_INVALID:
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
@@ -64,7 +66,7 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 	case MDB_BAD_VALSIZE:
 		return err_set(e, E_LIMIT, "%s %s: key or value has a size LMDB does not take", what, thing);
 	case ENOMEM:
-		return err_set(e, E_MEMORY, "%s %s: out of memory or address space (index.map_bytes)", what, thing);
+		return err_set(e, E_MEMORY, "%s %s: out of memory or address space (data.map_bytes)", what, thing);
 	case EACCES:
 	case EPERM:
 	case EROFS:
@@ -110,6 +112,32 @@ static int file_lengthen(struct store *s, const char *dir, struct err *e)
 	return ftruncate(fd, due) ? err_sys(e, "lengthen %s/data.mdb", dir) : OK;
 }
 
+/* Gives the file of reader slots its blocks before LMDB maps it: where it is a hole, the first touch of a slot on a full
+ * disk is a SIGBUS. The size is the one LMDB 0.9 gives it (a head of two cache lines, a line a reader). The caller owns
+ * the folder, so closing the file here drops nobody's lock. */
+static int lock_file_reserve(const char *dir, size_t readers_max, struct err *e)
+{
+	enum { LINE = 64 };
+	struct buf path;
+	struct stat st;
+	int rc, fd, code;
+	off_t due = (off_t)(2 + readers_max) * LINE;
+	buf_init(&path, 1 << 20);
+	rc = path_join(&path, dir, "lock.mdb");
+	if (rc) {
+		buf_clear(&path);
+		return err_set(e, rc, "open store %s", dir);
+	}
+	fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	buf_clear(&path);
+	if (fd < 0) return code_set(e, errno, "open store", dir);
+	code = fstat(fd, &st) ? errno : 0;
+	if (!code && st.st_size > due) due = st.st_size;
+	if (!code) code = posix_fallocate(fd, 0, due);
+	close(fd);
+	return code ? code_set(e, code, "open store", dir) : OK;
+}
+
 /* An environment over an existing folder; *env is open or NULL. */
 static int env_open(MDB_env **env, const char *dir, size_t map_bytes, size_t readers_max, int sync, struct err *e)
 {
@@ -135,15 +163,16 @@ int store_open(struct store **out, const char *dir, size_t map_bytes, size_t rea
 	struct store *s;
 	int rc, dead = 0;
 	*out = NULL;
-	if (map_bytes < 1 << 20) return err_set(e, E_USAGE, "index.map_bytes %zu: at least %d", map_bytes, 1 << 20);
+	if (map_bytes < 1 << 20) return err_set(e, E_USAGE, "data.map_bytes %zu: at least %d", map_bytes, 1 << 20);
 	if (readers_max < 1 || readers_max > 65536)
-		return err_set(e, E_USAGE, "index.readers_max %zu: 1 to 65536", readers_max);
+		return err_set(e, E_USAGE, "data.readers_max %zu: 1 to 65536", readers_max);
 	rc = dir_make(dir, e);
 	if (rc) return rc;
 	s = mem_calloc(1, sizeof *s);
 	if (!s) return err_set(e, E_MEMORY, "open store %s: out of memory", dir);
 	s->sync = sync;
-	rc = env_open(&s->env, dir, map_bytes, readers_max, sync, e);
+	rc = lock_file_reserve(dir, readers_max, e);
+	if (!rc) rc = env_open(&s->env, dir, map_bytes, readers_max, sync, e);
 	if (rc) goto out;
 	rc = file_lengthen(s, dir, e);
 	if (rc) goto out;

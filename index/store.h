@@ -4,8 +4,8 @@
  *
  * One write transaction at a time (txn_begin waits for the one before) and it belongs to the thread that began it.
  * Read transactions may move between threads, one thread at a time. What store_get and cursors return is borrowed
- * until the transaction ends, in a write transaction until its next change. Errors: E_FULL names index.map_bytes or
- * the disk, E_LIMIT names index.readers_max, E_CORRUPT a file that is no store. After a failed change the transaction
+ * until the transaction ends, in a write transaction until its next change. Errors: E_FULL names data.map_bytes or
+ * the disk, E_LIMIT names data.readers_max, E_CORRUPT a file that is no store. After a failed change the transaction
  * can only be aborted. */
 #ifndef INDEX_STORE_H
 #define INDEX_STORE_H

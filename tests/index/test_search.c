@@ -379,7 +379,7 @@ TEST(search_graph_without_room)
 	o.exact_below = 200;
 	CHECK_OK(index_open(&x, &o, &e), e);
 	CHECK_INT(index_rebuild_wait(x, &e), E_FULL);
-	CHECK(strstr(e.msg, "index.map_bytes") && strstr(e.msg, "collection c"));
+	CHECK(strstr(e.msg, "data.map_bytes") && strstr(e.msg, "collection c"));
 	CHECK_INT(search(x, &everyone, 1, K, hit), K);
 	CHECK_INT(stats(x).graph_vectors, 0);
 	help_check_clean(x);
