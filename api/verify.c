@@ -2,7 +2,8 @@
  *
  * What a claim adds to the question (its content words that the question lacks, weighted by rarity) must stand in the
  * unit; words that stand only in the unit's neighbours count half, for a pronoun in the unit may stand for them. What
- * it repeats from the question counts less, and the cosine of both sentences a little. A number that is neither in the
+ * it repeats from the question counts less, and the cosine of both sentences a little. A claim that adds nothing is no
+ * answer to a question that asks who, what or how; it is one to "is …?". A number that is neither in the
  * unit nor in the question breaks the claim, and so does a negation on one side only.
  * Threads: none of its own. Failure: memory and the embedder. */
 #include "api/verify.h"
@@ -44,6 +45,14 @@ static int has_negation(const struct word *w, size_t n)
 	return 0;
 }
 
+/* The question wants more than yes or no. */
+static int asks_openly(const struct selection *sel)
+{
+	for (size_t i = 0; i < sel->question_n; i++)
+		if (sel->question[i].asks) return 1;
+	return 0;
+}
+
 double verify_support(const struct selection *sel, const struct claim *c, size_t u)
 {
 	const struct unit *x = &sel->units[u];
@@ -62,7 +71,7 @@ double verify_support(const struct selection *sel, const struct claim *c, size_t
 	if (cosine < 0) cosine = 0;
 	double old_share = old_all > 0 ? old_have / old_all : 1;
 	if (new_all > 0) score = 0.6 * (new_have / new_all) + 0.2 * old_share + 0.2 * cosine;
-	else score = 0.6 * (old_all > 0 ? old_share : 0) + 0.4 * cosine;
+	else score = asks_openly(sel) ? 0 : 0.6 * (old_all > 0 ? old_share : 0) + 0.4 * cosine;
 	if (wrong_number) score *= NUMBER_PENALTY;
 	if (has_negation(c->words, c->word_n) != has_negation(x->words, x->word_n) && has_negation(c->words, c->word_n)) score *= NEGATION_PENALTY;
 	return score > 1 ? 1 : score;

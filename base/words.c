@@ -26,6 +26,8 @@ static const char *const stops[] = {
 };
 static const char *const negations[] = { "cannot", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing", "without" };
 
+static const char *const asking[] = { "how", "what", "when", "where", "which", "who", "whom", "whose", "why" };
+
 static pthread_key_t stemmer_key;
 static pthread_once_t stemmer_once = PTHREAD_ONCE_INIT;
 
@@ -123,6 +125,7 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	const char *text = buf_cstr(fold);
 	w->capital = first >= 0 && uni_tolower((uint32_t)first) != (uint32_t)first;
 	w->stop = (uint8_t)listed(stops, sizeof stops / sizeof stops[0], text);
+	w->asks = (uint8_t)listed(asking, sizeof asking / sizeof asking[0], text);
 	w->negation = (uint8_t)listed(negations, sizeof negations / sizeof negations[0], text) ||
 		(stem_end < w->off + w->len && s[w->off + w->len - 1] == 't' && stem_end > w->off && s[stem_end - 1] == 'n');
 	struct sb_stemmer *st = w->number ? NULL : stemmer_get();

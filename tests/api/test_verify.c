@@ -103,3 +103,16 @@ TEST(cite_short_is_what_the_answer_adds)
 	CHECK_INT(cite_short(&sel, c.words, c.word_n, 3, &s), 0);
 	arena_clear(&arena);
 }
+
+TEST(verify_nothing_new_answers_only_a_yes_or_no)
+{
+	struct claim c;
+	make("Which dogs are allowed in the office?", texts);
+	c = claim_of("Dogs are allowed in the office.");
+	CHECK(verify_support(&sel, &c, 4) == 0);
+	arena_clear(&arena);
+	make("Are employees given paid leave?", texts);
+	c = claim_of("Employees are given paid leave.");
+	CHECK(verify_support(&sel, &c, 0) > 0.4);
+	arena_clear(&arena);
+}

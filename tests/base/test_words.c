@@ -56,6 +56,8 @@ TEST(words_marks_negation_cjk)
 	CHECK(x[1].negation && x[2].negation && x[3].negation && !x[0].negation);
 	CHECK_INT(words("\xe6\x97\xa5\xe6\x9c\xac go", &a, &y), 3);
 	CHECK_INT(y[1].off, 3);
+	CHECK_INT(words("Who knows? Is it?", &a, &x), 4);
+	CHECK(x[0].asks && !x[1].asks && !x[2].asks);
 	CHECK_INT(words("", &a, &x), 0);
 	CHECK_INT(words(" .,!? -- \n", &a, &x), 0);
 	arena_clear(&a);
