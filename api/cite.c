@@ -7,6 +7,7 @@
 #include "api/cite.h"
 #include <string.h>
 #include "base/clock.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 
 int citer_begin(struct citer *c, struct answer *out, const struct selection *sel, const struct answer_sink *sink, struct arena *a, double began_ms, struct err *e)
@@ -29,6 +30,33 @@ void cite_range(const struct answer *a, size_t passage, struct span range, struc
 	out->quote_len = range.len;
 	out->start_cp = p->chunk.start_cp + (uint32_t)utf8_count(p->text, range.off - p->chunk.range.off);
 	out->end_cp = out->start_cp + (uint32_t)utf8_count(quote, range.len);
+}
+
+void cite_plain(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		size_t at = i + 1, next = at;
+		if ((unsigned char)text[i] < ' ') text[i] = ' ';
+		if (text[i] != '[') continue;
+		while (next < len && text[next] != ']') {
+			int32_t cp = utf8_next(text, len, &next);
+			if (cp < 0 || uni_class((uint32_t)cp) != UNI_NUMBER) break;
+			at = next;
+		}
+		if (at == i + 1 || at >= len || text[at] != ']') continue;
+		text[i] = '(';
+		text[at] = ')';
+	}
+}
+
+int citer_said(const struct citer *c, const char *text, size_t len)
+{
+	for (size_t i = 0; i < c->answer->sentence_n; i++) {
+		const struct answer_sentence *s = &c->answer->sentences[i];
+		const char *old = c->text.data + s->start;
+		if (s->end - s->start > len + 1 && memcmp(old, text, len) == 0 && memcmp(old + len, " [", 2) == 0) return 1;
+	}
+	return 0;
 }
 
 /* The number of the citation of this range, made when it is new. */

@@ -19,6 +19,11 @@ struct citer {
 int citer_begin(struct citer *c, struct answer *out, const struct selection *sel, const struct answer_sink *sink, struct arena *a, double began_ms, struct err *e);
 /* Appends one sentence carried by units[0 … n), n 1 or 2, and tells the sink. text has no marks. E_LIMIT, E_MEMORY. */
 int citer_add(struct citer *c, const char *text, size_t len, const size_t *units, size_t n, struct err *e);
+/* Makes text fit to stand in an answer, in place: one line, and a "[3]" of its own, which would read as a footnote of
+ * the answer, becomes "(3)". */
+void cite_plain(char *text, size_t len);
+/* 1 when a sentence of the answer has this text already. */
+int citer_said(const struct citer *c, const char *text, size_t len);
 /* Finishes answer.text; also after an error. */
 int citer_end(struct citer *c, struct err *e);
 /* The span of unit u that says what the written sentence adds to the question; 0 when there is none. */

@@ -18,6 +18,7 @@
 #include "api/sse.h"
 #include "api/view.h"
 #include "base/clock.h"
+#include "base/flag.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/queue.h"
@@ -302,7 +303,7 @@ void jobs_drain(struct jobs *j, double drain_s, const volatile int *hurry)
 	cancel_live(j, 0);
 	while (j->live) {
 		struct timespec at;
-		if (!cut && (clock_us() >= until || *hurry)) {
+		if (!cut && (clock_us() >= until || flag_is(hurry))) {
 			cut = 1;
 			cancel_live(j, 1);
 		}

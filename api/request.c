@@ -13,6 +13,7 @@
 #include "api/server.h"
 #include "api/view.h"
 #include "base/clock.h"
+#include "base/flag.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -181,7 +182,7 @@ void request_cancel(struct request *r, int why)
 {
 	if (!r->cancel_why)
 		r->cancel_why = why;
-	r->cancel = 1;
+	flag_set(&r->cancel);
 }
 
 const char *query_text(const struct request *r, const char *key)

@@ -18,16 +18,15 @@ int search_mode_parse(const char *s)
 	return -1;
 }
 
-static int query_check(const char *query, size_t len, enum search_mode mode, struct err *e)
+int query_check(const char *query, size_t len, const char *what, struct err *e)
 {
 	size_t i = 0;
-	if (mode != SEARCH_DENSE) return err_set(e, E_UNSUPPORTED, "mode: this build searches by meaning only; use dense");
-	if (!utf8_valid(query, len)) return err_set(e, E_USAGE, "query: not valid UTF-8");
+	if (!utf8_valid(query, len)) return err_set(e, E_USAGE, "%s: not valid UTF-8", what);
 	while (i < len) {
 		int32_t cp = utf8_next(query, len, &i);
 		if (!uni_is_white_space((uint32_t)cp) && uni_class((uint32_t)cp) != UNI_CONTROL) return OK;
 	}
-	return err_set(e, E_USAGE, "query: empty");
+	return err_set(e, E_USAGE, "%s: empty", what);
 }
 
 /* Where content words of the query stand in the passage. */
@@ -81,7 +80,8 @@ int retrieve(struct service *s, const struct reader *r, const char *query, size_
 	struct word *q;
 	size_t q_n, got = 0, want = k + skip;
 	memset(out, 0, sizeof *out);
-	int rc = query_check(query, len, mode, e);
+	if (mode != SEARCH_DENSE) return err_set(e, E_UNSUPPORTED, "mode: this build searches by meaning only; use dense");
+	int rc = query_check(query, len, "query", e);
 	if (!rc) rc = query_embed(s, query, len, a, out, e);
 	if (!rc) rc = words_of(query, len, a, &q, &q_n, e);
 	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);

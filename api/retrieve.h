@@ -8,6 +8,8 @@
 
 enum search_mode { SEARCH_HYBRID, SEARCH_DENSE, SEARCH_LEXICAL };
 int search_mode_parse(const char *s);           /* -1 when unknown */
+/* E_USAGE, naming `what`: not valid UTF-8, or nothing but white space and control characters. */
+int query_check(const char *query, size_t len, const char *what, struct err *e);
 
 struct passage {
 	struct doc doc;

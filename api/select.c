@@ -196,7 +196,11 @@ int select_choose(struct service *s, size_t budget, size_t passages_max, struct 
 	sel->passages = arena_alloc(a, PASSAGES_MAX * sizeof *sel->passages);
 	if (!order || !sel->passages) return err_set(e, E_MEMORY, "answer: out of memory");
 	if (passages_max > PASSAGES_MAX) passages_max = PASSAGES_MAX;
-	for (size_t i = 0; i < sel->unit_n; i++) order[i] = i;
+	sel->passage_n = 0;
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		sel->units[i].chosen = 0;
+		order[i] = i;
+	}
 	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
 	for (size_t i = 0; i < sel->unit_n && budget > 0; i++) {
 		size_t u = order[i];

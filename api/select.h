@@ -32,7 +32,8 @@ struct selection {
 
 /* Units of all passages, scored. question: UTF-8. E_MEMORY and errors of the embedder. */
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e);
-/* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. */
+/* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. May be called again
+ * with another budget. */
 int select_choose(struct service *s, size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);
 /* The chosen units as the prompt shows them: "[1] Title — Heading\ntext". *out in the arena. */
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);

@@ -364,12 +364,12 @@ static struct MHD_Daemon *daemon_open(struct http *h, int fd)
 		MHD_OPTION_END);
 }
 
-static volatile int signals;   /* SIGTERM and SIGINT so far */
+static volatile int asked, hurry;   /* SIGTERM or SIGINT came; another one, which ends the patience */
 
 static void on_signal(int number)
 {
 	(void)number;
-	signals++;
+	flag_set(flag_is(&asked) ? &hurry : &asked);
 }
 
 static void nap(int ms)
@@ -394,13 +394,13 @@ static int http_start(struct http *h, struct err *e)
 static void http_drain(struct http *h, struct MHD_Daemon *d)
 {
 	int fd = MHD_quiesce_daemon(d), waited = 0;
-	signals = 0; /* one more ends the patience */
+	flag_set(&asked);
 	atomic_store(&h->state, HTTP_DRAINING);
 	if (fd >= 0)
 		close(fd);
 	log_put(LOG_INFO, "serve", "draining");
-	jobs_drain(h->jobs, h->service->conf.drain_s, &signals);
-	for (; atomic_load(&h->requests) > 0 && waited < FLUSH_MS && !signals; waited += 10)
+	jobs_drain(h->jobs, h->service->conf.drain_s, &hurry);
+	for (; atomic_load(&h->requests) > 0 && waited < FLUSH_MS; waited += 10)
 		nap(10);
 	MHD_stop_daemon(d);
 }
@@ -424,7 +424,7 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 	}
 	out_printf(c->out, 1, c->json ? "{\"listening\":\"%s\"}\n" : "listening on %s\n", h->address);
 	rc = http_start(h, &e);
-	while (!rc && !signals && !flag_is(c->cancel))
+	while (!rc && !flag_is(&asked) && !flag_is(c->cancel))
 		nap(100);
 	http_drain(h, d);
 	jobs_close(h->jobs);
@@ -445,7 +445,7 @@ int cmd_serve(struct command_call *c)
 		err_set(&e, E_USAGE, "serve: %.80s is not an option", c->argv[1]);
 		return command_misused(c, &e);
 	}
-	signals = 0;
+	asked = hurry = 0;
 	sigaction(SIGTERM, &act, &old_term);
 	sigaction(SIGINT, &act, &old_int);
 	sigaction(SIGPIPE, &ignore, &old_pipe);

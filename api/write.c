@@ -24,7 +24,7 @@
 
 const char write_refusal[] = "Not found in the documents.";
 
-enum { MARKS_MAX = 9, RANKS = 24 };
+enum { MARKS_MAX = 9, RANKS = 24, PROMPT_PASSAGES_MAX = 5, BUDGET_MIN = 8 };
 static const double CLOSE_SUPPORT = 0.1; /* passages this near the best one are left to the model's choice */
 
 enum writing { IN_SENTENCE, IN_MARK, MARK_CHOSEN };
@@ -131,7 +131,8 @@ static int sentence_take(struct writer *w, const char *text, size_t len)
 	while (len && isspace((unsigned char)text[len - 1])) len--;
 	w->sentence = arena_alloc(w->citer->arena, len + 2);
 	if (!w->sentence) return err_set(w->err, E_MEMORY, "answer: out of memory");
-	for (size_t i = 0; i < len; i++) w->sentence[i] = isspace((unsigned char)text[i]) ? ' ' : text[i];
+	memcpy(w->sentence, text, len);
+	cite_plain(w->sentence, len);
 	size_t i = len;
 	int32_t cp = len ? utf8_prev(w->sentence, &i) : -1;
 	if (cp >= 0 && uni_is_word((uint32_t)cp)) w->sentence[len++] = '.';
@@ -159,6 +160,7 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 	double best = 0, t0 = clock_ms();
 	size_t only = 0;
 	int rc = sentence_take(w, text, len);
+	if (!rc && citer_said(w->citer, w->sentence, w->sentence_len)) return GEN_STOP; /* small models run in circles */
 	if (!rc && is_refusal(w->sentence, w->sentence_len)) {
 		w->out->end = w->citer->answer->sentence_n ? WRITE_DONE : WRITE_REFUSED;
 		return GEN_STOP;
@@ -286,7 +288,26 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	return rc;
 }
 
-int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c, struct written *out, struct err *e)
+/* Chooses passages and makes the prompt so that it leaves room for `room` tokens. The budget is counted in the encoder's
+ * tokens, which are fewer than the generator's in scripts that the encoder does not know: then there is less to show. */
+static int prompt_fit(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
+	struct selection *sel, size_t room, struct tokens *t, struct err *e)
+{
+	size_t context = (size_t)generator_info(g)->context, budget = (size_t)s->conf.answer_context_tokens;
+	for (;; budget /= 2) {
+		double t0 = clock_ms();
+		int rc = select_choose(s, budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
+		c->answer->rerank_ms += clock_ms() - t0;
+		t->n = 0;
+		if (!rc) rc = prompt_make(s, q, c, g, t, e);
+		if (rc || t->n + room <= context) return rc;
+		if (budget < BUDGET_MIN)
+			return err_set(e, E_USAGE, "question: too long for the %zu tokens of the language model's context", context);
+	}
+}
+
+int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c,
+	struct selection *sel, struct written *out, struct err *e)
 {
 	struct tokens prompt = { 0 };
 	struct gen_result r = { 0 };
@@ -302,7 +323,8 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	p.temperature = q->temperature > 0 ? (float)q->temperature : 0;
 	p.seed = q->seed;
 	int rc = tokens_find(&w, e);
-	if (!rc) rc = prompt_make(s, q, c, w.generator, &prompt, e);
+	size_t room = (size_t)(p.max_tokens < s->conf.answer_max_tokens ? p.max_tokens : s->conf.answer_max_tokens);
+	if (!rc) rc = prompt_fit(s, q, c, w.generator, sel, room, &prompt, e);
 	uint64_t deadline = clock_us() + (uint64_t)(s->conf.answer_deadline_s * 1e6);
 	double t0 = clock_ms();
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);

@@ -17,7 +17,9 @@ struct written {
 };
 /* The words with which the template lets the model refuse. */
 extern const char write_refusal[];
-/* Writes into c->answer. E_LIMIT (queue full, prompt too long), E_CANCELLED, E_NOT_FOUND (template), E_MEMORY. */
-int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c, struct written *out, struct err *e);
+/* Chooses what sel shows the model and writes into c->answer, whose selection sel is. E_USAGE (the question does not fit
+ * the model's context), E_LIMIT (queue full), E_CANCELLED, E_NOT_FOUND (template), E_MEMORY. */
+int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c,
+	struct selection *sel, struct written *out, struct err *e);
 
 #endif

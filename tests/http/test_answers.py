@@ -26,7 +26,8 @@ def check_answer(s, a):
         assert set(c) == {"n", "document_id", "revision", "title", "source", "page", "start", "end", "quote"}
         assert s.get(doc_url(c["document_id"], f"/text?start={c['start']}&end={c['end']}")).text == c["quote"] and 0 < len(c["quote"]) <= 400
     marks = [int(m) for m in re.findall(r"\[(\d+)\]", a["answer"])]
-    assert set(marks) == {c["n"] for c in a["citations"]} and sorted(set(marks), key=marks.index) == sorted(set(marks))
+    assert list(dict.fromkeys(marks)) == [c["n"] for c in a["citations"]], a["answer"]
+    assert len({(c["document_id"], c["start"], c["end"]) for c in a["citations"]}) == len(a["citations"])
     at = 0
     for x in a["sentences"]:
         assert at <= x["start"] < x["end"] <= len(a["answer"]) and len(x["citations"]) <= 2
@@ -103,6 +104,33 @@ def nothing_relevant(s):
 
 
 @test
+def marks_of_documents_are_no_footnotes(s):
+    s.push("The Bitterling was first mapped in 1873.[3] The value[0] holds its level.[12][\u0661]", source="marks [1]", title="[2] Bitterling", collection="marks")
+    for q in ("When was the Bitterling first mapped?", "What does the value hold of its level? [7]"):
+        a = check_stream(s, stream(s, {"question": q, "collection": "marks"}))
+        assert a["status"] == "answered" and "[" in a["citations"][0]["quote"], a
+        check_answer(s, s.post("/v1/answers", {"question": q, "collection": "marks"}).json)
+
+
+@test
+def a_history_makes_no_question(s):
+    fill(s)
+    for q in ("", " \n", "\u200b"):
+        r = s.post("/v1/answers", {"question": q, "collection": "answers", "history": [{"role": "user", "content": "What is the limit for a hotel night?"}]})
+        assert r.status == 400 and r.error["param"] == "question" and "question" in r.error["message"], r.body
+
+
+@test
+def abstentions_speak_the_language_of_the_question(s):
+    fill(s)
+    for q, word in (("Wie viele Einwohner hat Kasachstan?", "Dokumente"), ("Hur många invånare har Kazakstan?", "Dokumenten"),
+                    ("Яка столиця Казахстану і де вона?", "запитання"), ("哈萨克斯坦的首都是什么？", "文档")):
+        a = s.post("/v1/answers", {"question": q, "collection": "answers"}).json
+        check_answer(s, a)
+        assert a["status"] == "abstained" and word in a["answer"], a["answer"]
+
+
+@test
 def errors_before_the_stream_are_statuses(s):
     for body in ({"question": "", "stream": True}, {"question": "x", "stream": True, "style": "x"}, {"question": "x", "stream": True, "prompt": "nope"}):
         r = s.post("/v1/answers", body)
@@ -122,3 +150,16 @@ def generated_answers(s):
     two = s.post("/v1/answers", {"question": "What is the limit for a hotel night?", "collection": "answers", "max_tokens": 48}).json
     assert one["answer"] == two["answer"]
     assert s.metric('footnote_answer_tokens_total{kind="prompt"}') > 0
+
+
+@test(generate__model="small", generate__context=640, answer__refusal=100)
+def what_does_not_fit_the_context(s):
+    """The encoder's one unknown word is dozens of the generator's tokens: less is shown. A question alone that is too long
+    is refused as what it is, not as a queue that may empty."""
+    word = lambda i: "".join(chr(0x1200 + (i * 7 + k * 11) % 64) for k in range(6))
+    s.push("Ethiopia library opening. " + " ".join(word(i) + ("\u1362" if i % 12 == 11 else "") for i in range(2400)), source="eth", collection="eth")
+    a = s.post("/v1/answers", {"question": "When does the Ethiopia library open?", "collection": "eth"})
+    assert a.status == 200 and a.json["usage"]["prompt_tokens"] > 0, a.body
+    check_answer(s, a.json)
+    r = s.post("/v1/answers", {"question": "When does the Ethiopia library open? " + "\U00020000" * 1900, "collection": "eth"})
+    assert r.status == 400 and r.error["param"] == "question" and "Retry-After" not in r.headers, r.body

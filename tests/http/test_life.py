@@ -100,6 +100,19 @@ def draining_without_patience(s):
     assert s.proc.wait(20) == 0 and time.time() - began < 15
 
 
+@test(generate__model="small", generate__kernel="ref", serve__drain_s=600)
+def a_second_signal_ends_the_patience(s):
+    fill(s)
+    c = s.connect()
+    c.request("POST", "/v1/answers", json.dumps(LONG), {"Content-Type": "application/json"})
+    r = c.getresponse()
+    s.proc.send_signal(signal.SIGTERM)
+    s.proc.send_signal(signal.SIGINT)
+    got = list(events(r))
+    assert got[-1][0] == "error" and "shutting down" in got[-1][1]["error"]["message"], got[-1]
+    assert s.proc.wait(60) == 0
+
+
 @test(own=True)
 def what_was_stored_outlives_the_service(s):
     id = s.push("This sentence outlives its service.", source="stays")
