@@ -2,10 +2,11 @@
  * section 6; the arithmetic is score.c's).
  *
  * Documents of corpus.jsonl are pushed with ids "<collection>/<their id>", so that sets never meet; files of articles/
- * are ingested as any folder is. A passage counts when its range overlaps the gold paragraph, which is looked up in
+ * are ingested as any folder is. What the collection held before and is not in the set is deleted. A passage counts when its range overlaps the gold paragraph, which is looked up in
  * the stored text ignoring white space. Threads: the command's. Failure: the first error ends the run. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "api/answer.h"
 #include "api/command.h"
@@ -70,6 +71,72 @@ static int sync_articles(struct eval_run *r, struct embedder *m, struct ingest_s
 	return ingest_paths(r->call->service->index, m, &r->call->service->ingest_limits, &q, sink, sum, e);
 }
 
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct eval_document *)a)->id, ((const struct eval_document *)b)->id);
+}
+
+/* Is a stored document one of this set? by_ids: the set's documents in order of their ids. */
+static int is_of_set(const struct eval_run *r, const struct eval_document *by_ids, const struct doc *d)
+{
+	size_t dir = strlen(r->set.dir), prefix = strlen(r->collection) + 1;
+	if (r->set.has_articles)
+		return strncmp(d->source, r->set.dir, dir) == 0 && strncmp(d->source + dir, "/articles/", 10) == 0;
+	return strlen(d->id) > prefix && r->set.document_n && bsearch(&(struct eval_document){ .id = d->id + prefix }, by_ids,
+		r->set.document_n, sizeof *by_ids, by_id);
+}
+
+/* Ids of what the collection holds of an earlier state of the set, or of another set with the same name. */
+static int leftovers_find(struct eval_run *r, const char ***ids, size_t *n, struct arena *a, struct err *e)
+{
+	enum { PAGE = 256 };
+	struct eval_document *by_ids = arena_calloc(a, r->set.document_n + 1, sizeof *by_ids);
+	struct doc *page = arena_calloc(a, PAGE, sizeof *page);
+	struct snapshot *s;
+	struct arena strings;
+	uint64_t after = 0;
+	size_t got = 0, cap = 0;
+	int rc = by_ids && page ? snapshot_open(&s, r->call->service->index, e) : err_set(e, E_MEMORY, "eval: out of memory");
+	if (rc) return rc;
+	if (r->set.document_n) memcpy(by_ids, r->set.documents, r->set.document_n * sizeof *by_ids);
+	qsort(by_ids, r->set.document_n, sizeof *by_ids, by_id);
+	do {
+		arena_init(&strings, SET_BYTES_MAX);
+		rc = snapshot_docs(s, &r->reader, after, ~0u, PAGE, &strings, page, &got, e);
+		for (size_t i = 0; !rc && i < got; i++) {
+			after = page[i].key;
+			if (is_of_set(r, by_ids, &page[i])) continue;
+			if (*n == cap) {
+				const char **more = arena_calloc(a, cap = 2 * cap + 64, sizeof *more);
+				if (more && *n) memcpy(more, *ids, *n * sizeof *more);
+				*ids = more;
+			}
+			char *id = *ids ? arena_strdup(a, page[i].id) : NULL;
+			if (id) (*ids)[(*n)++] = id;
+			else rc = err_set(e, E_MEMORY, "eval: out of memory");
+		}
+		arena_clear(&strings);
+	} while (!rc && got == PAGE);
+	snapshot_close(s);
+	return rc;
+}
+
+/* The figures are of this set alone, so what else is in its collection goes before it is synced. */
+static int leftovers_delete(struct eval_run *r, struct arena *a, struct err *e)
+{
+	struct write *w;
+	const char **ids = NULL;
+	size_t n = 0;
+	int rc = leftovers_find(r, &ids, &n, a, e);
+	if (rc || n == 0) return rc;
+	rc = index_write_begin(&w, r->call->service->index, e);
+	if (rc) return rc;
+	for (size_t i = 0; !rc && i < n; i++) rc = index_delete(w, ids[i], e);
+	if (!rc) return index_write_commit(w, e);
+	index_write_abort(w);
+	return rc;
+}
+
 static int sync(struct eval_run *r, struct arena *a, struct err *e)
 {
 	struct embedder *m;
@@ -77,6 +144,7 @@ static int sync(struct eval_run *r, struct arena *a, struct err *e)
 	struct ingest_summary sum;
 	int rc = service_embedder(r->call->service, &m, e);
 	if (!rc && !r->call->quiet && !r->call->json) out_printf(r->call->out, 2, "eval: syncing %s into collection %s\n", r->set.dir, r->collection);
+	if (!rc) rc = leftovers_delete(r, a, e);
 	if (!rc) rc = r->set.has_articles ? sync_articles(r, m, &sink, &sum, a, e) : sync_corpus(r, m, &sink, &sum, a, e);
 	if (!rc && sum.by_verdict[DOC_FAILED]) rc = err_set(e, E_IO, "eval: %llu documents of the set could not be stored", (unsigned long long)sum.by_verdict[DOC_FAILED]);
 	return rc;

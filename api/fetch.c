@@ -127,7 +127,7 @@ static int sink_put(struct sink *s, const void *data, size_t len, struct err *e)
 {
 	const char *at = data;
 	if (len > s->max - s->n)
-		return err_set(e, E_CORRUPT, "%s: longer than the %" PRIu64 " bytes expected", path_base(s->path), s->max);
+		return err_set(e, E_CORRUPT, "%s: longer than the %" PRIu64 " bytes expected", s->path, s->max);
 	sha256_put(s->hash, data, len);
 	s->n += len;
 	while (len > 0) {

@@ -303,6 +303,25 @@ def eval_prints_figures(b):
     assert "recall@10" in r.stderr
 
 
+@test
+def eval_measures_the_set_alone(b):
+    """A set with the same name elsewhere, or an earlier state of the same one, leaves nothing in the collection."""
+    text = "The red lamp hangs in the hall.\n\nThe blue door leads to the yard.\n"
+    q = {"id": "1", "question": "Where is the red lamp?", "answerable": True, "answers": ["hall"], "doc": "a.txt", "paragraph": text.split("\n")[0]}
+    for place in ("x", "y"):
+        b.write(f"{place}/set/articles/a.txt", text)
+        b.write(f"{place}/set/questions.jsonl", json.dumps(q) + "\n")
+        assert b.json("eval", f"{b.docs}/{place}/set")[0]["recall@10"] == 1
+        listed = b.json("--collection", "eval-set", "docs", "list")
+        assert [d["source"] for d in listed] == [f"{b.docs}/{place}/set/articles/a.txt"], listed
+    b.write("c/queries.jsonl", '{"id":"q","text":"where is the lamp"}\n')
+    b.write("c/qrels.tsv", "query\tdocument\tscore\nq\t1\t1\n")
+    for ids in ("12", "1"):
+        b.write("c/corpus.jsonl", "".join(json.dumps({"id": i, "title": "t", "text": f"The lamp {i} is red."}) + "\n" for i in ids))
+        b.json("eval", f"{b.docs}/c")
+        assert [d["id"] for d in b.json("--collection", "eval-c", "docs", "list")] == [f"eval-c/{i}" for i in ids]
+
+
 def main():
     passed = failed = skipped = 0
     wanted = sys.argv[2:]
