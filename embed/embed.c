@@ -27,7 +27,8 @@ enum {
 	PIECE_TOKENS = 1024,
 	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
 	THREADS_MAX = 64,
-	PATH_BYTES_MAX = 4096
+	PATH_BYTES_MAX = 4096,
+	PADDING_MAX = 1024 /* rows that vocab_size may be above the vocabulary's end */
 };
 
 struct embedder {
@@ -70,6 +71,10 @@ static int vocabulary_open(struct embedder *m, const char *path, struct err *e)
 	int rc = wordpiece_open(&m->words, path, &o, e);
 	if (rc == OK && wordpiece_size(m->words) > (size_t)c->shape.vocabulary)
 		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d", path, wordpiece_size(m->words),
+			c->shape.vocabulary);
+	/* vocab_size may be rounded up; a file cut off would read every lost word as unknown, and say nothing. */
+	if (rc == OK && (size_t)c->shape.vocabulary - wordpiece_size(m->words) >= PADDING_MAX)
+		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d: truncated", path, wordpiece_size(m->words),
 			c->shape.vocabulary);
 	return rc;
 }

@@ -472,6 +472,8 @@ TEST(embed_bad_folders_are_refused_by_name)
 	refuse(E_FORMAT, "intermediate_size");
 	put_config("\"vocab_size\":12", "\"vocab_size\":11");
 	refuse(E_FORMAT, "vocab.txt: 12 tokens");
+	put_config("\"vocab_size\":12", "\"vocab_size\":1100");
+	refuse(E_FORMAT, "vocab.txt: 12 tokens, but vocab_size is 1100: truncated");
 	put_config("\"max_position_embeddings\":40", "\"max_position_embeddings\":41");
 	refuse(E_FORMAT, "embeddings.position_embeddings.weight: shape [40,8], expected [41,8]");
 	put_config("\"intermediate_size\":6", "\"intermediate_size\":7");
