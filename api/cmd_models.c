@@ -8,8 +8,10 @@
 #include "api/screen.h"
 #include "base/flag.h"
 #include "base/mem.h"
+#include "embed/embed.h"
+#include "generate/generate.h"
 
-enum { PATH_BYTES_MAX = 8192, TEXT_BYTES = 200 };
+enum { PATH_BYTES_MAX = 8192, TEXT_BYTES = 200, TRY_CONTEXT = 64 };
 
 struct models_view {
 	struct command_call *call;
@@ -110,6 +112,23 @@ static int result_print(struct command_call *c, const char *name, const char *st
 
 enum model_job { JOB_FETCH, JOB_VERIFY, JOB_ADD };
 
+/* What is taken in must be a model that this program runs: opened once, in small, and closed. */
+static int model_try(const char *path, struct err *e)
+{
+	struct generator_options g = { .path = path, .threads = 1, .context_max = TRY_CONTEXT };
+	struct embedder_options m = { .dir = path, .threads = 1 };
+	struct generator *generator;
+	struct embedder *embedder;
+	int role, rc = model_role_at(path, &role, e);
+	if (rc) return rc;
+	if (role == MODEL_GENERATOR) {
+		if ((rc = generator_open(&generator, &g, e)) == OK) generator_close(generator);
+	} else if ((rc = embedder_open(&embedder, &m, e)) == OK) {
+		embedder_close(embedder);
+	}
+	return rc;
+}
+
 /* One model; the exit code. */
 static int model_do(struct command_call *c, enum model_job job, const char *name)
 {
@@ -122,7 +141,7 @@ static int model_do(struct command_call *c, enum model_job job, const char *name
 	buf_init(&text, PATH_BYTES_MAX);
 	if (job == JOB_FETCH) rc = model_fetch(c->conf, name, &progress, &text, &e);
 	else if (job == JOB_VERIFY) rc = model_verify(c->conf, name, &progress, &text, &e);
-	else rc = model_add(c->conf, name, &progress, &text, &e);
+	else if (!(rc = model_try(name, &e))) rc = model_add(c->conf, name, &progress, &text, &e);
 	progress_hide(&view.progress);
 	if (!rc && job == JOB_ADD) rc = result_print(c, buf_cstr(&text), "added", "", &e);
 	else if (!rc) rc = result_print(c, name, job == JOB_FETCH ? "here" : "verified", buf_cstr(&text), &e);

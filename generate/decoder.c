@@ -313,6 +313,8 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 	d->team = team;
 	st = read_sizes(d, context_max, e);
 	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
+	if (st == OK && !(eps >= 0 && eps < 1))
+		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
 	if (st == OK) st = fill_rope(d, e);

@@ -97,7 +97,8 @@ struct gen_result {
 	size_t prompt_tokens, reused_tokens, completion_tokens;
 	double prefill_ms, decode_ms;
 };
-/* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers).
+/* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers); E_IO
+ * when the numbers that come out have no meaning: the weights are damaged.
  * c and on_text may be NULL. cancel (may be NULL) is polled between steps and between chunks of the prompt. */
 int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p, const struct gen_constraint *c,
 	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e);

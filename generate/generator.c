@@ -364,7 +364,8 @@ static int run_step(struct run *u, size_t step)
 	struct gen_steer steer = { 0 };
 	struct gen_view view;
 	int st;
-	if (id < 0) return err_set(u->e, E_CORRUPT, "%s: the model's logits are not finite numbers", g->info.name);
+	if (id < 0) return err_set(u->e, E_IO, "%s: the model's logits are not finite numbers: its weights are damaged",
+		gguf_path(g->gguf));
 	if (u->c) {
 		view = (struct gen_view){ .text = buf_cstr(&u->r->text), .len = u->r->text.len, .token = id,
 			.is_stop = generator_is_stop(g, id), .step = step, .logits = g->logits, .vocab = g->info.vocab };

@@ -3,7 +3,7 @@
  * One pass with a bounded cursor walks header, key-values and tensor descriptions; every read asks the cursor whether
  * the bytes are there, every product and sum is checked for overflow, and counts are held against the bytes that are
  * left (a key takes at least 13 bytes, a tensor at least 28), so a forged count cannot make us allocate more than a
- * small multiple of the file. Nested arrays are walked once here, so that later readers need no checks. Then the
+ * small multiple of the file. No two tensors share a byte. Nested arrays are walked once here, so that later readers need no checks. Then the
  * tables are sorted: duplicates lie side by side, lookups are binary searches. Threads: read-only after open. */
 #include "nn/gguf.h"
 #include <math.h>
@@ -173,6 +173,29 @@ static int read_tensor(struct gguf *g, struct gguf_tensor *t, size_t i, struct c
 	return OK;
 }
 
+static int data_cmp(const void *a, const void *b)
+{
+	const struct gguf_tensor *x = *(const struct gguf_tensor *const *)a, *y = *(const struct gguf_tensor *const *)b;
+	return (x->data > y->data) - (x->data < y->data);
+}
+
+/* No byte belongs to two tensors: no honest writer makes that, and it would give the model other weights in silence. */
+static int refuse_overlaps(const struct gguf *g, struct err *e)
+{
+	char name[NAME_SHOWN + 1], other[NAME_SHOWN + 1];
+	const struct gguf_tensor **order = mem_calloc(g->tensor_n ? g->tensor_n : 1, sizeof *order);
+	int st = OK;
+	if (!order) return err_set(e, E_MEMORY, "%s: out of memory", g->path);
+	for (size_t i = 0; i < g->tensor_n; i++) order[i] = &g->tensors[i];
+	qsort(order, g->tensor_n, sizeof *order, data_cmp);
+	for (size_t i = 1; i < g->tensor_n && st == OK; i++)
+		if (order[i]->data < order[i - 1]->data + order[i - 1]->bytes)
+			st = err_set(e, E_FORMAT, "%s: tensor %s: its data lies over that of %s", g->path,
+				shown(&order[i]->name, name), shown(&order[i - 1]->name, other));
+	mem_free(order);
+	return st;
+}
+
 static int read_tensors(struct gguf *g, struct cursor *c, struct err *e)
 {
 	char name[NAME_SHOWN + 1];
@@ -199,6 +222,7 @@ static int read_tensors(struct gguf *g, struct cursor *c, struct err *e)
 			st = err_set(e, E_FORMAT, "%s: tensor %s: given twice", g->path, shown(&g->tensors[i].name, name));
 			goto out;
 		}
+	st = refuse_overlaps(g, e);
 out:
 	mem_free(offset);
 	return st;

@@ -190,6 +190,27 @@ def answers_without_generator_are_extractive_and_say_so(b):
 
 
 @test
+def models_that_cannot_run_are_not_taken_in(b):
+    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
+    if not os.path.exists(small):
+        raise Skip("needs smollm2")
+    with open(small, "rb") as f:
+        head = f.read(2 << 20)
+    home = b.top + "/models"
+    for name, data, size in (("cut", head, len(head)), ("shorter", head[:5000], 5000), ("other", head.replace(b"llama", b"bloom", 1), os.path.getsize(small)),
+                             ("counts", head[:8] + b"\xff" * 16 + head[24:], os.path.getsize(small))):
+        path = b.write(name + ".gguf", data)
+        os.truncate(path, size)
+        said = b.run("--models", home, "models", "add", path, ok=(1, 2)).stderr
+        assert name + ".gguf" in said, said
+        said = b.run("-c", b.write("../c.conf", f"generate.model = {path}\n"), "ask", "anything at all?", ok=(0, 1, 2))
+        assert said.returncode == 0 or name + ".gguf" in said.stderr, said
+    assert not os.path.exists(home) or not [f for f in os.listdir(home) if not f.startswith(".")], os.listdir(home)
+    b.run("--models", home, "models", "add", small)
+    assert os.listdir(home)
+
+
+@test
 def delete_hides_at_once(b):
     path = b.write("leave.txt", LEAVE)
     rows, _ = b.ingest()

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "generate/generate.h"
+#include "nn/gguf.h"
 #include "tests/test.h"
 
 static struct generator *open_with(const char *kernel, int context)
@@ -356,7 +357,7 @@ TEST(generator_force_equals_prompt)
 }
 
 /* A copy of the model with bytes replaced, everything behind the header sparse. */
-static void expect_refusal(const char *find, const char *put, int status, const char *want)
+static void expect_refusal_at(const char *find, size_t skip, const char *put, size_t put_n, int status, const char *want)
 {
 	enum { HEADER = 1785664 };
 	struct mapping m;
@@ -373,8 +374,8 @@ static void expect_refusal(const char *find, const char *put, int status, const 
 	memcpy(header, m.data, HEADER);
 	mapping_close(&m);
 	at = memmem(header, HEADER, find, strlen(find));
-	CHECK(at && strlen(find) == strlen(put));
-	memcpy(at, put, strlen(put));
+	CHECK(at != NULL);
+	memcpy(at + skip, put, put_n);
 	snprintf(path, sizeof path, "%s/bent.gguf", test_dir());
 	CHECK_OK(file_write_atomic(path, header, HEADER, &e), e);
 	CHECK(truncate(path, size) == 0);
@@ -384,8 +385,17 @@ static void expect_refusal(const char *find, const char *put, int status, const 
 	mem_free(header);
 }
 
+static void expect_refusal(const char *find, const char *put, int status, const char *want)
+{
+	CHECK(strlen(find) == strlen(put));
+	expect_refusal_at(find, 0, put, strlen(put), status, want);
+}
+
 TEST(generator_refuses_by_name)
 {
+	static const char eps[] = "llama.attention.layer_norm_rms_epsilon";
+	const float bad[] = { -1, 1, NAN };
+	for (size_t i = 0; i < 3; i++) expect_refusal_at(eps, sizeof eps - 1 + 4, (const char *)&bad[i], 4, E_FORMAT, eps);
 	expect_refusal("llama", "bloom", E_UNSUPPORTED, "bloom");
 	expect_refusal("smollm\x15", "smollX\x15", E_UNSUPPORTED, "smollX");
 	expect_refusal("gpt2", "bert", E_UNSUPPORTED, "bert");
@@ -426,4 +436,43 @@ TEST(generator_out_of_memory)
 		generator_close(g);
 	}
 	CHECK(n > 30 && n < 500);
+}
+
+/* Weights that make numbers of no meaning end a generation with an error that names the file. */
+TEST(generator_tells_of_damaged_weights)
+{
+	const char *model = test_model("smollm2-135m-instruct-q4_1.gguf");
+	struct generator_options o = { .threads = 2, .context_max = 64 };
+	struct generator *g;
+	struct gguf *whole;
+	const struct gguf_tensor *t;
+	const uint8_t *at;
+	struct mapping m;
+	struct gen_params p;
+	struct gen_result r;
+	struct err e = { 0, "" };
+	char path[300];
+	uint8_t *copy;
+	int32_t id = 100;
+	if (!model) test_skip("smollm2 was not fetched");
+	CHECK_OK(mapping_open(&m, model, &e), e);
+	CHECK_OK(gguf_open(&whole, model, &e), e);
+	copy = mem_alloc(m.len);
+	memcpy(copy, m.data, m.len);
+	t = gguf_tensor(whole, "output_norm.weight");
+	at = memmem(m.data, m.len, t->data, t->bytes); /* the file mapped twice: the same bytes at another address */
+	CHECK(at != NULL);
+	memset(copy + (at - m.data), 0xff, 64);
+	snprintf(path, sizeof path, "%s/worn.gguf", test_dir());
+	CHECK_OK(file_write_atomic(path, copy, m.len, &e), e);
+	mem_free(copy);
+	gguf_close(whole);
+	mapping_close(&m);
+	o.path = path;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	gen_params_default(&p);
+	CHECK_INT(generate(g, &id, 1, &p, NULL, NULL, NULL, NULL, &r, &e), E_IO);
+	CHECK_MSG(strstr(e.msg, "worn.gguf"), "%s", e.msg);
+	buf_clear(&r.text);
+	generator_close(g);
 }

@@ -145,6 +145,11 @@ TEST(gguf_refuses_by_name)
 	begin(3, 1, 0), put_tensor("w", 1, d1, QUANT_F32, 64), put_data(64), expect(E_FORMAT, "past the end");
 	begin(3, 2, 0), put_tensor("w", 1, d1, QUANT_F32, 0), put_tensor("w", 1, d1, QUANT_F32, 0), put_data(200),
 		expect(E_FORMAT, "tensor w: given twice");
+	begin(3, 2, 0), put_tensor("w", 1, d1, QUANT_F32, 0), put_tensor("v", 1, d1, QUANT_F32, 96), put_data(300),
+		expect(E_FORMAT, "tensor v: its data lies over that of w");
+	begin(3, 2, 0), put_tensor("w", 1, d1, QUANT_F32, 0), put_tensor("v", 1, d1, QUANT_F32, 0), put_data(300),
+		expect(E_FORMAT, "its data lies over that of");
+	begin(3, 2, 0), put_tensor("w", 1, d1, QUANT_F32, 128), put_tensor("v", 1, d1, QUANT_F32, 0), put_data(256), expect(OK, "");
 	begin(3, 1, 0), put_tensor("w", 0, d1, QUANT_F32, 0), put_data(64), expect(E_FORMAT, "tensor w");
 	begin(3, 1, 0), put_tensor("w", 1, d1, QUANT_F32, 0), put_data(128), expect(OK, "");
 }
