@@ -51,11 +51,15 @@ os.makedirs(folder)
 passed = failed = killed = 0
 acks = {}
 try:
+    write_files(folder, 0, 120)
+    started = time.monotonic()
+    subprocess.run([footnote, "--data", f"{top}/other", "ingest", "-q", folder], stdout=subprocess.DEVNULL, timeout=300, check=True)
+    whole = time.monotonic() - started  # what such a run takes on this machine: kills fall before its end
     for run in range(runs):
         write_files(folder, run * 60, 120)  # half new, half changed
         p = subprocess.Popen([footnote, "--data", data, "ingest", "--json", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
-            out, _ = p.communicate(timeout=random.uniform(0.2, 4.0))
+            out, _ = p.communicate(timeout=random.uniform(0.1, 0.9) * min(whole, 4))
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL)
             out, _ = p.communicate()
