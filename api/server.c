@@ -397,12 +397,14 @@ static void http_drain(struct http *h, struct MHD_Daemon *d)
 	flag_set(&asked);
 	atomic_store(&h->state, HTTP_DRAINING);
 	if (fd >= 0)
-		close(fd);
+		shutdown(fd, SHUT_RDWR); /* who connects now is refused; the daemon's threads may still hold the number */
 	log_put(LOG_INFO, "serve", "draining");
 	jobs_drain(h->jobs, h->service->conf.drain_s, &hurry);
 	for (; atomic_load(&h->requests) > 0 && waited < FLUSH_MS; waited += 10)
 		nap(10);
 	MHD_stop_daemon(d);
+	if (fd >= 0)
+		close(fd);
 }
 
 static int serve_run(struct command_call *c, struct http *h, const char *address)

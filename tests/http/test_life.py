@@ -79,6 +79,13 @@ def draining(s):
     waiting.request("POST", "/v1/answers", json.dumps({**LONG, "stream": False}), {"Content-Type": "application/json"})
     s.settle('footnote_jobs_waiting{pool="answer"}', 1)
     s.proc.send_signal(signal.SIGTERM)
+    end = time.time() + 20
+    while True:                  # who comes now is refused at once, while the answer goes on
+        try:
+            s.socket(5).close()
+            assert time.time() < end and s.proc.poll() is None, "still listening"
+        except ConnectionRefusedError:
+            break
     w = waiting.getresponse()
     body = json.loads(w.read())
     assert w.status == 503 and "shutting down" in body["error"]["message"], body
