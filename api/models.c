@@ -506,6 +506,7 @@ int model_verify_known(const struct model_known *k, const char *path, const stru
 			rc = err_set(e, E_CORRUPT, "%s: wrong checksum: expected %s, got %s", path_base(file.data), f->sha256, hex);
 		before += f->bytes;
 	}
+	if (rc == E_CORRUPT && sums_path(path, &file) == OK) unlink(file.data);   /* it says what is no longer so */
 	buf_clear(&file);
 	return rc;
 }
