@@ -150,8 +150,13 @@ static int run_owned(const struct command *command, struct command_call *call)
 	struct err e = {0}, busy = {0};
 	int code = 0, rc;
 	for (int i = 0; i < call->argc; i++) {
+		struct buf shown;
 		if (utf8_valid(call->argv[i], strlen(call->argv[i]))) continue;
-		err_set(&e, E_USAGE, "argument %d of %s is not valid UTF-8", i, command->name);
+		buf_init(&shown, 1 << 20);
+		screen_line(&shown, call->argv[i], strlen(call->argv[i]), 100);
+		err_set(&e, E_USAGE, "argument %d of %s is not valid UTF-8: %s%s", i, command->name, buf_cstr(&shown),
+			strcmp(command->name, "ingest") == 0 ? " (in a folder that is ingested such names are taken)" : "");
+		buf_clear(&shown);
 		return fail(&e);
 	}
 	for (;;) {

@@ -56,6 +56,9 @@ def empty_store_is_no_error(b):
     for args in (("check",), ("stats",), ("docs", "list"), ("search", "anything")):
         b.run(*args)
     assert b.json("docs", "list") == []
+    # A mistyped folder or collection looks the same as an empty one: what is said names it.
+    assert "no documents in collection nosuch" in b.run("--collection", "nosuch", "search", "anything").stdout
+    assert "ingest" in b.run("docs", "list").stdout and b.run("-q", "docs", "list").stdout == ""
 
 
 @test
@@ -322,6 +325,18 @@ def eval_prints_figures(b):
     gate = b.write("gate.json", '{"recall@10": 1.01}')
     r = b.run("eval", root, "--gate", gate, ok=(1,))
     assert "recall@10" in r.stderr
+
+
+@test
+def a_name_that_is_not_utf8_is_named(b):
+    b.write("leave.txt", LEAVE)
+    name = b.docs.encode() + b"/w\xffrong.txt"
+    with open(name, "w") as f:
+        f.write(TRAVEL)
+    r = subprocess.run([FOOTNOTE, "--data", b.data, "ingest", name], capture_output=True)
+    assert r.returncode == 2 and "w\ufffdrong.txt" in r.stderr.decode(), r
+    rows, _ = b.ingest()
+    assert rows["w%FFrong.txt"]["verdict"] == "added" and rows["leave.txt"]["verdict"] == "added", rows
 
 
 @test
