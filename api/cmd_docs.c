@@ -65,7 +65,8 @@ static int docs_list(struct command_call *c, unsigned mask, size_t limit, struct
 		arena_clear(&arena);
 		if (!rc && flag_is(c->cancel)) rc = err_set(e, E_CANCELLED, "docs list: interrupted");
 	} while (!rc && got == max && told < limit);
-	if (!rc && !told && !c->json && !c->quiet) out_printf(c->out, 1, "no documents\n");
+	if (!rc && !told && !c->json && !c->quiet)
+		out_printf(c->out, 1, mask ? "no such documents\n" : "no documents (footnote ingest PATH adds some)\n");
 	arena_clear(&arena);
 	return rc;
 }

@@ -36,7 +36,8 @@ static int hits_print(struct command_call *c, const struct retrieval *r, struct 
 		if (c->json) rc = command_json(c, view_hit(&r->passages[i], 1), e);
 		else if (hit_text(c, &r->passages[i], i + 1)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
 	}
-	if (!rc && r->n == 0 && !c->json && !c->quiet) out_printf(c->out, 1, "nothing found\n");
+	if (!rc && r->n == 0 && !c->json && !c->quiet)
+		out_printf(c->out, 1, "nothing found: no documents in collection %s (footnote ingest PATH adds some)\n", c->collection);
 	return rc;
 }
 
@@ -60,7 +61,7 @@ int cmd_search(struct command_call *c)
 	if (!rc) rc = command_words(c, "search: the query", &arena, &query, &e);
 	if (!rc) rc = command_reader(c, as, &arena, &reader, &e);
 	mode = search_mode_parse(mode_name);
-	if (!rc && mode < 0) rc = err_set(&e, E_USAGE, "--mode %.60s: must be hybrid, dense or lexical", mode_name);
+	if (!rc && mode < 0) rc = err_set(&e, E_USAGE, "--mode %.60s: no such mode; this build searches with dense", mode_name);
 	if (rc) {
 		code = command_misused(c, &e);
 		goto out;

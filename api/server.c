@@ -326,10 +326,10 @@ static int listen_open(const char *s, char out[80], struct err *e)
 	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || bind(fd, (struct sockaddr *)&addr, len) ||
 	    listen(fd, 511) || getsockname(fd, (struct sockaddr *)&addr, &len)) {
-		int in_use = errno == EADDRINUSE;
-		err_sys(e, "listen on %.80s", s);
-		if (in_use)
-			e->status = E_BUSY;
+		if (errno == EADDRINUSE)
+			err_set(e, E_BUSY, "listen on %.80s: the address is in use; --listen takes another", s);
+		else
+			err_sys(e, "listen on %.80s", s);
 		if (fd >= 0)
 			close(fd);
 		return -1;
