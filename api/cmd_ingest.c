@@ -157,7 +157,8 @@ int cmd_ingest(struct command_call *c)
 	arena_init(&arena, ARENA_BYTES_MAX);
 	if (!rc) rc = options_parse(c, options, sizeof options / sizeof *options, &e);
 	if (!rc && c->argc < 2) rc = err_set(&e, E_USAGE, "ingest: a file or folder is missing");
-	if (!rc && acl) rc = command_list(acl, &arena, &groups, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
+	if (!rc && acl && !*acl && !(groups = arena_calloc(&arena, 1, sizeof *groups))) rc = err_set(&e, E_MEMORY, "out of memory");
+	if (!rc && acl && *acl) rc = command_list(acl, &arena, &groups, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
 	if (!rc && meta->child && !(text = cJSON_PrintUnformatted(meta))) rc = err_set(&e, E_MEMORY, "out of memory");
 	if (!rc && text && strlen(text) > META_BYTES_MAX)
 		rc = err_set(&e, E_USAGE, "--meta: more than %d bytes", META_BYTES_MAX);

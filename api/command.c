@@ -15,7 +15,8 @@ static const struct command commands[] = {
 	{"ingest", "ingest PATH... [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
 		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate,\n"
 		"removed, partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
-		"  --acl G,G     only readers of these groups see the documents\n"
+		"  --acl G,G     only readers of these groups see the documents; \"\" opens them to everyone. Without it documents\n"
+		"                keep the groups they have\n"
 		"  --meta k=v    kept with each document; may be given several times\n"
 		"  --prune       also remove documents whose files are gone from the folders named\n"
 		"  --dry-run     tell what would be done, store nothing\n\n"

@@ -28,8 +28,8 @@ struct ingest_request {
 	const char *collection;
 	const char *cwd;                              /* relative paths are taken from here; NULL: the process's own */
 	const char *const *paths; size_t path_n;
-	const char *const *acl; size_t acl_n;
-	const char *meta;                             /* JSON object text or NULL */
+	const char *const *acl; size_t acl_n;         /* NULL: documents keep the groups they have, new ones get none; else these (none: everyone) */
+	const char *meta;                             /* JSON object text; NULL: kept likewise */
 	int prune, dry_run;
 	const volatile int *cancel;                   /* may be NULL */
 };
@@ -53,7 +53,7 @@ int ingest_paths(struct index *x, struct embedder *m, const struct ingest_limits
 
 struct ingest_item {              /* one pushed document: an upload (data is a file's bytes, name tells the type) or plain text */
 	const char *id, *collection, *title, *source, *name, *meta; /* NULL or "" where unknown */
-	const char *const *acl; size_t acl_n;
+	const char *const *acl; size_t acl_n;         /* as in ingest_request, and so is meta */
 	const char *data; size_t len;
 	int is_text;                  /* 1: data is UTF-8 text as it is; 0: a file by its name and content */
 };

@@ -132,9 +132,9 @@ static int same_groups(const char *const *a, size_t a_n, const char *const *b, s
 	return 1;
 }
 
-static int same_settings(const struct run *r, const struct doc *d)
+static int same_settings(const struct job *j, const struct doc *d)
 {
-	return same_groups(r->acl, r->acl_n, (const char *const *)d->acl, d->acl_n) && strcmp(r->meta, d->meta) == 0;
+	return same_groups(j->d.acl, j->d.acl_n, (const char *const *)d->acl, d->acl_n) && strcmp(j->d.meta, d->meta) == 0;
 }
 
 static int has_text(const struct doc *d)
@@ -143,7 +143,7 @@ static int has_text(const struct doc *d)
 }
 
 /* Is the document `id` still what a duplicate with this hash may point at? */
-static int original_stands(struct run *r, const char *id, const uint8_t hash[32], int *stands)
+static int original_stands(struct run *r, const struct job *j, const char *id, const uint8_t hash[32], int *stands)
 {
 	struct reader all = everything(r->collection);
 	struct arena a;
@@ -154,7 +154,7 @@ static int original_stands(struct run *r, const char *id, const uint8_t hash[32]
 	*stands = 0;
 	arena_init(&a, DOC_ARENA);
 	rc = snapshot_doc(r->snap, &all, id, &a, &d, &why);
-	if (rc == OK && has_text(&d) && memcmp(d.hash, hash, 32) == 0 && same_settings(r, &d)) {
+	if (rc == OK && has_text(&d) && memcmp(d.hash, hash, 32) == 0 && same_settings(j, &d)) {
 		*stands = 1;
 		for (size_t i = 0; i < r->g.n; i++)             /* unless this very group replaces it */
 			if (r->g.jobs[i]->store && strcmp(r->g.jobs[i]->source, d.source) == 0)
@@ -182,7 +182,7 @@ static int keep_record(struct run *r, struct job *j, const struct doc *d, int *d
 
 	*done = 1;
 	if (d->duplicate_of[0]) {
-		rc = original_stands(r, d->duplicate_of, d->hash, done);
+		rc = original_stands(r, j, d->duplicate_of, d->hash, done);
 		j->verdict = DOC_DUPLICATE;
 	} else {
 		j->verdict = has_text(d) ? DOC_UNCHANGED : d->verdict;
@@ -288,8 +288,31 @@ static void job_fields(struct run *r, struct job *j, const char *source, const c
 	j->source = keep(j, source);
 	j->bytes = bytes;
 	j->d = (struct doc_in){ .collection = r->collection, .title = "", .source = j->source, .type = "", .bytes = bytes,
-		.source_size = bytes, .root = keep(j, root), .meta = r->meta, .acl = r->acl, .acl_n = r->acl_n, .reason = "",
+		.source_size = bytes, .root = keep(j, root), .meta = r->meta ? r->meta : "{}", .acl = r->acl, .acl_n = r->acl_n, .reason = "",
 		.duplicate_of = "", .verdict = DOC_ADDED };
+}
+
+/* Groups and meta that this call does not name stay as the document has them: what was for some eyes only must not
+ * become everyone's because a later call forgot to say so. */
+static int job_inherit(const struct run *r, struct job *j, const struct doc *have)
+{
+	const char **acl;
+
+	if (!r->meta)
+		j->d.meta = keep(j, have->meta);
+	if (r->acl)
+		return OK;
+	acl = arena_alloc(&j->strings, (have->acl_n + 1) * sizeof *acl);
+	if (!acl)
+		return err_set(r->e, E_MEMORY, "%s: out of memory", j->source);
+	for (size_t i = 0; i < have->acl_n; i++) {
+		acl[i] = arena_strdup(&j->strings, have->acl[i]);
+		if (!acl[i])
+			return err_set(r->e, E_MEMORY, "%s: out of memory", j->source);
+	}
+	j->d.acl = acl;
+	j->d.acl_n = have->acl_n;
+	return OK;
 }
 
 /* Makes j a duplicate when its hash is another document's. *is: 1 then. */
@@ -306,7 +329,8 @@ static int job_duplicate(struct run *r, struct job *j, int *is)
 	for (size_t i = 0; i < r->g.n && !*is; i++) {
 		const struct job *k = r->g.jobs[i];
 
-		if (k->store && k->d.text_len > 0 && memcmp(k->d.hash, j->d.hash, 32) == 0) {
+		if (k->store && k->d.text_len > 0 && memcmp(k->d.hash, j->d.hash, 32) == 0 && strcmp(k->d.meta, j->d.meta) == 0
+			&& same_groups(k->d.acl, k->d.acl_n, j->d.acl, j->d.acl_n)) {
 			j->duplicate_job = (long)i;
 			of = k->source;
 			*is = 1;
@@ -316,7 +340,7 @@ static int job_duplicate(struct run *r, struct job *j, int *is)
 	if (!*is) {
 		rc = snapshot_doc_by_hash(r->snap, &all, r->collection, j->d.hash, &a, &d, &why);
 		if (rc == OK && strcmp(d.source, j->source) != 0) {
-			rc = original_stands(r, d.id, j->d.hash, is);
+			rc = original_stands(r, j, d.id, j->d.hash, is);
 			j->d.duplicate_of = keep(j, d.id);
 			of = d.source[0] ? d.source : d.id;
 		} else if (rc != OK && rc != E_NOT_FOUND) {
@@ -359,7 +383,7 @@ static int look_inside(struct run *r, const struct walk_file *f, struct job *j, 
 		goto out;
 	}
 	sha256_of(buf_cstr(&data), data.len, j->d.hash);
-	if (have && have->verdict != DOC_FAILED && memcmp(have->hash, j->d.hash, 32) == 0 && same_settings(r, have)) {
+	if (have && have->verdict != DOC_FAILED && memcmp(have->hash, j->d.hash, 32) == 0 && same_settings(j, have)) {
 		rc = keep_record(r, j, have, &done);
 		if (rc != OK || done)
 			goto out;
@@ -392,6 +416,8 @@ static int look_at_file(struct run *r, const struct walk_file *f, struct job *j)
 	if (rc != OK)
 		return rc;
 	have = found ? &d : NULL;
+	if (have && job_inherit(r, j, have) != OK)
+		return E_MEMORY;
 	if (f->verdict) {
 		job_without_text(j, f->verdict, f->reason, have, 0);
 		return OK;
@@ -403,7 +429,7 @@ static int look_at_file(struct run *r, const struct walk_file *f, struct job *j)
 		return OK;
 	}
 	if (have && have->verdict != DOC_FAILED && have->source_size == f->size && have->source_mtime_ns == f->mtime_ns
-		&& same_settings(r, have) && !is_too_large(have->reason))
+		&& same_settings(j, have) && !is_too_large(have->reason))
 		rc = keep_record(r, j, have, &done);
 	return rc == OK && !done ? look_inside(r, f, j, have) : rc;
 }
@@ -576,7 +602,7 @@ int ingest_paths(struct index *x, struct embedder *m, const struct ingest_limits
 	r.collection = q->collection;
 	r.acl = q->acl;
 	r.acl_n = q->acl_n;
-	r.meta = q->meta && *q->meta ? q->meta : "{}";
+	r.meta = q->meta && *q->meta ? q->meta : NULL;
 	r.g.cancel = q->cancel;
 	r.g.dry_run = q->dry_run;
 	if (rc == OK)
@@ -597,9 +623,9 @@ int ingest_paths(struct index *x, struct embedder *m, const struct ingest_limits
 
 /* ---- pushed documents ---- */
 
-static int same_item(const struct run *r, const struct ingest_item *it, const struct doc *d, const uint8_t hash[32])
+static int same_item(const struct run *r, const struct ingest_item *it, const struct job *j, const struct doc *d)
 {
-	return memcmp(d->hash, hash, 32) == 0 && same_settings(r, d) && strcmp(d->collection, r->collection) == 0
+	return memcmp(d->hash, j->d.hash, 32) == 0 && same_settings(j, d) && strcmp(d->collection, r->collection) == 0
 		&& (!it->title || !*it->title || strcmp(it->title, d->title) == 0)
 		&& (!it->source || strcmp(it->source, d->source) == 0);
 }
@@ -612,7 +638,7 @@ static int item_repeats(struct run *r, const struct ingest_item *it, struct job 
 	struct doc d;
 	int rc = snapshot_doc_by_hash(r->snap, &all, r->collection, j->d.hash, &r->docs, &d, &why);
 
-	*repeats = rc == OK && same_settings(r, &d) && (!it->title || !*it->title || strcmp(it->title, d.title) == 0);
+	*repeats = rc == OK && same_settings(j, &d) && (!it->title || !*it->title || strcmp(it->title, d.title) == 0);
 	if (*repeats) {
 		j->verdict = DOC_DUPLICATE;
 		j->reason = "same content as the document named";
@@ -635,13 +661,15 @@ static int look_at_item(struct run *r, const struct ingest_item *it, struct job 
 	r->collection = it->collection;
 	r->acl = it->acl;
 	r->acl_n = it->acl_n;
-	r->meta = it->meta && *it->meta ? it->meta : "{}";
+	r->meta = it->meta && *it->meta ? it->meta : NULL;
 	job_fields(r, j, source, "", it->len);
 	j->d.id = it->id && *it->id ? keep(j, it->id) : NULL;
 	j->d.title = keep(j, it->title);
 	sha256_of(it->data ? it->data : "", it->len, j->d.hash);
 	rc = find_document(r, it->id, source, &d, &found);
-	if (rc == OK && found && has_text(&d) && same_item(r, it, &d, j->d.hash))
+	if (rc == OK && found)
+		rc = job_inherit(r, j, &d);
+	if (rc == OK && found && has_text(&d) && same_item(r, it, j, &d))
 		rc = keep_record(r, j, &d, &done);
 	else if (rc == OK && nameless)
 		rc = item_repeats(r, it, j, &done);

@@ -296,7 +296,7 @@ TEST(ingest_rename_with_prune)
 TEST(ingest_acl_and_meta)
 {
 	const char *const hr[] = { "hr" };
-	struct reader nobody = { .collection = "default" };
+	struct reader nobody = { .collection = "default" }, everybody = { .collection = "default", .all_groups = 1 };
 	struct snapshot *s;
 	struct arena a;
 	struct doc d;
@@ -308,7 +308,12 @@ TEST(ingest_acl_and_meta)
 	VERDICT("in/a.txt", DOC_UPDATED);
 	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1, .meta = "{\"year\":\"2026\"}" }), e);
 	VERDICT("in/a.txt", DOC_UNCHANGED);
-	put("in/b.txt", "For some eyes only.\n");
+	sync_in();                              /* names no groups: they stay */
+	VERDICT("in/a.txt", DOC_UNCHANGED);
+	put("in/a.txt", "For some eyes only!\n");
+	sync_in();
+	VERDICT("in/a.txt", DOC_UPDATED);
+	put("in/b.txt", "For some eyes only!\n");
 	put("in/c.txt", "Open text.\n");
 	CHECK_OK(sync_with((struct ingest_request){ .paths = (const char *[]){ "in/b.txt" }, .path_n = 1 }), e);
 	VERDICT("in/b.txt", DOC_ADDED);         /* its text is for everyone: no duplicate of one that is not */
@@ -316,6 +321,12 @@ TEST(ingest_acl_and_meta)
 	CHECK_OK(snapshot_open(&s, x, &e), e);
 	CHECK_INT(snapshot_doc_by_source(s, &nobody, "default", at("in/a.txt"), &a, &d, &e), E_NOT_FOUND);
 	CHECK_INT(snapshot_doc_by_source(s, &nobody, "default", at("in/b.txt"), &a, &d, &e), OK);
+	CHECK_OK(snapshot_doc_by_source(s, &everybody, "default", at("in/a.txt"), &a, &d, &e), e);
+	CHECK_STR(d.meta, "{\"year\":\"2026\"}");
+	snapshot_close(s);
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 0 }), e);  /* says: everyone */
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc_by_source(s, &nobody, "default", at("in/a.txt"), &a, &d, &e), e);
 	snapshot_close(s);
 	arena_clear(&a);
 	end();
