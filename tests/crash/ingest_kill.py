@@ -19,7 +19,7 @@ def write_files(folder, first, n):
 
 
 def tool(*args):
-    return subprocess.run([footnote, "--data", data, *args], capture_output=True, text=True, timeout=120)
+    return subprocess.run([footnote, "--data", data, *args], capture_output=True, text=True, timeout=900)
 
 
 def acknowledged(out):
@@ -53,7 +53,7 @@ acks = {}
 try:
     write_files(folder, 0, 120)
     started = time.monotonic()
-    subprocess.run([footnote, "--data", f"{top}/other", "ingest", "-q", folder], stdout=subprocess.DEVNULL, timeout=300, check=True)
+    subprocess.run([footnote, "--data", f"{top}/other", "ingest", "-q", folder], stdout=subprocess.DEVNULL, timeout=900, check=True)
     whole = time.monotonic() - started  # what such a run takes on this machine: kills fall before its end
     for run in range(runs):
         write_files(folder, run * 60, 120)  # half new, half changed

@@ -84,6 +84,8 @@ def draining(s):
         try:
             s.socket(5).close()
             assert time.time() < end and s.proc.poll() is None, "still listening"
+        except ConnectionResetError:
+            continue             # it came in the very moment the socket was shut
         except ConnectionRefusedError:
             break
     w = waiting.getresponse()
