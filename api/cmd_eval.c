@@ -227,7 +227,7 @@ static int gains_of(struct eval_run *r, const struct eval_question *q, const str
 static int retrieve_one(struct eval_run *r, const struct eval_question *q, struct arena *a, struct err *e)
 {
 	struct retrieval f;
-	double gains[DEPTH], *ideal, one = 1;
+	double gains[DEPTH], *ideal;
 	size_t n, ideal_n = r->set.has_articles ? 1 : q->relevant_n;
 	if (!q->answerable || ideal_n == 0 || (r->set.has_articles && !*q->paragraph)) return OK;
 	int rc = retrieve(r->call->service, &r->reader, q->text, strlen(q->text), SEARCH_DENSE, DEPTH, 0, a, &f, e);
@@ -239,7 +239,7 @@ static int retrieve_one(struct eval_run *r, const struct eval_question *q, struc
 	if (rc) return rc;
 	size_t relevant = 0;
 	for (size_t i = 0; i < ideal_n; i++) {
-		ideal[i] = r->set.has_articles ? one : q->relevant[i].gain;
+		ideal[i] = r->set.has_articles ? 1 : q->relevant[i].gain;
 		relevant += ideal[i] > 0;
 	}
 	r->t.ndcg += score_ndcg(gains, n, ideal, ideal_n, 10);
@@ -370,11 +370,10 @@ static cJSON *figures(struct eval_run *r)
 }
 
 /* A gate file is {"figure": floor, …} or {"figure": {"min": x, "max": y}}. Says each figure that fails. */
-static int gate(struct eval_run *r, const cJSON *got, const char *path, struct arena *a, int *failed, struct err *e)
+static int gate(struct eval_run *r, const cJSON *got, const char *path, int *failed, struct err *e)
 {
 	struct buf text, full;
 	cJSON *floors = NULL, *f;
-	(void)a;
 	buf_init(&text, GATE_BYTES_MAX);
 	buf_init(&full, 8192);
 	int rc = path_absolute(&full, r->call->cwd, path, e);
@@ -462,7 +461,7 @@ int cmd_eval(struct command_call *c)
 	if (!rc) rc = sync(&r, &a, &e);
 	if (!rc) rc = each_question(&r, &e);
 	o = rc ? NULL : figures(&r);
-	if (!rc && gate_path) rc = gate(&r, o, gate_path, &a, &failed, &e);
+	if (!rc && gate_path) rc = gate(&r, o, gate_path, &failed, &e);
 	if (!rc && !c->json) print_people(&r, o);
 	if (!rc && c->json) {
 		rc = command_json(c, o, &e);

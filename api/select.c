@@ -97,10 +97,10 @@ static int units_embed(struct service *s, struct arena *a, struct selection *sel
 	return embedder_encode(m, t, sel->unit_n, EMBED_QUERY, v, e);
 }
 
-static double dot(const float *x, const float *y, int n)
+double select_cosine(const struct selection *sel, const float *x, const float *y)
 {
 	double sum = 0;
-	for (int i = 0; i < n; i++) sum += (double)x[i] * y[i];
+	for (int i = 0; i < sel->dim; i++) sum += (double)x[i] * y[i];
 	return sum;
 }
 
@@ -131,7 +131,7 @@ static int units_score(const struct retrieval *r, struct arena *a, struct select
 			if (rc) return rc;
 			last = u->passage;
 		}
-		u->cosine = dot(u->vec, r->query, sel->dim);
+		u->cosine = select_cosine(sel, u->vec, r->query);
 		u->coverage = coverage(sel, u, around, n);
 		u->score = 0.45 * u->cosine + 0.35 * u->coverage + 0.2 * p->cosine;
 		if (u->score > sel->best) sel->best = u->score;

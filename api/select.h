@@ -39,5 +39,7 @@ int select_choose(struct service *s, size_t budget, size_t passages_max, struct 
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
 /* How rare a word is among the units: log(1 + N/df), 0 for function words. */
 double select_weight(const struct selection *sel, const struct word *w);
+/* Inner product of two vectors (dim): their cosine, for the embedder's are of length 1. */
+double select_cosine(const struct selection *sel, const float *x, const float *y);
 
 #endif

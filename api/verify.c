@@ -67,7 +67,7 @@ double verify_support(const struct selection *sel, const struct claim *c, size_t
 		*(asked ? &old_all : &new_all) += weight;
 		*(asked ? &old_have : &new_have) += weight * have;
 	}
-	for (int i = 0; i < sel->dim; i++) cosine += (double)c->vec[i] * x->vec[i];
+	cosine = select_cosine(sel, c->vec, x->vec);
 	if (cosine < 0) cosine = 0;
 	double old_share = old_all > 0 ? old_have / old_all : 1;
 	if (new_all > 0) score = 0.6 * (new_have / new_all) + 0.2 * old_share + 0.2 * cosine;
