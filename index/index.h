@@ -149,6 +149,22 @@ struct vec_hit { uint64_t chunk_id; float score; };          /* score: inner pro
  * query: (dim). E_CONFLICT when the store has no vectors of this dimension, E_USAGE for NaN. */
 int snapshot_search(struct snapshot *s, const struct reader *r, const float *query, size_t k, struct vec_hit *out, size_t *got, struct err *e);
 
+/* ---- search by words ---- */
+struct word_hit { uint64_t chunk_id; float score; };         /* score: BM25, higher is better */
+/* Chunks of r->collection (required) that hold words of the query and that the reader may see, by BM25 (Robertson &
+ * Zaragoza 2009); *got <= k, best first, ties by chunk id. query: UTF-8. A query without words finds nothing. */
+int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
+	struct word_hit *out, size_t *got, struct err *e);
+
+/* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
+ * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB. */
+int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e); /* adds or replaces */
+int index_note_delete(struct write *w, const char *kind, const char *name, struct err *e);                            /* E_NOT_FOUND */
+struct note { const char *name, *json; size_t len; };        /* NUL-terminated, in the arena that was passed */
+int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct arena *a, struct note *out, struct err *e); /* E_NOT_FOUND */
+/* Notes of a kind with a name > after ("" from the first) in byte order, at most n. */
+int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a, struct note *out, size_t *got, struct err *e);
+
 /* ---- the store's own life ---- */
 struct index_stats {
 	uint64_t seq, documents, documents_without_text, chunks, vectors, collections, text_bytes;

@@ -18,6 +18,7 @@ struct block {
 	enum block_kind kind;
 	int level;              /* of a heading, 1 to 6; else 0 */
 	uint32_t group;         /* list items and rows of the same list or table share it; 0: none */
+	uint32_t page;          /* 1-based page, slide or sheet it stands on; 0: the format has none */
 	uint32_t mark;          /* bytes of indentation and "- " in front of a list item's text; else 0 */
 	size_t off, len;        /* bytes in the text; never empty, blocks ascend and don't overlap */
 };
@@ -25,12 +26,19 @@ struct block {
 enum extract_verdict { EXTRACT_OK, EXTRACT_PARTIAL, EXTRACT_SKIPPED, EXTRACT_FAILED };
 enum { REASON_MAX = 200, TITLE_MAX = 400 };
 
+struct part {                   /* a file inside the file (an attachment), to be extracted as a document of its own */
+	char *name;             /* UTF-8, without "#" in front; never empty, unique among the parts; owned */
+	char *data; size_t len; /* owned */
+};
+
 struct extracted {
 	struct buf text;        /* UTF-8 as the contract has it (clean.h) */
 	struct block *blocks;
 	size_t block_n, block_cap;
 	char title[TITLE_MAX];  /* UTF-8, one line; "" when the document has none */
-	const char *type;       /* "txt" "md" "html"; static */
+	const char *type;       /* "txt" "md" "html" "pdf" "docx" "odt" "eml" "csv"; static */
+	int needs_boxes;        /* a PDF: nothing was extracted yet; run pdftotext -bbox-layout and call extract_pdf */
+	struct part *parts; size_t part_n;
 	int verdict;            /* enum extract_verdict */
 	char reason[REASON_MAX];/* why not EXTRACT_OK; reasons are joined by "; " */
 };
