@@ -2,8 +2,8 @@
  *
  * Method: one snapshot, every table once, in an order that lets each record be held against those it refers to:
  * collections; documents with their texts, chunks, vectors and references; then texts, chunks, vectors, ids, sources
- * and hashes for entries that no document has; then the counters found against the counters stored; then graphs. Only
- * records decoded here are used, so a damaged one is a line and not the end. What comes out of a record is
+ * and hashes for entries that no document has; notes; then the counters found against the counters stored; then graphs.
+ * Only records decoded here are used, so a damaged one is a line and not the end. What comes out of a record is
  * bounds-checked before it is used, also when the checksum fits.
  * Threads: any, beside readers and a writer. Failure: an error only when LMDB or memory fails. */
 #include <math.h>
@@ -289,6 +289,25 @@ static void ref_owner_check(struct check *c, enum table table, struct slice key,
 		problem(c, "table %s: document %llu does not know of its entry", table_name(table), (ull)doc);
 }
 
+/* ---- notes ---- */
+
+static void note_check(struct check *c, struct slice key, struct slice value)
+{
+	const uint8_t *zero = memchr(key.p, 0, key.n);
+	struct slice json;
+	struct key k;
+	struct err e;
+	if (key.n > KEY_MAX || !zero) {
+		problem(c, "note: a key of %zu bytes without a kind", key.n);
+		return;
+	}
+	memcpy(k.b, key.p, key.n);
+	k.n = key.n;
+	if (rec_note_get(&json, &k, value, &e) || note_json_check((const char *)json.p, json.n, &e))
+		problem(c, "note %.*s of kind %.40s: %s", (int)(key.p + key.n - zero - 1), (const char *)zero + 1,
+			(const char *)key.p, e.msg);
+}
+
 /* ---- graphs ---- */
 
 static void graph_check(struct check *c, struct found *f)
@@ -344,6 +363,7 @@ static void entry_check(struct check *c, enum table table, struct slice key, str
 	case T_CHUNK: chunk_owner_check(c, key, value); break;
 	case T_VEC: vec_owner_check(c, key, value); break;
 	case T_ID: case T_SOURCE: case T_HASH: ref_owner_check(c, table, key, value); break;
+	case T_NOTE: note_check(c, key, value); break;
 	default: break;
 	}
 }
@@ -364,7 +384,7 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
 	struct err *e)
 {
-	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH };
+	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH, T_NOTE };
 	struct check c = { .on_problem = on_problem, .ctx = ctx };
 	struct err why;
 	uint64_t n, chunks = 0;

@@ -157,7 +157,8 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	struct word_hit *out, size_t *got, struct err *e);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
- * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB. */
+ * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB.
+ * E_USAGE (a bad kind or name, no JSON), E_LIMIT and E_NOT_FOUND leave the write usable; others want it aborted. */
 int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e); /* adds or replaces */
 int index_note_delete(struct write *w, const char *kind, const char *name, struct err *e);                            /* E_NOT_FOUND */
 struct note { const char *name, *json; size_t len; };        /* NUL-terminated, in the arena that was passed */

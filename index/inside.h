@@ -44,6 +44,19 @@ struct snapshot {
 	struct { uint64_t key; int ok; } verified[16]; /* texts whose checksum was looked at here */
 };
 
+/* A collection's counters as this write leaves them. */
+struct touched { char name[COLLECTION_MAX + 1]; struct rec_coll rec; int dropped; };
+
+struct write {                        /* put.c owns it; notes.c writes through it */
+	struct index *x;
+	struct txn *t;
+	struct rec_state state;          /* seq is already that of this write */
+	struct touched *colls; size_t coll_n, coll_cap;
+	struct buf b;                    /* scratch of encoders */
+	size_t puts, deletes, notes;
+	int failed;
+};
+
 /* index.c */
 int state_read(struct txn *t, struct rec_state *r, struct err *e);
 int state_write(struct txn *t, const struct rec_state *r, struct err *e);
@@ -66,6 +79,9 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 /* put.c */
 /* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */
 int write_drop_collection(struct write *w, const char *collection, uint32_t *number, struct err *e);
+
+/* notes.c */
+int note_json_check(const char *json, size_t len, struct err *e);
 
 /* catchup.c */
 int catchup_start(struct index *x, struct err *e);

@@ -17,18 +17,6 @@
 #include "base/utf8.h"
 #include "index/inside.h"
 
-struct touched { char name[COLLECTION_MAX + 1]; struct rec_coll rec; int dropped; };
-
-struct write {
-	struct index *x;
-	struct txn *t;
-	struct rec_state state;          /* seq is already that of this write */
-	struct touched *colls; size_t coll_n, coll_cap;
-	struct buf b;                    /* scratch of encoders */
-	size_t puts, deletes;
-	int failed;
-};
-
 /* ---- begin and end ---- */
 
 int index_write_begin(struct write **out, struct index *x, struct err *e)
@@ -80,7 +68,7 @@ int index_write_commit(struct write *w, struct err *e)
 		index_write_abort(w);
 		return err_set(e, E_USAGE, "a write that failed can only be aborted; nothing was written");
 	}
-	if (!w->puts && !w->deletes && !w->coll_n) {
+	if (!w->puts && !w->deletes && !w->notes && !w->coll_n) {
 		index_write_abort(w);
 		return OK;
 	}

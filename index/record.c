@@ -35,6 +35,8 @@
  *                                               u64 bytes of all payloads; 64 str embedder
  *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of FAISS's own serialised
  *                                               form of "IDMap,HNSW<M>" (faiss/impl/index_write.cpp of 1.7.3)
+ * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
+ *         (1 … 200 bytes without NUL)
  *
  * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
  * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
@@ -152,6 +154,13 @@ void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece
 	key_add_u32(k, coll);
 	key_add_u64(k, generation);
 	key_add_u32(k, piece);
+}
+
+void key_note(struct key *k, const char *kind, const char *name)
+{
+	k->n = 0;
+	key_add(k, kind, strnlen(kind, NOTE_KIND_MAX) + 1);
+	key_add(k, name, strnlen(name, NOTE_NAME_MAX));
 }
 
 uint32_t key_get_u32(const uint8_t *p)
@@ -289,6 +298,15 @@ int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *
 	put_u64(out, r->vectors);
 	put_u64(out, r->bytes);
 	put_str(out, r->embedder);
+	return seal(out, k);
+}
+
+int rec_note_put(struct buf *out, const struct key *k, const char *json, size_t len)
+{
+	head_put(out, 'N');
+	put_u32(out, (uint32_t)len);
+	buf_put(out, json, len);
+	buf_putc(out, 0);
 	return seal(out, k);
 }
 
@@ -577,6 +595,19 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 	r->bytes = cur_u64(&c);
 	cur_embedder(&c, r->embedder);
 	return cur_end(&c, 'G', e);
+}
+
+int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e)
+{
+	const char *text;
+	struct cur c;
+	int rc = head_get(&c, 'N', k, v, 1, e);
+	*json = (struct slice){ (const uint8_t *)"", 0 };
+	if (rc) return rc;
+	text = cur_str(&c);
+	rc = cur_end(&c, 'N', e);
+	if (!rc) *json = (struct slice){ (const uint8_t *)text, strlen(text) };
+	return rc;
 }
 
 int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e)

@@ -17,6 +17,9 @@ enum {
 	STRING_MAX = 1 << 20,         /* bytes of a title, source, heading …; meta may have 16 of them */
 	ACL_MAX = 4096,               /* groups of a document */
 	PIECE_BYTES = 4 << 20,        /* of a graph's piece as written, its head included; readers take any size */
+	NOTE_KIND_MAX = 32,           /* bytes of a note's kind */
+	NOTE_NAME_MAX = 200,          /* of its name */
+	NOTE_JSON_MAX = 1 << 20,      /* of its JSON */
 	KEY_MAX = 500                 /* bytes of the longest key made here; LMDB takes 511 */
 };
 
@@ -30,6 +33,7 @@ void key_source(struct key *k, uint32_t coll, const char *source);          /* h
 void key_hash(struct key *k, uint32_t coll, const uint8_t hash[32], uint64_t doc); /* doc 0: the first */
 void key_vec(struct key *k, uint32_t coll, uint64_t chunk);
 void key_graph(struct key *k, uint32_t coll);                               /* the header */
+void key_note(struct key *k, const char *kind, const char *name);            /* kind and name within NOTE_* */
 void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece);
 uint32_t key_get_u32(const uint8_t *p);                                     /* big-endian */
 uint64_t key_get_u64(const uint8_t *p);
@@ -78,6 +82,7 @@ int rec_coll_put(struct buf *out, const struct key *k, const struct rec_coll *r)
 int rec_doc_put(struct buf *out, const struct key *k, const struct rec_doc *r, const struct doc_in *d);
 int rec_chunk_put(struct buf *out, const struct key *k, const struct rec_chunk *r, const struct span *sentences);
 int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *r);
+int rec_note_put(struct buf *out, const struct key *k, const char *json, size_t len);
 /* A text's value has rec_text_size bytes and is filled where it will lie. */
 size_t rec_text_size(size_t text_len);                                      /* 0: too long for one value */
 void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *text, size_t len, size_t chars);
@@ -96,6 +101,7 @@ int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, stru
 int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int check, struct err *e);
 int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e);
 int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, struct err *e);
+int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e); /* a NUL follows it */
 int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e);
 int rec_u64_get(uint64_t *out, struct slice v, struct err *e);              /* the values of id and source */
 void rec_u64_fill(uint8_t out[8], uint64_t x);

@@ -32,7 +32,7 @@ struct store {
 struct txn { struct store *s; MDB_txn *mt; };
 
 static const char *const table_names[TABLE_N] = {
-	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph"
+	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note"
 };
 
 const char *table_name(enum table t)

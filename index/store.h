@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "index/record.h"
 
-enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, TABLE_N };
+enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, T_NOTE, TABLE_N };
 
 struct store;
 struct txn;

@@ -59,6 +59,7 @@ static void encode(int kind, struct key *k, struct buf *b)
 	case 2: CHECK(rec_doc_put(b, k, &d, &sample) == OK); break;
 	case 3: CHECK(rec_chunk_put(b, k, &ch, sp) == OK); break;
 	case 4: CHECK(rec_graph_put(b, k, &g) == OK); break;
+	case 5: CHECK(rec_note_put(b, k, "{\"a\":[1,2]}", 11) == OK); break;
 	}
 }
 
@@ -69,13 +70,15 @@ static int decode(int kind, const struct key *k, struct slice v)
 	struct rec_doc d;
 	struct rec_chunk ch;
 	struct rec_graph g;
+	struct slice json;
 	struct err e;
 	switch (kind) {
 	case 0: return rec_state_get(&st, k, v, &e);
 	case 1: return rec_coll_get(&co, k, v, &e);
 	case 2: return rec_doc_get(&d, k, v, &e);
 	case 3: return rec_chunk_get(&ch, k, v, &e);
-	default: return rec_graph_get(&g, k, v, &e);
+	case 4: return rec_graph_get(&g, k, v, &e);
+	default: return rec_note_get(&json, k, v, &e);
 	}
 }
 
@@ -111,7 +114,7 @@ TEST(record_damage_is_refused)
 	struct key k, other;
 	buf_init(&b, 1 << 20);
 	key_u64(&other, 8);
-	for (int kind = 0; kind < 5; kind++) {
+	for (int kind = 0; kind < 6; kind++) {
 		encode(kind, &k, &b);
 		CHECK_INT(decode(kind, &k, (struct slice){ (uint8_t *)b.data, b.len }), OK);
 		CHECK_INT(decode(kind, &other, (struct slice){ (uint8_t *)b.data, b.len }), E_CORRUPT);
@@ -138,7 +141,7 @@ TEST(record_lying_lengths_are_refused)
 	struct buf b;
 	struct key k;
 	buf_init(&b, 1 << 20);
-	for (int kind = 0; kind < 5; kind++) {
+	for (int kind = 0; kind < 6; kind++) {
 		encode(kind, &k, &b);
 		for (size_t at = 8; at + 4 <= b.len; at++)
 			for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {

@@ -1,0 +1,123 @@
+/* notes.c: owns notes: small JSON texts under (kind, name) that other rooms keep beside the documents, in the same
+ * transactions: access keys, holds, synced folders, receipts.
+ *
+ * Method: one table; the kind is the beginning of the key, so notes of a kind lie together in order of their names.
+ * What is stored is proved to be JSON when it comes in, so that readers may rely on it.
+ * Threads: as the write or the snapshot that is passed. Failure: a refused note leaves the write as it was. */
+#include <string.h>
+#include "base/json.h"
+#include "index/inside.h"
+
+static int kind_check(const char *kind, struct err *e)
+{
+	size_t n = strspn(kind, "abcdefghijklmnopqrstuvwxyz_");
+	if (n >= 1 && n <= NOTE_KIND_MAX && kind[n] == 0) return OK;
+	return err_set(e, E_USAGE, "note: its kind must be 1 to %d of a-z and _", NOTE_KIND_MAX);
+}
+
+static int names_check(const char *kind, const char *name, struct err *e)
+{
+	size_t n = strnlen(name, NOTE_NAME_MAX + 1);
+	int rc = kind_check(kind, e);
+	if (!rc && (n < 1 || n > NOTE_NAME_MAX))
+		rc = err_set(e, E_USAGE, "note of %s: its name must have 1 to %d bytes", kind, NOTE_NAME_MAX);
+	return rc;
+}
+
+int note_json_check(const char *json, size_t len, struct err *e)
+{
+	cJSON *parsed = NULL;
+	int rc = json_parse(&parsed, json, len, NOTE_JSON_MAX, "note", e);
+	cJSON_Delete(parsed);
+	return rc;
+}
+
+int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e)
+{
+	struct err why;
+	struct key k;
+	int rc;
+	if (w->failed) return err_set(e, E_USAGE, "a write that failed can only be aborted");
+	rc = names_check(kind, name, e);
+	if (rc) return rc;
+	rc = note_json_check(json, len, &why);
+	if (rc) return err_set(e, rc == E_FORMAT ? E_USAGE : rc, "%s %.100s: %s", kind, name, why.msg);
+	key_note(&k, kind, name);
+	rc = rec_note_put(&w->b, &k, json, len);
+	if (rc) rc = err_set(e, rc, "note %s %.100s: out of memory", kind, name);
+	else rc = store_put(w->t, T_NOTE, &k, w->b.data, w->b.len, e);
+	if (rc) w->failed = 1;
+	else w->notes++;
+	return rc;
+}
+
+int index_note_delete(struct write *w, const char *kind, const char *name, struct err *e)
+{
+	struct key k;
+	int rc;
+	if (w->failed) return err_set(e, E_USAGE, "a write that failed can only be aborted");
+	rc = names_check(kind, name, e);
+	if (rc) return rc;
+	key_note(&k, kind, name);
+	rc = store_del(w->t, T_NOTE, &k, e);
+	if (rc == E_NOT_FOUND) return err_set(e, rc, "no %s named %.160s", kind, name);
+	if (rc) w->failed = 1;
+	else w->notes++;
+	return rc;
+}
+
+/* ---- reading ---- */
+
+/* Copies an entry into the arena. */
+static int note_keep(struct slice key, struct slice value, size_t head, struct arena *a, struct note *out,
+	struct err *e)
+{
+	struct slice json;
+	struct key k;
+	int rc;
+	if (key.n < head || key.n - head > NOTE_NAME_MAX) return err_set(e, E_CORRUPT, "a note's key has %zu bytes", key.n);
+	memcpy(k.b, key.p, key.n);
+	k.n = key.n;
+	rc = rec_note_get(&json, &k, value, e);
+	if (rc) return err_wrap(e, "note %.32s %.*s", (const char *)key.p, (int)(key.n - head), (const char *)key.p + head);
+	out->name = arena_strndup(a, (const char *)key.p + head, key.n - head);
+	out->json = arena_strndup(a, (const char *)json.p, json.n);
+	out->len = json.n;
+	return out->name && out->json ? OK : err_set(e, E_MEMORY, "read notes: out of memory");
+}
+
+int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct arena *a, struct note *out,
+	struct err *e)
+{
+	struct slice v;
+	struct key k;
+	int rc = names_check(kind, name, e);
+	if (rc) return rc;
+	key_note(&k, kind, name);
+	rc = store_get(s->t, T_NOTE, &k, &v, e);
+	if (rc == E_NOT_FOUND) return err_set(e, rc, "no %s named %.160s", kind, name);
+	return rc ? rc : note_keep((struct slice){ k.b, k.n }, v, strlen(kind) + 1, a, out, e);
+}
+
+int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a,
+	struct note *out, size_t *got, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	size_t head = strlen(kind) + 1;
+	struct key k;
+	int rc = kind_check(kind, e);
+	*got = 0;
+	if (!rc && strlen(after) > NOTE_NAME_MAX) rc = err_set(e, E_USAGE, "notes of %s: the name to start at is too long", kind);
+	if (rc || !n) return rc;
+	key_note(&k, kind, after);
+	rc = cursor_open(&c, s->t, T_NOTE, e);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc && key.n > head && memcmp(key.p, k.b, head) == 0; rc = cursor_next(&c, &key, &value, e)) {
+		if (key.n == k.n && memcmp(key.p, k.b, k.n) == 0) continue; /* after itself */
+		rc = note_keep(key, value, head, a, &out[*got], e);
+		if (rc || ++*got == n) break;
+	}
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
