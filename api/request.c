@@ -6,7 +6,6 @@
  * Threads: see request.h. Failure: E_USAGE for what the client wrote, E_MEMORY. */
 #include "api/request.h"
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -242,69 +241,37 @@ int body_json(struct request *r, cJSON **out, struct err *e)
 	return OK;
 }
 
-/* The field when it is there and not null. */
-static const cJSON *field_get(const cJSON *o, const char *key)
+/* rc of a field's reader; a failure names the field. */
+static int field_read(struct request *r, const char *key, int rc)
 {
-	const cJSON *v = o ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
-	return v && !cJSON_IsNull(v) ? v : NULL;
+	if (rc)
+		r->param = key;
+	return rc;
 }
 
 int field_text(struct request *r, const cJSON *o, const char *key, const char **out, struct err *e)
 {
-	const cJSON *v = field_get(o, key);
-	if (!v)
-		return OK;
-	if (!cJSON_IsString(v)) {
-		r->param = key;
-		return err_set(e, E_USAGE, "%s: must be a string", key);
-	}
-	*out = v->valuestring;
-	return OK;
+	return field_read(r, key, json_get_text(o, key, out, e));
 }
 
 int field_num(struct request *r, const cJSON *o, const char *key, double lo, double hi, double *out, struct err *e)
 {
-	const cJSON *v = field_get(o, key);
-	if (!v)
-		return OK;
-	if (!cJSON_IsNumber(v) || !(v->valuedouble >= lo && v->valuedouble <= hi)) {
-		r->param = key;
-		return err_set(e, E_USAGE, "%s: must be a number from %g to %g", key, lo, hi);
-	}
-	*out = v->valuedouble;
-	return OK;
+	return field_read(r, key, json_get_num(o, key, lo, hi, out, e));
 }
 
 int field_int(struct request *r, const cJSON *o, const char *key, int64_t lo, int64_t hi, int64_t *out, struct err *e)
 {
-	const cJSON *v = field_get(o, key);
-	if (!v)
-		return OK;
-	if (!cJSON_IsNumber(v) || !(v->valuedouble >= (double)lo && v->valuedouble <= (double)hi) ||
-	    floor(v->valuedouble) != v->valuedouble) {
-		r->param = key;
-		return err_set(e, E_USAGE, "%s: must be a whole number from %lld to %lld", key, (long long)lo, (long long)hi);
-	}
-	*out = (int64_t)v->valuedouble;
-	return OK;
+	return field_read(r, key, json_get_int(o, key, lo, hi, out, e));
 }
 
 int field_bool(struct request *r, const cJSON *o, const char *key, int *out, struct err *e)
 {
-	const cJSON *v = field_get(o, key);
-	if (!v)
-		return OK;
-	if (!cJSON_IsBool(v)) {
-		r->param = key;
-		return err_set(e, E_USAGE, "%s: must be true or false", key);
-	}
-	*out = cJSON_IsTrue(v);
-	return OK;
+	return field_read(r, key, json_get_bool(o, key, out, e));
 }
 
 int field_texts(struct request *r, const cJSON *o, const char *key, size_t max, const char ***out, size_t *n, struct err *e)
 {
-	const cJSON *v = field_get(o, key), *item;
+	const cJSON *v = json_get(o, key), *item;
 	const char **list;
 	*out = NULL;
 	*n = 0;
@@ -329,13 +296,7 @@ int field_texts(struct request *r, const cJSON *o, const char *key, size_t max, 
 
 int field_lacking(struct request *r, const cJSON *o, const char *key, struct err *e)
 {
-	const cJSON *v = field_get(o, key);
-	if (!v || cJSON_IsFalse(v) || (cJSON_IsString(v) && !*v->valuestring))
-		return OK;
-	if ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child)
-		return OK;
-	r->param = key;
-	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
+	return field_read(r, key, json_lacking(o, key, e));
 }
 
 int collection_check(struct request *r, const char *name, struct err *e)

@@ -3,82 +3,27 @@
  * Method: fields to answer_run(). Streaming hangs its sink on the event stream; the first event opens it, so that what
  * is wrong with the request is still told by an HTTP status. Threads: answer pool; the sink is called from the engine's
  * thread or this one, never from two at once. */
-#include <string.h>
 #include "api/answer.h"
+#include "api/ask.h"
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/view.h"
 #include "base/stat.h"
 
-enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, ANSWER_ARENA = 256 << 20 };
-static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
+enum { ANSWER_ARENA = 256 << 20 };
 
-static int history_read(struct request *r, const cJSON *o, struct answer_request *q, struct err *e)
+static int question_read(struct request *r, const cJSON *o, struct answer_request *q, int *stream, struct err *e)
 {
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(o, "history"), *item;
-	struct answer_turn *turns;
-	size_t n = 0;
-	if (!list || cJSON_IsNull(list))
-		return OK;
-	r->param = "history";
-	if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > HISTORY_MAX)
-		return err_set(e, E_USAGE, "history: must be an array of at most %d turns", HISTORY_MAX);
-	if (!(turns = arena_calloc(&r->arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof *turns)))
-		return err_set(e, E_MEMORY, "out of memory");
-	cJSON_ArrayForEach(item, list) {
-		const char *role = json_str(item, "role", NULL), *text = json_str(item, "content", NULL);
-		if (!cJSON_IsObject(item) || !role || !text || (strcmp(role, "user") && strcmp(role, "assistant")))
-			return err_set(e, E_USAGE, "history[%zu]: must be {\"role\":\"user\" or \"assistant\",\"content\":text}", n);
-		turns[n++] = (struct answer_turn){ role, text };
-	}
-	r->param = NULL;
-	q->history = turns;
-	q->history_n = n;
-	return OK;
-}
-
-static int style_read(struct request *r, const cJSON *o, struct answer_request *q, struct err *e)
-{
-	const struct prompt_template *t;
-	const char *style = "generate";
-	if (field_text(r, o, "style", &style, e) || field_text(r, o, "prompt", &q->prompt, e))
+	int rc = ask_read(r->service, o, &r->arena, q, &r->param, e);
+	if (rc == E_NOT_FOUND)
+		r->fail_status = 400;     /* the prompt, not what the path names */
+	if (rc)
+		return rc;
+	q->cancel = &r->cancel;
+	q->reader.all_groups = 1;
+	if (field_lacking(r, o, "as", e) || field_bool(r, o, "stream", stream, e))
 		return e->status;
-	if (strcmp(style, "generate") && strcmp(style, "extractive")) {
-		r->param = "style";
-		return err_set(e, E_USAGE, "style: %.40s is not one of generate, extractive", style);
-	}
-	q->style = *style == 'e' ? STYLE_EXTRACTIVE : STYLE_GENERATE;
-	if (q->prompt && prompts_find(r->service->prompts, q->prompt, &t, e)) {
-		r->param = "prompt";
-		r->fail_status = e->status == E_NOT_FOUND ? 400 : 0;
-		return e->status;
-	}
-	return OK;
-}
-
-static int ask_read(struct request *r, const cJSON *o, struct answer_request *q, int *stream, struct err *e)
-{
-	const struct conf *c = &r->service->conf;
-	int64_t k = 0, max_tokens = 0, seed = 0;
-	*q = (struct answer_request){ .temperature = -1, .cancel = &r->cancel, .reader = { .all_groups = 1 } };
-	if (field_lacking(r, o, "filter", e) || field_lacking(r, o, "as", e))
-		return e->status;
-	if (field_text(r, o, "question", &q->question, e) || field_bool(r, o, "stream", stream, e) ||
-	    field_int(r, o, "k", 1, PASSAGES_MAX, &k, e) ||
-	    field_int(r, o, "max_tokens", 1, c->generate_context, &max_tokens, e) ||
-	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &seed, e) || field_num(r, o, "temperature", 0, 2, &q->temperature, e) ||
-	    request_collection(r, o, c->collection, &q->reader.collection, e))
-		return e->status;
-	if (!q->question) {
-		r->param = "question";
-		return err_set(e, E_USAGE, "question: missing");
-	}
-	q->k = (int)k;
-	q->max_tokens = (int)max_tokens;
-	q->seed = (uint64_t)seed;
-	if (style_read(r, o, q, e))
-		return e->status;
-	return history_read(r, o, q, e);
+	return request_collection(r, o, r->service->conf.collection, &q->reader.collection, e);
 }
 
 /* ---- the stream ---- */
@@ -134,7 +79,7 @@ int answers_post(struct request *r, struct err *e)
 	int stream = 0, rc = body_json(r, &o, e);
 	arena_init(&arena, ANSWER_ARENA);
 	if (!rc)
-		rc = ask_read(r, o, &q, &stream, e);
+		rc = question_read(r, o, &q, &stream, e);
 	if (rc)
 		goto out;
 	rc = answer_run(r->service, &q, stream ? &sink : NULL, &arena, &a, e);

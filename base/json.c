@@ -94,3 +94,56 @@ int json_bool(const cJSON *obj, const char *key, int absent)
 	const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, key);
 	return cJSON_IsBool(item) ? cJSON_IsTrue(item) != 0 : absent;
 }
+
+const cJSON *json_get(const cJSON *obj, const char *key)
+{
+	const cJSON *v = obj ? cJSON_GetObjectItemCaseSensitive(obj, key) : NULL;
+	return v && !cJSON_IsNull(v) ? v : NULL;
+}
+
+int json_get_text(const cJSON *obj, const char *key, const char **out, struct err *e)
+{
+	const cJSON *v = json_get(obj, key);
+	if (!v) return OK;
+	if (!cJSON_IsString(v)) return err_set(e, E_USAGE, "%s: must be a string", key);
+	*out = v->valuestring;
+	return OK;
+}
+
+int json_get_num(const cJSON *obj, const char *key, double lo, double hi, double *out, struct err *e)
+{
+	const cJSON *v = json_get(obj, key);
+	if (!v) return OK;
+	if (!cJSON_IsNumber(v) || !(v->valuedouble >= lo && v->valuedouble <= hi))
+		return err_set(e, E_USAGE, "%s: must be a number from %g to %g", key, lo, hi);
+	*out = v->valuedouble;
+	return OK;
+}
+
+int json_get_int(const cJSON *obj, const char *key, int64_t lo, int64_t hi, int64_t *out, struct err *e)
+{
+	const cJSON *v = json_get(obj, key);
+	if (!v) return OK;
+	if (!cJSON_IsNumber(v) || !(v->valuedouble >= (double)lo && v->valuedouble <= (double)hi) ||
+	    floor(v->valuedouble) != v->valuedouble)
+		return err_set(e, E_USAGE, "%s: must be a whole number from %lld to %lld", key, (long long)lo, (long long)hi);
+	*out = (int64_t)v->valuedouble;
+	return OK;
+}
+
+int json_get_bool(const cJSON *obj, const char *key, int *out, struct err *e)
+{
+	const cJSON *v = json_get(obj, key);
+	if (!v) return OK;
+	if (!cJSON_IsBool(v)) return err_set(e, E_USAGE, "%s: must be true or false", key);
+	*out = cJSON_IsTrue(v);
+	return OK;
+}
+
+int json_lacking(const cJSON *obj, const char *key, struct err *e)
+{
+	const cJSON *v = json_get(obj, key);
+	if (!v || cJSON_IsFalse(v) || (cJSON_IsString(v) && !*v->valuestring)) return OK;
+	if ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child) return OK;
+	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
+}

@@ -3,6 +3,7 @@
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 #include <stddef.h>
+#include <stdint.h>
 #include <cjson/cJSON.h>
 #include "base/err.h"
 
@@ -16,5 +17,16 @@ int json_parse(cJSON **out, const char *text, size_t len, size_t max_bytes, cons
 const char *json_str(const cJSON *obj, const char *key, const char *absent);
 double json_num(const cJSON *obj, const char *key, double absent);
 int json_bool(const cJSON *obj, const char *key, int absent);
+
+/* Members that a caller sends: absent or null leaves *out as it is; another type or a value out of range is E_USAGE,
+ * naming the key. json_get_text borrows. */
+int json_get_text(const cJSON *obj, const char *key, const char **out, struct err *e);
+int json_get_num(const cJSON *obj, const char *key, double lo, double hi, double *out, struct err *e);
+int json_get_int(const cJSON *obj, const char *key, int64_t lo, int64_t hi, int64_t *out, struct err *e);
+int json_get_bool(const cJSON *obj, const char *key, int *out, struct err *e);
+/* The member when it is there and not null. */
+const cJSON *json_get(const cJSON *obj, const char *key);
+/* Refuses a member that asks for something this build lacks (E_UNSUPPORTED): null, false, "", [] and {} do not. */
+int json_lacking(const cJSON *obj, const char *key, struct err *e);
 
 #endif

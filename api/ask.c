@@ -1,0 +1,71 @@
+/* ask.c: owns the reading of a question's fields (ask.h).
+ *
+ * Method: field by field; the first mistake ends it and names its field, so that HTTP and batches tell it the same way.
+ * Threads: no state. Failure: *q is then of no use; nothing stays open. */
+#include "api/ask.h"
+#include <string.h>
+
+enum { HISTORY_MAX = 64, PASSAGES_MAX = 100 };
+static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
+
+static int history_read(const cJSON *o, struct arena *a, struct answer_request *q, struct err *e)
+{
+	const cJSON *list = json_get(o, "history"), *item;
+	struct answer_turn *turns;
+	size_t n = 0;
+	if (!list) return OK;
+	if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > HISTORY_MAX)
+		return err_set(e, E_USAGE, "history: must be an array of at most %d turns", HISTORY_MAX);
+	turns = arena_calloc(a, (size_t)cJSON_GetArraySize(list) + 1, sizeof *turns);
+	if (!turns) return err_set(e, E_MEMORY, "out of memory");
+	cJSON_ArrayForEach(item, list) {
+		const char *role = json_str(item, "role", NULL), *text = json_str(item, "content", NULL);
+		if (!cJSON_IsObject(item) || !role || !text || (strcmp(role, "user") && strcmp(role, "assistant")))
+			return err_set(e, E_USAGE, "history[%zu]: must be {\"role\":\"user\" or \"assistant\",\"content\":text}", n);
+		turns[n++] = (struct answer_turn){ role, text };
+	}
+	q->history = turns;
+	q->history_n = n;
+	return OK;
+}
+
+static int style_read(const cJSON *o, struct answer_request *q, struct err *e)
+{
+	const char *style = "generate";
+	int rc = json_get_text(o, "style", &style, e);
+	if (rc) return rc;
+	if (strcmp(style, "generate") && strcmp(style, "extractive"))
+		return err_set(e, E_USAGE, "style: %.40s is not one of generate, extractive", style);
+	q->style = *style == 'e' ? STYLE_EXTRACTIVE : STYLE_GENERATE;
+	return OK;
+}
+
+static int prompt_read(struct service *s, const cJSON *o, struct answer_request *q, struct err *e)
+{
+	const struct prompt_template *t;
+	int rc = json_get_text(o, "prompt", &q->prompt, e);
+	return rc || !q->prompt ? rc : prompts_find(s->prompts, q->prompt, &t, e);
+}
+
+int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_request *q, const char **param, struct err *e)
+{
+	int64_t k = 0, max_tokens = 0, seed = 0;
+	int rc;
+	*q = (struct answer_request){ .temperature = -1 };
+	if ((rc = json_lacking(o, *param = "filter", e))) return rc;
+	rc = json_get_text(o, *param = "question", &q->question, e);
+	if (!rc && !q->question) rc = err_set(e, E_USAGE, "question: missing");
+	if (!rc) rc = json_get_int(o, *param = "k", 1, PASSAGES_MAX, &k, e);
+	if (!rc) rc = json_get_int(o, *param = "max_tokens", 1, s->conf.generate_context, &max_tokens, e);
+	if (!rc) rc = json_get_int(o, *param = "seed", 0, (int64_t)SEED_MAX, &seed, e);
+	if (!rc) rc = json_get_num(o, *param = "temperature", 0, 2, &q->temperature, e);
+	if (!rc) *param = "style", rc = style_read(o, q, e);
+	if (!rc) *param = "prompt", rc = prompt_read(s, o, q, e);
+	if (!rc) *param = "history", rc = history_read(o, a, q, e);
+	if (rc) return rc;
+	*param = NULL;
+	q->k = (int)k;
+	q->max_tokens = (int)max_tokens;
+	q->seed = (uint64_t)seed;
+	return OK;
+}

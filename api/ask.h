@@ -1,0 +1,13 @@
+/* ask.h: the fields of a question as the contract has them (POST /v1/answers, a line of a batch) to a request of
+ * answer.h. */
+#ifndef API_ASK_H
+#define API_ASK_H
+#include "api/answer.h"
+#include "base/json.h"
+
+/* question, history, k, style, prompt, max_tokens, temperature and seed into *q, which borrows from o and the arena. The
+ * reader and the cancel flag are the caller's to set. E_USAGE, E_NOT_FOUND (prompt), E_UNSUPPORTED (a field this build
+ * lacks), with *param naming the field; E_MEMORY. Thread-safe. */
+int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_request *q, const char **param, struct err *e);
+
+#endif
