@@ -49,6 +49,8 @@ struct request {
 	const char *allow;                        /* of 405; NULL otherwise */
 	const char *location;                     /* of 201; NULL otherwise */
 	int retry_after;                          /* seconds; 0: no header */
+	const char *disposition;                  /* Content-Disposition; NULL: none */
+	const char *policy;                       /* Content-Security-Policy; NULL: none */
 	int is_page;                              /* the page's own files: more headers */
 	const char *param;                        /* the field an error is about; a handler may set it before it fails */
 	int fail_status;                          /* HTTP status of a failure when not that of its enum status */

@@ -18,6 +18,7 @@ static const struct route routes[] = {
 	{ "GET", "/v1/documents/{id}", "documents_get", POOL_SEARCH, 0, 0, documents_get },
 	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete },
 	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text },
+	{ "GET", "/v1/documents/{id}/original", "documents_original", POOL_SEARCH, 0, 0, documents_original },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };
 

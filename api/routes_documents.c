@@ -1,15 +1,20 @@
 /* routes_documents.c: owns /v1/documents: the list, one document, its text, what is pushed, what is deleted.
  *
  * Method: reads take one snapshot. Uploads become ingest_item()s, committed together; their verdicts come back in the
- * order of the parts. An uploaded file's source is its name, so that sending it again replaces it. Threads: search pool
- * for reads, the one write thread for the rest. Failure: a pushed text that cannot be kept is 422; of several files the
+ * order of the parts. An uploaded file's source is its name, so that sending it again replaces it. An original is read
+ * anew from where it was found and sent only while its bytes are those that were ingested. Threads: search pool for
+ * reads, the one write thread for the rest. Failure: a pushed text that cannot be kept is 422; of several files the
  * good ones are kept and each tells its verdict. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "api/command.h"
 #include "api/multipart.h"
 #include "api/route.h"
 #include "api/view.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/stat.h"
 #include "base/utf8.h"
 
@@ -128,6 +133,86 @@ int documents_text(struct request *r, struct err *e)
 		reply_static(r, 200, "text/plain; charset=utf-8", buf_cstr(&r->out), r->out.len);
 	snapshot_close(s);
 	return rc;
+}
+
+/* Is the file that the document came from still what was ingested? Failure: E_NOT_FOUND, E_CONFLICT, told for people. */
+static int original_check(const struct doc *d, struct err *e)
+{
+	struct stat st;
+	if (*d->source != '/' || !d->source_mtime_ns)
+		return err_set(e, E_NOT_FOUND, "document %s was sent to the service, which kept its text but not the file", d->id);
+	if (stat(d->source, &st)) {
+		if (strchr(path_base(d->source), '#'))
+			return err_set(e, E_NOT_FOUND, "document %s is a part of another file; only whole files have an original", d->id);
+		if (errno == EACCES)
+			return err_set(e, E_NOT_FOUND, "the file of document %s may no longer be read", d->id);
+		return err_set(e, E_NOT_FOUND, "the file of document %s is gone", d->id);
+	}
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != d->source_size)
+		return err_set(e, E_CONFLICT, "the file of document %s has changed since it was ingested", d->id);
+	return OK;
+}
+
+/* "attachment; filename=…" in both forms of RFC 6266: ASCII for old clients, percent-encoded UTF-8. NULL: no memory. */
+static const char *disposition_make(struct request *r, const char *how, const char *name)
+{
+	struct buf plain, coded;
+	const char *out = NULL;
+	buf_init(&plain, 4096);
+	buf_init(&coded, 3 * 4096);
+	for (const unsigned char *c = (const unsigned char *)name; *c; c++) {
+		int letter = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') || strchr("._-", *c);
+		buf_put(&plain, letter || *c == ' ' ? (const char *)c : "_", 1);
+		if (letter)
+			buf_put(&coded, c, 1);
+		else
+			buf_printf(&coded, "%%%02X", *c);
+	}
+	if (!buf_failed(&plain) && !buf_failed(&coded))
+		out = arena_printf(&r->arena, "%s; filename=\"%s\"; filename*=UTF-8''%s", how, buf_cstr(&plain), buf_cstr(&coded));
+	buf_clear(&plain);
+	buf_clear(&coded);
+	return out;
+}
+
+/* A browser may show a PDF and plain text; whatever could be active is only ever saved. */
+static int original_reply(struct request *r, const struct doc *d, struct err *e)
+{
+	int pdf = !strcmp(d->type, "pdf"), shown = pdf || !strcmp(d->type, "txt") || !strcmp(d->type, "md");
+	r->disposition = disposition_make(r, shown ? "inline" : "attachment", path_base(d->source));
+	if (!r->disposition)
+		return err_set(e, E_MEMORY, "out of memory");
+	r->policy = pdf ? "frame-ancestors 'none'" : "sandbox; default-src 'none'"; /* no browser's PDF view works in a sandbox */
+	reply_static(r, 200, pdf ? "application/pdf" : shown ? "text/plain" : "application/octet-stream", buf_cstr(&r->out), r->out.len);
+	return OK;
+}
+
+int documents_original(struct request *r, struct err *e)
+{
+	struct snapshot *s = NULL;
+	uint8_t hash[32];
+	struct doc d;
+	int rc = doc_open(r, &s, &d, e);
+	snapshot_close(s); /* d lives in the arena; a large file is not read under a read transaction */
+	if (!rc)
+		rc = original_check(&d, e);
+	if (!rc && d.source_size > r->service->conf.file_bytes_max) {
+		r->fail_status = 413;
+		rc = err_set(e, E_LIMIT, "document %s: its file is larger than ingest.file_bytes_max", d.id);
+	}
+	if (rc)
+		return rc;
+	if (file_read(d.source, &r->out, e)) {
+		buf_reset(&r->out);
+		return err_set(e, E_NOT_FOUND, "the file of document %s cannot be read", d.id);
+	}
+	/* What is sent is what was hashed: a file that changes meanwhile is told apart too. */
+	sha256_of(buf_cstr(&r->out), r->out.len, hash);
+	if (memcmp(hash, d.hash, sizeof hash)) {
+		buf_reset(&r->out);
+		return err_set(e, E_CONFLICT, "the file of document %s has changed since it was ingested", d.id);
+	}
+	return original_reply(r, &d, e);
 }
 
 /* ---- deleting ---- */

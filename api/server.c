@@ -68,6 +68,10 @@ static void headers_put(struct request *r, struct MHD_Response *m, const char *t
 		MHD_add_response_header(m, "Content-Security-Policy", page_policy);
 		MHD_add_response_header(m, "Referrer-Policy", "no-referrer");
 	}
+	if (r->policy)
+		MHD_add_response_header(m, "Content-Security-Policy", r->policy);
+	if (r->disposition)
+		MHD_add_response_header(m, "Content-Disposition", r->disposition);
 	if (r->allow && r->status == 405)
 		MHD_add_response_header(m, "Allow", r->allow);
 	if (r->location)

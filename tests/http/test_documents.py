@@ -127,3 +127,41 @@ def ingest_beside_the_service(s):
     assert hit["document_id"] == rows[0]["document_id"] and hit["source"] == s.top + "/docs/kiln.txt", hit
     found = json.loads(s.cli("search", "kiln", "--json", "--collection", "cli").stdout.splitlines()[0])
     assert found["document_id"] == hit["document_id"]
+
+
+@test
+def originals(s):
+    folder = s.top + "/originals"
+    os.makedirs(folder, exist_ok=True)
+    files = {"kiln \u2603 \"a\".txt": b"The lower kiln cools for two days.\r\n",
+             "page.html": b"<title>Glaze</title><p>Glaze dries overnight.</p><script>alert(1)</script>",
+             "gone.txt": b"This file will be gone.", "changed.txt": b"This file will change.", "same.txt": b"Touched, not changed."}
+    for name, data in files.items():
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(data)
+    rows = [json.loads(x) for x in s.cli("ingest", folder, "--json", "--collection", "originals").stdout.splitlines()]
+    ids = {os.path.basename(r["source"]): r["document_id"] for r in rows if "source" in r}
+    for name, kind, how in (("kiln \u2603 \"a\".txt", "text/plain", "inline"), ("page.html", "application/octet-stream", "attachment")):
+        r = s.get(doc_url(ids[name], "/original"))
+        assert r.status == 200 and r.body == files[name] and r.headers["Content-Type"] == kind, (r.status, r.headers)
+        assert r.headers["Content-Disposition"].startswith(how + "; filename="), r.headers
+        assert "sandbox" in r.headers["Content-Security-Policy"] and r.headers["X-Content-Type-Options"] == "nosniff"
+        head = s.ask("HEAD", doc_url(ids[name], "/original"))
+        assert head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) == len(files[name])
+    assert "filename*=UTF-8''kiln%20%E2%98%83%20%22a%22.txt" in s.get(doc_url(ids["kiln \u2603 \"a\".txt"], "/original")).headers["Content-Disposition"]
+    os.unlink(folder + "/gone.txt")
+    assert s.get(doc_url(ids["gone.txt"], "/original")).status == 404
+    for data in (b"This file has changed!", b"Another length."):        # the first has the old length
+        with open(folder + "/changed.txt", "wb") as f:
+            f.write(data)
+        r = s.get(doc_url(ids["changed.txt"], "/original"))
+        assert r.status == 409 and "changed" in r.error["message"], r.body
+    os.utime(folder + "/same.txt", (1, 1))
+    assert s.get(doc_url(ids["same.txt"], "/original")).body == files["same.txt"]
+    os.unlink(folder + "/page.html")
+    os.mkfifo(folder + "/page.html")                                     # never opened: that would wait for ever
+    assert s.get(doc_url(ids["page.html"], "/original")).status == 409
+    for fields in ({"source": "pushed.txt"}, {"source": "/etc/hostname"}):
+        r = s.get(doc_url(s.push("A text without a file.", collection="originals", **fields), "/original"))
+        assert r.status == 404 and "not the file" in r.error["message"], r.body
+    assert s.get(doc_url("no-such", "/original")).status == 404
