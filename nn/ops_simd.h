@@ -46,21 +46,51 @@ INLINE const int8_t *unit_q4_1(const uint8_t *p, struct unit *u)
 	return u->q;
 }
 
+INLINE const int8_t *unit_q4_0(const uint8_t *p, struct unit *u)
+{
+	const struct block_q4_0 *b = (const void *)p;
+	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
+	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
+	_mm256_store_si256((__m256i *)u->q, _mm256_sub_epi8(q, _mm256_set1_epi8(8)));
+	u->d[0] = half(b->d);
+	u->m[0] = 0;
+	return u->q;
+}
+
+/* All bits set in byte i where bit i of qh, the fifth bit of weight i, is clear. */
+INLINE __m256i fifth_clear(const uint8_t qh[4])
+{
+	/* byte i becomes the byte of qh that holds bit i */
+	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+	uint32_t high;
+	memcpy(&high, qh, sizeof high);
+	__m256i bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)high), spread), bit);
+	return _mm256_cmpeq_epi8(bits, _mm256_setzero_si256());
+}
+
 INLINE const int8_t *unit_q5_0(const uint8_t *p, struct unit *u)
 {
 	const struct block_q5_0 *b = (const void *)p;
-	uint32_t high;
 	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
-	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15)), bits;
-	/* byte i becomes the byte of qh that holds bit i; a clear bit takes 16 from the weight */
-	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-	memcpy(&high, b->qh, sizeof high);
-	bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)high), spread), bit);
-	q = _mm256_sub_epi8(q, _mm256_andnot_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8(16)));
+	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
+	/* a clear bit takes 16 from the weight */
+	q = _mm256_sub_epi8(q, _mm256_and_si256(fifth_clear(b->qh), _mm256_set1_epi8(16)));
 	_mm256_store_si256((__m256i *)u->q, q);
 	u->d[0] = half(b->d);
 	u->m[0] = 0;
+	return u->q;
+}
+
+INLINE const int8_t *unit_q5_1(const uint8_t *p, struct unit *u)
+{
+	const struct block_q5_1 *b = (const void *)p;
+	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
+	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
+	q = _mm256_or_si256(q, _mm256_andnot_si256(fifth_clear(b->qh), _mm256_set1_epi8(16)));
+	_mm256_store_si256((__m256i *)u->q, q);
+	u->d[0] = half(b->d);
+	u->m[0] = half(b->m);
 	return u->q;
 }
 
@@ -72,12 +102,11 @@ INLINE const int8_t *unit_q8_0(const uint8_t *p, struct unit *u)
 	return b->qs;
 }
 
-INLINE const int8_t *unit_q4_k(const uint8_t *p, struct unit *u)
+/* Scales and mins of the 8 parts of a Q4_K or Q5_K block to d and m. */
+INLINE void k_scales(const uint8_t scales[12], float d, float dmin, struct unit *u)
 {
-	const struct block_q4_k *b = (const void *)p;
-	const __m256i mask = _mm256_set1_epi8(15);
 	uint32_t s[3], part[4];
-	memcpy(s, b->scales, sizeof s);
+	memcpy(s, scales, sizeof s);
 	part[0] = s[0] & 0x3f3f3f3f;                                         /* scales 0 … 3 */
 	part[1] = (s[2] & 0x0f0f0f0f) | (s[0] >> 6 & 0x03030303) << 4;       /* scales 4 … 7 */
 	part[2] = s[1] & 0x3f3f3f3f;                                         /* mins 0 … 3 */
@@ -85,12 +114,36 @@ INLINE const int8_t *unit_q4_k(const uint8_t *p, struct unit *u)
 	__m128i all = _mm_loadu_si128((const __m128i *)part);
 	__m256 scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(all));
 	__m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(all, 8)));
-	_mm256_storeu_ps(u->d, _mm256_mul_ps(scale, _mm256_set1_ps(half(b->d))));
-	_mm256_storeu_ps(u->m, _mm256_mul_ps(min, _mm256_set1_ps(-half(b->dmin))));
+	_mm256_storeu_ps(u->d, _mm256_mul_ps(scale, _mm256_set1_ps(d)));
+	_mm256_storeu_ps(u->m, _mm256_mul_ps(min, _mm256_set1_ps(-dmin)));
+}
+
+INLINE const int8_t *unit_q4_k(const uint8_t *p, struct unit *u)
+{
+	const struct block_q4_k *b = (const void *)p;
+	const __m256i mask = _mm256_set1_epi8(15);
+	k_scales(b->scales, half(b->d), half(b->dmin), u);
 	for (int i = 0; i < 4; i++) {
 		__m256i v = _mm256_loadu_si256((const __m256i *)(b->qs + 32 * i));
 		_mm256_store_si256((__m256i *)(u->q + 64 * i), _mm256_and_si256(v, mask));
 		_mm256_store_si256((__m256i *)(u->q + 64 * i + 32), _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
+	}
+	return u->q;
+}
+
+INLINE const int8_t *unit_q5_k(const uint8_t *p, struct unit *u)
+{
+	const struct block_q5_k *b = (const void *)p;
+	const __m256i low = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
+	__m256i h = _mm256_loadu_si256((const __m256i *)b->qh);
+	k_scales(b->scales, half(b->d), half(b->dmin), u);
+	UNROLL for (int i = 0; i < 4; i++) { /* two bits of h a turn; shifts of 16 bits, as what crosses bytes is masked */
+		__m256i v = _mm256_loadu_si256((const __m256i *)(b->qs + 32 * i));
+		__m256i even = _mm256_and_si256(i < 2 ? _mm256_slli_epi16(h, 4 - 2 * i) : _mm256_srli_epi16(h, 2 * i - 4), fifth);
+		__m256i odd = _mm256_and_si256(i < 2 ? _mm256_slli_epi16(h, 3 - 2 * i) : _mm256_srli_epi16(h, 2 * i - 3), fifth);
+		__m256i *q = (__m256i *)(u->q + 64 * i);
+		_mm256_store_si256(q, _mm256_or_si256(_mm256_and_si256(v, low), even));
+		_mm256_store_si256(q + 1, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), odd));
 	}
 	return u->q;
 }
@@ -164,10 +217,13 @@ static void unpack_##T(const uint8_t *row, size_t k, float *out) \
 		} \
 	} \
 }
+PACKED_KERNELS(q4_0, 32, 32)
 PACKED_KERNELS(q4_1, 32, 32)
 PACKED_KERNELS(q5_0, 32, 32)
+PACKED_KERNELS(q5_1, 32, 32)
 PACKED_KERNELS(q8_0, 32, 32)
 PACKED_KERNELS(q4_k, 256, 32)
+PACKED_KERNELS(q5_k, 256, 32)
 PACKED_KERNELS(q6_k, 256, 16)
 
 #define FLOAT_KERNELS(T, LOAD, BYTES) \
@@ -187,6 +243,7 @@ static void unpack_##T(const uint8_t *row, size_t k, float *out) \
 #define load_f32(p) v_load((const float *)(const void *)(p))
 FLOAT_KERNELS(f32, load_f32, 4)
 FLOAT_KERNELS(f16, v_f16, 2)
+FLOAT_KERNELS(bf16, v_bf16, 2)
 
 struct kernels {
 	void (*dot4)(const uint8_t *const row[4], size_t k, size_t ahead, const float *x, float *y);
@@ -197,10 +254,14 @@ static struct kernels kernels_of(uint32_t type)
 {
 	switch (type) {
 	case QUANT_F16: return (struct kernels){ dot4_f16, unpack_f16 };
+	case QUANT_BF16: return (struct kernels){ dot4_bf16, unpack_bf16 };
+	case QUANT_Q4_0: return (struct kernels){ dot4_q4_0, unpack_q4_0 };
 	case QUANT_Q4_1: return (struct kernels){ dot4_q4_1, unpack_q4_1 };
 	case QUANT_Q5_0: return (struct kernels){ dot4_q5_0, unpack_q5_0 };
+	case QUANT_Q5_1: return (struct kernels){ dot4_q5_1, unpack_q5_1 };
 	case QUANT_Q8_0: return (struct kernels){ dot4_q8_0, unpack_q8_0 };
 	case QUANT_Q4_K: return (struct kernels){ dot4_q4_k, unpack_q4_k };
+	case QUANT_Q5_K: return (struct kernels){ dot4_q5_k, unpack_q5_k };
 	case QUANT_Q6_K: return (struct kernels){ dot4_q6_k, unpack_q6_k };
 	default: return (struct kernels){ dot4_f32, unpack_f32 };
 	}

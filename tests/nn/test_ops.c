@@ -2,12 +2,15 @@
  * result does not depend on who shares its call. */
 #include <math.h>
 #include <stdlib.h>
+#include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
 #include "tests/test.h"
 
-static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_Q8_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q4_K, QUANT_Q6_K };
+static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0,
+	QUANT_Q5_1, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K };
 static uint64_t rng = 88172645463325252u;
 static const double U = 0x1p-24; /* unit roundoff of float */
 
@@ -38,6 +41,11 @@ static const struct ops *table(const char *name)
 	return o;
 }
 
+static int two_scales(uint32_t type)
+{
+	return type == QUANT_Q4_1 || type == QUANT_Q5_1 || type == QUANT_Q4_K || type == QUANT_Q5_K;
+}
+
 static struct matrix random_matrix(uint32_t type, size_t rows, size_t k)
 {
 	struct matrix w = { type, rows, k, NULL, quant_row_bytes(type, k) };
@@ -48,8 +56,9 @@ static struct matrix random_matrix(uint32_t type, size_t rows, size_t k)
 		uint16_t h[2] = { random_half(), random_half() };
 		float f = random_float();
 		if (type == QUANT_F32) memcpy(d + at, &f, 4);
+		else if (type == QUANT_BF16) memcpy(d + at, (uint8_t *)&f + 2, 2);
 		else if (type == QUANT_Q6_K) memcpy(d + at + 208, h, 2);
-		else memcpy(d + at, h, type == QUANT_Q4_1 || type == QUANT_Q4_K ? 4 : 2);
+		else memcpy(d + at, h, two_scales(type) ? 4 : 2);
 	}
 	w.data = d;
 	return w;
@@ -105,6 +114,46 @@ static void check_table(const char *name)
 				mem_free((void *)(uintptr_t)w.data);
 			}
 }
+
+/* Rows of the golden blocks, whose scales are zero, subnormal, largest and negative: one token, then several, each of
+ * one 1 among zeros, which picks out a weight. It was rounded once where the plain loops round twice. */
+static void check_extremes(const char *name)
+{
+	const struct ops *o = table(name);
+	struct buf file;
+	struct err e;
+	buf_init(&file, 1 << 20);
+	CHECK_OK(file_read(test_data("golden/quant_blocks.bin"), &file, &e), e);
+	for (size_t at = 0; at < file.len;) {
+		uint32_t head[3];
+		memcpy(head, file.data + at, sizeof head);
+		size_t k = head[2] / OPS_ALIGN * OPS_ALIGN, n = 5;
+		uint8_t *data = mem_aligned(64, (head[1] + 63) / 64 * 64);
+		float *x = mem_calloc(n * k, 4), *want = mem_calloc(head[2], 4), y[5], *scratch = mem_aligned(64, ops_scratch_floats(k) * 4);
+		memcpy(data, file.data + at + sizeof head, head[1]);
+		memcpy(want, file.data + at + sizeof head + head[1], head[2] * sizeof *want);
+		struct matrix w = { head[0], 1, k, data, quant_row_bytes(head[0], k) };
+		for (size_t i = 0; i < k; i++) {
+			for (size_t t = 0; t < n; t++) x[t * k + (i + 7 * t) % k] = 1;
+			o->matmul(&w, 0, 1, x, k, i % 2 ? n : 1, y, 1, scratch);
+			for (size_t t = 0; t < (i % 2 ? n : 1); t++) {
+				size_t part = (i + 7 * t) % k / 16 * 16;
+				double most = 0x1p-149 / U, value = (double)want[(i + 7 * t) % k];
+				for (size_t j = part; j < part + 16; j++) most = fabs((double)want[j]) > most ? fabs((double)want[j]) : most;
+				CHECK_MSG(fabs((double)y[t] - value) <= 4 * U * most, "%s %s weight %zu: %a, want %a", name,
+					quant_name(head[0]), (i + 7 * t) % k, (double)y[t], value);
+			}
+			for (size_t t = 0; t < n; t++) x[t * k + (i + 7 * t) % k] = 0;
+		}
+		float *const all[] = { x, want, scratch, (float *)(void *)data };
+		for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+		at += sizeof head + head[1] + head[2] * sizeof(float);
+	}
+	buf_clear(&file);
+}
+
+TEST(ops_extremes_avx2) { check_extremes("avx2"); }
+TEST(ops_extremes_avx512) { check_extremes("avx512"); }
 
 TEST(ops_matmul_avx2) { check_table("avx2"); }
 TEST(ops_matmul_avx512) { check_table("avx512"); }
