@@ -69,7 +69,7 @@ static int query_embed(struct service *s, const char *query, size_t len, struct 
 	if (rc) return rc;
 	out->query = arena_alloc(a, (size_t)embedder_info(m)->dim * sizeof *out->query);
 	if (!out->query) return err_set(e, E_MEMORY, "search: out of memory");
-	rc = embedder_encode(m, &text, 1, EMBED_QUERY, out->query, e);
+	rc = embedder_encode(m, &text, 1, EMBED_QUERY, EMBED_FIRST, out->query, e);
 	out->embed_ms = clock_ms() - t0;
 	return rc;
 }

@@ -94,7 +94,7 @@ static int units_embed(struct service *s, struct arena *a, struct selection *sel
 		t[i] = (struct embed_text){ sel->units[i].text, sel->units[i].len };
 		sel->units[i].vec = v + i * (size_t)sel->dim;
 	}
-	return embedder_encode(m, t, sel->unit_n, EMBED_QUERY, v, e);
+	return embedder_encode(m, t, sel->unit_n, EMBED_PASSAGE, EMBED_FIRST, v, e);
 }
 
 double select_cosine(const struct selection *sel, const float *x, const float *y)

@@ -21,7 +21,7 @@ int claim_make(struct service *s, const struct selection *sel, const char *text,
 	if (!vec) return err_set(e, E_MEMORY, "answer: out of memory");
 	int rc = service_embedder(s, &m, e);
 	if (!rc) rc = words_of(text, len, a, &w, &out->word_n, e);
-	if (!rc && sel->dim) rc = embedder_encode(m, &t, 1, EMBED_QUERY, vec, e);
+	if (!rc && sel->dim) rc = embedder_encode(m, &t, 1, EMBED_PASSAGE, EMBED_FIRST, vec, e);
 	if (rc) return rc;
 	out->text = text;
 	out->len = len;

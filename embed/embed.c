@@ -2,8 +2,8 @@
  *
  * A call tokenises its texts into a piece of at most PIECE_TOKENS tokens (or one text that is longer), waits for its
  * turn, runs the piece, pools it, gives the turn back, and goes on with the next piece. The turn goes to a waiting
- * query before any passage, so that a query waits for at most one piece of somebody's folder: some 0.1 s on two cores
- * for a small model. A steady stream of queries may hold passages up; that is meant. Tokenising happens outside the
+ * EMBED_FIRST before any EMBED_BULK, so that a question waits for at most one piece of somebody's folder: some 0.1 s on
+ * two cores for a small model. A steady stream of questions may hold folders up; that is meant. Tokenising happens outside the
  * turn, into memory of the call; the encoder's activations belong to whoever has the turn.
  *
  * Threads: `lock` guards busy and the waiting counts, nothing else; it is never held while anything runs. Everything
@@ -38,7 +38,7 @@ struct embedder {
 	struct encoder *encoder;      /* belongs to the holder of the turn */
 	char *prefix[2];              /* by enum embed_kind; "" for none */
 	pthread_mutex_t lock;         /* guards what follows */
-	pthread_cond_t ready[2];      /* by enum embed_kind */
+	pthread_cond_t ready[2];      /* by enum embed_turn */
 	size_t waiting[2];
 	int busy;
 };
@@ -198,12 +198,12 @@ static int prefixed_tokens(const struct embedder *m, const struct embed_text *t,
 
 /* ---- the turn ---- */
 
-static void turn_take(struct embedder *m, enum embed_kind kind)
+static void turn_take(struct embedder *m, enum embed_turn turn)
 {
 	pthread_mutex_lock(&m->lock);
-	m->waiting[kind]++;
-	while (m->busy || (kind == EMBED_PASSAGE && m->waiting[EMBED_QUERY] > 0)) pthread_cond_wait(&m->ready[kind], &m->lock);
-	m->waiting[kind]--;
+	m->waiting[turn]++;
+	while (m->busy || (turn == EMBED_BULK && m->waiting[EMBED_FIRST] > 0)) pthread_cond_wait(&m->ready[turn], &m->lock);
+	m->waiting[turn]--;
 	m->busy = 1;
 	pthread_mutex_unlock(&m->lock);
 }
@@ -212,16 +212,16 @@ static void turn_give(struct embedder *m)
 {
 	pthread_mutex_lock(&m->lock);
 	m->busy = 0;
-	pthread_cond_signal(&m->ready[m->waiting[EMBED_QUERY] > 0 ? EMBED_QUERY : EMBED_PASSAGE]);
+	pthread_cond_signal(&m->ready[m->waiting[EMBED_FIRST] > 0 ? EMBED_FIRST : EMBED_BULK]);
 	pthread_mutex_unlock(&m->lock);
 }
 
 /* ---- encode ---- */
 
-static void piece_run(struct embedder *m, const struct piece *p, enum embed_kind kind, float *out)
+static void piece_run(struct embedder *m, const struct piece *p, enum embed_turn turn, float *out)
 {
 	size_t dim = (size_t)m->info.dim;
-	turn_take(m, kind);
+	turn_take(m, turn);
 	const float *states = encoder_run(m->encoder, p->ids, p->starts, p->texts);
 	for (size_t i = 0; i < p->texts; i++)
 		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,
@@ -229,8 +229,8 @@ static void piece_run(struct embedder *m, const struct piece *p, enum embed_kind
 	turn_give(m);
 }
 
-int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out,
-	struct err *e)
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind,
+	enum embed_turn turn, float *out, struct err *e)
 {
 	struct piece *p = mem_calloc(1, sizeof *p);
 	size_t done = 0, dim = (size_t)m->info.dim;
@@ -245,7 +245,7 @@ int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n
 		rc = prefixed_tokens(m, &texts[i], kind, p->ids + at, &len, e);
 		if (rc != OK) goto out;
 		if (p->texts > 0 && at + len > PIECE_TOKENS) { /* does not fit: the piece goes, this text opens the next */
-			piece_run(m, p, kind, out + done * dim);
+			piece_run(m, p, turn, out + done * dim);
 			done += p->texts;
 			memmove(p->ids, p->ids + at, len * sizeof *p->ids);
 			p->texts = 0;
@@ -253,7 +253,7 @@ int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n
 		}
 		p->starts[++p->texts] = at + len;
 	}
-	if (p->texts > 0) piece_run(m, p, kind, out + done * dim);
+	if (p->texts > 0) piece_run(m, p, turn, out + done * dim);
 out:
 	if (p) mem_free(p->ids);
 	mem_free(p);

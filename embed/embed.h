@@ -6,8 +6,8 @@
  * Sizes, layers, heads, activation, layer-norm epsilon, lower-casing and pooling (mean or CLS) are read from those
  * files. Vectors are L2-normalised float[dim] when the model says so, so that a dot product is the cosine.
  * Method: Devlin et al. 2018 (BERT), Reimers & Gurevych 2019 (mean pooling); WordPiece as in BERT's tokenization.py.
- * Threads: every call is thread-safe. Encoding is done by one caller at a time; EMBED_QUERY callers overtake waiting
- * EMBED_PASSAGE callers, whose work is split into short pieces, so that a query never waits behind a folder. */
+ * Threads: every call is thread-safe. Encoding is done by one caller at a time; EMBED_FIRST callers overtake waiting
+ * EMBED_BULK callers, whose work is split into short pieces, so that a question never waits behind a folder. */
 #ifndef EMBED_EMBED_H
 #define EMBED_EMBED_H
 #include <stddef.h>
@@ -33,7 +33,14 @@ struct embedder_info {
 	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and the weights file: what a stored vector belongs to */
 };
 
-enum embed_kind { EMBED_PASSAGE, EMBED_QUERY };
+enum embed_kind {       /* what a text is, and so which prefix it gets */
+	EMBED_PASSAGE,  /* what is found: chunks and sentences of documents, sentences compared with them */
+	EMBED_QUERY     /* what is asked */
+};
+enum embed_turn {       /* how soon it is wanted */
+	EMBED_BULK,     /* a folder's work: after everybody who waits */
+	EMBED_FIRST     /* somebody waits for it */
+};
 struct embed_text { const char *text; size_t len; }; /* UTF-8, borrowed */
 
 /* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED the architecture,
@@ -44,8 +51,8 @@ const struct embedder_info *embedder_info(const struct embedder *m);
 /* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. Text never becomes a control token: "[SEP]" in
  * it is those five characters. A vector depends on the texts beside it by float rounding alone. E_MEMORY, E_FORMAT for
  * invalid UTF-8; out is then partly written. */
-int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind, float *out,
-	struct err *e);
+int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind,
+	enum embed_turn turn, float *out, struct err *e);
 /* Tokens of a text without [CLS] and [SEP], not cut. Cheap; used for chunk budgets. Invalid UTF-8 counts as [UNK]. */
 size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len);
 /* Ids with [CLS] and [SEP], cut to max (at least 2); *n ids written. For tests and tools that compare with the

@@ -100,7 +100,7 @@ static int embed_batch(struct group *g, struct err *e)
 	else if (flag_is(g->cancel))
 		rc = err_set(e, E_CANCELLED, "cancelled");
 	else if (n > 0)
-		rc = embedder_encode(g->m, texts, n, EMBED_PASSAGE, out, e);
+		rc = embedder_encode(g->m, texts, n, EMBED_PASSAGE, EMBED_BULK, out, e);
 	for (size_t i = 0; i < n && rc == OK; i++)
 		memcpy(to[i], out + i * dim, dim * sizeof *out);
 	g->waiting -= n < g->waiting ? n : g->waiting;

@@ -120,10 +120,10 @@ TEST(embed_vectors_equal_the_reference)
 	struct embed_text t[GOLDEN_TEXTS];
 	CHECK(got != NULL);
 	for (int i = 0; i < GOLDEN_TEXTS; i++) t[i] = text_at(texts, i);
-	CHECK_OK(embedder_encode(m, t, GOLDEN_TEXTS, EMBED_PASSAGE, got, &e), e);
+	CHECK_OK(embedder_encode(m, t, GOLDEN_TEXTS, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
 	for (int i = 0; i < GOLDEN_TEXTS; i++) {
 		double c = cosine(got + i * DIM, want + i * DIM, DIM);
-		CHECK_OK(embedder_encode(m, &t[i], 1, EMBED_QUERY, one, &e), e);
+		CHECK_OK(embedder_encode(m, &t[i], 1, EMBED_QUERY, EMBED_FIRST, one, &e), e);
 		CHECK_MSG(cosine(one, got + i * DIM, DIM) >= 0.999999, "text %d: alone and in the batch differ", i);
 		CHECK_MSG(fabs(length(one, DIM) - 1) < 1e-6, "text %d: length %.9f", i, length(one, DIM));
 		/* The reference took the control tokens of this one; a text of ours spells them out. */
@@ -281,7 +281,7 @@ static struct embedder *small_open(const struct embedder_options *with)
 static void small_vector(struct embedder *m, const char *text, enum embed_kind kind, float out[H])
 {
 	struct embed_text t = {text, strlen(text)};
-	CHECK_OK(embedder_encode(m, &t, 1, kind, out, &e), e);
+	CHECK_OK(embedder_encode(m, &t, 1, kind, kind == EMBED_QUERY ? EMBED_FIRST : EMBED_BULK, out, &e), e);
 	for (int i = 0; i < H; i++) CHECK(isfinite(out[i]));
 }
 
@@ -398,14 +398,14 @@ TEST(embed_batches_keep_order_and_values)
 		for (size_t k = 0; k < len; k++) text[i][k] = " abc"[((unsigned)i >> (k % 12)) % 4];
 		t[i] = (struct embed_text){text[i], len};
 	}
-	CHECK_OK(embedder_encode(m, t, N, EMBED_PASSAGE, all[0], &e), e);
+	CHECK_OK(embedder_encode(m, t, N, EMBED_PASSAGE, EMBED_BULK, all[0], &e), e);
 	for (int i = 0; i < N; i++) {
-		CHECK_OK(embedder_encode(m, &t[i], 1, EMBED_QUERY, one, &e), e);
+		CHECK_OK(embedder_encode(m, &t[i], 1, EMBED_QUERY, EMBED_FIRST, one, &e), e);
 		CHECK_MSG(cosine(one, all[i], H) >= 0.999999, "text %d: %.9f", i, cosine(one, all[i], H));
 		apart += i > 0 && cosine(all[i - 1], all[i], H) < 0.999;
 	}
 	CHECK_MSG(apart > N / 2, "only %d of %d vectors differ from the one before: the check above says little", apart, N);
-	CHECK_OK(embedder_encode(m, NULL, 0, EMBED_PASSAGE, NULL, &e), e);
+	CHECK_OK(embedder_encode(m, NULL, 0, EMBED_PASSAGE, EMBED_BULK, NULL, &e), e);
 	embedder_close(m);
 }
 
@@ -433,7 +433,7 @@ TEST(embed_long_and_bad_texts)
 	text[2 * (POSITIONS - 2)] = 0;
 	small_vector(m, text, EMBED_PASSAGE, cut);
 	CHECK(memcmp(cut, whole, sizeof cut) == 0);
-	CHECK_INT(embedder_encode(m, bad, 2, EMBED_PASSAGE, two, &e), E_FORMAT);
+	CHECK_INT(embedder_encode(m, bad, 2, EMBED_PASSAGE, EMBED_BULK, two, &e), E_FORMAT);
 	CHECK(strstr(e.msg, "UTF-8"));
 	small_vector(m, "a", EMBED_QUERY, cut); /* and goes on */
 	embedder_close(m);
@@ -553,7 +553,7 @@ TEST(embed_stands_failed_allocations)
 	done = 0;
 	for (long n = 1; n < 100 && !done; n++) {
 		fault_alloc_after(n);
-		int rc = embedder_encode(m, &t, 1, EMBED_QUERY, v, &e);
+		int rc = embedder_encode(m, &t, 1, EMBED_QUERY, EMBED_FIRST, v, &e);
 		fault_alloc_after(0);
 		CHECK_MSG(rc == OK || rc == E_MEMORY, "allocation %ld: status %d, %s", n, rc, e.msg);
 		done = rc == OK;
@@ -566,7 +566,7 @@ TEST(embed_stands_failed_allocations)
 
 struct caller {
 	struct embedder *m;
-	enum embed_kind kind;
+	enum embed_turn turn;
 	const struct embed_text *texts;
 	const float (*want)[H];
 	int from, n, rounds, wrong;
@@ -578,7 +578,7 @@ static void *caller_run(void *arg)
 	struct err mine;
 	float (*got)[H] = mem_alloc((size_t)c->n * sizeof *got);
 	for (int round = 0; got && round < c->rounds; round++) {
-		if (embedder_encode(c->m, c->texts + c->from, (size_t)c->n, c->kind, got[0], &mine) != OK) c->wrong++;
+		if (embedder_encode(c->m, c->texts + c->from, (size_t)c->n, EMBED_PASSAGE, c->turn, got[0], &mine) != OK) c->wrong++;
 		for (int i = 0; i < c->n; i++) c->wrong += !(cosine(got[i], c->want[c->from + i], H) >= 0.999999);
 		embedder_count_tokens(c->m, c->texts[c->from].text, c->texts[c->from].len);
 	}
@@ -601,11 +601,11 @@ TEST(embed_queries_beside_passages)
 		for (int k = 0; k < 40; k++) text[i][k] = " abc"[(i * 31 + k * k * (i % 5 + 1)) % 4];
 		t[i] = (struct embed_text){text[i], 40};
 	}
-	CHECK_OK(embedder_encode(m, t, N, EMBED_PASSAGE, want[0], &e), e);
+	CHECK_OK(embedder_encode(m, t, N, EMBED_PASSAGE, EMBED_BULK, want[0], &e), e);
 	for (int i = 0; i < CALLERS; i++) {
-		int query = i >= 3;
-		c[i] = (struct caller){.m = m, .kind = query ? EMBED_QUERY : EMBED_PASSAGE, .texts = t,
-			.want = (const float (*)[H])want, .from = query ? i * 50 : 0, .n = query ? 1 + i : N, .rounds = query ? 200 : 5};
+		int first = i >= 3;
+		c[i] = (struct caller){.m = m, .turn = first ? EMBED_FIRST : EMBED_BULK, .texts = t,
+			.want = (const float (*)[H])want, .from = first ? i * 50 : 0, .n = first ? 1 + i : N, .rounds = first ? 200 : 5};
 		CHECK(pthread_create(&thread[i], NULL, caller_run, &c[i]) == 0);
 	}
 	for (int i = 0; i < CALLERS; i++) {
@@ -623,7 +623,7 @@ static void *folder_run(void *arg)
 	struct err mine;
 	float *got = mem_alloc((size_t)c->n * H * sizeof *got);
 	atomic_store(&folder_state, 1);
-	if (!got || embedder_encode(c->m, c->texts, (size_t)c->n, EMBED_PASSAGE, got, &mine) != OK) c->wrong++;
+	if (!got || embedder_encode(c->m, c->texts, (size_t)c->n, EMBED_PASSAGE, EMBED_BULK, got, &mine) != OK) c->wrong++;
 	atomic_store(&folder_state, 2);
 	mem_free(got);
 	return NULL;

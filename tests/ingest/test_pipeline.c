@@ -466,7 +466,7 @@ TEST(ingest_many)
 
 			snprintf(in, sizeof in, "%s\n%.*s", d[i].title, (int)(c[1].range.len), text + c[1].range.off);
 			t = (struct embed_text){ in, strlen(in) };
-			CHECK_OK(embedder_encode(m, &t, 1, EMBED_PASSAGE, want, &e), e);
+			CHECK_OK(embedder_encode(m, &t, 1, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
 			CHECK_OK(snapshot_vector(s, c[1].id, &v, &e), e);
 			for (int k = 0; k < embedder_info(m)->dim; k++)
 				dot += v[k] * want[k];
