@@ -1,9 +1,11 @@
-/* auth.c: owns the rules by which a keyless service on loopback tells its own callers from strangers.
+/* auth.c: owns the rules by which a keyless service on loopback tells its own callers from strangers, and what a caller
+ * may do and see.
  *
  * Method: the listen address must be loopback. A request's Host must name loopback, which defeats DNS rebinding (the
  * browser sends the name the page was loaded from); a request that changes or costs something must come without an
  * Origin or with its own, which defeats cross-site posts (RFC 6454, section 7). No CORS headers are ever sent, so that
- * no other page reads a reply. Thread-safe. Failure: E_USAGE, E_DENIED. */
+ * no other page reads a reply. Groups of a request only ever narrow those of its caller.
+ * Thread-safe. Failure: E_USAGE, E_DENIED. */
 #include "api/auth.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -103,4 +105,79 @@ int origin_is_own(const char *origin, const char *host)
 	if (!origin)
 		return 1;
 	return host && !strncasecmp(origin, "http://", 7) && !strcasecmp(origin + 7, host);
+}
+
+/* ---- what a caller may ---- */
+static const char *const role_names[] = { "none", "read", "write", "admin" };
+
+const char *role_name(enum role role)
+{
+	return role_names[role >= ROLE_NONE && role <= ROLE_ADMIN ? role : ROLE_NONE];
+}
+
+int role_parse(const char *s, enum role *out)
+{
+	for (int i = ROLE_READ; i <= ROLE_ADMIN; i++)
+		if (!strcmp(s, role_names[i])) {
+			*out = (enum role)i;
+			return 1;
+		}
+	return 0;
+}
+
+int caller_may(const struct caller *c, enum role need)
+{
+	return need == ROLE_OPEN || c->role >= (need == ROLE_NONE ? ROLE_ADMIN : need);
+}
+
+void caller_reader(const struct caller *c, const char *collection, struct reader *out)
+{
+	*out = (struct reader){ .collection = collection, .all_groups = c->all_groups, .groups = c->groups, .group_n = c->group_n };
+}
+
+int reader_narrow(struct reader *r, const char *const *as, size_t n, struct arena *a, struct err *e)
+{
+	const char **kept = arena_calloc(a, n + 1, sizeof *kept);
+	size_t kept_n = 0;
+	if (!kept)
+		return err_set(e, E_MEMORY, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		int has = r->all_groups;
+		for (size_t g = 0; g < r->group_n && !has; g++)
+			has = !strcmp(as[i], r->groups[g]);
+		if (has)
+			kept[kept_n++] = as[i];
+	}
+	r->all_groups = 0;
+	r->groups = kept;
+	r->group_n = kept_n;
+	return OK;
+}
+
+int groups_split(const char *text, struct arena *a, const char *const **out, size_t *n, struct err *e)
+{
+	size_t max = 1;
+	const char **list;
+	for (const char *p = text; *p; p++)
+		max += *p == ',';
+	*out = list = arena_calloc(a, max, sizeof *list);
+	*n = 0;
+	if (!list)
+		return err_set(e, E_MEMORY, "out of memory");
+	if (!text[strspn(text, " \t")])
+		return OK;
+	for (;; text++) {
+		size_t len, kept;
+		text += strspn(text, " \t");
+		kept = len = strcspn(text, ",");
+		while (kept && strchr(" \t", text[kept - 1]))
+			kept--;
+		if (!kept)
+			return err_set(e, E_USAGE, "a name is missing between the commas");
+		if (!(list[(*n)++] = arena_strndup(a, text, kept)))
+			return err_set(e, E_MEMORY, "out of memory");
+		text += len;
+		if (!*text)
+			return OK;
+	}
 }

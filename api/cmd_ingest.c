@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "api/auth.h"
 #include "api/command.h"
 #include "api/screen.h"
 #include "base/utf8.h"
@@ -142,7 +143,7 @@ static int ingest_run(struct command_call *c, struct ingest_request *q, struct e
 
 int cmd_ingest(struct command_call *c)
 {
-	const char *acl = NULL, **groups = NULL;
+	const char *acl = NULL;
 	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd, .cancel = c->cancel };
 	cJSON *meta = cJSON_CreateObject();
 	struct option options[] = {
@@ -157,8 +158,7 @@ int cmd_ingest(struct command_call *c)
 	arena_init(&arena, ARENA_BYTES_MAX);
 	if (!rc) rc = options_parse(c, options, sizeof options / sizeof *options, &e);
 	if (!rc && c->argc < 2) rc = err_set(&e, E_USAGE, "ingest: a file or folder is missing");
-	if (!rc && acl && !*acl && !(groups = arena_calloc(&arena, 1, sizeof *groups))) rc = err_set(&e, E_MEMORY, "out of memory");
-	if (!rc && acl && *acl) rc = command_list(acl, &arena, &groups, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
+	if (!rc && acl) rc = groups_split(acl, &arena, &q.acl, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
 	if (!rc && meta->child && !(text = cJSON_PrintUnformatted(meta))) rc = err_set(&e, E_MEMORY, "out of memory");
 	if (!rc && text && strlen(text) > META_BYTES_MAX)
 		rc = err_set(&e, E_USAGE, "--meta: more than %d bytes", META_BYTES_MAX);
@@ -166,7 +166,6 @@ int cmd_ingest(struct command_call *c)
 		code = command_misused(c, &e);
 		goto out;
 	}
-	q.acl = groups;
 	q.meta = text;
 	q.paths = (const char *const *)(c->argv + 1);
 	q.path_n = (size_t)(c->argc - 1);

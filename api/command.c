@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "api/auth.h"
 #include "api/view.h"
 #include "base/mem.h"
 
@@ -228,36 +229,16 @@ int options_parse(struct command_call *c, const struct option *o, size_t n, stru
 	return OK;
 }
 
-int command_list(const char *text, struct arena *a, const char ***parts, size_t *n, struct err *e)
-{
-	size_t max = 1, len;
-	for (const char *p = text; *p; p++) max += *p == ',';
-	*n = 0;
-	*parts = arena_alloc(a, max * sizeof **parts);
-	if (!*parts) return err_set(e, E_MEMORY, "out of memory");
-	for (;; text++) {
-		text += strspn(text, " \t");
-		len = strcspn(text, ",");
-		size_t kept = len;
-		while (kept && strchr(" \t", text[kept - 1])) kept--;
-		if (!kept) return err_set(e, E_USAGE, "a name is missing between the commas");
-		(*parts)[*n] = arena_strndup(a, text, kept);
-		if (!(*parts)[(*n)++]) return err_set(e, E_MEMORY, "out of memory");
-		text += len;
-		if (!*text) return OK;
-	}
-}
-
 int command_reader(struct command_call *c, const char *as, struct arena *a, struct reader *r, struct err *e)
 {
-	const char **groups;
+	const char *const *groups;
+	size_t n;
 	int rc;
-	*r = (struct reader){ .collection = c->collection, .all_groups = !as };
+	*r = (struct reader){ .collection = c->collection, .all_groups = 1 };
 	if (!as) return OK;
-	rc = command_list(as, a, &groups, &r->group_n, e);
-	if (rc) return err_wrap(e, "--as");
-	r->groups = groups;
-	return OK;
+	rc = groups_split(as, a, &groups, &n, e);
+	if (!rc) rc = reader_narrow(r, groups, n, a, e);
+	return rc ? err_wrap(e, "--as") : OK;
 }
 
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e)

@@ -73,9 +73,7 @@ int command_fail(struct command_call *c, const struct err *e);
 int command_misused(struct command_call *c, const struct err *e);
 /* Prints an object on one line of stdout and frees it. E_MEMORY for NULL, E_CANCELLED when the reader left. */
 int command_json(struct command_call *c, cJSON *object, struct err *e);
-/* Splits "a,b,c" at the commas, blanks cut; parts and the array in the arena. E_USAGE: an empty part. */
-int command_list(const char *text, struct arena *a, const char ***parts, size_t *n, struct err *e);
-/* Who reads: the collection of the call and every group, or those of `as` ("G,G") when it is given. */
+/* Who reads: the collection of the call and every group, or those of `as` ("G,G"; "" is none) when it is given. */
 int command_reader(struct command_call *c, const char *as, struct arena *a, struct reader *r, struct err *e);
 /* The words from argv[1] on, joined by blanks, in the arena. E_USAGE: none; E_MEMORY. */
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e);

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-enum { ARENA_MAX = 256 << 20, REPLY_MAX = 1 << 30, STREAM_MAX = 4 << 20, TARGET_MAX = 16384 };
+enum { ARENA_MAX = 256 << 20, REPLY_MAX = 1 << 30, STREAM_MAX = 4 << 20, TARGET_MAX = 16384, GROUPS_MAX = 256 };
 
 static int hex_digit(char c)
 {
@@ -315,6 +315,45 @@ int request_collection(struct request *r, const cJSON *o, const char *absent, co
 	int rc = field_text(r, o, "collection", &s, e);
 	*out = s ? s : absent;
 	return rc ? rc : s ? collection_check(r, s, e) : OK;
+}
+
+/* The groups that `as` names, of the body or the query; *named 0: neither has it. */
+static int as_read(struct request *r, const cJSON *body, const char *const **as, size_t *n, int *named, struct err *e)
+{
+	const cJSON *v = json_get(body, "as");
+	const char *text = v && cJSON_IsString(v) ? v->valuestring : v ? NULL : query_text(r, "as");
+	const char **list = NULL;
+	int rc;
+	*n = 0;
+	*named = v || text;
+	if (!*named)
+		return OK;
+	r->param = "as";
+	if (text) {
+		rc = groups_split(text, &r->arena, as, n, e);
+		if (rc)
+			return err_wrap(e, "as");
+	} else {
+		rc = field_texts(r, body, "as", GROUPS_MAX, &list, n, e);
+		if (rc)
+			return rc;
+		*as = list;
+	}
+	r->param = NULL;
+	return OK;
+}
+
+int request_reader(struct request *r, const cJSON *body, const char *absent, struct reader *out, struct err *e)
+{
+	const char *collection = NULL, *const *as = NULL;
+	size_t n = 0;
+	int named = 0, rc = request_collection(r, body, absent, &collection, e);
+	if (!rc)
+		rc = as_read(r, body, &as, &n, &named, e);
+	if (rc)
+		return rc;
+	caller_reader(&r->caller, collection, out);
+	return named ? reader_narrow(out, as, n, &r->arena, e) : OK;
 }
 
 static const char no_memory[] =

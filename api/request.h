@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "api/auth.h"
 #include "api/service.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -33,6 +34,7 @@ struct request {
 	struct http *http;
 	struct service *service;
 	const struct route *route;                /* NULL until matched */
+	struct caller caller;                     /* who asks; may do nothing until server.c has looked at the headers */
 	char method[16];
 	char id[REQUEST_ID_MAX + 1];              /* X-Request-Id */
 	const char *segments[SEGMENTS_MAX]; size_t segment_n;  /* of the path, percent-decoded, valid UTF-8 */
@@ -105,6 +107,10 @@ int field_texts(struct request *r, const cJSON *o, const char *key, size_t max, 
 int field_lacking(struct request *r, const cJSON *o, const char *key, struct err *e);
 /* The collection asked for: the body's field, else the query's parameter, else absent. Checks its form. */
 int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e);
+/* Who reads: THE way to a struct reader for what answers HTTP (checked by lint). The collection as request_collection
+ * has it (absent NULL: every one), and the caller's groups, narrowed to those of `as` where the body has it (a list, or
+ * "G,G") or the query. body may be NULL. Borrows from body and r's arena. */
+int request_reader(struct request *r, const cJSON *body, const char *absent, struct reader *out, struct err *e);
 
 int collection_check(struct request *r, const char *name, struct err *e);  /* E_USAGE, r->param set */
 

@@ -6,19 +6,19 @@
 #include <string.h>
 
 static const struct route routes[] = {
-	{ "GET", "/", "page", POOL_NONE, 0, 1, page_get },
-	{ "GET", "/www/{file}", "page", POOL_NONE, 0, 1, page_get },
-	{ "GET", "/healthz", "healthz", POOL_NONE, 0, 1, healthz_get },
-	{ "GET", "/readyz", "readyz", POOL_ADMIN, 0, 1, readyz_get },
-	{ "GET", "/metrics", "metrics", POOL_ADMIN, 0, 1, metrics_get },
-	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post },
-	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post },
-	{ "GET", "/v1/documents", "documents_list", POOL_SEARCH, 0, 0, documents_list },
-	{ "POST", "/v1/documents", "documents_post", POOL_WRITE, 1, 0, documents_post },
-	{ "GET", "/v1/documents/{id}", "documents_get", POOL_SEARCH, 0, 0, documents_get },
-	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete },
-	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text },
-	{ "GET", "/v1/documents/{id}/original", "documents_original", POOL_SEARCH, 0, 0, documents_original },
+	{ "GET", "/", "page", POOL_NONE, 0, 1, page_get, ROLE_OPEN },
+	{ "GET", "/www/{file}", "page", POOL_NONE, 0, 1, page_get, ROLE_OPEN },
+	{ "GET", "/healthz", "healthz", POOL_NONE, 0, 1, healthz_get, ROLE_OPEN },
+	{ "GET", "/readyz", "readyz", POOL_ADMIN, 0, 1, readyz_get, ROLE_OPEN },
+	{ "GET", "/metrics", "metrics", POOL_ADMIN, 0, 1, metrics_get, ROLE_ADMIN },
+	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post, ROLE_READ },
+	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post, ROLE_READ },
+	{ "GET", "/v1/documents", "documents_list", POOL_SEARCH, 0, 0, documents_list, ROLE_READ },
+	{ "POST", "/v1/documents", "documents_post", POOL_WRITE, 1, 0, documents_post, ROLE_WRITE },
+	{ "GET", "/v1/documents/{id}", "documents_get", POOL_SEARCH, 0, 0, documents_get, ROLE_READ },
+	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete, ROLE_WRITE },
+	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text, ROLE_READ },
+	{ "GET", "/v1/documents/{id}/original", "documents_original", POOL_SEARCH, 0, 0, documents_original, ROLE_READ },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };
 

@@ -22,6 +22,7 @@ struct route {
 	int early;               /* 1: answered also while starting and draining */
 	/* Answers r (reply_json …, or a stream), or fails: then the caller turns e into the reply. */
 	int (*run)(struct request *r, struct err *e);
+	enum role role;          /* the least that a caller must be allowed; left out: ROLE_ADMIN */
 };
 
 /* The route of r->method and r->segments, into r->route. E_NOT_FOUND; E_USAGE with r->allow set: a wrong method (405). */

@@ -20,10 +20,9 @@ static int question_read(struct request *r, const cJSON *o, struct answer_reques
 	if (rc)
 		return rc;
 	q->cancel = &r->cancel;
-	q->reader.all_groups = 1;
-	if (field_lacking(r, o, "as", e) || field_bool(r, o, "stream", stream, e))
+	if (field_bool(r, o, "stream", stream, e))
 		return e->status;
-	return request_collection(r, o, r->service->conf.collection, &q->reader.collection, e);
+	return request_reader(r, o, r->service->conf.collection, &q->reader, e);
 }
 
 /* ---- the stream ---- */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "api/command.h"
 #include "api/multipart.h"
 #include "api/route.h"
 #include "api/view.h"
@@ -57,17 +56,17 @@ static cJSON *list_make(const struct doc *d, size_t n, int more)
 
 int documents_list(struct request *r, struct err *e)
 {
-	struct reader reader = { .all_groups = 1 };
+	struct reader reader;
 	struct snapshot *s;
 	uint64_t limit, after;
 	unsigned mask;
 	struct doc *d;
 	size_t got = 0;
 	int rc;
-	if (query_lacking(r, "filter", e) || query_lacking(r, "as", e) ||
+	if (query_lacking(r, "filter", e) ||
 	    query_u64(r, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, e) ||
 	    query_u64(r, "cursor", 0, UINT64_MAX - 1, 0, &after, e) || list_verdict(r, &mask, e) ||
-	    request_collection(r, NULL, r->service->conf.collection, &reader.collection, e))
+	    request_reader(r, NULL, r->service->conf.collection, &reader, e))
 		return e->status;
 	if (!(d = arena_calloc(&r->arena, (size_t)limit + 1, sizeof *d)))
 		return err_set(e, E_MEMORY, "out of memory");
@@ -84,10 +83,10 @@ int documents_list(struct request *r, struct err *e)
 /* The document of the path, in a snapshot that the caller closes. */
 static int doc_open(struct request *r, struct snapshot **s, struct doc *d, struct err *e)
 {
-	struct reader reader = { .all_groups = 1 };
+	struct reader reader;
 	int rc;
 	*s = NULL;
-	if (query_lacking(r, "as", e) || request_collection(r, NULL, NULL, &reader.collection, e))
+	if (request_reader(r, NULL, NULL, &reader, e))
 		return e->status;
 	rc = snapshot_open(s, r->service->index, e);
 	return rc ? rc : snapshot_doc(*s, &reader, r->segments[2], &r->arena, d, e);
@@ -272,9 +271,10 @@ static void on_event(void *ctx, const struct ingest_event *ev)
 /* The outcome as JSON; with the document when there is one. */
 static cJSON *outcome_make(struct request *r, struct snapshot *s, const struct outcome *x)
 {
-	struct reader reader = { .all_groups = 1 };
+	struct reader reader;
 	struct doc d;
 	cJSON *o = cJSON_CreateObject(), *doc;
+	caller_reader(&r->caller, NULL, &reader);
 	if (o && cJSON_AddStringToObject(o, "document_id", x->id) && cJSON_AddStringToObject(o, "verdict", doc_verdict_name(x->verdict)) &&
 	    cJSON_AddStringToObject(o, "source", x->source) && cJSON_AddNumberToObject(o, "chars", (double)x->chars) &&
 	    cJSON_AddNumberToObject(o, "chunks", (double)x->chunks) && cJSON_AddStringToObject(o, "reason", x->reason)) {
@@ -409,14 +409,14 @@ static int part_text(struct request *r, const struct part *p, const char **out, 
 /* Adds the comma-separated groups of one acl field; several such fields add up. */
 static int form_acl(struct request *r, struct form *f, const char *text, struct err *e)
 {
-	const char **groups;
+	const char *const *groups;
 	size_t n;
 	if (!*text)
 		return OK;
 	r->param = "acl";
 	if (!f->acl && !(f->acl = arena_calloc(&r->arena, ACL_MAX, sizeof *f->acl)))
 		return err_set(e, E_MEMORY, "out of memory");
-	if (command_list(text, &r->arena, &groups, &n, e))
+	if (groups_split(text, &r->arena, &groups, &n, e))
 		return e->status;
 	if (n > ACL_MAX - f->acl_n)
 		return err_set(e, E_USAGE, "acl: more than %d groups", ACL_MAX);

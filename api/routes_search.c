@@ -12,7 +12,8 @@
 enum { DEPTH_MAX = 1000 };   /* hits that paging reaches */
 
 struct search_ask {
-	const char *query, *collection;
+	const char *query;
+	struct reader reader;
 	int mode, highlight;
 	int64_t k;
 	size_t skip;
@@ -36,7 +37,7 @@ static int cursor_read(struct request *r, const char *s, size_t *skip, struct er
 
 static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, struct err *e)
 {
-	static const char *const lacking[] = { "filter", "facets", "group", "explain", "as" };
+	static const char *const lacking[] = { "filter", "facets", "group", "explain" };
 	const struct conf *c = &r->service->conf;
 	const char *mode = NULL, *cursor = NULL;
 	*q = (struct search_ask){ .mode = SEARCH_DENSE, .highlight = 1, .k = c->search_k };
@@ -45,7 +46,7 @@ static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, str
 			return e->status;
 	if (field_text(r, o, "query", &q->query, e) || field_text(r, o, "mode", &mode, e) ||
 	    field_text(r, o, "cursor", &cursor, e) || field_bool(r, o, "highlight", &q->highlight, e) ||
-	    field_int(r, o, "k", 1, c->search_k_max, &q->k, e) || request_collection(r, o, c->collection, &q->collection, e))
+	    field_int(r, o, "k", 1, c->search_k_max, &q->k, e) || request_reader(r, o, c->collection, &q->reader, e))
 		return e->status;
 	if (!q->query) {
 		r->param = "query";
@@ -98,7 +99,6 @@ int search_post(struct request *r, struct err *e)
 {
 	struct search_ask q;
 	struct retrieval found = { 0 };
-	struct reader reader;
 	uint64_t total;
 	cJSON *o = NULL;
 	int rc = body_json(r, &o, e);
@@ -106,14 +106,13 @@ int search_post(struct request *r, struct err *e)
 		rc = ask_read(r, o, &q, e);
 	if (rc)
 		goto out;
-	reader = (struct reader){ .collection = q.collection, .all_groups = 1 };
-	rc = retrieve(r->service, &reader, q.query, strlen(q.query), (enum search_mode)q.mode, (size_t)q.k, q.skip, &r->arena, &found, e);
+	rc = retrieve(r->service, &q.reader, q.query, strlen(q.query), (enum search_mode)q.mode, (size_t)q.k, q.skip, &r->arena, &found, e);
 	if (rc == E_UNSUPPORTED)
 		r->param = "mode";
 	if (rc == E_USAGE)
 		r->param = "query";
 	if (!rc)
-		rc = total_count(r, q.collection, &total, e);
+		rc = total_count(r, q.reader.collection, &total, e);
 	if (!rc)
 		reply_json(r, 200, reply_make(&q, &found, total, (double)(clock_us() - r->arrived_us) / 1e3));
 	retrieve_close(&found);

@@ -137,6 +137,9 @@ static int headers_check(struct request *r, const char *version, struct err *e)
 	if (!reads && (!origin_is_own(origin, host) || (site && !strcasecmp(site, "cross-site")))) {
 		return err_set(e, E_DENIED, "Origin %.80s: requests of other sites are refused", origin ? origin : "(cross-site)");
 	}
+	r->caller = (struct caller){ .role = ROLE_ADMIN, .all_groups = 1 };
+	if (!caller_may(&r->caller, r->route->role))
+		return err_set(e, E_DENIED, "%s", r->route->name);
 	if (state != HTTP_READY && !r->route->early) {
 		r->fail_status = 503;
 		return err_set(e, E_BUSY, state == HTTP_DRAINING ? "the service is shutting down" : "the service is starting");

@@ -1,4 +1,4 @@
-/* Who may talk to a keyless service. */
+/* Who may talk to a keyless service; what callers may do and see. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include "api/auth.h"
@@ -49,4 +49,64 @@ TEST(origins)
 	CHECK(!origin_is_own("null", "localhost:80"));
 	CHECK(!origin_is_own("http://evil.example", "localhost:80"));
 	CHECK(!origin_is_own("http://localhost:80", NULL));
+}
+
+TEST(roles)
+{
+	struct caller c = { 0 };
+	enum role role;
+	CHECK(caller_may(&c, ROLE_OPEN));
+	CHECK(!caller_may(&c, ROLE_READ) && !caller_may(&c, ROLE_WRITE) && !caller_may(&c, ROLE_ADMIN) && !caller_may(&c, ROLE_NONE));
+	c.role = ROLE_WRITE;
+	CHECK(caller_may(&c, ROLE_READ) && caller_may(&c, ROLE_WRITE) && !caller_may(&c, ROLE_ADMIN) && !caller_may(&c, ROLE_NONE));
+	c.role = ROLE_ADMIN;
+	CHECK(caller_may(&c, ROLE_ADMIN) && caller_may(&c, ROLE_NONE));
+	CHECK(role_parse("write", &role) && role == ROLE_WRITE);
+	CHECK(!role_parse("none", &role) && !role_parse("", &role) && !role_parse("Admin", &role));
+	CHECK_STR(role_name(ROLE_READ), "read");
+	CHECK_STR(role_name(ROLE_OPEN), "none");
+}
+
+TEST(as_narrows_and_never_widens)
+{
+	static const char *const own[] = { "hr", "staff" }, *const as[] = { "board", "hr", "hr" };
+	struct caller c = { .role = ROLE_READ, .groups = own, .group_n = 2 };
+	struct reader r;
+	struct arena a;
+	arena_init(&a, 1 << 16);
+	caller_reader(&c, "x", &r);
+	CHECK_OK(reader_narrow(&r, as, 3, &a, NULL), (struct err){ 0 });
+	CHECK_INT(r.group_n, 2);
+	CHECK_STR(r.groups[0], "hr");
+	CHECK_STR(r.groups[1], "hr");
+	CHECK_OK(reader_narrow(&r, as, 1, &a, NULL), (struct err){ 0 });
+	CHECK_INT(r.group_n, 0);
+	CHECK(!r.all_groups);
+	c.all_groups = 1;
+	caller_reader(&c, NULL, &r);
+	CHECK_OK(reader_narrow(&r, as, 2, &a, NULL), (struct err){ 0 });
+	CHECK(!r.all_groups && r.group_n == 2);
+	CHECK_OK(reader_narrow(&r, NULL, 0, &a, NULL), (struct err){ 0 });
+	CHECK(!r.all_groups && r.group_n == 0);
+	arena_clear(&a);
+}
+
+TEST(groups_of_a_text)
+{
+	const char *const *list;
+	struct arena a;
+	size_t n;
+	arena_init(&a, 1 << 16);
+	CHECK_INT(groups_split(" hr , the board,x", &a, &list, &n, NULL), OK);
+	CHECK_INT(n, 3);
+	CHECK_STR(list[0], "hr");
+	CHECK_STR(list[1], "the board");
+	CHECK_STR(list[2], "x");
+	CHECK_INT(groups_split(" \t", &a, &list, &n, NULL), OK);
+	CHECK_INT(n, 0);
+	CHECK(list != NULL);
+	static const char *const bad[] = { ",", "a,", ",a", "a,,b", "a, ,b" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		CHECK_MSG(groups_split(bad[i], &a, &list, &n, NULL) == E_USAGE, "%s", bad[i]);
+	arena_clear(&a);
 }

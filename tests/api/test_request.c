@@ -101,6 +101,51 @@ TEST(fields_by_type)
 	request_unref(r);
 }
 
+/* The groups that the reader of this request has, "*" for every one; in out. */
+static int groups_of(const char *path, const char *body, int all, char out[80])
+{
+	static const char *const own[] = { "hr", "staff" };
+	struct request *r = target(path);
+	struct reader reader;
+	struct err e = { 0 };
+	cJSON *o = NULL;
+	int rc;
+	if (body)
+		CHECK_OK(json_parse(&o, body, strlen(body), 1000, "body", &e), e);
+	r->caller = (struct caller){ .role = ROLE_READ, .all_groups = all, .groups = all ? NULL : own, .group_n = all ? 0 : 2 };
+	rc = request_reader(r, o, "default", &reader, &e);
+	out[0] = 0;
+	for (size_t i = 0; !rc && i < reader.group_n; i++)
+		snprintf(out + strlen(out), 80 - strlen(out), "%s ", reader.groups[i]);
+	if (!rc && reader.all_groups)
+		snprintf(out, 80, "*");
+	if (rc)
+		CHECK_STR(r->param, "as");
+	cJSON_Delete(o);
+	request_unref(r);
+	return rc;
+}
+
+TEST(readers_have_the_groups_of_their_caller_at_most)
+{
+	char g[80];
+	static const struct { const char *path, *body, *some, *every; } cases[] = {
+		{ "/x", NULL, "hr staff ", "*" }, { "/x", "{}", "hr staff ", "*" }, { "/x", "{\"as\":null}", "hr staff ", "*" },
+		{ "/x?as=hr", NULL, "hr ", "hr " }, { "/x?as=board,hr", NULL, "hr ", "board hr " }, { "/x?as=", NULL, "", "" },
+		{ "/x", "{\"as\":\"staff , board\"}", "staff ", "staff board " }, { "/x", "{\"as\":[\"*\"]}", "", "* " },
+		{ "/x", "{\"as\":[]}", "", "" }, { "/x", "{\"as\":\"\"}", "", "" }, { "/x?as=hr", "{\"as\":[\"staff\"]}", "staff ", "staff " },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		CHECK_INT(groups_of(cases[i].path, cases[i].body, 0, g), OK);
+		CHECK_STR(g, cases[i].some);
+		CHECK_INT(groups_of(cases[i].path, cases[i].body, 1, g), OK);
+		CHECK_STR(g, cases[i].every);
+	}
+	static const char *const bad[] = { "{\"as\":1}", "{\"as\":[1]}", "{\"as\":[\"\"]}", "{\"as\":\"a,,b\"}", "{\"as\":{}}", "{\"as\":true}" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		CHECK_MSG(groups_of("/x", bad[i], 1, g) == E_USAGE, "%s", bad[i]);
+}
+
 static int found(const char *method, const char *path, const char *name)
 {
 	struct err e = { 0 };

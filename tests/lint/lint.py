@@ -233,8 +233,21 @@ def rule_places(tree):
                 yield f"{path}:{n}: {m.group(0)}"
 
 
+# What answers HTTP gets its reader from request_reader or caller_reader; the command line speaks for the owner.
+READER_MAKERS = ("api/auth.", "api/keys.", "api/cmd_", "api/command.")
+
+
+def rule_reader(tree):
+    """whoever answers HTTP takes its reader from its caller, and makes none"""
+    for path in [p for p in tree.code() if p.startswith("api/") and not p.startswith(READER_MAKERS)]:
+        for n, line in enumerate(bare(tree.text(path)).splitlines(), 1):
+            if re.search(r"\.all_groups\s*=|\(\s*struct reader\s*\)|struct reader \w+\s*=|->all_groups\s*=(?!=)|group_n\s*=(?!=)", line) and not (
+                    path == "api/server.c" and "struct caller" in line):
+                yield f"{path}:{n}: makes a reader of its own: request_reader (api/request.h) or caller_reader (api/auth.h)"
+
+
 RULES = [rule_rooms, rule_foreign, rule_banned, rule_heap, rule_length, rule_white_space, rule_opening, rule_architecture, rule_unique,
-         rule_places]
+         rule_places, rule_reader]
 
 # A tree that keeps every rule, and for each rule changes that break it: (rule, file, text).
 GOOD = {
@@ -278,6 +291,10 @@ BROKEN = [
     (rule_unique, "tests/base/err.c", "/* err.c: x */\n"),
     (rule_places, "tools/shout.sh", "x=https://py" + "pi.org/simple\n"),
     (rule_places, "Makefile", "x = /ro" + "ot/thing\n"),
+    (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(void) { struct reader r = { 0 }; }\n"),
+    (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(struct reader *r) { r->all_groups = 1; }\n"),
+    (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(struct request *q) { q->reader.all_groups = 1; }\n"),
+    (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(struct reader *r) { *r = (struct reader){ 0 }; }\n"),
 ]
 
 
