@@ -129,6 +129,13 @@ static int model_try(const char *path, struct err *e)
 	return rc;
 }
 
+/* A licence of its own is told where the model comes in. */
+static void terms_tell(struct command_call *c, const char *name)
+{
+	const struct model_known *k = model_known_find(name);
+	if (k && k->terms && !c->quiet) out_printf(c->out, 2, "%s: %s\n", k->name, k->terms);
+}
+
 /* One model; the exit code. */
 static int model_do(struct command_call *c, enum model_job job, const char *name)
 {
@@ -143,6 +150,7 @@ static int model_do(struct command_call *c, enum model_job job, const char *name
 	else if (job == JOB_VERIFY) rc = model_verify(c->conf, name, &progress, &text, &e);
 	else if (!(rc = model_try(name, &e))) rc = model_add(c->conf, name, &progress, &text, &e);
 	progress_hide(&view.progress);
+	if (!rc && job == JOB_FETCH) terms_tell(c, name);
 	if (!rc && job == JOB_ADD) rc = result_print(c, buf_cstr(&text), "added", "", &e);
 	else if (!rc) rc = result_print(c, name, job == JOB_FETCH ? "here" : "verified", buf_cstr(&text), &e);
 	buf_clear(&text);

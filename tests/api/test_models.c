@@ -98,7 +98,7 @@ static char big_hex[65];
 static struct model_file big_file = { .name = "", .bytes = sizeof big, .sha256 = big_hex };
 static const struct model_known in_parts = { .name = "in-parts", .alias = "ip", .role = MODEL_GENERATOR,
 	.licence = "none", .note = "",
-	.package = "in-parts-part", .version = "1.0", .parts = PARTS, .part_member = "in_parts_part%d/data/part%02d.bin",
+	.package = "in-parts-part", .version = "1.0", .parts = PARTS, .part_member = "in_parts_part%d/data/part%02d.bin", .member_from = 1,
 		.files = &big_file, .file_n = 1 };
 
 static void big_fill(void)
