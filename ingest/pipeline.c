@@ -5,6 +5,8 @@
  * as a record without text that names the original (verdict skipped in the store, with duplicate_of); as soon as the
  * original is gone or differs, the next call makes it a document. Pruning comes before the files, so that a renamed
  * file is never taken for a duplicate of its own old name. A file that fails to be read keeps the text it had.
+ * Groups that the call does not name come from the path rules, else stay as they are, else are the default. What the
+ * call's reader may not see is left alone: its file or id is refused, without a word about what is there.
  * Reads of the store go through one snapshot a group, closed before each commit.
  * Threads: everything runs in the caller's. Failure: a file's is its verdict; the store's, the embedder's and memory end
  * the call after what was committed. */
@@ -29,6 +31,7 @@ struct run {
 	struct group g;
 	const char *collection, *meta;
 	const char *const *acl; size_t acl_n;
+	const struct reader *reader;    /* NULL: sees everything */
 	struct snapshot *snap;          /* NULL: opened when needed */
 	struct arena docs;              /* of the record looked at */
 	struct err *e;                  /* the caller's, or own */
@@ -92,7 +95,23 @@ static struct reader everything(const char *collection)
 	return (struct reader){ .collection = collection, .all_groups = 1 };
 }
 
-/* *have: 1 when the store has a document of this id (preferred) or source. */
+/* The reader of this run in a collection. */
+static struct reader seen_by(const struct run *r, const char *collection)
+{
+	struct reader out = r->reader ? *r->reader : everything(collection);
+
+	out.collection = collection;
+	return out;
+}
+
+static int hidden(const struct run *r, const struct doc *d)
+{
+	struct reader reader = seen_by(r, NULL);
+
+	return !reader_may_see(&reader, d);
+}
+
+/* *have: 1 when the store has a document of this id (preferred) or source, seen or not. */
 static int find_document(struct run *r, const char *id, const char *source, struct doc *out, int *have)
 {
 	struct reader all = everything(id && *id ? NULL : r->collection);
@@ -111,6 +130,25 @@ static int find_document(struct run *r, const char *id, const char *source, stru
 	if (rc != OK && rc != E_NOT_FOUND)
 		*r->e = why;
 	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+const struct ingest_acl_rule *ingest_acl_find(const struct ingest_acl *t, const char *path)
+{
+	const struct ingest_acl_rule *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; i < t->rule_n; i++) {
+		const char *p = t->rules[i].path;
+		size_t n = strcmp(p, "/") == 0 ? 0 : strlen(p);
+		char after = strncmp(path, p, n) == 0 ? path[n] : 'x';
+
+		/* '#': a member of the archive that the path names */
+		if ((after == '/' || after == 0 || after == '#') && (!best || n > best_len)) {
+			best = &t->rules[i];
+			best_len = n;
+		}
+	}
+	return best;
 }
 
 static int same_groups(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
@@ -145,7 +183,7 @@ static int has_text(const struct doc *d)
 /* Is the document `id` still what a duplicate with this hash may point at? */
 static int original_stands(struct run *r, const struct job *j, const char *id, const uint8_t hash[32], int *stands)
 {
-	struct reader all = everything(r->collection);
+	struct reader all = seen_by(r, r->collection);
 	struct arena a;
 	struct doc d;
 	struct err why;
@@ -292,15 +330,22 @@ static void job_fields(struct run *r, struct job *j, const char *source, const c
 		.duplicate_of = "", .verdict = DOC_ADDED };
 }
 
-/* Groups and meta that this call does not name stay as the document has them: what was for some eyes only must not
- * become everyone's because a later call forgot to say so. */
-static int job_inherit(const struct run *r, struct job *j, const struct doc *have)
+/* Groups and meta that this call does not name: a rule's for the path, else those the document has (what was for some
+ * eyes only must not become everyone's because a later call forgot to say so), else the default. path NULL: no rules.
+ * have NULL: a new document. */
+static int job_inherit(const struct run *r, struct job *j, const char *path, const struct doc *have)
 {
+	const struct ingest_acl *table = &r->g.l->acl;
+	const struct ingest_acl_rule *rule = path ? ingest_acl_find(table, path) : NULL;
 	const char **acl;
 
-	if (!r->meta)
+	if (!r->meta && have)
 		j->d.meta = keep(j, have->meta);
 	if (r->acl)
+		return OK;
+	j->d.acl = rule ? rule->groups : table->unset;
+	j->d.acl_n = rule ? rule->group_n : table->unset_n;
+	if (rule || !have)
 		return OK;
 	acl = arena_alloc(&j->strings, (have->acl_n + 1) * sizeof *acl);
 	if (!acl)
@@ -315,10 +360,19 @@ static int job_inherit(const struct run *r, struct job *j, const struct doc *hav
 	return OK;
 }
 
+/* What stands in the way may not be seen: refused in words that fit any reason. */
+static void job_refuse_hidden(struct run *r, struct job *j)
+{
+	j->verdict = DOC_FAILED;
+	j->reason = "this id or source cannot be used";
+	if (r->g.refused.status == OK)
+		err_set(&r->g.refused, E_CONFLICT, "%s", j->reason);
+}
+
 /* Makes j a duplicate when its hash is another document's. *is: 1 then. */
 static int job_duplicate(struct run *r, struct job *j, int *is)
 {
-	struct reader all = everything(r->collection);
+	struct reader all = seen_by(r, r->collection);
 	struct arena a;
 	struct doc d;
 	struct err why;
@@ -416,7 +470,11 @@ static int look_at_file(struct run *r, const struct walk_file *f, struct job *j)
 	if (rc != OK)
 		return rc;
 	have = found ? &d : NULL;
-	if (have && job_inherit(r, j, have) != OK)
+	if (have && hidden(r, have)) {
+		job_refuse_hidden(r, j);
+		return OK;
+	}
+	if (job_inherit(r, j, f->source, have) != OK)
 		return E_MEMORY;
 	if (f->verdict) {
 		job_without_text(j, f->verdict, f->reason, have, 0);
@@ -509,7 +567,7 @@ static int is_gone(const struct walk *w, const struct doc *d)
 
 static int gone_find(struct run *r, struct walk *w, struct gone *g)
 {
-	struct reader all = everything(r->collection);
+	struct reader all = seen_by(r, r->collection);
 	struct doc *page = mem_calloc(PRUNE_PAGE, sizeof *page);
 	uint64_t after = 0;
 	size_t got = 0;
@@ -534,7 +592,7 @@ static int gone_find(struct run *r, struct walk *w, struct gone *g)
 		if (!w->files[i].missing)
 			continue;
 		rc = find_document(r, NULL, w->files[i].source, &d, &have);
-		if (rc == OK && have) {
+		if (rc == OK && have && !hidden(r, &d)) {
 			w->files[i].verdict = DOC_REMOVED;
 			rc = gone_add(g, &d, r->e);
 		}
@@ -603,6 +661,7 @@ int ingest_paths(struct index *x, struct embedder *m, const struct ingest_limits
 	r.acl = q->acl;
 	r.acl_n = q->acl_n;
 	r.meta = q->meta && *q->meta ? q->meta : NULL;
+	r.reader = q->reader;
 	r.g.cancel = q->cancel;
 	r.g.dry_run = q->dry_run;
 	if (rc == OK)
@@ -633,7 +692,7 @@ static int same_item(const struct run *r, const struct ingest_item *it, const st
 /* Pushed without id and source, and already there: nothing is stored, the event names the document that is. */
 static int item_repeats(struct run *r, const struct ingest_item *it, struct job *j, int *repeats)
 {
-	struct reader all = everything(r->collection);
+	struct reader all = seen_by(r, r->collection);
 	struct err why;
 	struct doc d;
 	int rc = snapshot_doc_by_hash(r->snap, &all, r->collection, j->d.hash, &r->docs, &d, &why);
@@ -662,13 +721,18 @@ static int look_at_item(struct run *r, const struct ingest_item *it, struct job 
 	r->acl = it->acl;
 	r->acl_n = it->acl_n;
 	r->meta = it->meta && *it->meta ? it->meta : NULL;
+	r->reader = it->reader;
 	job_fields(r, j, source, "", it->len);
 	j->d.id = it->id && *it->id ? keep(j, it->id) : NULL;
 	j->d.title = keep(j, it->title);
 	sha256_of(it->data ? it->data : "", it->len, j->d.hash);
 	rc = find_document(r, it->id, source, &d, &found);
-	if (rc == OK && found)
-		rc = job_inherit(r, j, &d);
+	if (rc == OK && found && hidden(r, &d)) {
+		job_refuse_hidden(r, j);
+		return OK;
+	}
+	if (rc == OK)
+		rc = job_inherit(r, j, NULL, found ? &d : NULL);
 	if (rc == OK && found && has_text(&d) && same_item(r, it, j, &d))
 		rc = keep_record(r, j, &d, &done);
 	else if (rc == OK && nameless)

@@ -332,6 +332,112 @@ TEST(ingest_acl_and_meta)
 	end();
 }
 
+static int seen(const struct reader *r, const char *name)
+{
+	struct snapshot *s;
+	struct arena a;
+	struct doc d;
+	int rc;
+
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	rc = snapshot_doc_by_source(s, r, "default", at(name), &a, &d, NULL);
+	snapshot_close(s);
+	arena_clear(&a);
+	return rc == OK;
+}
+
+TEST(ingest_acl_rule_of_the_longest_path)
+{
+	const struct ingest_acl_rule rules[] = { { "/srv", NULL, 0 }, { "/srv/hr", NULL, 0 }, { "/srv/hr/pay.zip", NULL, 0 } };
+	const struct ingest_acl_rule all[] = { { "/", NULL, 0 }, { "/srv", NULL, 0 } };
+	const struct ingest_acl t = { .rules = rules, .rule_n = 3 }, root = { .rules = all, .rule_n = 2 };
+
+	CHECK(ingest_acl_find(&t, "/srv/a.txt") == &rules[0]);
+	CHECK(ingest_acl_find(&t, "/srv/hr") == &rules[1]);
+	CHECK(ingest_acl_find(&t, "/srv/hr/x/a.txt") == &rules[1]);
+	CHECK(ingest_acl_find(&t, "/srv/hrx/a.txt") == &rules[0]);
+	CHECK(ingest_acl_find(&t, "/srv/hr/pay.zip#x.txt") == &rules[2]);
+	CHECK(ingest_acl_find(&t, "/srvx") == NULL);
+	CHECK(ingest_acl_find(&t, "srv/a") == NULL);
+	CHECK(ingest_acl_find(&root, "/etc/a") == &all[0]);
+	CHECK(ingest_acl_find(&root, "/srv/a") == &all[1]);
+	CHECK(ingest_acl_find(&(struct ingest_acl){ 0 }, "/srv/a") == NULL);
+}
+
+/* Rules hold at each sync; the default only for new documents; what the call says wins over both. */
+TEST(ingest_acl_of_rules_and_default)
+{
+	static const char *const staff[] = { "staff" }, *const hr[] = { "hr" };
+	const struct reader s = { .groups = staff, .group_n = 1 }, h = { .groups = hr, .group_n = 1 }, none = { 0 };
+	static char path[400];
+	const struct ingest_acl_rule rule = { path, hr, 1 }, opened = { path, NULL, 0 };
+
+	begin();
+	CHECK_OK(dir_make(at("in/hr"), &e), e);
+	put("in/a.txt", "For the staff of the house.\n");
+	put("in/hr/b.txt", "For people and pay.\n");
+	sync_in();
+	CHECK(seen(&none, "in/a.txt") && seen(&none, "in/hr/b.txt"));
+	snprintf(path, sizeof path, "%s", at("in/hr"));
+	limits.acl = (struct ingest_acl){ .unset = staff, .unset_n = 1, .rules = &rule, .rule_n = 1 };
+	put("in/c.txt", "Comes later, to the staff.\n");
+	put("in/hr/d.txt", "Comes later, to people and pay.\n");
+	sync_in();
+	VERDICT("in/a.txt", DOC_UNCHANGED);     /* no rule: keeps what it has */
+	VERDICT("in/hr/b.txt", DOC_UPDATED);
+	CHECK(seen(&none, "in/a.txt") && seen(&s, "in/c.txt") && !seen(&none, "in/c.txt") && !seen(&h, "in/c.txt"));
+	CHECK(seen(&h, "in/hr/b.txt") && seen(&h, "in/hr/d.txt") && !seen(&s, "in/hr/b.txt") && !seen(&none, "in/hr/d.txt"));
+	sync_in();
+	CHECK_INT(sum.by_verdict[DOC_UNCHANGED], 4);
+	CHECK_OK(sync_with((struct ingest_request){ .acl = staff, .acl_n = 1 }), e);
+	CHECK(seen(&s, "in/hr/b.txt") && !seen(&h, "in/hr/b.txt"));
+	limits.acl.rules = &opened;
+	sync_in();
+	CHECK(seen(&none, "in/hr/b.txt") && !seen(&none, "in/a.txt"));
+	end();
+}
+
+/* A caller that does not see a document can neither replace it, nor remove it, nor learn of it. */
+TEST(ingest_on_behalf_of_a_reader)
+{
+	static const char *const staff[] = { "staff" }, *const hr[] = { "hr" };
+	const struct reader s = { .groups = staff, .group_n = 1 };
+	static const char secret[] = "The merger is on Friday.";
+	struct ingest_item it = { .collection = "default", .id = "plan", .source = "plan.txt", .data = secret, .len = sizeof secret - 1,
+		.is_text = 1, .acl = hr, .acl_n = 1 };
+	struct ingest_item other;
+
+	begin();
+	event_n = 0;
+	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	it.reader = &s;
+	CHECK_INT(ingest_item(x, m, &limits, &it, &sink, &e), E_CONFLICT);              /* as it is */
+	other = (struct ingest_item){ .collection = "default", .source = "plan.txt", .data = "Mine.", .len = 5, .is_text = 1, .reader = &s };
+	CHECK_INT(ingest_item(x, m, &limits, &other, &sink, &e), E_CONFLICT);           /* by its source */
+	CHECK(!strstr(e.msg, "plan"));
+	CHECK_STR(events[2].id, "");
+	other.source = "";
+	other.data = secret, other.len = sizeof secret - 1;
+	other.acl = hr, other.acl_n = 1;
+	CHECK_OK(ingest_item(x, m, &limits, &other, &sink, &e), e);
+	CHECK_INT(events[3].verdict, DOC_ADDED);                                        /* no duplicate of what it does not see */
+	it.reader = NULL;
+	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_INT(events[4].verdict, DOC_UNCHANGED);
+	put("in/a.txt", "First file, for people.\n");
+	put("in/b.txt", "Second file, for the staff.\n");
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1 }), e);
+	unlink(at("in/a.txt"));
+	put("in/c.txt", "Second file, for the staff.\n");
+	CHECK_OK(sync_with((struct ingest_request){ .acl = staff, .acl_n = 1, .reader = &s, .prune = 1 }), e);
+	VERDICT("in/b.txt", DOC_FAILED);
+	VERDICT("in/c.txt", DOC_ADDED);
+	CHECK_INT(sum.by_verdict[DOC_REMOVED], 0);
+	CHECK_INT(stored("in/a.txt", (char[200]){ 0 }, 200), OK);
+	end();
+}
+
 TEST(ingest_limits)
 {
 	char text[200];
