@@ -1,0 +1,122 @@
+/* test_arch.c: random models of every architecture: the decoder over ops_ref against a plain double-precision pass,
+ * the fast kernels against ops_ref, and the promises of the KV cache.
+ *
+ * Tolerance: a logit is a sum of about dim terms of size 1 (the last norm), weights 1/sqrt(dim), so of size 1. Every
+ * float that is stored on the way carries a relative error u = 2^-24; a layer stores some ten of them one behind the
+ * other, each sum of k terms adds up to sqrt(k)·u as rounding goes (k·u at worst), and what a layer is wrong by the
+ * next ones pass on about as large. TOLERANCE allows 40 layers' steps of sqrt(512)·u with room of 4: 2e-4; errors of
+ * the method (a norm left out, a window off by one, a wrong angle) are 1e-2 and more. */
+#include <math.h>
+#include "base/mem.h"
+#include "base/team.h"
+#include "generate/decoder.h"
+#include "nn/quant.h"
+#include "tests/generate/plain_model.h"
+#include "tests/test.h"
+
+static const double TOLERANCE = 2e-4;
+enum { TOKENS = 75 };          /* over one chunk and over the window */
+
+struct model { struct gguf *g; struct team *team; struct decoder *d; };
+
+static struct model model_open(const struct model_spec *s, const char *kernel, int threads)
+{
+	struct model m;
+	struct err e;
+	const struct ops *ops;
+	char path[300];
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(s, path);
+	if (ops_choose(&ops, kernel, &e) == E_UNSUPPORTED) test_skip("%s", e.msg);
+	CHECK_OK(gguf_open(&m.g, path, &e), e);
+	m.team = team_new(threads);
+	CHECK(m.team);
+	CHECK_OK(decoder_open(&m.d, m.g, ops, m.team, 0, &e), e);
+	return m;
+}
+
+static void model_close(struct model *m)
+{
+	decoder_close(m->d);
+	team_free(m->team);
+	gguf_close(m->g);
+}
+
+static void random_ids(int32_t *ids, size_t n, size_t vocab)
+{
+	uint32_t r = 12345;
+	for (size_t i = 0; i < n; i++) {
+		r = r * 1664525 + 1013904223;
+		ids[i] = (int32_t)((r >> 8) % vocab);
+	}
+}
+
+/* Logits (n, vocab) of the ids behind what the cache holds. */
+static void eval_all(struct decoder *d, const int32_t *ids, size_t n, size_t chunk, float *out)
+{
+	for (size_t at = 0, m; at < n; at += m) {
+		m = n - at < chunk ? n - at : chunk;
+		decoder_eval(d, ids + at, m, m, out + at * decoder_info(d)->vocab);
+	}
+}
+
+static void check_near(const char *what, const float *got, const double *want, size_t n, size_t vocab)
+{
+	for (size_t i = 0; i < n * vocab; i++)
+		CHECK_MSG(fabs((double)got[i] - want[i]) < TOLERANCE, "%s: position %zu logit %zu: %g, want %g", what, i / vocab,
+			i % vocab, (double)got[i], want[i]);
+}
+
+/* The whole check of one model: every table against the plain pass, and chunks of any size to the bit. */
+static void check_spec(const struct model_spec *s)
+{
+	static const char *const kernels[] = { "ref", "avx2", "auto" };
+	size_t n = TOKENS, vocab = s->vocab;
+	double *want = mem_calloc(n * vocab, sizeof *want);
+	float *got = mem_calloc(n * vocab, sizeof *got), *again = mem_calloc(n * vocab, sizeof *again);
+	int32_t ids[TOKENS];
+	random_ids(ids, n, vocab);
+	for (size_t i = 0; i < 3; i++) {
+		struct model m = model_open(s, kernels[i], 2);
+		if (i == 0) plain_logits(m.g, s, ids, n, want);
+		eval_all(m.d, ids, n, DECODER_CHUNK, got);
+		check_near(kernels[i], got, want, n, vocab);
+		kvcache_cut(decoder_cache(m.d), 0);
+		eval_all(m.d, ids, n, i == 1 ? 1 : 7, again);
+		CHECK_MSG(memcmp(got, again, n * vocab * sizeof *got) == 0, "%s: chunks differ", kernels[i]);
+		kvcache_cut(decoder_cache(m.d), n - 9);
+		CHECK_INT(decoder_cache(m.d)->len, n - 9);
+		eval_all(m.d, ids + n - 9, 9, 4, again);
+		CHECK_MSG(memcmp(got + (n - 9) * vocab, again, 9 * vocab * sizeof *got) == 0, "%s: cut differs", kernels[i]);
+		model_close(&m);
+	}
+	mem_free(want);
+	mem_free(got);
+	mem_free(again);
+}
+
+TEST(arch_llama)
+{
+	struct model_spec s = model_spec_of("llama");
+	check_spec(&s);
+}
+
+TEST(arch_llama_untied)
+{
+	struct model_spec s = model_spec_of("llama");
+	s.untied = 1;
+	s.heads = 9;
+	s.kv_heads = 3;
+	s.head_dim = 32;
+	s.type = QUANT_Q8_0;
+	s.embed_type = QUANT_F16;
+	check_spec(&s);
+}
+
+TEST(arch_qwen2)
+{
+	struct model_spec s = model_spec_of("qwen2");
+	s.kv_heads = 5;
+	s.rope_base = 1e6f;
+	check_spec(&s);
+}
