@@ -199,6 +199,9 @@ int answer_run(struct service *s, const struct answer_request *q, const struct a
 		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));
 		stat_count("footnote_answers_total", labels, 1);
 		stat_observe_ms("footnote_answer_seconds", "", out->total_ms);
+		stat_count("footnote_answer_tokens_total", "kind=\"prompt\"", (double)out->prompt_tokens);
+		stat_count("footnote_answer_tokens_total", "kind=\"completion\"", (double)out->completion_tokens);
+		stat_count("footnote_answer_tokens_total", "kind=\"reused\"", (double)out->reused_tokens);
 	}
 	return rc;
 }

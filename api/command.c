@@ -35,6 +35,13 @@ static const struct command commands[] = {
 		"  --extractive  quote sentences, without the language model\n"
 		"  --no-stream   print when the answer is complete\n\n"
 		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER, COMMAND_OWNED},
+	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume]",
+		"Answers many questions: a line {\"id\",\"question\", …} of IN becomes a line {\"id\",\"answer\",\"error\"} of OUT,\n"
+		"in the same order, written as soon as it is known. Beside the question a line may have history, collection,\n"
+		"k, style, prompt, max_tokens, temperature and seed, as POST /v1/answers has. Exit code 1 when some failed.\n\n"
+		"  -o OUT        the file to write; one that is there already is not touched, unless\n"
+		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n\n"
+		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
 	{"serve", "serve [--listen ADDR:PORT]",
 		"Serves the page and the HTTP interface until it is stopped (Ctrl-C). Other commands work beside it.\n\n"
 		"  --listen A:P  address and port (default: serve.listen)\n\n"

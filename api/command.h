@@ -81,6 +81,7 @@ int command_words(struct command_call *c, const char *what, struct arena *a, con
 int cmd_ingest(struct command_call *c);
 int cmd_search(struct command_call *c);
 int cmd_ask(struct command_call *c);
+int cmd_batch(struct command_call *c);
 int cmd_docs(struct command_call *c);
 int cmd_delete(struct command_call *c);
 int cmd_check(struct command_call *c);

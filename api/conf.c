@@ -69,6 +69,8 @@ static const struct setting settings[] = {
 		"Threads of one encoding. 0: one for each core."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
+	{NULL, "embed.inputs_max", T_INT, AT(embed_inputs_max), 1, 4096, "256", "texts",
+		"Texts that one request to /v1/embeddings may carry."},
 	{NULL, "embed.query_prefix", T_TEXT, AT(embed_query_prefix), 0, 255, "", NULL,
 		"Put before every question before it is encoded. Some encoders want one (e5: \"query: \"); MiniLM wants "
 		"none."},

@@ -22,6 +22,7 @@ struct conf {
 	char embed_model[CONF_TEXT];        /* embed.model: name or path */
 	int embed_threads;                  /* embed.threads, 0: one per core */
 	int embed_max_tokens;               /* embed.max_tokens, 0: the model's */
+	int embed_inputs_max;               /* embed.inputs_max: texts of one /v1/embeddings */
 	char embed_query_prefix[256], embed_passage_prefix[256];
 	char generate_model[CONF_TEXT];     /* generate.model: name or path; "none": extractive only */
 	int generate_threads;               /* generate.threads, 0: one per core */

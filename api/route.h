@@ -33,6 +33,11 @@ const struct route *route_at(size_t i);      /* NULL past the end */
 int search_post(struct request *r, struct err *e);
 /* routes_answers.c */
 int answers_post(struct request *r, struct err *e);
+/* routes_chat.c */
+int chat_completions_post(struct request *r, struct err *e);
+/* routes_models.c */
+int models_get(struct request *r, struct err *e);
+int embeddings_post(struct request *r, struct err *e);
 /* routes_documents.c */
 int documents_list(struct request *r, struct err *e);
 int documents_get(struct request *r, struct err *e);

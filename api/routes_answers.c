@@ -8,7 +8,6 @@
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/view.h"
-#include "base/stat.h"
 
 enum { ANSWER_ARENA = 256 << 20 };
 
@@ -61,13 +60,6 @@ static void send_citation(void *ctx, const struct answer *a, const struct answer
 	sse_event(ctx, "citation", view_citation(a, c));
 }
 
-static void answer_count(const struct answer *a)
-{
-	stat_count("footnote_answer_tokens_total", "kind=\"prompt\"", (double)a->prompt_tokens);
-	stat_count("footnote_answer_tokens_total", "kind=\"completion\"", (double)a->completion_tokens);
-	stat_count("footnote_answer_tokens_total", "kind=\"reused\"", (double)a->reused_tokens);
-}
-
 int answers_post(struct request *r, struct err *e)
 {
 	struct answer_sink sink = { r, send_passages, send_sentence, send_citation };
@@ -87,7 +79,6 @@ int answers_post(struct request *r, struct err *e)
 	if (rc == E_LIMIT)
 		r->retry_after = 5;
 	if (!rc) {
-		answer_count(&a);
 		if (stream)
 			sse_event(r, "done", view_answer(&a));
 		else

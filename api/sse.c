@@ -16,7 +16,8 @@ enum { KEEP_ALIVE_US = 10 * 1000 * 1000 };
 int sse_frame(struct buf *b, const char *event, const char *data)
 {
 	const char *nl;
-	buf_printf(b, "event: %s\n", event);
+	if (event)
+		buf_printf(b, "event: %s\n", event);
 	while ((nl = strchr(data, '\n'))) {
 		buf_puts(b, "data: ");
 		buf_put(b, data, (size_t)(nl - data) + 1);
@@ -40,11 +41,10 @@ static void stream_shift(struct request *r)
 	}
 }
 
-void sse_event(struct request *r, const char *event, cJSON *data)
+/* text NULL: out of memory. */
+static void stream_add(struct request *r, const char *event, const char *text)
 {
-	char *text = data ? cJSON_PrintUnformatted(data) : NULL;
 	size_t before;
-	cJSON_Delete(data);
 	pthread_mutex_lock(&r->lock);
 	if (r->cancel_why == CANCEL_SLOW) /* an event is missing: nothing may follow it */
 		goto out;
@@ -63,7 +63,19 @@ void sse_event(struct request *r, const char *event, cJSON *data)
 	}
 out:
 	pthread_mutex_unlock(&r->lock);
+}
+
+void sse_event(struct request *r, const char *event, cJSON *data)
+{
+	char *text = data ? cJSON_PrintUnformatted(data) : NULL;
+	cJSON_Delete(data);
+	stream_add(r, event, text);
 	cJSON_free(text);
+}
+
+void sse_text(struct request *r, const char *text)
+{
+	stream_add(r, NULL, text);
 }
 
 void sse_keep_alive(struct request *r, uint64_t now_us)

@@ -62,6 +62,62 @@ def empty_store_is_no_error(b):
 
 
 @test
+def batch_in_order(b):
+    """A line an answer, in order; mistakes are lines of their own; what is there is never overwritten."""
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    rows = [{"id": "a", "question": "How many days of paid leave do employees receive?", "style": "extractive"}, {"id": 2, "question": " "},
+            {"question": "Which class are train tickets booked in?"}, {"id": "c", "question": "What is the limit for a hotel night?", "style": "extractive"},
+            {"id": "d", "question": "Who?", "prompt": "nosuch"}, {"id": "e", "question": "What is the limit for a hotel night?", "style": "extractive", "collection": "other"}]
+    lines = [json.dumps(r) for r in rows]
+    lines.insert(2, "{broken")
+    path = b.write("in.jsonl", "\n".join(lines[:3]) + "\n\n  \n" + "\r\n".join(lines[3:]))
+    out = b.top + "/out.jsonl"
+    summary = b.json("batch", path, "-o", "out.jsonl", ok=(1,))[-1]["summary"]
+    assert summary == {"questions": 7, "answered": 2, "abstained": 1, "failed": 4, "resumed": 0}, summary
+    got = [json.loads(x) for x in open(out)]
+    assert [g["id"] for g in got] == ["a", 2, None, None, "c", "d", "e"]
+    assert all((g["answer"] is None) == (g["error"] is not None) and set(g) == {"id", "answer", "error"} for g in got)
+    assert "27" in got[0]["answer"]["answer"] and got[0]["answer"]["citations"] and "140" in got[4]["answer"]["answer"]
+    assert [g["error"]["param"] for g in got if g["error"]] == ["question", None, "id", "prompt"]
+    assert got[6]["answer"]["status"] == "abstained"
+    before = open(out, "rb").read()
+    for args, code in (((path, "-o", out), 5), ((path, "-o", path), 2), (("nosuch.jsonl", "-o", "x"), 3), ((path,), 2), ((path, "-o", b.top + "/no/folder/x"), 3)):
+        b.run("batch", *args, ok=(code,))
+    assert open(out, "rb").read() == before and not os.path.exists(b.top + "/x")
+    # Cut short in mid-line, as a kill leaves it: goes on there and gives the same lines.
+    with open(out, "wb") as f:
+        f.write(b"".join(before.splitlines(True)[:3]) + before.splitlines(True)[3][:25])
+    assert b.json("batch", path, "-o", out, "--resume", ok=(1,))[-1]["summary"] == {"questions": 7, "answered": 1, "abstained": 1, "failed": 2, "resumed": 3}
+    again = [json.loads(x) for x in open(out)]
+    assert [(g["id"], g["answer"] and g["answer"]["answer"]) for g in again] == [(g["id"], g["answer"] and g["answer"]["answer"]) for g in got]
+    assert b.json("batch", path, "-o", out, "--resume")[-1]["summary"]["resumed"] == 7
+    other = b.write("other.jsonl", json.dumps({"id": "z", "question": "Who?"}) + "\n")
+    assert "line 1" in b.run("batch", other, "-o", out, "--resume", ok=(5,)).stderr
+
+
+@test
+def batch_survives_a_kill(b):
+    b.write("leave.txt", LEAVE)
+    b.ingest()
+    path = b.write("in.jsonl", "".join(json.dumps({"id": i, "question": f"How many days of leave, and of what, number {i}?", "style": "extractive"}) + "\n" for i in range(400)))
+    out = b.top + "/out.jsonl"
+    p = subprocess.Popen([FOOTNOTE, "--data", b.data, "-q", "batch", path, "-o", out], cwd=b.top)
+    end = time.time() + 120
+    while time.time() < end and (not os.path.exists(out) or open(out, "rb").read().count(b"\n") < 20):
+        time.sleep(0.01)
+    p.kill()
+    p.wait()
+    whole = open(out, "rb").read()
+    kept = whole[:whole.rfind(b"\n") + 1]
+    assert 20 <= kept.count(b"\n") < 400
+    assert b.json("batch", path, "-o", out, "--resume")[-1]["summary"]["resumed"] == kept.count(b"\n")
+    now = open(out, "rb").read()
+    assert now.startswith(kept) and [json.loads(x)["id"] for x in now.splitlines()] == list(range(400))
+
+
+@test
 def verdicts(b):
     b.write("leave.txt", LEAVE)
     b.write("sub/travel.md", TRAVEL)

@@ -1,0 +1,271 @@
+/* cmd_batch.c: `footnote batch`: a file of questions to a file of answers, in order, resumable.
+ *
+ * Method: the questions are read whole, answered one after the other, and each result is one line appended to the output
+ * as soon as it is known, so that what a kill leaves behind is a whole beginning and at most half a line. --resume
+ * cuts that half line off, compares the ids of the lines that are there with the questions', and goes on behind them.
+ * Threads: the caller's. Failure: a question's own (no question, unknown prompt …) is its line's "error"; a file that
+ * cannot be read or written, or an output that belongs to another batch, ends the command before anything is lost. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "api/ask.h"
+#include "api/command.h"
+#include "api/screen.h"
+#include "api/view.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/flag.h"
+
+enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 << 20, SYNC_MS = 1000 };
+
+struct batch {
+	struct command_call *call;
+	struct buf in;               /* the questions */
+	struct buf out_path;
+	int fd;
+	size_t at;                   /* byte of `in` behind the last line taken */
+	size_t line, lines;          /* lines taken; lines that are not blank */
+	size_t resumed, answered, abstained, failed;
+	double synced_ms;
+};
+
+/* The next line that is not blank; 0 at the end. */
+static int line_next(const struct buf *b, size_t *at, const char **line, size_t *len)
+{
+	while (*at < b->len) {
+		const char *start = b->data + *at, *nl = memchr(start, '\n', b->len - *at);
+		*len = nl ? (size_t)(nl - start) : b->len - *at;
+		*at += *len + (nl != NULL);
+		*line = start;
+		while (*len && strchr(" \t\r", start[*len - 1])) (*len)--;
+		if (*len) return 1;
+	}
+	return 0;
+}
+
+/* ---- the output ---- */
+
+static int out_write(struct batch *b, const char *s, size_t len, struct err *e)
+{
+	while (len) {
+		ssize_t n = write(b->fd, s, len);
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0) return err_sys(e, "write %s", buf_cstr(&b->out_path));
+		s += n;
+		len -= (size_t)n;
+	}
+	return OK;
+}
+
+static int out_sync(struct batch *b, struct err *e)
+{
+	b->synced_ms = clock_ms();
+	return fdatasync(b->fd) ? err_sys(e, "write %s", buf_cstr(&b->out_path)) : OK;
+}
+
+/* {"id","answer","error"}; takes answer. error is the failure's own text when answer is NULL. */
+static int result_write(struct batch *b, const cJSON *id, cJSON *answer, const struct err *why, const char *param, struct err *e)
+{
+	cJSON *o = cJSON_CreateObject(), *copy = id ? cJSON_Duplicate(id, 1) : cJSON_CreateNull();
+	cJSON *error = answer ? NULL : view_error(why, param), *inner = error ? cJSON_DetachItemFromObject(error, "error") : cJSON_CreateNull();
+	int ok = o && copy && inner && cJSON_AddItemToObject(o, "id", copy);
+	if (!ok) cJSON_Delete(copy);
+	if (!answer) answer = cJSON_CreateNull();
+	if (!ok || !answer || !cJSON_AddItemToObject(o, "answer", answer)) ok = 0, cJSON_Delete(answer);
+	if (!ok || !cJSON_AddItemToObject(o, "error", inner)) ok = 0, cJSON_Delete(inner);
+	char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
+	cJSON_Delete(error);
+	cJSON_Delete(o);
+	if (!text) return err_set(e, E_MEMORY, "batch: out of memory");
+	int rc = out_write(b, text, strlen(text), e);
+	if (!rc) rc = out_write(b, "\n", 1, e);
+	cJSON_free(text);
+	return rc || clock_ms() < b->synced_ms + SYNC_MS ? rc : out_sync(b, e);
+}
+
+/* ---- one question ---- */
+
+static int question_answer(struct batch *b, const cJSON *o, struct arena *arena, struct answer *a, const char **param, struct err *e)
+{
+	struct command_call *c = b->call;
+	struct answer_request q;
+	const char *collection = c->collection;
+	int rc = ask_read(c->service, o, arena, &q, param, e);
+	if (rc) return rc;
+	rc = json_get_text(o, *param = "collection", &collection, e);
+	if (!rc) rc = command_reader(c, NULL, arena, &q.reader, e);
+	if (rc) return rc;
+	q.reader.collection = collection;
+	q.cancel = c->cancel;
+	*param = NULL;
+	rc = answer_run(c->service, &q, NULL, arena, a, e);
+	if (rc == E_USAGE) *param = "question";
+	return rc;
+}
+
+/* The batch's own failure in e; the question's becomes its line. */
+static int question_do(struct batch *b, const char *line, size_t len, struct err *e)
+{
+	struct answer a = {0};
+	struct arena arena;
+	struct err why = {0};
+	const char *param = NULL;
+	cJSON *o = NULL;
+	arena_init(&arena, ANSWER_ARENA);
+	int rc = json_parse(&o, line, len, LINE_BYTES_MAX, "line", &why);
+	if (!rc && !cJSON_IsObject(o)) rc = err_set(&why, E_FORMAT, "line: not an object");
+	const cJSON *id = rc ? NULL : json_get(o, "id");
+	if (rc) err_wrap(&why, "line %zu", b->line);
+	else if (!cJSON_IsString(id) && !cJSON_IsNumber(id)) rc = err_set(&why, E_USAGE, "id: must be a text or a number"), param = "id";
+	else rc = question_answer(b, o, &arena, &a, &param, &why);
+	if (rc && (flag_is(b->call->cancel) || rc == E_CANCELLED)) {
+		rc = err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->line);
+	} else {
+		b->failed += rc != OK;
+		b->abstained += !rc && a.status == ANSWER_ABSTAINED;
+		b->answered += !rc && a.status != ANSWER_ABSTAINED;
+		cJSON *answer = rc ? NULL : view_answer(&a);
+		if (!rc && !answer) rc = err_set(e, E_MEMORY, "batch: out of memory");
+		else rc = result_write(b, id, answer, &why, param, e);
+	}
+	answer_close(&a);
+	arena_clear(&arena);
+	cJSON_Delete(o);
+	return rc;
+}
+
+/* ---- going on with what is there ---- */
+
+static int ids_compare(const char *asked, size_t asked_len, const char *told, size_t told_len)
+{
+	cJSON *q = NULL, *r = NULL;
+	int same = 0;
+	if (!json_parse(&r, told, told_len, FILE_BYTES_MAX, "line", NULL) && json_get(r, "answer") != json_get(r, "error")) {
+		const cJSON *x, *y = json_get(r, "id");
+		int read = !json_parse(&q, asked, asked_len, LINE_BYTES_MAX, "line", NULL);
+		x = read ? json_get(q, "id") : NULL;
+		same = x && (cJSON_IsString(x) || cJSON_IsNumber(x)) ? cJSON_Compare(x, y, 1) : !y;
+	}
+	cJSON_Delete(q);
+	cJSON_Delete(r);
+	return same;
+}
+
+/* Passes over the questions whose results are in `out`, and cuts off what stands behind its last whole line. */
+static int out_resume(struct batch *b, const struct buf *out, struct err *e)
+{
+	size_t whole = out->len, at = 0, asked_len, told_len;
+	const char *asked, *told;
+	while (whole && out->data[whole - 1] != '\n') whole--;
+	const struct buf lines = { .data = out->data, .len = whole };
+	while (line_next(&lines, &at, &told, &told_len)) {
+		b->line++;
+		if (!line_next(&b->in, &b->at, &asked, &asked_len) || !ids_compare(asked, asked_len, told, told_len))
+			return err_set(e, E_CONFLICT, "%s: line %zu is no result of line %zu of this batch", buf_cstr(&b->out_path), b->line, b->line);
+		b->resumed++;
+	}
+	return ftruncate(b->fd, (off_t)whole) ? err_sys(e, "cut %s", buf_cstr(&b->out_path)) : OK;
+}
+
+static int files_open(struct batch *b, const char *in, const char *out, int resume, struct err *e)
+{
+	struct stat st, st_out;
+	struct buf path, old;
+	buf_init(&path, FILE_BYTES_MAX);
+	buf_init(&old, FILE_BYTES_MAX);
+	int rc = path_absolute(&path, b->call->cwd, in, e);
+	if (!rc) rc = path_absolute(&b->out_path, b->call->cwd, out, e);
+	if (!rc && stat(buf_cstr(&path), &st)) rc = err_set(e, errno == ENOENT ? E_NOT_FOUND : E_IO, "%s: %s", in, strerror(errno));
+	if (!rc && !stat(buf_cstr(&b->out_path), &st_out)) {
+		if (st_out.st_dev == st.st_dev && st_out.st_ino == st.st_ino) rc = err_set(e, E_USAGE, "-o: %s is the input", out);
+		else if (!resume) rc = err_set(e, E_CONFLICT, "%s is there already; --resume goes on with it", out);
+	}
+	if (!rc) rc = file_read(buf_cstr(&path), &b->in, e);
+	if (!rc) {
+		b->fd = open(buf_cstr(&b->out_path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (resume ? 0 : O_EXCL), 0666);
+		if (b->fd < 0) rc = err_sys(e, "open %s", out);
+	}
+	if (!rc && resume) rc = file_read(buf_cstr(&b->out_path), &old, e);
+	if (!rc && resume) rc = out_resume(b, &old, e);
+	buf_clear(&path);
+	buf_clear(&old);
+	return rc;
+}
+
+/* ---- the command ---- */
+
+static void progress_show(struct batch *b, struct progress *p, double began_ms)
+{
+	char text[96], left[24];
+	size_t done = b->line - b->resumed;
+	if (!progress_due(p)) return;
+	screen_seconds(left, done ? (clock_ms() - began_ms) / 1000 / (double)done * (double)(b->lines - b->line) : 0);
+	snprintf(text, sizeof text, "%zu of %zu questions, %s left", b->line, b->lines, done ? left : "?");
+	progress_draw(p, b->lines ? (double)b->line / (double)b->lines : 1, text);
+}
+
+static int batch_run(struct batch *b, struct err *e)
+{
+	struct progress p;
+	const char *line;
+	size_t len, at = 0;
+	int rc = OK;
+	double began_ms = clock_ms();
+	while (line_next(&b->in, &at, &line, &len)) b->lines++;
+	progress_init(&p, b->call);
+	while (!rc && line_next(&b->in, &b->at, &line, &len)) {
+		b->line++;
+		rc = flag_is(b->call->cancel) ? err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->line)
+			: question_do(b, line, len, e);
+		if (!rc) progress_show(b, &p, began_ms);
+	}
+	progress_hide(&p);
+	if (!rc) rc = out_sync(b, e);
+	return rc;
+}
+
+static int summary_print(struct batch *b, struct err *e)
+{
+	struct command_call *c = b->call;
+	if (!c->json) {
+		if (!c->quiet)
+			out_printf(c->out, 1, "%zu questions: %zu answered, %zu abstained, %zu failed%s\n", b->lines, b->answered, b->abstained,
+				b->failed, b->resumed ? ", the others were there before" : "");
+		return OK;
+	}
+	cJSON *o = cJSON_CreateObject(), *s = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
+	if (s && cJSON_AddNumberToObject(s, "questions", (double)b->lines) && cJSON_AddNumberToObject(s, "answered", (double)b->answered) &&
+		cJSON_AddNumberToObject(s, "abstained", (double)b->abstained) && cJSON_AddNumberToObject(s, "failed", (double)b->failed) &&
+		cJSON_AddNumberToObject(s, "resumed", (double)b->resumed)) return command_json(c, o, e);
+	cJSON_Delete(o);
+	return err_set(e, E_MEMORY, "batch: out of memory");
+}
+
+int cmd_batch(struct command_call *c)
+{
+	const char *out = NULL;
+	int resume = 0, code = EXIT_DONE;
+	struct option options[] = { {"-o", OPTION_TEXT, &out, 0, 0}, {"--resume", OPTION_FLAG, &resume, 0, 0} };
+	struct batch b = { .call = c, .fd = -1 };
+	struct err e = {0};
+	buf_init(&b.in, FILE_BYTES_MAX);
+	buf_init(&b.out_path, FILE_BYTES_MAX);
+	int rc = options_parse(c, options, sizeof options / sizeof *options, &e);
+	if (!rc && (c->argc != 2 || !out)) rc = err_set(&e, E_USAGE, "batch: one file of questions and -o FILE are needed");
+	if (rc) {
+		code = command_misused(c, &e);
+		goto out;
+	}
+	rc = files_open(&b, c->argv[1], out, resume, &e);
+	if (!rc) rc = batch_run(&b, &e);
+	if (!rc) rc = summary_print(&b, &e);
+	code = rc ? command_fail(c, &e) : b.failed ? EXIT_SOME_FAILED : EXIT_DONE;
+out:
+	if (b.fd >= 0) close(b.fd);
+	buf_clear(&b.in);
+	buf_clear(&b.out_path);
+	return code;
+}
