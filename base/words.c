@@ -107,8 +107,9 @@ static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 	return i;
 }
 
-/* Fills what a word is from its bytes [off, stem_end). fold is scratch. */
-static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf *fold, struct err *e)
+/* Fills what a word is from its bytes [off, stem_end). fold is scratch; *term borrows from it or from the stemmer, until
+ * the next word. */
+static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf *fold, const char **term, size_t *term_len, struct err *e)
 {
 	size_t i = w->off, out = 0;
 	int32_t first = utf8_next(s, stem_end, &i);
@@ -128,46 +129,64 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	w->asks = (uint8_t)listed(asking, sizeof asking / sizeof asking[0], text);
 	w->negation = (uint8_t)listed(negations, sizeof negations / sizeof negations[0], text) ||
 		(stem_end < w->off + w->len && s[w->off + w->len - 1] == 't' && stem_end > w->off && s[stem_end - 1] == 'n');
+	*term = text;
+	*term_len = out;
 	struct sb_stemmer *st = w->number ? NULL : stemmer_get();
 	if (st) {
-		const sb_symbol *stem = sb_stemmer_stem(st, (const sb_symbol *)text, (int)out);
-		if (!stem) return err_set(e, E_MEMORY, "words: out of memory");
-		w->stem = hash_bytes((const char *)stem, (size_t)sb_stemmer_length(st));
-	} else {
-		w->stem = hash_bytes(text, out);
+		*term = (const char *)sb_stemmer_stem(st, (const sb_symbol *)text, (int)out);
+		if (!*term) return err_set(e, E_MEMORY, "words: out of memory");
+		*term_len = (size_t)sb_stemmer_length(st);
 	}
+	w->stem = hash_bytes(*term, *term_len);
 	return OK;
 }
 
-int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e)
+int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len),
+	void *ctx, struct err *e)
 {
-	size_t cap = len / 6 + 16, count = 0, i = 0, at, stem_end;
-	struct word *w = arena_alloc(a, cap * sizeof *w);
+	size_t i = 0, at, stem_end, term_len;
+	const char *term;
 	struct buf fold;
-	int rc = w ? OK : err_set(e, E_MEMORY, "words: out of memory");
+	int rc = OK;
 	buf_init(&fold, 64 * WORD_BYTES_MAX);
 	while (rc == OK && i < len) {
 		at = i;
 		int32_t cp = utf8_next(text, len, &i);
 		if (cp < 0 || !uni_is_word((uint32_t)cp)) continue;
 		i = word_end(text, len, at, &stem_end);
-		if (count == cap) {
-			struct word *more = arena_alloc(a, 2 * cap * sizeof *w);
-			if (!more) {
-				rc = err_set(e, E_MEMORY, "words: out of memory");
-				break;
-			}
-			memcpy(more, w, count * sizeof *w);
-			w = more;
-			cap *= 2;
-		}
-		w[count] = (struct word){ .off = (uint32_t)at, .len = (uint32_t)(i - at) };
-		rc = word_fill(&w[count++], text, stem_end, &fold, e);
+		struct word w = { .off = (uint32_t)at, .len = (uint32_t)(i - at) };
+		rc = word_fill(&w, text, stem_end, &fold, &term, &term_len, e);
+		if (rc == OK) rc = on_word(ctx, &w, term, term_len);
 	}
 	buf_clear(&fold);
-	*out = w;
-	*n = count;
 	return rc;
+}
+
+struct word_list { struct word *w; size_t n, cap; struct arena *a; };
+
+static int list_add(void *ctx, const struct word *w, const char *term, size_t term_len)
+{
+	struct word_list *l = ctx;
+	(void)term, (void)term_len;
+	if (l->n == l->cap) {
+		struct word *more = arena_alloc(l->a, 2 * l->cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		memcpy(more, l->w, l->n * sizeof *more);
+		l->w = more;
+		l->cap *= 2;
+	}
+	l->w[l->n++] = *w;
+	return OK;
+}
+
+int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e)
+{
+	struct word_list l = { NULL, 0, len / 6 + 16, a };
+	l.w = arena_alloc(a, l.cap * sizeof *l.w);
+	int rc = l.w ? words_visit(text, len, list_add, &l, e) : E_MEMORY;
+	*out = l.w;
+	*n = l.n;
+	return rc == E_MEMORY ? err_set(e, rc, "words: out of memory") : rc;
 }
 
 int words_have(const struct word *w, size_t n, uint64_t stem)

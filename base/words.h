@@ -20,6 +20,10 @@ struct word {
 
 /* Words of text (valid UTF-8, under 4 GiB) in order; *out in the arena. E_MEMORY. Thread-safe. */
 int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e);
+/* The same words one by one. term: the folded, stemmed word itself, which stem is the hash of; NUL-free, 0 … 16 KiB, borrowed
+ * during the call. Anything but OK from on_word ends the walk and is returned as it is. E_MEMORY. Thread-safe. */
+int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len),
+	void *ctx, struct err *e);
 /* 1 when the word with this stem is among w. */
 int words_have(const struct word *w, size_t n, uint64_t stem);
 
