@@ -129,6 +129,20 @@ static const struct setting settings[] = {
 		"Passages of a search that names no number."},
 	{NULL, "search.k_max", T_INT, AT(search_k_max), 1, 10000, "1000", "passages",
 		"The most passages that one search may ask for."},
+	{NULL, "search.fuse_depth", T_INT, AT(search_depth), 1, 10000, "100", "passages",
+		"How many passages found by meaning and how many found by words are joined into one ranking. A search that "
+		"reaches deeper doubles it as often as it must."},
+	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "60", NULL,
+		"The constant of reciprocal rank fusion: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the "
+		"first places count for more, and a passage that only one of them puts first can win."},
+	{NULL, "search.word_weight", T_REAL, AT(search_word_weight), 0, 100, "1", NULL,
+		"What the ranking by words counts against the one by meaning. 0: the order of the meaning alone."},
+	{NULL, "search.bm25_k1", T_REAL, AT(bm25_k1), 0, 10, "1.2", NULL,
+		"Search by words (BM25): how much a word's repetition in a passage adds. 0: nothing."},
+	{NULL, "search.bm25_b", T_REAL, AT(bm25_b), 0, 1, "0.75", NULL,
+		"Search by words (BM25): how much long passages are held back. 0: not at all."},
+	{NULL, "search.terms_max", T_INT, AT(search_terms_max), 1, 10000, "64", "words",
+		"Different words of a query that are looked for. Of a longer one the rarest are kept, which tell the most."},
 
 	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
 		"Passages looked at for an answer."},

@@ -39,6 +39,11 @@ struct conf {
 	/* search and answers */
 	int search_k;                       /* search.k */
 	int search_k_max;                   /* search.k_max */
+	int search_depth;                   /* search.fuse_depth */
+	double search_rrf_k;                /* search.rrf_k */
+	double search_word_weight;          /* search.word_weight */
+	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */
+	int search_terms_max;               /* search.terms_max */
 	int answer_passages;                /* answer.passages: passages looked at */
 	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */
 	int answer_max_tokens;              /* answer.max_tokens */

@@ -64,6 +64,9 @@ static int store_open(struct service *s, struct err *e)
 	o.hnsw_ef_search = c->hnsw_ef_search;
 	o.exact_below = (size_t)c->exact_below;
 	o.rebuild_share = c->rebuild_share;
+	o.bm25_k1 = c->bm25_k1;
+	o.bm25_b = c->bm25_b;
+	o.query_terms_max = (size_t)c->search_terms_max;
 	o.readers_max = (size_t)c->readers_max;
 	o.sync = 1;
 	return index_open(&s->index, &o, e);

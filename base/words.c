@@ -129,6 +129,7 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	w->asks = (uint8_t)listed(asking, sizeof asking / sizeof asking[0], text);
 	w->negation = (uint8_t)listed(negations, sizeof negations / sizeof negations[0], text) ||
 		(stem_end < w->off + w->len && s[w->off + w->len - 1] == 't' && stem_end > w->off && s[stem_end - 1] == 'n');
+	w->alone = first >= 0 && uni_is_cjk((uint32_t)first);
 	*term = text;
 	*term_len = out;
 	struct sb_stemmer *st = w->number ? NULL : stemmer_get();

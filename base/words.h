@@ -15,6 +15,7 @@ struct word {
 	uint8_t number;      /* 1: has a digit */
 	uint8_t capital;     /* 1: begins with an upper-case letter */
 	uint8_t negation;    /* 1: "not", "no", "never" and kin */
+	uint8_t alone;       /* 1: one character that is a word of its own, in scripts without blanks */
 	uint8_t asks;        /* 1: "who", "what", "how" and kin: a question with one wants more than yes or no */
 };
 

@@ -2,7 +2,9 @@
  *
  * Method: one snapshot, every table once, in an order that lets each record be held against those it refers to:
  * collections; documents with their texts, chunks, vectors and references; then texts, chunks, vectors, ids, sources
- * and hashes for entries that no document has; notes; then the counters found against the counters stored; then graphs.
+ * and hashes for entries that no document has; postings; notes; then the counters found against the counters stored; then graphs.
+ * Words are made again from each text and looked up, and those in the index are counted: equal numbers of both, with
+ * none missing, leave no room for a word of something deleted.
  * Only records decoded here are used, so a damaged one is a line and not the end. What comes out of a record is
  * bounds-checked before it is used, also when the checksum fits.
  * Threads: any, beside readers and a writer. Failure: an error only when LMDB or memory fails. */
@@ -11,12 +13,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/arena.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "index/inside.h"
+#include "index/postings.h"
 
 typedef unsigned long long ull;
 
-struct found { const char *name; struct rec_coll want, have; }; /* have: counted here */
+struct found { const char *name; struct rec_coll want, have; uint64_t postings, indexed; }; /* have: counted here; postings: of the
+ * texts, as found in the index; indexed: all there are */
 
 struct check {
 	struct snapshot *s;
@@ -26,6 +31,9 @@ struct check {
 	struct arena a;
 	struct found *coll; size_t coll_n;
 	uint64_t vectors;
+	struct postings *words;
+	struct posting *block;               /* UINT16_MAX of them */
+	struct key post; uint64_t post_last; /* of the block before */
 };
 
 __attribute__((format(printf, 2, 3))) static void problem(struct check *c, const char *fmt, ...)
@@ -171,6 +179,30 @@ static void text_check(struct check *c, uint64_t doc, const struct rec_doc *d, s
 	}
 }
 
+static void word_wrong(void *ctx, uint64_t chunk, const char *how)
+{
+	problem(ctx, "chunk %llu: %s", (ull)chunk, how);
+}
+
+/* Makes the words of the document's chunks again and looks each up. */
+static int words_check(struct check *c, struct found *f, const struct rec_doc *d, const struct rec_text *t, struct err *e)
+{
+	int rc = OK;
+	for (uint32_t i = 0; !rc && i < d->chunk_n; i++) {
+		struct rec_chunk r;
+		struct slice v;
+		struct key k;
+		uint32_t n;
+		key_u64(&k, d->first_chunk + i);
+		if (store_get(c->s->t, T_CHUNK, &k, &v, NULL) || rec_chunk_get(&r, &k, v, NULL)) continue;
+		if (r.range.off > t->len || r.range.len > t->len - r.range.off) continue;
+		rc = postings_chunk(c->words, d->coll, d->first_chunk + i, &(struct chunk_words){ d->title, r.heading,
+			t->text + r.range.off, r.range.len }, 0, &n, e);
+		f->have.words += n;
+	}
+	return rc ? rc : postings_compare(c->words, c->s->t, word_wrong, c, &f->postings, e);
+}
+
 static void ref_check(struct check *c, enum table table, const struct key *k, uint64_t doc)
 {
 	struct slice v;
@@ -192,22 +224,23 @@ static void doc_count(struct found *f, const struct rec_doc *d)
 	}
 }
 
-static void doc_check(struct check *c, struct slice key, struct slice value)
+static int doc_check(struct check *c, struct slice key, struct slice value, struct err *why)
 {
 	uint64_t doc = key.n == 8 ? key_get_u64(key.p) : 0;
 	struct rec_text t;
 	struct rec_doc d;
 	struct found *f;
 	struct err e;
+	int rc = OK;
 	struct key k;
 	if (doc == 0 || doc >= c->s->state.next_doc) {
 		problem(c, "document %llu: key of %zu bytes that was never given", (ull)doc, key.n);
-		return;
+		return OK;
 	}
 	key_u64(&k, doc);
 	if (rec_doc_get(&d, &k, value, &e)) {
 		problem(c, "document %llu: %s", (ull)doc, e.msg);
-		return;
+		return OK;
 	}
 	f = coll_find(c, d.coll);
 	if (f) doc_count(f, &d);
@@ -215,10 +248,11 @@ static void doc_check(struct check *c, struct slice key, struct slice value)
 	if (d.seq > c->s->state.seq) problem(c, "document %llu: seq %llu is to come", (ull)doc, (ull)d.seq);
 	if (d.first_chunk + d.chunk_n > c->s->state.next_chunk) {
 		problem(c, "document %llu: its chunks were never given", (ull)doc);
-		return;
+		return OK;
 	}
 	text_check(c, doc, &d, &t);
 	for (uint32_t i = 0; i < d.chunk_n; i++) chunk_check(c, doc, &d, d.first_chunk + i, &t);
+	if (f) rc = words_check(c, f, &d, &t, why);
 	key_text(&k, d.id);
 	if (!*d.id || strlen(d.id) > ID_MAX) problem(c, "document %llu: id of %zu bytes", (ull)doc, strlen(d.id));
 	else ref_check(c, T_ID, &k, doc);
@@ -226,6 +260,7 @@ static void doc_check(struct check *c, struct slice key, struct slice value)
 	if (*d.source) ref_check(c, T_SOURCE, &k, doc);
 	key_hash(&k, d.coll, d.hash, doc);
 	if (doc_verdict_has_text(d.verdict)) ref_check(c, T_HASH, &k, doc);
+	return rc;
 }
 
 /* ---- entries that no document has ---- */
@@ -289,6 +324,33 @@ static void ref_owner_check(struct check *c, enum table table, struct slice key,
 		problem(c, "table %s: document %llu does not know of its entry", table_name(table), (ull)doc);
 }
 
+/* ---- postings ---- */
+
+static void block_check(struct check *c, struct slice key, struct slice value)
+{
+	struct slice term;
+	struct found *f;
+	struct key k;
+	struct err e;
+	uint64_t last, after = 0;
+	uint32_t coll;
+	size_t n;
+	if (!key_block_parse(key, &coll, &term, &last)) {
+		problem(c, "postings: a key of %zu bytes that is none", key.n);
+		return;
+	}
+	memcpy(k.b, key.p, key.n), k.n = key.n;
+	if (c->post.n == k.n && memcmp(c->post.b, k.b, k.n - 8) == 0) after = c->post_last;
+	c->post = k, c->post_last = last;
+	f = coll_find(c, coll);
+	if (!f) problem(c, "postings: no collection has number %u", coll);
+	else if (rec_block_get(c->block, UINT16_MAX, &n, &k, value, &e)) problem(c, "postings of collection %s: %s", f->name, e.msg);
+	else if (c->block[0].chunk <= after || c->block[n - 1].chunk > last || c->block[n - 1].chunk >= c->s->state.next_chunk)
+		problem(c, "postings of collection %s: a block holds chunks %llu to %llu, which are another's", f->name,
+			(ull)c->block[0].chunk, (ull)c->block[n - 1].chunk);
+	else f->indexed += n;
+}
+
 /* ---- notes ---- */
 
 static void note_check(struct check *c, struct slice key, struct slice value)
@@ -341,7 +403,7 @@ static void counters_check(struct check *c, const struct found *f)
 		{ "documents", offsetof(struct rec_coll, documents) },
 		{ "documents without text", offsetof(struct rec_coll, without_text) },
 		{ "chunks", offsetof(struct rec_coll, chunks) }, { "bytes of text", offsetof(struct rec_coll, text_bytes) },
-		{ "tail", offsetof(struct rec_coll, tail) },
+		{ "tail", offsetof(struct rec_coll, tail) }, { "words", offsetof(struct rec_coll, words) },
 	};
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
 		uint64_t have, want;
@@ -350,22 +412,27 @@ static void counters_check(struct check *c, const struct found *f)
 		if (have != want)
 			problem(c, "collection %s: %s: counted %llu, stored %llu", f->name, fields[i].name, (ull)have, (ull)want);
 	}
+	if (f->indexed != f->postings)
+		problem(c, "collection %s: the index has %llu postings, of which its texts have %llu", f->name, (ull)f->indexed,
+			(ull)f->postings);
 }
 
 /* ---- the walk ---- */
 
-static void entry_check(struct check *c, enum table table, struct slice key, struct slice value)
+static int entry_check(struct check *c, enum table table, struct slice key, struct slice value, struct err *e)
 {
 	switch (table) {
 	case T_COLL: coll_check(c, key, value); break;
-	case T_DOC: doc_check(c, key, value); break;
+	case T_DOC: return doc_check(c, key, value, e);
 	case T_TEXT: text_owner_check(c, key, value); break;
 	case T_CHUNK: chunk_owner_check(c, key, value); break;
 	case T_VEC: vec_owner_check(c, key, value); break;
 	case T_ID: case T_SOURCE: case T_HASH: ref_owner_check(c, table, key, value); break;
 	case T_NOTE: note_check(c, key, value); break;
+	case T_POST: block_check(c, key, value); break;
 	default: break;
 	}
+	return OK;
 }
 
 static int table_walk(struct check *c, enum table table, struct err *e)
@@ -375,7 +442,10 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 	struct err why;
 	int rc = cursor_open(&cur, c->s->t, table, &why);
 	if (!rc) rc = cursor_seek(&cur, NULL, &key, &value, &why);
-	for (; !rc; rc = cursor_next(&cur, &key, &value, &why)) entry_check(c, table, key, value);
+	while (!rc) {
+		rc = entry_check(c, table, key, value, &why);
+		if (!rc) rc = cursor_next(&cur, &key, &value, &why);
+	}
 	cursor_close(&cur);
 	if (rc == E_CORRUPT) problem(c, "%s", why.msg); /* a page of LMDB's own: the rest of the walk has no transaction */
 	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : err_set(e, rc, "check: %s", why.msg);
@@ -384,7 +454,8 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
 	struct err *e)
 {
-	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH, T_NOTE };
+	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH, T_POST,
+		T_NOTE };
 	struct check c = { .on_problem = on_problem, .ctx = ctx };
 	struct err why;
 	uint64_t n, chunks = 0;
@@ -401,6 +472,8 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	rc = store_entries(c.s->t, T_COLL, &n, &why);
 	if (rc) err_set(e, rc, "check: %s", why.msg);
 	if (!rc && !(c.coll = arena_calloc(&c.a, n + 1, sizeof *c.coll))) rc = err_set(e, E_MEMORY, "check: out of memory");
+	if (!rc && !(c.block = mem_alloc(UINT16_MAX * sizeof *c.block))) rc = err_set(e, E_MEMORY, "check: out of memory");
+	if (!rc) rc = postings_new(&c.words, e);
 	for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) rc = table_walk(&c, order[i], e);
 	for (size_t i = 0; !rc && i < c.coll_n; i++) {
 		counters_check(&c, &c.coll[i]);
@@ -409,6 +482,8 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	}
 	if (!rc && chunks != c.vectors) problem(&c, "%llu chunks have %llu vectors", (ull)chunks, (ull)c.vectors);
 	*problems = c.problems;
+	mem_free(c.block);
+	postings_free(c.words);
 	arena_clear(&c.a);
 	snapshot_close(c.s);
 	return rc;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/inside.h"
+#include "index/postings.h"
 
 static const char *const verdict_names[] = {
 	"added", "updated", "unchanged", "duplicate", "removed", "partial", "skipped", "failed"
@@ -147,13 +148,34 @@ static int options_check(const struct index_options *o, struct err *e)
 		return err_set(e, E_USAGE, "index.hnsw_ef_search %d: 8 to 4000", o->hnsw_ef_search);
 	if (!(o->rebuild_share >= 0.01 && o->rebuild_share <= 1))
 		return err_set(e, E_USAGE, "index.rebuild_share %g: 0.01 to 1", o->rebuild_share);
+	if (!(o->bm25_k1 >= 0 && o->bm25_k1 <= 10)) return err_set(e, E_USAGE, "search.bm25_k1 %g: 0 to 10", o->bm25_k1);
+	if (!(o->bm25_b >= 0 && o->bm25_b <= 1)) return err_set(e, E_USAGE, "search.bm25_b %g: 0 to 1", o->bm25_b);
+	if (o->query_terms_max < 1) return err_set(e, E_USAGE, "search.terms_max 0: at least 1");
 	return OK;
+}
+
+/* Sees to it that the store has postings of this build's words: an older format has none, another version of the words
+ * others. One transaction: a process that is killed here starts over at the next open. */
+static int words_settle(struct txn *t, struct rec_state *state, int *changed, struct err *e)
+{
+	uint32_t mine;
+	uint64_t chunks;
+	int rc = words_fingerprint(&mine, e);
+	if (rc) return rc;
+	if (state->format == FORMAT_VERSION && state->analysis == mine) return OK;
+	rc = store_entries(t, T_CHUNK, &chunks, e);
+	if (!rc && chunks) log_put(LOG_INFO, "index", "indexing the words of %llu chunks", (unsigned long long)chunks);
+	if (!rc) rc = postings_rebuild(t, e);
+	state->format = FORMAT_VERSION;
+	state->analysis = mine;
+	*changed = 1;
+	return rc;
 }
 
 /* Reads or writes the state record and settles whose vectors the store holds. */
 static int state_settle(struct index *x, const struct index_options *o, struct err *e)
 {
-	struct rec_state state = { FORMAT_VERSION, 0, 1, 0, 1, 1, "" };
+	struct rec_state state = { .format = FORMAT_VERSION, .next_coll = 1, .next_doc = 1, .next_chunk = 1 };
 	struct txn *t;
 	uint64_t chunks = 0;
 	int fresh, rc = txn_begin(&t, x->store, 1, e);
@@ -174,7 +196,8 @@ static int state_settle(struct index *x, const struct index_options *o, struct e
 		memcpy(state.embedder, o->embedder, strlen(o->embedder) + 1);
 		fresh = 1;
 	}
-	if (fresh) rc = state_write(t, &state, e);
+	rc = words_settle(t, &state, &fresh, e);
+	if (!rc && fresh) rc = state_write(t, &state, e);
 	x->dim = state.dim;
 	memcpy(x->embedder, state.embedder, sizeof x->embedder);
 out:
@@ -200,6 +223,9 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->hnsw_ef_search = o->hnsw_ef_search;
 	x->exact_below = o->exact_below ? o->exact_below : 1;
 	x->rebuild_share = o->rebuild_share;
+	x->bm25_k1 = o->bm25_k1;
+	x->bm25_b = o->bm25_b;
+	x->query_terms_max = o->query_terms_max;
 	x->graphs = graph_set_new();
 	rc = x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);

@@ -33,6 +33,8 @@ struct index_options {
 	size_t exact_below;          /* collections with fewer chunks are searched exactly */
 	double rebuild_share;        /* (tail + tombstones) / graph size that starts a rebuild, 0.01 … 1 */
 	size_t readers_max;          /* LMDB reader slots */
+	double bm25_k1, bm25_b;      /* search by words: how soon repetition saturates, 0 … 10; weight of a chunk's length, 0 … 1 */
+	size_t query_terms_max;      /* different words of a query that are looked for, at least 1; of more the rarest */
 	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
 };
 
@@ -155,6 +157,16 @@ struct word_hit { uint64_t chunk_id; float score; };         /* score: BM25, hig
  * Zaragoza 2009); *got <= k, best first, ties by chunk id. query: UTF-8. A query without words finds nothing. */
 int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
 	struct word_hit *out, size_t *got, struct err *e);
+
+/* ---- both together ---- */
+struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
+struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; };
+struct fuse_options { double k, vector_weight, word_weight; }; /* k > 0, weights >= 0 */
+/* Reciprocal rank fusion (Cormack et al. 2009) of two lists, each best first and without repetition: score is the sum of
+ * weight / (k + rank). out: vec_n + word_n slots. Returns how many it wrote, best first, ties by vector rank, then by
+ * chunk id. Pure. */
+size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n,
+	const struct fuse_options *o, struct fused_hit *out);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
  * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB.

@@ -20,6 +20,8 @@ struct index {
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
 	uint64_t exact_below;
 	double rebuild_share;
+	double bm25_k1, bm25_b;
+	size_t query_terms_max;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
 	atomic_int closing, rebuilding;
 	pthread_mutex_t lock;             /* guards what follows */
@@ -45,7 +47,7 @@ struct snapshot {
 };
 
 /* A collection's counters as this write leaves them. */
-struct touched { char name[COLLECTION_MAX + 1]; struct rec_coll rec; int dropped; };
+struct touched { char name[COLLECTION_MAX + 1]; struct rec_coll rec; int dropped, wordless; }; /* wordless: its postings are gone as a whole */
 
 struct write {                        /* put.c owns it; notes.c writes through it */
 	struct index *x;
@@ -53,6 +55,7 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct rec_state state;          /* seq is already that of this write */
 	struct touched *colls; size_t coll_n, coll_cap;
 	struct buf b;                    /* scratch of encoders */
+	struct postings *words;          /* gathered and not yet written; NULL until the first */
 	size_t puts, deletes, notes;
 	int failed;
 };

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "index/inside.h"
+#include "index/postings.h"
 
 /* ---- begin and end ---- */
 
@@ -48,6 +49,7 @@ int index_write_begin(struct write **out, struct index *x, struct err *e)
 static void write_free(struct write *w)
 {
 	buf_clear(&w->b);
+	postings_free(w->words);
 	mem_free(w->colls);
 	mem_free(w);
 }
@@ -58,6 +60,14 @@ void index_write_abort(struct write *w)
 	if (w->t) atomic_store(&w->x->writer, 0);
 	txn_abort(w->t);
 	write_free(w);
+}
+
+/* Writes the postings gathered so far. A damaged table is built anew at the next open. */
+static int words_flush(struct write *w, struct err *e)
+{
+	int damaged = 0, rc = w->words ? postings_flush(w->words, w->t, &damaged, e) : OK;
+	if (damaged) w->state.analysis = 0;
+	return rc;
 }
 
 int index_write_commit(struct write *w, struct err *e)
@@ -72,6 +82,7 @@ int index_write_commit(struct write *w, struct err *e)
 		index_write_abort(w);
 		return OK;
 	}
+	rc = words_flush(w, e);
 	for (size_t i = 0; !rc && i < w->coll_n; i++)
 		if (!w->colls[i].dropped) rc = coll_write(w->t, w->colls[i].name, &w->colls[i].rec, e);
 	if (!rc) rc = state_write(w->t, &w->state, e);
@@ -312,12 +323,62 @@ static int del_due(struct write *w, enum table table, const struct key *k, struc
 		table_name(table)) : rc;
 }
 
+/* Notes that the words of a document's chunks go. E_CORRUPT, before anything was noted of the chunk it names, when text or
+ * chunk can't be read. Changes nothing in the store, so what is borrowed stays. */
+static int words_unlearn(struct write *w, uint64_t key, const struct rec_doc *r, struct touched *c, struct err *e)
+{
+	struct rec_text text;
+	struct slice v;
+	struct key k;
+	int rc = w->words ? OK : postings_new(&w->words, e);
+	key_u64(&k, key);
+	if (!rc) rc = store_get(w->t, T_TEXT, &k, &v, e);
+	if (!rc) rc = rec_text_get(&text, &k, v, 1, e);
+	for (uint32_t i = 0; !rc && i < r->chunk_n; i++) {
+		uint64_t id = r->first_chunk + i;
+		struct rec_chunk chunk;
+		uint32_t n;
+		key_u64(&k, id);
+		rc = store_get(w->t, T_CHUNK, &k, &v, e);
+		if (!rc) rc = rec_chunk_get(&chunk, &k, v, e);
+		if (!rc && (chunk.range.off > text.len || chunk.range.len > text.len - chunk.range.off)) rc = E_CORRUPT;
+		if (!rc) rc = postings_chunk(w->words, r->coll, id, &(struct chunk_words){ r->title, chunk.heading,
+			text.text + chunk.range.off, chunk.range.len }, 1, &n, e);
+		if (!rc) c->rec.words -= n;
+	}
+	return rc;
+}
+
+/* The same where the stored text does not tell the words any more: by walking all postings. */
+static int words_purge(struct write *w, const struct rec_doc *r, struct touched *c, struct err *e)
+{
+	uint64_t n;
+	int damaged = 0, rc = words_flush(w, e);
+	if (!rc) rc = postings_purge(w->t, r->coll, r->first_chunk, r->chunk_n, &n, &damaged, e);
+	if (!rc) c->rec.words -= n;
+	if (damaged) w->state.analysis = 0;
+	return rc;
+}
+
+static int words_remove(struct write *w, uint64_t key, const struct rec_doc *r, struct touched *c, struct err *e)
+{
+	struct err why;
+	int rc;
+	if (c->wordless || r->chunk_n == 0) return OK;
+	rc = words_unlearn(w, key, r, c, &why);
+	if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
+	if (rc) rc = words_purge(w, r, c, e);
+	return rc || !postings_full(w->words) ? rc : words_flush(w, e);
+}
+
 /* Removes everything a document has but its own record and its id, and counts it out of its collection. */
 static int body_remove(struct write *w, uint64_t key, const struct rec_doc *r, struct touched *c, struct err *e)
 {
 	struct rec_coll *n = &c->rec;
-	int rc = OK, with_text = doc_verdict_has_text(r->verdict);
+	int with_text = doc_verdict_has_text(r->verdict);
 	struct key k;
+	int rc = words_remove(w, key, r, c, e);
+	if (rc) return rc;
 	for (uint32_t i = 0; i < r->chunk_n; i++) {
 		uint64_t id = r->first_chunk + i;
 		key_u64(&k, id);
@@ -398,6 +459,9 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
 	int rc = coll_touch(w, collection, 0, &c, e);
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no collection %.64s", collection);
 	*number = rc ? 0 : c->rec.number;
+	if (!rc) rc = words_flush(w, e);
+	if (!rc) rc = postings_drop(w->t, *number, e);
+	if (!rc) c->wordless = 1;
 	while (!rc) {
 		struct slice key, value;
 		struct rec_doc r;
@@ -445,7 +509,18 @@ static uint32_t cp_forward(const struct doc_in *d, size_t *at, size_t *cp, size_
 	return (uint32_t)*cp;
 }
 
-static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, const struct touched *c, struct err *e)
+static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const struct chunk_in *in, struct touched *c,
+	struct err *e)
+{
+	uint32_t n = 0;
+	int rc = w->words ? OK : postings_new(&w->words, e);
+	if (!rc) rc = postings_chunk(w->words, c->rec.number, id, &(struct chunk_words){ d->title ? d->title : "",
+		in->heading ? in->heading : "", d->text + in->range.off, in->range.len }, 0, &n, e);
+	c->rec.words += n;
+	return rc || !postings_full(w->words) ? rc : words_flush(w, e);
+}
+
+static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, struct touched *c, struct err *e)
 {
 	size_t at = 0, cp = 0, size = rec_vec_size(w->x->dim);
 	for (size_t i = 0; i < d->chunk_n; i++) {
@@ -467,6 +542,8 @@ static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, con
 		rc = store_reserve(w->t, T_VEC, &k, size, &place, e);
 		if (rc) return rc;
 		rec_vec_fill(place, &k, d->vectors + i * w->x->dim, w->x->dim);
+		rc = words_put(w, id, d, in, c, e);
+		if (rc) return rc;
 	}
 	return OK;
 }

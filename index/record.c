@@ -1,18 +1,19 @@
-/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 1.
+/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 2.
  *
  * All integers in values are little-endian, all integers in keys big-endian, so that LMDB's byte order is the order of
  * the numbers. Floats are IEEE 754 binary32, little-endian. "str" is u32 length, the bytes, one NUL (not counted).
  * Every value but those of id, source and hash starts with u32 crc: CRC-32C over the key's bytes and then the value's
  * bytes behind the crc (vec has it at the end), so a record under a wrong key is found as well as a changed one.
- * "head" is {u32 crc, u8 kind, u8 version = 1, u16 0}. Reserved fields are 0 and ignored when read.
+ * "head" is {u32 crc, u8 kind, u8 version = 1, u16 0} where nothing else is said. Reserved fields are 0 and ignored when read.
  *
  * table   key                                   value
  * ------  ------------------------------------  -------------------------------------------------------------------
  * meta    "state"                               head 'S'; 8 u32 format; 12 u32 dim; 16 u64 seq; 24 u64 next_doc;
- *                                               32 u64 next_chunk; 40 u32 next_coll; 44 u32 0; 48 str embedder
- * coll    name (1 … 64 bytes)                   head 'C'; 8 u32 number; 12 u32 0; 16 u64 documents; 24 u64
+ *                                               32 u64 next_chunk; 40 u32 next_coll; 44 u32 analysis; 48 str
+ *                                               embedder
+ * coll    name (1 … 64 bytes)                   head 'C' version 2; 8 u32 number; 12 u32 0; 16 u64 documents; 24 u64
  *                                               without_text; 32 u64 chunks; 40 u64 text_bytes; 48 u64 graph_vectors;
- *                                               56 u64 graph_last; 64 u64 tail                            (72 bytes)
+ *                                               56 u64 graph_last; 64 u64 tail; 72 u64 words              (80 bytes)
  * doc     u64 key                               head 'D'; 8 u32 coll; 12 u32 revision; 16 u64 bytes; 24 u64
  *                                               source_size; 32 i64 source_mtime_ns; 40 i64 added_ms; 48 i64
  *                                               updated_ms; 56 u64 seq; 64 u64 text_len; 72 u64 chars; 80 u64
@@ -37,10 +38,22 @@
  *                                               form of "IDMap,HNSW<M>" (faiss/impl/index_write.cpp of 1.7.3)
  * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
  *         (1 … 200 bytes without NUL)
+ * post    u32 coll, term (1 … 200 bytes         head 'W' with u16 n for its 0; n times {LEB128 chunk id, the first
+ *         without NUL), 0, u64 last             whole, each further one less the one before; LEB128 count; LEB128 len}
  *
  * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
  * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
  * than the header's are remains of an interrupted rebuild and mean nothing.
+ *
+ * Postings: a term is a word as base/words.h makes it, so the keys are also the dictionary in byte order. What a term has
+ * lies in blocks; each holds postings of chunks above the `last` of the block before it, up to its own. The last one is
+ * the tail, with last = 2^64 - 1: it takes what is new, and when it would hold more than 256 it is split into blocks of
+ * 256 under their highest chunk id and a new tail. A block that lost postings keeps its key, an emptied one goes. count
+ * is how often the term stands in the chunk, len how many words the chunk has (text, title and heading; lexical.c), so
+ * that scoring needs no second look-up. `analysis` tells which version of the words they are.
+ *
+ * Format 1 had no post table, no words in 'C' (version 1, 72 bytes) and 0 for analysis. It is upgraded when it is opened
+ * (lexical_settle), in one transaction.
  * Alignment: values of text and vec are multiples of 4 long and their keys too, so LMDB (whose nodes have heads of 8
  * bytes and fill a page from its aligned end, and whose overflow pages hold data at 16) keeps floats and map entries
  * aligned, and they are read in place. A value that is not aligned is refused as damaged.
@@ -156,6 +169,24 @@ void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece
 	key_add_u32(k, piece);
 }
 
+void key_block(struct key *k, uint32_t coll, const char *term, size_t term_len, uint64_t last)
+{
+	k->n = 0;
+	key_add_u32(k, coll);
+	key_add(k, term, term_len < TERM_MAX ? term_len : TERM_MAX);
+	key_add(k, "", 1);
+	key_add_u64(k, last);
+}
+
+int key_block_parse(struct slice key, uint32_t *coll, struct slice *term, uint64_t *last)
+{
+	if (key.n < 4 + 1 + 1 + 8 || key.n > 4 + TERM_MAX + 1 + 8) return 0;
+	*coll = key_get_u32(key.p);
+	*term = (struct slice){ key.p + 4, key.n - 13 };
+	*last = key_get_u64(key.p + key.n - 8);
+	return key.p[key.n - 9] == 0 && !memchr(term->p, 0, term->n);
+}
+
 void key_note(struct key *k, const char *kind, const char *name)
 {
 	k->n = 0;
@@ -179,6 +210,11 @@ uint64_t key_get_u64(const uint8_t *p)
 
 /* ---- encoding ---- */
 
+static uint8_t head_version(char kind)
+{
+	return kind == 'C' ? 2 : 1;
+}
+
 static void put_u32(struct buf *b, uint32_t x) { buf_put(b, &x, 4); }
 static void put_u64(struct buf *b, uint64_t x) { buf_put(b, &x, 8); }
 
@@ -193,7 +229,7 @@ static void put_str(struct buf *b, const char *s)
 
 static void head_put(struct buf *b, char kind)
 {
-	uint8_t head[8] = { 0, 0, 0, 0, (uint8_t)kind, 1, 0, 0 };
+	uint8_t head[8] = { 0, 0, 0, 0, (uint8_t)kind, head_version(kind), 0, 0 };
 	buf_reset(b);
 	buf_put(b, head, sizeof head);
 }
@@ -216,7 +252,7 @@ int rec_state_put(struct buf *out, const struct key *k, const struct rec_state *
 	put_u64(out, r->next_doc);
 	put_u64(out, r->next_chunk);
 	put_u32(out, r->next_coll);
-	put_u32(out, 0);
+	put_u32(out, r->analysis);
 	put_str(out, r->embedder);
 	return seal(out, k);
 }
@@ -233,6 +269,7 @@ int rec_coll_put(struct buf *out, const struct key *k, const struct rec_coll *r)
 	put_u64(out, r->graph_vectors);
 	put_u64(out, r->graph_last);
 	put_u64(out, r->tail);
+	put_u64(out, r->words);
 	return seal(out, k);
 }
 
@@ -298,6 +335,31 @@ int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *
 	put_u64(out, r->vectors);
 	put_u64(out, r->bytes);
 	put_str(out, r->embedder);
+	return seal(out, k);
+}
+
+static void put_leb(struct buf *b, uint64_t x)
+{
+	uint8_t bytes[10];
+	size_t n = 0;
+	for (; x >= 0x80; x >>= 7) bytes[n++] = (uint8_t)(x | 0x80);
+	bytes[n++] = (uint8_t)x;
+	buf_put(b, bytes, n);
+}
+
+int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n)
+{
+	uint64_t before = 0;
+	uint16_t n16 = (uint16_t)n;
+	if (n > UINT16_MAX) return E_LIMIT;
+	head_put(out, 'W');
+	if (!buf_failed(out)) memcpy(out->data + 6, &n16, 2);
+	for (size_t i = 0; i < n; i++) {
+		put_leb(out, p[i].chunk - before);
+		put_leb(out, p[i].count);
+		put_leb(out, p[i].len);
+		before = p[i].chunk;
+	}
 	return seal(out, k);
 }
 
@@ -410,7 +472,8 @@ static int head_get(struct cur *c, char kind, const struct key *k, struct slice 
 	if (v.p[4] != (uint8_t)kind) return err_set(e, E_CORRUPT, "record '%c' has another kind (%u)", kind, v.p[4]);
 	memcpy(&crc, v.p, 4);
 	if (check && crc != value_crc(k, v.p, v.n)) return err_set(e, E_CORRUPT, "record '%c': wrong checksum", kind);
-	if (v.p[5] != 1) return err_set(e, E_UNSUPPORTED, "record '%c' has version %u, this build reads 1", kind, v.p[5]);
+	if (v.p[5] == 0 || v.p[5] > head_version(kind))
+		return err_set(e, E_UNSUPPORTED, "record '%c' has version %u, this build reads up to %u", kind, v.p[5], head_version(kind));
 	*c = (struct cur){ v.p + 8, v.n - 8, 0 };
 	return OK;
 }
@@ -455,7 +518,7 @@ int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, stru
 	r->next_doc = cur_u64(&c);
 	r->next_chunk = cur_u64(&c);
 	r->next_coll = cur_u32(&c);
-	cur_u32(&c);
+	r->analysis = cur_u32(&c);
 	cur_embedder(&c, r->embedder);
 	if (r->dim > DIM_MAX) return err_set(e, E_CORRUPT, "record 'S': dimension %u", r->dim);
 	return cur_end(&c, 'S', e);
@@ -476,6 +539,7 @@ int rec_coll_get(struct rec_coll *r, const struct key *k, struct slice v, struct
 	r->graph_vectors = cur_u64(&c);
 	r->graph_last = cur_u64(&c);
 	r->tail = cur_u64(&c);
+	if (v.p[5] > 1) r->words = cur_u64(&c);
 	return cur_end(&c, 'C', e);
 }
 
@@ -595,6 +659,47 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 	r->bytes = cur_u64(&c);
 	cur_embedder(&c, r->embedder);
 	return cur_end(&c, 'G', e);
+}
+
+static uint64_t cur_leb(struct cur *c)
+{
+	uint64_t x = 0;
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		const uint8_t *p = cur_take(c, 1);
+		if (!p) return 0;
+		if (shift == 63 && *p > 1) break;
+		x |= (uint64_t)(*p & 0x7f) << shift;
+		if (!(*p & 0x80)) return x;
+	}
+	c->bad = 1;
+	return 0;
+}
+
+size_t rec_block_n(struct slice v)
+{
+	uint16_t n = 0;
+	if (v.n >= 8) memcpy(&n, v.p + 6, 2);
+	return n;
+}
+
+int rec_block_get(struct posting *out, size_t cap, size_t *n, const struct key *k, struct slice v, struct err *e)
+{
+	struct cur c;
+	uint64_t at = 0;
+	size_t due = rec_block_n(v);
+	int rc = head_get(&c, 'W', k, v, 1, e);
+	*n = 0;
+	if (rc) return rc;
+	if (due == 0 || due > cap) return err_set(e, E_CORRUPT, "record 'W': %zu postings", due);
+	for (size_t i = 0; i < due && !c.bad; i++) {
+		uint64_t step = cur_leb(&c), count = cur_leb(&c), len = cur_leb(&c);
+		if (step == 0 || step > UINT64_MAX - at || count == 0 || count > len || len > UINT32_MAX) c.bad = 1;
+		at += step;
+		out[i] = (struct posting){ at, (uint32_t)count, (uint32_t)len };
+	}
+	rc = cur_end(&c, 'W', e);
+	if (!rc) *n = due;
+	return rc;
 }
 
 int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e)

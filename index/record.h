@@ -9,7 +9,7 @@
 #include "index/index.h"
 
 enum {
-	FORMAT_VERSION = 1,
+	FORMAT_VERSION = 2,
 	ID_MAX = 63,                  /* bytes of a document id */
 	COLLECTION_MAX = 64,          /* bytes of a collection's name */
 	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
@@ -20,6 +20,8 @@ enum {
 	NOTE_KIND_MAX = 32,           /* bytes of a note's kind */
 	NOTE_NAME_MAX = 200,          /* of its name */
 	NOTE_JSON_MAX = 1 << 20,      /* of its JSON */
+	TERM_MAX = 200,               /* bytes of an indexed word; longer ones are cut */
+	BLOCK_POSTINGS = 256,         /* postings of a block as written; readers take any number a value holds */
 	KEY_MAX = 500                 /* bytes of the longest key made here; LMDB takes 511 */
 };
 
@@ -34,6 +36,12 @@ void key_hash(struct key *k, uint32_t coll, const uint8_t hash[32], uint64_t doc
 void key_vec(struct key *k, uint32_t coll, uint64_t chunk);
 void key_graph(struct key *k, uint32_t coll);                               /* the header */
 void key_note(struct key *k, const char *kind, const char *name);            /* kind and name within NOTE_* */
+/* A term's block whose postings are all of chunks up to `last`; BLOCK_TAIL: the block that grows. term: at most TERM_MAX
+ * bytes without NUL. */
+#define BLOCK_TAIL UINT64_MAX
+void key_block(struct key *k, uint32_t coll, const char *term, size_t term_len, uint64_t last);
+/* The parts of such a key; term borrows from it. 0: not one. */
+int key_block_parse(struct slice key, uint32_t *coll, struct slice *term, uint64_t *last);
 void key_piece(struct key *k, uint32_t coll, uint64_t generation, uint32_t piece);
 uint32_t key_get_u32(const uint8_t *p);                                     /* big-endian */
 uint64_t key_get_u64(const uint8_t *p);
@@ -41,6 +49,7 @@ uint64_t key_get_u64(const uint8_t *p);
 /* ---- values ---- */
 struct rec_state {
 	uint32_t format, dim, next_coll;
+	uint32_t analysis;            /* words_fingerprint() the postings were made with; 0: they are to be made anew */
 	uint64_t seq, next_doc, next_chunk;
 	char embedder[EMBEDDER_MAX + 1];
 };
@@ -50,6 +59,7 @@ struct rec_coll {
 	uint64_t graph_vectors;       /* in the stored graph, living or not; 0: none */
 	uint64_t graph_last;          /* highest chunk id the graph covers; 0: none */
 	uint64_t tail;                /* living chunks with a higher id */
+	uint64_t words;               /* indexed words of all living chunks */
 };
 struct rec_doc {                  /* strings borrow from the value */
 	uint32_t coll, revision, chunk_n, acl_n;
@@ -82,6 +92,9 @@ int rec_coll_put(struct buf *out, const struct key *k, const struct rec_coll *r)
 int rec_doc_put(struct buf *out, const struct key *k, const struct rec_doc *r, const struct doc_in *d);
 int rec_chunk_put(struct buf *out, const struct key *k, const struct rec_chunk *r, const struct span *sentences);
 int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *r);
+/* A block of postings: entries ascending by chunk. */
+struct posting { uint64_t chunk; uint32_t count, len; }; /* count: of the term in the chunk; len: words of the chunk */
+int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n);
 int rec_note_put(struct buf *out, const struct key *k, const char *json, size_t len);
 /* A text's value has rec_text_size bytes and is filled where it will lie. */
 size_t rec_text_size(size_t text_len);                                      /* 0: too long for one value */
@@ -101,6 +114,9 @@ int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, stru
 int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int check, struct err *e);
 int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e);
 int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, struct err *e);
+/* Postings of a block, at most cap of them into out; *n written. E_CORRUPT also when they are more, none, or out of order. */
+int rec_block_get(struct posting *out, size_t cap, size_t *n, const struct key *k, struct slice v, struct err *e);
+size_t rec_block_n(struct slice v);                                         /* how many its head says; nothing is checked */
 int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e); /* a NUL follows it */
 int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e);
 int rec_u64_get(uint64_t *out, struct slice v, struct err *e);              /* the values of id and source */

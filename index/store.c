@@ -32,7 +32,7 @@ struct store {
 struct txn { struct store *s; MDB_txn *mt; };
 
 static const char *const table_names[TABLE_N] = {
-	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note"
+	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note", "post"
 };
 
 const char *table_name(enum table t)
@@ -290,6 +290,12 @@ int store_del(struct txn *t, enum table table, const struct key *k, struct err *
 	code = mdb_del(t->mt, t->s->table[table], &key, NULL);
 	if (code == MDB_NOTFOUND) return E_NOT_FOUND;
 	return code ? code_set(e, code, "delete from table", table_names[table]) : OK;
+}
+
+int store_empty(struct txn *t, enum table table, struct err *e)
+{
+	int code = mdb_drop(t->mt, t->s->table[table], 0);
+	return code ? code_set(e, code, "empty table", table_names[table]) : OK;
 }
 
 int store_entries(struct txn *t, enum table table, uint64_t *out, struct err *e)

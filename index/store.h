@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "index/record.h"
 
-enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, T_NOTE, TABLE_N };
+enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, T_NOTE, T_POST, TABLE_N };
 
 struct store;
 struct txn;
@@ -34,6 +34,7 @@ int store_put(struct txn *t, enum table table, const struct key *k, const void *
 /* As store_put, but the caller fills *out (n bytes) before the next call on t. */
 int store_reserve(struct txn *t, enum table table, const struct key *k, size_t n, uint8_t **out, struct err *e);
 int store_del(struct txn *t, enum table table, const struct key *k, struct err *e);   /* E_NOT_FOUND */
+int store_empty(struct txn *t, enum table table, struct err *e);                        /* every entry */
 int store_entries(struct txn *t, enum table table, uint64_t *out, struct err *e);
 
 /* A cursor ends before its transaction does. seek: first entry with a key >= k (k NULL: the first). seek and next

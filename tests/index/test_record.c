@@ -45,8 +45,9 @@ static struct doc_in sample = { .title = "T", .source = "/a/b", .type = "txt", .
 
 static void encode(int kind, struct key *k, struct buf *b)
 {
-	struct rec_state st = { 1, 384, 3, 10, 5, 77, "mini" };
-	struct rec_coll co = { 3, 1, 2, 3, 4, 5, 6, 7 };
+	struct rec_state st = { .format = 2, .dim = 384, .next_coll = 3, .analysis = 9, .seq = 10, .next_doc = 5, .next_chunk = 77,
+		.embedder = "mini" };
+	struct rec_coll co = { 3, 1, 2, 3, 4, 5, 6, 7, 8 };
 	struct rec_doc d = { .coll = 3, .revision = 2, .verdict = DOC_UPDATED, .text_len = 9, .chars = 8, .id = "d7" };
 	struct span sp[2] = { { 1, 2 }, { 4, 5 } };
 	struct rec_chunk ch = { .coll = 3, .page = 1, .doc = 7, .range = { 1, 8 }, .start_cp = 1, .end_cp = 8, .sentence_n = 2,
@@ -60,6 +61,7 @@ static void encode(int kind, struct key *k, struct buf *b)
 	case 3: CHECK(rec_chunk_put(b, k, &ch, sp) == OK); break;
 	case 4: CHECK(rec_graph_put(b, k, &g) == OK); break;
 	case 5: CHECK(rec_note_put(b, k, "{\"a\":[1,2]}", 11) == OK); break;
+	case 6: CHECK(rec_block_put(b, k, (struct posting[]){ { 7, 1, 90 }, { 300, 2, 200 }, { 1ull << 40, 9, 9 } }, 3) == OK); break;
 	}
 }
 
@@ -71,6 +73,8 @@ static int decode(int kind, const struct key *k, struct slice v)
 	struct rec_chunk ch;
 	struct rec_graph g;
 	struct slice json;
+	struct posting block[8];
+	size_t n;
 	struct err e;
 	switch (kind) {
 	case 0: return rec_state_get(&st, k, v, &e);
@@ -78,7 +82,8 @@ static int decode(int kind, const struct key *k, struct slice v)
 	case 2: return rec_doc_get(&d, k, v, &e);
 	case 3: return rec_chunk_get(&ch, k, v, &e);
 	case 4: return rec_graph_get(&g, k, v, &e);
-	default: return rec_note_get(&json, k, v, &e);
+	case 5: return rec_note_get(&json, k, v, &e);
+	default: return rec_block_get(block, 8, &n, k, v, &e);
 	}
 }
 
@@ -114,7 +119,7 @@ TEST(record_damage_is_refused)
 	struct key k, other;
 	buf_init(&b, 1 << 20);
 	key_u64(&other, 8);
-	for (int kind = 0; kind < 6; kind++) {
+	for (int kind = 0; kind < 7; kind++) {
 		encode(kind, &k, &b);
 		CHECK_INT(decode(kind, &k, (struct slice){ (uint8_t *)b.data, b.len }), OK);
 		CHECK_INT(decode(kind, &other, (struct slice){ (uint8_t *)b.data, b.len }), E_CORRUPT);
@@ -141,7 +146,7 @@ TEST(record_lying_lengths_are_refused)
 	struct buf b;
 	struct key k;
 	buf_init(&b, 1 << 20);
-	for (int kind = 0; kind < 6; kind++) {
+	for (int kind = 0; kind < 7; kind++) {
 		encode(kind, &k, &b);
 		for (size_t at = 8; at + 4 <= b.len; at++)
 			for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
@@ -161,7 +166,7 @@ TEST(record_lying_lengths_are_refused)
 
 TEST(record_newer_format_is_named)
 {
-	struct rec_state st = { 2, 384, 3, 10, 5, 77, "mini" };
+	struct rec_state st = { .format = FORMAT_VERSION + 1, .dim = 384, .next_coll = 3, .seq = 10, .next_doc = 5, .next_chunk = 77, .embedder = "mini" };
 	struct err e;
 	struct buf b;
 	struct key k;
@@ -169,7 +174,7 @@ TEST(record_newer_format_is_named)
 	key_text(&k, "state");
 	CHECK(rec_state_put(&b, &k, &st) == OK);
 	CHECK_INT(rec_state_get(&st, &k, (struct slice){ (uint8_t *)b.data, b.len }, &e), E_UNSUPPORTED);
-	CHECK(strstr(e.msg, "format 2"));
+	CHECK(strstr(e.msg, "format 3"));
 	buf_clear(&b);
 }
 
