@@ -1,11 +1,12 @@
 /* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
  *
  * A pass takes a chunk of tokens through every layer: norm, q k v, rotary positions, attention over the cache, output
- * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. Each stage
- * is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
+ * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. What the
+ * architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention and behind feed-forward
+ * too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
  * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends
  * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
- * half a head apart in qwen2 files. Angles are computed in float, as the reference implementations do.
+ * half a head apart in the others. Angles are computed in float, as the reference implementations do.
  * Threads: one caller; the team works inside a stage. Failure: only at open. */
 #include "generate/decoder.h"
 #include <math.h>
@@ -15,28 +16,46 @@
 #include "base/mem.h"
 #include "nn/quant.h"
 
-enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
+enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
+
+struct arch {
+	const char *name;
+	int neox;                                /* rotary pairs half a head apart */
+	int biases;                              /* q, k and v have them; a llama model may have them */
+	int head_norms;                          /* norms of each head of q and k */
+	int gemma;
+};
+static const struct arch archs[] = {
+	{ "llama", .neox = 0 }, { "qwen2", .neox = 1, .biases = 1 }, { "qwen3", .neox = 1, .head_norms = 1 },
+	{ "gemma3", .neox = 1, .head_norms = 1, .gemma = 1 },
+};
 
 struct layer {
 	struct matrix q, k, v, o, gate, up, down;
 	const float *attn_norm, *ffn_norm;       /* (dim) */
 	const float *q_bias, *k_bias, *v_bias;   /* or NULL */
+	const float *q_norm, *k_norm;            /* (head_dim) or NULL */
+	const float *attn_post, *ffn_post;       /* (dim) or NULL: norms of what is added to the residual */
 };
+
+struct rope { float *cos, *sin; };               /* (context, rope_dim/2) */
 
 struct decoder {
 	struct decoder_info info;
 	const struct gguf *g;
 	const struct ops *ops;
 	struct team *team;
-	int neox;                                /* rotary pairs half a head apart */
+	const struct arch *arch;
+	void (*gate_mul)(const float *gate, const float *up, size_t n, float *out);
 	size_t rope_dim, q_dim, kv_dim;
-	float eps;
+	size_t window, pattern;                  /* every pattern-th layer has no window */
+	float eps, scale, embed_scale;           /* scale: of q·k */
 	struct matrix embed, output;
-	const float *output_norm;
+	const float *output_norm, *rope_factors; /* rope_factors: (rope_dim/2) or NULL */
 	struct layer *layers;
 	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
 	struct kvcache cache;
-	float *rope_cos, *rope_sin;              /* (context, rope_dim/2) */
+	struct rope rope, rope_slides;           /* of layers without and with a window */
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
 	float *scratch;                          /* (members, scratch_floats) */
 	size_t scratch_floats;
@@ -107,45 +126,49 @@ static int take_vector(struct decoder *d, const char *name, size_t n, const floa
 /* What would change the model's arithmetic and is not done here. */
 static int refuse_variants(const struct decoder *d, struct err *e)
 {
-	static const char *const scales[] = { "rope.scaling.factor", "rope.scale_linear" };
-	static const char *const others[] = { "expert_count", "attention.sliding_window", "logit_scale", "residual_scale",
+	static const char *const keys[] = { "expert_count", "attention.sliding_window", "logit_scale", "residual_scale",
 		"embedding_scale", "attention.scale", "final_logit_softcapping", "attn_logit_softcapping" };
 	char key[NAME_MAX_BYTES];
-	struct gguf_str s;
-	double f;
-	int v, st;
-	if (gguf_has(d->g, arch_key(d, "rope.scaling.type", key))) {
-		if ((st = gguf_str(d->g, key, &s, e)) != OK) return st;
-		if (s.len != 4 || memcmp(s.s, "none", 4) != 0)
-			return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling \"%.*s\" is not supported", gguf_path(d->g),
-				key, (int)(s.len < 40 ? s.len : 40), s.s);
-	}
-	for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
-		if (gguf_has(d->g, arch_key(d, scales[i], key))) {
-			if ((st = gguf_float(d->g, key, &f, e)) != OK) return st;
-			if (f != 0 && f != 1)
-				return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling is not supported", gguf_path(d->g), key);
-		}
-	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-		if (gguf_has(d->g, arch_key(d, others[i], key)) && (gguf_int(d->g, key, &v, NULL) != OK || v != 0))
+	int v;
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		if (d->arch->gemma && strcmp(keys[i], "attention.sliding_window") == 0) continue;
+		if (gguf_has(d->g, arch_key(d, keys[i], key)) && (gguf_int(d->g, key, &v, NULL) != OK || v != 0))
 			return err_set(e, E_UNSUPPORTED, "%s: key %s is not supported", gguf_path(d->g), key);
+	}
 	return OK;
 }
 
 static int read_arch(struct decoder *d, struct err *e)
 {
-	static const struct { const char *name; int neox; } known[] = { { "llama", 0 }, { "qwen2", 1 } };
 	struct gguf_str s;
 	int st = gguf_str(d->g, "general.architecture", &s, e);
 	if (st != OK) return st;
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (strlen(known[i].name) == s.len && memcmp(known[i].name, s.s, s.len) == 0) {
+	for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
+		if (strlen(archs[i].name) == s.len && memcmp(archs[i].name, s.s, s.len) == 0) {
 			memcpy(d->info.arch, s.s, s.len);
-			d->neox = known[i].neox;
+			d->arch = &archs[i];
 			return OK;
 		}
-	return err_set(e, E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported, only llama and qwen2",
+	return err_set(e, E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported, only llama, qwen2, qwen3 and gemma3",
 		gguf_path(d->g), (int)(s.len < 40 ? s.len : 40), s.s);
+}
+
+/* What Gemma 3 has of its own, and what the others have in its place. A 27B model, known by its 62 layers, scales
+ * q·k by dim / heads: its file does not say so. */
+static int read_gemma(struct decoder *d, struct err *e)
+{
+	enum { LAYERS_27B = 62, PATTERN = 6 };
+	int st;
+	d->scale = 1 / sqrtf((float)d->info.head_dim);
+	d->embed_scale = 1;
+	d->gate_mul = d->ops->silu_mul;
+	if (!d->arch->gemma) return OK;
+	d->embed_scale = sqrtf((float)d->info.dim);
+	d->gate_mul = d->ops->gelu_mul;
+	if (d->info.layers == LAYERS_27B) d->scale = 1 / sqrtf((float)(d->info.dim / d->info.heads));
+	d->pattern = PATTERN;
+	if ((st = need_size(d, "attention.sliding_window", SIZE_MAX_MODEL, &d->window, e)) != OK) return st;
+	return maybe_size(d, "attention.sliding_window_pattern", LAYERS_MAX, &d->pattern, e);
 }
 
 static int read_sizes(struct decoder *d, int context_max, struct err *e)
@@ -162,9 +185,9 @@ static int read_sizes(struct decoder *d, int context_max, struct err *e)
 	f->kv_heads = f->heads;
 	if ((st = maybe_size(d, "attention.head_count_kv", f->heads, &f->kv_heads, e)) != OK) return st;
 	f->head_dim = f->dim / f->heads;
-	if ((st = maybe_size(d, "attention.key_length", f->dim, &f->head_dim, e)) != OK) return st;
+	if ((st = maybe_size(d, "attention.key_length", HEAD_MAX, &f->head_dim, e)) != OK) return st;
 	value_dim = f->head_dim;
-	if ((st = maybe_size(d, "attention.value_length", f->dim, &value_dim, e)) != OK) return st;
+	if ((st = maybe_size(d, "attention.value_length", HEAD_MAX, &value_dim, e)) != OK) return st;
 	d->rope_dim = f->head_dim;
 	if ((st = maybe_size(d, "rope.dimension_count", f->head_dim, &d->rope_dim, e)) != OK) return st;
 	d->q_dim = f->heads * f->head_dim;
@@ -179,7 +202,7 @@ static int read_sizes(struct decoder *d, int context_max, struct err *e)
 			gguf_path(d->g), f->dim, f->ff, f->heads, f->head_dim, value_dim, OPS_ALIGN, OPS_HEAD_ALIGN);
 	f->context = context_max > 0 ? (size_t)context_max : CONTEXT_DEFAULT;
 	if (f->context > own) f->context = own;
-	return OK;
+	return read_gemma(d, e);
 }
 
 static int load_layer(struct decoder *d, size_t i, struct err *e)
@@ -192,10 +215,16 @@ static int load_layer(struct decoder *d, size_t i, struct err *e)
 		{ "ffn_gate.weight", f->dim, f->ff, &l->gate }, { "ffn_up.weight", f->dim, f->ff, &l->up },
 		{ "ffn_down.weight", f->ff, f->dim, &l->down },
 	};
-	const struct { const char *name; size_t n; const float **to; int optional; } vectors[] = {
-		{ "attn_norm.weight", f->dim, &l->attn_norm, 0 }, { "ffn_norm.weight", f->dim, &l->ffn_norm, 0 },
-		{ "attn_q.bias", d->q_dim, &l->q_bias, !d->neox }, { "attn_k.bias", d->kv_dim, &l->k_bias, !d->neox },
-		{ "attn_v.bias", d->kv_dim, &l->v_bias, !d->neox },
+	enum { MUST, MAY, NOT };                 /* NOT: refused with the leftovers when it is there */
+	const int bias = d->arch->biases ? MUST : d->arch->neox ? NOT : MAY, head = d->arch->head_norms ? MUST : NOT,
+		post = d->arch->gemma ? MUST : NOT;
+	const struct { const char *name; size_t n; const float **to; int there; } vectors[] = {
+		{ "attn_norm.weight", f->dim, &l->attn_norm, MUST }, { "ffn_norm.weight", f->dim, &l->ffn_norm, MUST },
+		{ "attn_q.bias", d->q_dim, &l->q_bias, bias }, { "attn_k.bias", d->kv_dim, &l->k_bias, bias },
+		{ "attn_v.bias", d->kv_dim, &l->v_bias, bias },
+		{ "attn_q_norm.weight", f->head_dim, &l->q_norm, head }, { "attn_k_norm.weight", f->head_dim, &l->k_norm, head },
+		{ "post_attention_norm.weight", f->dim, &l->attn_post, post },
+		{ "post_ffw_norm.weight", f->dim, &l->ffn_post, post },
 	};
 	char name[NAME_MAX_BYTES];
 	int st = OK;
@@ -205,7 +234,7 @@ static int load_layer(struct decoder *d, size_t i, struct err *e)
 	}
 	for (size_t v = 0; v < sizeof vectors / sizeof *vectors && st == OK; v++) {
 		snprintf(name, sizeof name, "blk.%zu.%s", i, vectors[v].name);
-		if (vectors[v].optional && !gguf_tensor(d->g, name)) continue;
+		if (vectors[v].there == NOT || (vectors[v].there == MAY && !gguf_tensor(d->g, name))) continue;
 		st = take_vector(d, name, vectors[v].n, vectors[v].to, e);
 	}
 	return st;
@@ -238,6 +267,8 @@ static int load_tensors(struct decoder *d, struct err *e)
 	if ((st = take_vector(d, "output_norm.weight", f->dim, &d->output_norm, e)) != OK) return st;
 	d->output = d->embed;
 	if (!tied && (st = take_matrix(d, "output.weight", f->dim, f->vocab, &d->output, e)) != OK) return st;
+	if (!d->arch->neox && gguf_tensor(d->g, "rope_freqs.weight") &&
+		(st = take_vector(d, "rope_freqs.weight", d->rope_dim / 2, &d->rope_factors, e)) != OK) return st;
 	for (size_t i = 0; i < f->layers; i++)
 		if ((st = load_layer(d, i, e)) != OK) return st;
 	if ((st = refuse_leftovers(d, e)) != OK) return st;
@@ -247,26 +278,66 @@ static int load_tensors(struct decoder *d, struct err *e)
 	return OK;
 }
 
-static int fill_rope(struct decoder *d, struct err *e)
+/* The key's value if it is there; E_FORMAT when it is not over `least`. */
+static int maybe_float(const struct decoder *d, const char *rest, double least, double *out, struct err *e)
+{
+	char key[NAME_MAX_BYTES];
+	int st = gguf_has(d->g, arch_key(d, rest, key)) ? gguf_float(d->g, key, out, e) : OK;
+	if (st != OK) return st;
+	return *out > least ? OK : err_set(e, E_FORMAT, "%s: key %s: %g is not over %g", gguf_path(d->g), key, *out, least);
+}
+
+/* By how much positions are divided: 1, or the factor of linear scaling (Chen et al. 2023). */
+static int read_stretch(const struct decoder *d, double *out, struct err *e)
+{
+	char key[NAME_MAX_BYTES];
+	struct gguf_str s = { "linear", 6 };
+	double old = 1;
+	int st;
+	*out = 1;
+	if (gguf_has(d->g, arch_key(d, "rope.scaling.type", key)) && (st = gguf_str(d->g, key, &s, e)) != OK) return st;
+	if (s.len == 4 && memcmp(s.s, "none", 4) == 0) return OK;
+	if (s.len != 6 || memcmp(s.s, "linear", 6) != 0)
+		return err_set(e, E_UNSUPPORTED, "%s: key %s: rotary scaling \"%.*s\" is not supported", gguf_path(d->g), key,
+			(int)(s.len < 40 ? s.len : 40), s.s);
+	if ((st = maybe_float(d, "rope.scale_linear", -1, &old, e)) != OK) return st;
+	*out = old;                                                 /* the key's old name; 0 says nothing, as 1 */
+	if ((st = maybe_float(d, "rope.scaling.factor", -1, out, e)) != OK) return st;
+	if (*out == 0) *out = 1;
+	return OK;
+}
+
+static int fill_rope(struct decoder *d, struct rope *r, double base, double stretch, struct err *e)
 {
 	size_t half = d->rope_dim / 2, n = d->info.context * half;
-	char key[NAME_MAX_BYTES];
-	double base = 10000;
-	int st = gguf_has(d->g, arch_key(d, "rope.freq_base", key)) ? gguf_float(d->g, key, &base, e) : OK;
-	if (st != OK) return st;
-	if (!(base > 1)) return err_set(e, E_FORMAT, "%s: key %s: %g is not over 1", gguf_path(d->g), key, base);
-	d->rope_cos = mem_alloc(n * sizeof(float));
-	d->rope_sin = mem_alloc(n * sizeof(float));
-	if (!d->rope_cos || !d->rope_sin) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	r->cos = mem_alloc(n * sizeof(float));
+	r->sin = mem_alloc(n * sizeof(float));
+	if (!r->cos || !r->sin) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	for (size_t i = 0; i < half; i++) {
-		float freq = (float)(1 / pow(base, (double)(2 * i) / (double)d->rope_dim));
+		float freq = (float)(1 / pow(base, (double)(2 * i) / (double)d->rope_dim) / stretch);
+		if (d->rope_factors) freq /= d->rope_factors[i];
 		for (size_t p = 0; p < d->info.context; p++) {
 			float angle = (float)p * freq;
-			d->rope_cos[p * half + i] = cosf(angle);
-			d->rope_sin[p * half + i] = sinf(angle);
+			r->cos[p * half + i] = cosf(angle);
+			r->sin[p * half + i] = sinf(angle);
 		}
 	}
 	return OK;
+}
+
+static int fill_ropes(struct decoder *d, struct err *e)
+{
+	double base = 10000, base_slides = 10000, stretch;
+	int st = maybe_float(d, "rope.freq_base", 1, &base, e);
+	if (st == OK) st = maybe_float(d, "rope.freq_base_swa", 1, &base_slides, e);
+	if (st == OK) st = read_stretch(d, &stretch, e);
+	if (st != OK) return st;
+	for (size_t i = 0; d->rope_factors && i < d->rope_dim / 2; i++)
+		if (!(d->rope_factors[i] > 0) || isinf(d->rope_factors[i]))
+			return err_set(e, E_FORMAT, "%s: tensor rope_freqs.weight: factor %zu is %g", gguf_path(d->g), i,
+				(double)d->rope_factors[i]);
+	st = fill_rope(d, &d->rope, base, stretch, e);
+	return st == OK && d->window ? fill_rope(d, &d->rope_slides, base_slides, 1, e) : st;
 }
 
 static float *floats(size_t rows, size_t n)
@@ -274,6 +345,18 @@ static float *floats(size_t rows, size_t n)
 	size_t bytes;
 	if (__builtin_mul_overflow(rows, n, &bytes) || __builtin_mul_overflow(bytes, sizeof(float), &bytes)) return NULL;
 	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+}
+
+static int make_cache(struct decoder *d, struct err *e)
+{
+	const struct decoder_info *f = &d->info;
+	uint8_t *slides = mem_calloc(f->layers, 1);
+	int st;
+	if (!slides) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	for (size_t i = 0; d->window && i < f->layers; i++) slides[i] = (i + 1) % d->pattern != 0;
+	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, d->window, slides, DECODER_CHUNK, e);
+	mem_free(slides);
+	return st;
 }
 
 static int make_scratch(struct decoder *d, struct err *e)
@@ -296,7 +379,7 @@ static int make_scratch(struct decoder *d, struct err *e)
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
 	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch)
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
-	return kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, e);
+	return make_cache(d, e);
 }
 
 int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max,
@@ -317,7 +400,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
-	if (st == OK) st = fill_rope(d, e);
+	if (st == OK) st = fill_ropes(d, e);
 	if (st == OK) st = make_scratch(d, e);
 	if (st != OK) decoder_close(d);
 	else *out = d;
@@ -327,7 +410,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->rope_cos, d->rope_sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up,
+	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up,
 		d->scratch };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	kvcache_clear(&d->cache);
@@ -415,8 +498,9 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 
 static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
 {
-	size_t half = d->rope_dim / 2, step = d->neox ? 1 : 2, apart = d->neox ? half : 1;
-	const float *c = d->rope_cos + pos * half, *s = d->rope_sin + pos * half;
+	const struct rope *r = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
+	size_t half = d->rope_dim / 2, step = d->arch->neox ? 1 : 2, apart = d->arch->neox ? half : 1;
+	const float *c = r->cos + pos * half, *s = r->sin + pos * half;
 	for (size_t h = 0; h < heads; h++, x += d->info.head_dim)
 		for (size_t i = 0; i < half; i++) {
 			float a = x[i * step], b = x[i * step + apart];
@@ -425,16 +509,25 @@ static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
 		}
 }
 
+static void norm_heads(const struct decoder *d, const float *w, float *x, size_t heads)
+{
+	size_t hd = d->info.head_dim;
+	for (size_t h = 0; w && h < heads; h++) d->ops->norm(x + h * hd, w, hd, d->eps, x + h * hd);
+}
+
 static void item_rope(struct decoder *d, size_t t, float *scratch)
 {
+	const struct layer *l = &d->layers[d->layer];
 	size_t pos = d->pos + t, hd = d->info.head_dim;
-	float *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
+	float *q = d->q + t * d->q_dim, *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
 	(void)scratch;
-	rotate(d, d->q + t * d->q_dim, d->info.heads, pos);
+	norm_heads(d, l->q_norm, q, d->info.heads);
+	norm_heads(d, l->k_norm, k, d->info.kv_heads);
+	rotate(d, q, d->info.heads, pos);
 	rotate(d, k, d->info.kv_heads, pos);
 	for (size_t h = 0; h < d->info.kv_heads; h++) {
-		memcpy(kvcache_keys(&d->cache, d->layer, h) + pos * hd, k + h * hd, hd * sizeof *k);
-		memcpy(kvcache_values(&d->cache, d->layer, h) + pos * hd, v + h * hd, hd * sizeof *v);
+		memcpy(kvcache_key(&d->cache, d->layer, h, pos), k + h * hd, hd * sizeof *k);
+		memcpy(kvcache_value(&d->cache, d->layer, h, pos), v + h * hd, hd * sizeof *v);
 	}
 }
 
@@ -442,15 +535,37 @@ static void item_attend(struct decoder *d, size_t i, float *scratch)
 {
 	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim,
 		kvh = h / (d->info.heads / d->info.kv_heads);
-	size_t at = t * d->q_dim + h * hd;
-	d->ops->attend(d->q + at, kvcache_keys(&d->cache, d->layer, kvh), kvcache_values(&d->cache, d->layer, kvh),
-		d->pos + t + 1, hd, 1 / sqrtf((float)hd), scratch, d->mix + at);
+	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos + t);
+	d->ops->attend(d->q + at, kvcache_key(&d->cache, d->layer, kvh, first),
+		kvcache_value(&d->cache, d->layer, kvh, first), d->pos + t + 1 - first, hd, d->scale, scratch, d->mix + at);
 }
 
+/* Rows of proj onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
 static void add_residual(struct decoder *d, size_t r0, size_t r1)
 {
+	if (d->arch->gemma) return;
 	for (size_t t = 0; t < d->n; t++)
 		for (size_t r = r0; r < r1; r++) d->x[t * d->info.dim + r] += d->proj[t * d->info.dim + r];
+}
+
+static void add_normed(struct decoder *d, size_t t, const float *w)
+{
+	size_t dim = d->info.dim;
+	float *x = d->x + t * dim, *proj = d->proj + t * dim;
+	d->ops->norm(proj, w, dim, d->eps, proj);
+	for (size_t i = 0; i < dim; i++) x[i] += proj[i];
+}
+
+static void item_attn_post(struct decoder *d, size_t t, float *scratch)
+{
+	(void)scratch;
+	add_normed(d, t, d->layers[d->layer].attn_post);
+}
+
+static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
+{
+	(void)scratch;
+	add_normed(d, t, d->layers[d->layer].ffn_post);
 }
 
 static void item_out(struct decoder *d, size_t i, float *scratch)
@@ -466,7 +581,7 @@ static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->gate, &r0, &r1, scratch);
 	multiply(d, &d->layers[d->layer].up, i, d->norm, d->up, &r0, &r1, scratch);
 	for (size_t t = 0; t < d->n; t++)
-		d->ops->silu_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
+		d->gate_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
 }
 
 static void item_down(struct decoder *d, size_t i, float *scratch)
@@ -489,17 +604,22 @@ void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, 
 	d->pos = d->cache.len;
 	d->want = want;
 	d->logits = logits;
-	for (size_t t = 0; t < n; t++)
+	kvcache_room(&d->cache, n);
+	for (size_t t = 0; t < n; t++) {
 		quant_row(d->embed.type, d->embed.data + (size_t)ids[t] * d->embed.row_bytes, f->dim, d->x + t * f->dim);
+		for (size_t i = 0; d->arch->gemma && i < f->dim; i++) d->x[t * f->dim + i] *= d->embed_scale;
+	}
 	for (d->layer = 0; d->layer < f->layers; d->layer++) {
 		run_stage(d, n, item_attn_norm);
 		run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
 		run_stage(d, n, item_rope);
 		run_stage(d, n * f->heads, item_attend);
 		run_stage(d, tiles(f->dim), item_out);
+		if (d->arch->gemma) run_stage(d, n, item_attn_post);
 		run_stage(d, n, item_ffn_norm);
 		run_stage(d, tiles(f->ff), item_gate_up);
 		run_stage(d, tiles(f->dim), item_down);
+		if (d->arch->gemma) run_stage(d, n, item_ffn_post);
 	}
 	if (want) {
 		for (size_t t = 0; t < want; t++)

@@ -6,7 +6,7 @@
  * (generate, generator_score) must come from one thread at a time, by habit the engine thread. Tokenising and the
  * info calls are thread-safe. The KV cache keeps the last sequence: a call whose tokens begin with the same ids pays
  * only for the rest (reused_tokens says how many).
- * Formats: GGUF v2/v3 (ggml docs/gguf.md); architectures qwen2 and llama; types F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1
+ * Formats: GGUF v2/v3 (ggml docs/gguf.md); architectures llama, qwen2, qwen3 and gemma3; types F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1
  * Q4_K Q5_K Q6_K. */
 #ifndef GENERATE_GENERATE_H
 #define GENERATE_GENERATE_H
@@ -27,7 +27,7 @@ struct generator_options {
 
 struct generator_info {
 	char name[64];
-	char arch[16];         /* "qwen2", "llama" */
+	char arch[16];         /* "qwen2", "llama", … */
 	char family[16];       /* chat template: "chatml" */
 	char kernel[16];       /* the ops table in use */
 	int layers, dim, heads, kv_heads, vocab, context;

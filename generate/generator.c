@@ -237,9 +237,7 @@ static int check_prompt(const struct generator *g, const int32_t *prompt, size_t
 static int feed_prompt(struct generator *g, const int32_t *prompt, size_t n, const volatile int *cancel, size_t *reused)
 {
 	struct kvcache *kv = decoder_cache(g->decoder);
-	*reused = kvcache_common(kv, prompt, n);
-	if (*reused == n) --*reused;
-	kvcache_cut(kv, *reused);
+	*reused = kvcache_keep(kv, prompt, n - 1);
 	return feed(g, prompt + *reused, n - *reused, cancel);
 }
 
@@ -262,8 +260,7 @@ int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_
 	if (st != OK) return st;
 	if (last > n)
 		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
-	reused = kvcache_common(kv, prompt, n - last);
-	kvcache_cut(kv, reused);
+	reused = kvcache_keep(kv, prompt, n - last);
 	for (size_t at = reused; at < n;) {
 		size_t chunk = n - at < DECODER_CHUNK ? n - at : DECODER_CHUNK, want;
 		if (at < n - last && n - last - at < chunk) chunk = n - last - at; /* wanted positions begin a chunk */

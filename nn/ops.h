@@ -33,10 +33,14 @@ struct ops {
 	 * scratch: ops_scratch_floats(k) floats, 64-byte aligned, one a thread. */
 	void (*matmul)(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
 		size_t ldy, float *scratch);
-	/* Root mean square norm (Zhang & Sennrich 2019): y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]. y may be x. */
+	/* Root mean square norm (Zhang & Sennrich 2019): y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]. y may be x; n is a
+	 * multiple of OPS_HEAD_ALIGN. */
 	void (*norm)(const float *x, const float *w, size_t n, float eps, float *y);
 	/* SwiGLU (Shazeer 2020): out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]. out may be gate. */
 	void (*silu_mul)(const float *gate, const float *up, size_t n, float *out);
+	/* GeGLU (Shazeer 2020) with the tanh form of GELU (Hendrycks & Gimpel 2016), as Gemma has it:
+	 * out[i] = gate/2 * (1 + tanh(sqrt(2/pi) * (gate + 0.044715 gate^3))) * up. out may be gate. */
+	void (*gelu_mul)(const float *gate, const float *up, size_t n, float *out);
 	/* One query of one head over n >= 1 keys: out = softmax(scale * q·k) v. k, v: n rows of head_dim, packed.
 	 * scores: n + OPS_LANES_MAX floats of work space. */
 	void (*attend)(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,

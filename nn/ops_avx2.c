@@ -33,4 +33,4 @@ static inline __m128 v_sum4(__m256 a, __m256 b, __m256 c, __m256 d)
 
 #include "nn/ops_simd.h"
 
-const struct ops ops_avx2 = { "avx2", simd_matmul, simd_norm, simd_silu_mul, simd_attend };
+const struct ops ops_avx2 = { "avx2", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend };

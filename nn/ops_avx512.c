@@ -37,4 +37,4 @@ static inline __m128 v_sum4(__m512 a, __m512 b, __m512 c, __m512 d)
 
 #include "nn/ops_simd.h"
 
-const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_attend };
+const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend };

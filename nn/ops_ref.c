@@ -29,6 +29,14 @@ static void ref_silu_mul(const float *gate, const float *up, size_t n, float *ou
 	for (size_t i = 0; i < n; i++) out[i] = (float)((double)gate[i] / (1 + exp(-(double)gate[i]))) * up[i];
 }
 
+static void ref_gelu_mul(const float *gate, const float *up, size_t n, float *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		double g = (double)gate[i];
+		out[i] = (float)(g / 2 * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g)))) * up[i];
+	}
+}
+
 static void ref_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
 	float *scores, float *out)
 {
@@ -50,4 +58,4 @@ static void ref_attend(const float *q, const float *k, const float *v, size_t n,
 	}
 }
 
-const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_attend };
+const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend };

@@ -396,6 +396,17 @@ static void simd_silu_mul(const float *gate, const float *up, size_t n, float *o
 	}
 }
 
+/* (1 + tanh(u)) / 2 is 1 / (1 + exp(-2u)). */
+static void simd_gelu_mul(const float *gate, const float *up, size_t n, float *out)
+{
+	const V one = v_set1(1.0f), linear = v_set1(-2 * 0.79788456080286536f), cubic = v_set1(-2 * 0.79788456080286536f *
+		0.044715f);
+	for (size_t i = 0; i < n; i += LANES) {
+		V g = v_load(gate + i), u = v_mul(g, v_fma(v_mul(g, g), cubic, linear));
+		v_store(out + i, v_mul(v_div(g, v_add(one, v_exp(u))), v_load(up + i)));
+	}
+}
+
 static void attend_scores(const float *q, const float *k, size_t n, size_t head_dim, float scale, float *scores)
 {
 	for (size_t j = 0; j < n; j += 4) {

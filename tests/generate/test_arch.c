@@ -7,6 +7,7 @@
  * next ones pass on about as large. TOLERANCE allows 40 layers' steps of sqrt(512)·u with room of 4: 2e-4; errors of
  * the method (a norm left out, a window off by one, a wrong angle) are 1e-2 and more. */
 #include <math.h>
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/team.h"
 #include "generate/decoder.h"
@@ -119,4 +120,121 @@ TEST(arch_qwen2)
 	s.kv_heads = 5;
 	s.rope_base = 1e6f;
 	check_spec(&s);
+}
+
+TEST(arch_llama_scaled)
+{
+	struct model_spec s = model_spec_of("llama");
+	s.rope_factors = 1;
+	check_spec(&s);
+	s.rope_factors = 0;
+	s.rope_linear = 4;
+	s.rope_base = 5e5f;
+	s.untied = 1;
+	check_spec(&s);
+}
+
+TEST(arch_qwen3)
+{
+	struct model_spec s = model_spec_of("qwen3");
+	s.rope_base = 1e6f;
+	check_spec(&s);
+	s.untied = 1;
+	s.heads = 6;
+	s.kv_heads = 2;
+	s.head_dim = 96;
+	s.type = QUANT_Q5_0;
+	check_spec(&s);
+}
+
+TEST(arch_gemma3)
+{
+	struct model_spec s = model_spec_of("gemma3");
+	check_spec(&s);
+	s.rope_linear = 8;
+	s.pattern = 2;
+	s.window = 33;
+	s.layers = 4;
+	s.head_dim = 128;
+	s.heads = 3;
+	s.kv_heads = 3;
+	s.type = QUANT_Q4_1;
+	s.embed_type = QUANT_Q8_0;
+	check_spec(&s);
+}
+
+/* Past the room of the windows: rows have moved, going back a little works, going back far starts anew. */
+TEST(arch_gemma3_windows_move)
+{
+	enum { N = 1500, LAST = 10 };
+	struct model_spec s = model_spec_of("gemma3");
+	s.layers = s.pattern = 2;
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.head_dim = 32;
+	s.context = 2048;
+	struct model m = model_open(&s, "auto", 2);
+	struct kvcache *c = decoder_cache(m.d);
+	double *want = mem_calloc(N * s.vocab, sizeof *want);
+	float *got = mem_calloc(N * s.vocab, sizeof *got), *again = mem_calloc(N * s.vocab, sizeof *again);
+	int32_t ids[N];
+	random_ids(ids, N, s.vocab);
+	plain_logits(m.g, &s, ids, N, want);
+	eval_all(m.d, ids, N, DECODER_CHUNK, got);
+	CHECK(c->rows < N && c->base > 0);
+	check_near("windows", got, want, N, s.vocab);
+	kvcache_cut(c, 0);
+	eval_all(m.d, ids, N, 37, again);
+	CHECK(memcmp(got, again, N * s.vocab * sizeof *got) == 0);
+	CHECK_INT(kvcache_keep(c, ids, N - 400), N - 400);
+	eval_all(m.d, ids + N - 400, 400, 1, again);
+	CHECK(memcmp(got + (N - 400) * s.vocab, again, 400 * s.vocab * sizeof *got) == 0);
+	CHECK_INT(kvcache_keep(c, ids, 100), 0);
+	eval_all(m.d, ids, 200, 64, again);
+	CHECK(memcmp(got, again, 200 * s.vocab * sizeof *got) == 0);
+	mem_free(want);
+	mem_free(got);
+	mem_free(again);
+	model_close(&m);
+}
+
+/* What a file must have, has wrong, or has too much is refused by name. */
+static void expect_refusal(const char *arch, const char *find, const char *put, int status, const char *want)
+{
+	struct model_spec s = model_spec_of(arch);
+	struct gguf *g;
+	struct decoder *d = NULL;
+	struct team *team = team_new(1);
+	struct err e = { 0, "" };
+	struct buf file;
+	char path[300], *hit;
+	int st;
+	s.layers = 1;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&s, path);
+	buf_init(&file, 1 << 28);
+	CHECK_OK(file_read(path, &file, &e), e);
+	CHECK(strlen(find) == strlen(put));
+	hit = memmem(file.data, file.len, find, strlen(find));
+	CHECK_MSG(hit != NULL, "no %s", find);
+	memcpy(hit, put, strlen(put));
+	CHECK_OK(file_write_atomic(path, file.data, file.len, &e), e);
+	CHECK_OK(gguf_open(&g, path, &e), e);
+	st = decoder_open(&d, g, &ops_ref, team, 0, &e);
+	CHECK_MSG(st == status && strstr(e.msg, want), "%s: %d, %s", find, st, e.msg);
+	decoder_close(d);
+	team_free(team);
+	gguf_close(g);
+	buf_clear(&file);
+}
+
+TEST(arch_refuses_by_name)
+{
+	expect_refusal("gemma3", "attention.sliding_window", "attention.sliding_windoX", E_FORMAT, "sliding_window");
+	expect_refusal("gemma3", "post_ffw_norm", "post_fXw_norm", E_FORMAT, "blk.0.post_ffw_norm.weight");
+	expect_refusal("gemma3", "attn_k_norm", "attn_X_norm", E_FORMAT, "blk.0.attn_k_norm.weight");
+	expect_refusal("qwen3", "attn_q_norm", "attn_X_norm", E_FORMAT, "blk.0.attn_q_norm.weight");
+	expect_refusal("qwen3", "qwen3", "qwen4", E_UNSUPPORTED, "qwen4");
+	expect_refusal("qwen2", "attn_k.bias", "attn_X.bias", E_FORMAT, "blk.0.attn_k.bias");
+	expect_refusal("llama", "attn_output", "attn_outpuX", E_FORMAT, "blk.0.attn_output.weight");
 }

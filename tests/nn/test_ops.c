@@ -195,6 +195,28 @@ static void check_silu(const struct ops *o)
 	CHECK(isnan(y[0]));
 }
 
+static void check_gelu(const struct ops *o)
+{
+	static const float edge[] = { 0, -0.0f, 1, -1, 9, -9, 9.9f, -9.9f, 200, -200, 1e30f, -1e30f, 1e-30f, 0x1p-149f,
+		0.5f, -0.34f };
+	float g[64], u[64], y[64], z[64];
+	for (int round = 0; round < 200; round++) {
+		for (size_t i = 0; i < 64; i++)
+			g[i] = i < 16 ? edge[i] : random_float() * 6, u[i] = round ? random_float() : 1;
+		o->gelu_mul(g, u, 64, y);
+		ops_ref.gelu_mul(g, u, 64, z);
+		for (size_t i = 0; i < 64; i++) { /* as silu, and exp's argument is off by 3 U of itself; 1 + tanh ends at 2^-53 */
+			double x = fabs((double)g[i]), arg = fmin(1.6 * x * (1 + 0.045 * x * x), 88);
+			double tiny = g[i] < -5 ? x * 0x1p-53 : 0x1p-148;
+			CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= (8 + 3 * arg) * U * fabs((double)z[i]) + tiny,
+				"%s gelu(%g): %g, want %g", o->name, (double)g[i], (double)y[i], (double)z[i]);
+		}
+	}
+	g[0] = NAN;
+	o->gelu_mul(g, u, 64, y);
+	CHECK(isnan(y[0]));
+}
+
 static void check_attend(const struct ops *o, size_t n, size_t hd, float spread)
 {
 	float *q = mem_calloc(hd, 4), *k = mem_calloc(n * hd, 4), *v = mem_calloc(n * hd, 4),
@@ -222,6 +244,7 @@ static void check_rest(const char *name)
 	const struct ops *o = table(name);
 	check_norm(o);
 	check_silu(o);
+	check_gelu(o);
 	for (size_t i = 0; i < sizeof n / sizeof *n; i++)
 		for (size_t h = 0; h < sizeof heads / sizeof *heads; h++) {
 			check_attend(o, n[i], heads[h], 1);
