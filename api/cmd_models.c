@@ -11,7 +11,7 @@
 #include "embed/embed.h"
 #include "generate/generate.h"
 
-enum { PATH_BYTES_MAX = 8192, TEXT_BYTES = 200, TRY_CONTEXT = 64 };
+enum { PATH_BYTES_MAX = 8192, TEXT_BYTES = 400, TRY_CONTEXT = 64 };
 
 struct models_view {
 	struct command_call *call;
@@ -112,20 +112,26 @@ static int result_print(struct command_call *c, const char *name, const char *st
 
 enum model_job { JOB_FETCH, JOB_VERIFY, JOB_ADD };
 
-/* What is taken in must be a model that this program runs: opened once, in small, and closed. */
-static int model_try(const char *path, struct err *e)
+/* What is taken in must be a model that this program runs: opened once, in small, and closed. told: what people should
+ * know of it. */
+static int model_try(const char *path, char told[TEXT_BYTES], struct err *e)
 {
 	struct generator_options g = { .path = path, .threads = 1, .context_max = TRY_CONTEXT };
 	struct embedder_options m = { .dir = path, .threads = 1 };
 	struct generator *generator;
 	struct embedder *embedder;
 	int role, rc = model_role_at(path, &role, e);
+	told[0] = 0;
 	if (rc) return rc;
 	if (role == MODEL_GENERATOR) {
 		if ((rc = generator_open(&generator, &g, e)) == OK) generator_close(generator);
-	} else if ((rc = embedder_open(&embedder, &m, e)) == OK) {
-		embedder_close(embedder);
+		return rc;
 	}
+	if ((rc = embedder_open(&embedder, &m, e)) != OK) return rc;
+	const struct embedder_info *f = embedder_info(embedder);
+	snprintf(told, TEXT_BYTES, "%d dimensions, %s pooling, texts of up to %d tokens; put before questions: \"%.100s\", before "
+		"passages: \"%.100s\"\n", f->dim, f->pooling, f->max_tokens, f->query_prefix, f->passage_prefix);
+	embedder_close(embedder);
 	return rc;
 }
 
@@ -143,16 +149,20 @@ static int model_do(struct command_call *c, enum model_job job, const char *name
 	struct model_progress progress = { &view, on_progress };
 	struct buf text;
 	struct err e = {0};
+	char told[TEXT_BYTES];
 	int rc;
 	progress_init(&view.progress, c);
 	buf_init(&text, PATH_BYTES_MAX);
 	if (job == JOB_FETCH) rc = model_fetch(c->conf, name, &progress, &text, &e);
 	else if (job == JOB_VERIFY) rc = model_verify(c->conf, name, &progress, &text, &e);
-	else if (!(rc = model_try(name, &e))) rc = model_add(c->conf, name, &progress, &text, &e);
+	else if (!(rc = model_try(name, told, &e))) rc = model_add(c->conf, name, &progress, &text, &e);
 	progress_hide(&view.progress);
 	if (!rc && job == JOB_FETCH) terms_tell(c, name);
 	if (!rc && job == JOB_ADD) rc = result_print(c, buf_cstr(&text), "added", "", &e);
-	else if (!rc) rc = result_print(c, name, job == JOB_FETCH ? "here" : "verified", buf_cstr(&text), &e);
+	if (!rc && job == JOB_ADD && !c->json && !c->quiet)
+		out_printf(c->out, 1, "%s%s", told, model_known_find(buf_cstr(&text)) ? "" : "its licence is not known here: see "
+			"where it comes from\n");
+	else if (!rc && job != JOB_ADD) rc = result_print(c, name, job == JOB_FETCH ? "here" : "verified", buf_cstr(&text), &e);
 	buf_clear(&text);
 	return rc ? command_fail(c, &e) : EXIT_DONE;
 }

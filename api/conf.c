@@ -71,12 +71,13 @@ static const struct setting settings[] = {
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
 	{NULL, "embed.inputs_max", T_INT, AT(embed_inputs_max), 1, 4096, "256", "texts",
 		"Texts that one request to /v1/embeddings may carry."},
-	{NULL, "embed.query_prefix", T_TEXT, AT(embed_query_prefix), 0, 255, "", NULL,
-		"Put before every question before it is encoded. Some encoders want one (e5: \"query: \"); MiniLM wants "
-		"none."},
-	{NULL, "embed.passage_prefix", T_TEXT, AT(embed_passage_prefix), 0, 255, "", NULL,
-		"Put before every passage before it is encoded (e5: \"passage: \"). Changing it needs a new ingest of "
-		"everything."},
+	{NULL, "embed.query_prefix", T_TEXT, AT(embed_query_prefix), 0, 255, "auto", NULL,
+		"Put before every question before it is encoded. auto: what the model was trained with, as its folder or its "
+		"family says (e5: \"query: \"; bge-*-en: a sentence; MiniLM and gte: nothing). Empty: nothing. Blanks at its "
+		"end need quotes."},
+	{NULL, "embed.passage_prefix", T_TEXT, AT(embed_passage_prefix), 0, 255, "auto", NULL,
+		"Put before every passage before it is encoded; auto as above (e5: \"passage: \"). Stored vectors belong to it: "
+		"changing it needs a new ingest of everything."},
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
 		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
 		"\"none\": no model; answers are then sentences quoted from the documents."},

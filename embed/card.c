@@ -2,20 +2,24 @@
  *
  * Where two files speak of one thing, the order is that of sentence-transformers: max_seq_length of
  * sentence_bert_config.json before model_max_length of tokenizer_config.json, neither beyond the positions that
- * config.json gives; strip_accents null means "as do_lower_case". A module or a mode that would change the vectors
- * and is not known here is refused, for a vector that is nearly right is worse than none.
+ * config.json gives; strip_accents null means "as do_lower_case". What tokenizer.json and tokenizer_config.json both say
+ * counts as the latter says it, as with transformers. A module or a mode that would change the vectors and is not known
+ * here is refused, for a vector that is nearly right is worse than none.
  *
  * Threads: no state. Failure: the file and the field are named. */
 #include "embed/card.h"
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/file.h"
 #include "base/json.h"
+#include "embed/embed.h"
+#include "nn/wordpiece.h"
 
-enum { JSON_BYTES_MAX = 4 << 20, PATH_BYTES_MAX = 4096 };
+enum { JSON_BYTES_MAX = 64 << 20, PATH_BYTES_MAX = 4096 };
 
-/* Reads dir/name. A file that is missing leaves *out NULL, and is an error only when it is needed. */
+/* Reads dir/name. A file that is missing leaves *out NULL, and is an error only when it is needed. hash may be NULL. */
 static int json_read(cJSON **out, const char *dir, const char *name, int needed, struct sha256 *hash, struct err *e)
 {
 	struct buf path, text;
@@ -39,6 +43,7 @@ static int json_read(cJSON **out, const char *dir, const char *name, int needed,
 		*out = NULL;
 		goto out;
 	}
+	if (!hash) goto out;
 	sha256_put(hash, name, strlen(name) + 1);
 	sha256_put(hash, length, (size_t)snprintf(length, sizeof length, "%zu", text.len) + 1);
 	sha256_put(hash, text.data, text.len);
@@ -70,7 +75,100 @@ static int act_parse(const char *name, enum dense_act *out)
 	return 0;
 }
 
-static int config_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+static int has_file(const char *dir, const char *name)
+{
+	char path[PATH_BYTES_MAX];
+	return snprintf(path, sizeof path, "%s/%s", dir, name) < PATH_BYTES_MAX && file_exists(path);
+}
+
+/* Of embed.h. What somebody may bring and what is missing are told apart: the first can be helped. */
+int embedder_folder_check(const char *dir, struct err *e)
+{
+	static const char *const pieces[] = {"sentencepiece.bpe.model", "spiece.model", "tokenizer.model"};
+	if (!has_file(dir, "config.json")) return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no config.json", dir);
+	if (!has_file(dir, "model.safetensors")) {
+		if (has_file(dir, "model.safetensors.index.json"))
+			return err_set(e, E_UNSUPPORTED, "%.100s: weights in several files (model.safetensors.index.json) are not read: "
+				"join them into one model.safetensors", dir);
+		if (has_file(dir, "pytorch_model.bin"))
+			return err_set(e, E_UNSUPPORTED, "%.70s: pytorch_model.bin is not read, only model.safetensors; to convert, there: "
+				"python3 -c \"from transformers import AutoModel as M; M.from_pretrained('.').save_pretrained('.')\"", dir);
+		return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no model.safetensors", dir);
+	}
+	if (has_file(dir, "vocab.txt") || has_file(dir, "tokenizer.json")) return OK;
+	for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
+		if (has_file(dir, pieces[i]))
+			return err_set(e, E_UNSUPPORTED, "%.150s: %s: SentencePiece tokenizers of embedders are not read, only WordPiece",
+				dir, pieces[i]);
+	return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no vocab.txt and no tokenizer.json", dir);
+}
+
+/* ---- prefixes ---- */
+
+/* Where word stands in name as a word of its own (between ends and signs); NULL: nowhere. Letters' case is nothing. */
+static const char *name_word(const char *name, const char *word)
+{
+	size_t n = strlen(word);
+	for (const char *s = name; (s = strcasestr(s, word)); s++)
+		if ((s == name || !isalnum((unsigned char)s[-1])) && !isalnum((unsigned char)s[n])) return s;
+	return NULL;
+}
+
+/* Models trained with prefixes whose folders do not say so: Wang et al. 2022 (e5), Xiao et al. 2023 (bge). */
+static int family_prefixes(struct card *c, const char *name)
+{
+	static const struct { const char *word, *language, *query, *passage; } families[] = {
+		{"e5", NULL, "query: ", "passage: "},
+		{"bge", "en", "Represent this sentence for searching relevant passages: ", ""},
+		{"bge", "zh", "为这个句子生成表示以用于检索相关文章：", ""},
+	};
+	for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+		const char *at = name_word(name, families[i].word);
+		if (!at || (families[i].language && !name_word(at, families[i].language))) continue;
+		snprintf(c->query_prefix, sizeof c->query_prefix, "%s", families[i].query);
+		snprintf(c->passage_prefix, sizeof c->passage_prefix, "%s", families[i].passage);
+		return 1;
+	}
+	return 0;
+}
+
+/* The first of the names that prompts has, else absent. */
+static const char *prompt_of(const cJSON *prompts, const char *const names[3], const char *absent)
+{
+	for (int i = 0; i < 3 && names[i]; i++) {
+		const char *text = json_str(prompts, names[i], NULL);
+		if (text) return text;
+	}
+	return absent;
+}
+
+/* Two empty prompts are what the library writes of itself when nobody said anything. */
+static int prefixes_read(struct card *c, const char *dir, const char *name, const char *made_of, struct err *e)
+{
+	static const char *const query[3] = {"query"}, *const passage[3] = {"document", "passage", "corpus"};
+	static const char file[] = "config_sentence_transformers.json";
+	cJSON *j;
+	int rc = json_read(&j, dir, file, 0, NULL, e);
+	if (rc != OK) return rc;
+	const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(j, "prompts");
+	const char *chosen = json_str(j, "default_prompt_name", NULL), *other = chosen ? json_str(prompts, chosen, NULL) : "";
+	if (!other) rc = err_set(e, E_FORMAT, "%s/%s: default_prompt_name \"%.40s\" is not in prompts", dir, file, chosen);
+	else {
+		const char *q = prompt_of(prompts, query, other), *p = prompt_of(prompts, passage, other);
+		if (strlen(q) >= CARD_PREFIX_LEN || strlen(p) >= CARD_PREFIX_LEN)
+			rc = err_set(e, E_UNSUPPORTED, "%s/%s: a prompt of over %d bytes", dir, file, CARD_PREFIX_LEN - 1);
+		else if (*q || *p) {
+			snprintf(c->query_prefix, sizeof c->query_prefix, "%s", q);
+			snprintf(c->passage_prefix, sizeof c->passage_prefix, "%s", p);
+		} else if (!family_prefixes(c, name)) (void)family_prefixes(c, made_of);
+	}
+	cJSON_Delete(j);
+	return rc;
+}
+
+/* ---- config.json ---- */
+
+static int config_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e)
 {
 	struct encoder_shape *s = &c->shape;
 	const struct { const char *key; int max, *to; } sizes[] = {
@@ -86,7 +184,10 @@ static int config_read(struct card *c, const char *dir, struct sha256 *hash, str
 	const char *act = json_str(j, "hidden_act", "gelu");
 	double eps = json_num(j, "layer_norm_eps", 1e-12);
 	if (strcmp(type, "bert") != 0)
-		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: model_type \"%.40s\": only bert is known", dir, type);
+		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: model_type \"%.40s\": only bert is known (most bge, e5, gte; not the "
+			"multilingual e5 and bge-m3, which are xlm-roberta)", dir, type);
+	else if (json_bool(j, "is_decoder", 0))
+		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: is_decoder: an encoder is needed", dir);
 	else if (strcmp(position, "absolute") != 0)
 		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: position_embedding_type \"%.40s\"", dir, position);
 	else if (!act_parse(act, &s->act))
@@ -100,6 +201,7 @@ static int config_read(struct card *c, const char *dir, struct sha256 *hash, str
 			s->heads);
 	if (rc == OK && s->positions < 2) rc = err_set(e, E_FORMAT, "%s/config.json: max_position_embeddings: under 2", dir);
 	s->eps = (float)eps;
+	if (rc == OK) rc = prefixes_read(c, dir, name, path_base(json_str(j, "_name_or_path", "")), e);
 	cJSON_Delete(j);
 	return rc;
 }
@@ -112,14 +214,62 @@ static void token_name(const cJSON *j, const char *key, const char *absent, char
 	snprintf(out, CARD_TOKEN_LEN, "%s", name);
 }
 
-static int tokenizer_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+/* What tokenizer.json does with a text must be what BERT's tokenizer does. */
+static int pipeline_check(const cJSON *j, const char *dir, struct err *e)
+{
+	const cJSON *model = json_get(j, "model"), *normal = json_get(j, "normalizer"), *pre = json_get(j, "pre_tokenizer");
+	const char *type = json_str(model, "type", json_get(model, "vocab") ? "WordPiece" : ""), *wrong = NULL;
+	if (strcmp(type, "WordPiece") != 0)
+		return err_set(e, E_UNSUPPORTED, "%s/tokenizer.json: model \"%.40s\": only WordPiece is known", dir, type);
+	if (strcmp(json_str(normal, "type", ""), "BertNormalizer") != 0) wrong = "normalizer";
+	else if (!json_bool(normal, "clean_text", 1)) wrong = "clean_text";
+	else if (strcmp(json_str(pre, "type", ""), "BertPreTokenizer") != 0) wrong = "pre_tokenizer";
+	else if (strcmp(json_str(model, "continuing_subword_prefix", "##"), "##") != 0) wrong = "continuing_subword_prefix";
+	else if (json_num(model, "max_input_chars_per_word", WORDPIECE_WORD_MAX) != WORDPIECE_WORD_MAX)
+		wrong = "max_input_chars_per_word";
+	return wrong ? err_set(e, E_UNSUPPORTED, "%s/tokenizer.json: %s: not that of BERT", dir, wrong) : OK;
+}
+
+/* Sets vocabulary and, from tokenizer.json where it is used, what tokenizer_config.json may still override. */
+static int vocabulary_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
 {
 	cJSON *j;
-	int rc = json_read(&j, dir, "tokenizer_config.json", 0, hash, e);
+	c->lower_case = c->cjk_words = 1;
+	c->strip_accents = -1;
+	c->vocabulary = has_file(dir, "vocab.txt") ? "vocab.txt" : "tokenizer.json";
+	if (strcmp(c->vocabulary, "vocab.txt") == 0) return OK;
+	int rc = json_read(&j, dir, c->vocabulary, 1, hash, e);
 	if (rc != OK) return rc;
-	c->lower_case = json_bool(j, "do_lower_case", 1);
-	c->strip_accents = json_bool(j, "strip_accents", c->lower_case);
-	c->cjk_words = json_bool(j, "tokenize_chinese_chars", 1);
+	const cJSON *normal = json_get(j, "normalizer");
+	rc = pipeline_check(j, dir, e);
+	c->lower_case = json_bool(normal, "lowercase", 1);
+	c->strip_accents = json_bool(normal, "strip_accents", -1);
+	c->cjk_words = json_bool(normal, "handle_chinese_chars", 1);
+	cJSON_Delete(j);
+	return rc;
+}
+
+static int tokenizer_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+{
+	static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer",
+		"DistilBertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"};
+	size_t n = sizeof classes / sizeof classes[0], i = 0;
+	cJSON *j;
+	int rc = vocabulary_read(c, dir, hash, e);
+	if (rc == OK) rc = json_read(&j, dir, "tokenizer_config.json", 0, hash, e);
+	if (rc != OK) return rc;
+	const char *class = json_str(j, "tokenizer_class", classes[0]);
+	while (i < n && strcmp(classes[i], class) != 0) i++;
+	if (i == n || !json_bool(j, "do_basic_tokenize", 1)) {
+		rc = err_set(e, E_UNSUPPORTED, "%s/tokenizer_config.json: tokenizer_class \"%.60s\"%s: not BERT's tokenizer", dir,
+			class, i == n ? "" : " without do_basic_tokenize");
+		cJSON_Delete(j);
+		return rc;
+	}
+	c->lower_case = json_bool(j, "do_lower_case", c->lower_case);
+	c->strip_accents = json_bool(j, "strip_accents", c->strip_accents);
+	if (c->strip_accents < 0) c->strip_accents = c->lower_case;
+	c->cjk_words = json_bool(j, "tokenize_chinese_chars", c->cjk_words);
 	double longest = json_num(j, "model_max_length", c->shape.positions);
 	c->max_tokens = longest >= 2 && longest < c->shape.positions ? (int)longest : c->shape.positions;
 	token_name(j, "unk_token", "[UNK]", c->unk);
@@ -147,27 +297,42 @@ static int sentence_read(struct card *c, const char *dir, struct sha256 *hash, s
 	return rc;
 }
 
-static int pooling_read(struct card *c, const char *dir, const char *module, struct sha256 *hash, struct err *e)
+/* The folder's modes, old form (a flag a mode) or new (pooling_mode: a name or names); *mean, *cls: on. */
+static int pooling_modes(const cJSON *j, const char *where, int *mean, int *cls, struct err *e)
 {
-	static const char *const modes[] = {"pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens",
+	static const char *const flags[] = {"pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens",
 		"pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"};
-	char name[300];
-	cJSON *j;
-	int chosen = -1, rc;
-	snprintf(name, sizeof name, "%.250s/config.json", module);
-	rc = json_read(&j, dir, name, 0, hash, e);
-	if (rc != OK || !j) return rc;
-	for (int i = 0; i < 6 && rc == OK; i++) {
-		if (!json_bool(j, modes[i], 0)) continue;
-		if (i > 1 || chosen >= 0)
-			rc = err_set(e, E_UNSUPPORTED, "%s/%s: %s: mean or CLS alone is known", dir, name, modes[i]);
-		chosen = i;
+	const cJSON *mode = json_get(j, "pooling_mode"), *one = cJSON_IsArray(mode) ? mode->child : mode;
+	for (int i = 0; i < 6; i++) {
+		if (!json_bool(j, flags[i], 0)) continue;
+		if (i > 1) return err_set(e, E_UNSUPPORTED, "%s: %s: mean or CLS alone is known", where, flags[i]);
+		*(i ? cls : mean) = 1;
 	}
-	int dim = c->shape.hidden;
-	if (rc == OK && chosen < 0) rc = err_set(e, E_FORMAT, "%s/%s: no pooling mode is on", dir, name);
-	if (rc == OK && json_num(j, "word_embedding_dimension", dim) != dim)
-		rc = err_set(e, E_FORMAT, "%s/%s: word_embedding_dimension is not hidden_size %d", dir, name, dim);
-	c->pooling = chosen == 1 ? POOL_CLS : POOL_MEAN;
+	for (; one; one = cJSON_IsArray(mode) ? one->next : NULL) {
+		const char *name = cJSON_IsString(one) ? one->valuestring : "";
+		if (strcmp(name, "mean") != 0 && strcmp(name, "cls") != 0)
+			return err_set(e, E_UNSUPPORTED, "%s: pooling_mode \"%.40s\": mean or CLS alone is known", where, name);
+		*(*name == 'c' ? cls : mean) = 1;
+	}
+	if (*mean && *cls)
+		return err_set(e, E_UNSUPPORTED, "%s: pooling_mode_mean_tokens and pooling_mode_cls_token: one alone is known", where);
+	return *mean || *cls ? OK : err_set(e, E_FORMAT, "%s: no pooling mode is on", where);
+}
+
+static int pooling_read(struct card *c, const char *dir, int needed, struct sha256 *hash, struct err *e)
+{
+	static const char name[] = "1_Pooling/config.json";
+	char where[300];
+	cJSON *j;
+	int dim = c->shape.hidden, mean = 0, cls = 0, rc = json_read(&j, dir, name, needed, hash, e);
+	if (rc != OK || !j) return rc;
+	snprintf(where, sizeof where, "%.250s/%s", dir, name);
+	rc = pooling_modes(j, where, &mean, &cls, e);
+	if (rc == OK && json_num(j, "word_embedding_dimension", json_num(j, "embedding_dimension", dim)) != dim)
+		rc = err_set(e, E_FORMAT, "%s: word_embedding_dimension is not hidden_size %d", where, dim);
+	if (rc == OK && !json_bool(j, "include_prompt", 1))
+		rc = err_set(e, E_UNSUPPORTED, "%s: include_prompt false: a mean that leaves the prefix out is not known", where);
+	c->pooling = cls ? POOL_CLS : POOL_MEAN;
 	cJSON_Delete(j);
 	return rc;
 }
@@ -178,33 +343,34 @@ static int ends_with(const char *s, const char *tail)
 	return n >= m && strcmp(s + n - m, tail) == 0;
 }
 
+/* Pooling's folder is 1_Pooling in every model; `models add` copies that one. */
 static int modules_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
 {
 	cJSON *j;
 	const cJSON *module;
-	char pooling[256] = "1_Pooling";
-	int rc = json_read(&j, dir, "modules.json", 0, hash, e);
+	int pools = 0, rc = json_read(&j, dir, "modules.json", 0, hash, e);
 	if (rc != OK) return rc;
 	c->normalise = j == NULL;
 	cJSON_ArrayForEach(module, j) {
 		const char *type = json_str(module, "type", ""), *path = json_str(module, "path", "");
 		if (ends_with(type, ".Normalize")) c->normalise = 1;
 		else if (ends_with(type, ".Pooling")) {
-			if (strlen(path) >= sizeof pooling || strstr(path, ".."))
-				rc = err_set(e, E_FORMAT, "%s/modules.json: bad path of the pooling module", dir);
-			else if (*path) snprintf(pooling, sizeof pooling, "%s", path);
+			pools = 1;
+			if (strcmp(path, "1_Pooling") != 0)
+				rc = err_set(e, E_FORMAT, "%s/modules.json: the pooling module's path is \"%.40s\", not 1_Pooling", dir, path);
 		} else if (!ends_with(type, ".Transformer"))
 			rc = err_set(e, E_UNSUPPORTED, "%s/modules.json: module \"%.80s\"", dir, type);
 		if (rc != OK) break;
 	}
 	cJSON_Delete(j);
-	return rc == OK ? pooling_read(c, dir, pooling, hash, e) : rc;
+	return rc == OK ? pooling_read(c, dir, pools, hash, e) : rc;
 }
 
-int card_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+int card_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e)
 {
 	memset(c, 0, sizeof *c);
-	int rc = config_read(c, dir, hash, e);
+	int rc = embedder_folder_check(dir, e);
+	if (rc == OK) rc = config_read(c, dir, name, hash, e);
 	if (rc == OK) rc = tokenizer_read(c, dir, hash, e);
 	if (rc == OK) rc = sentence_read(c, dir, hash, e);
 	if (rc == OK) rc = modules_read(c, dir, hash, e);

@@ -79,6 +79,53 @@ static int vocabulary_open(struct embedder *m, const char *path, struct err *e)
 	return rc;
 }
 
+/* The prefixes of the options, or else of the model; after the vocabulary. */
+static int prefixes_set(struct embedder *m, const struct embedder_options *o, struct err *e)
+{
+	const char *want[2] = {
+		[EMBED_PASSAGE] = o->passage_prefix ? o->passage_prefix : m->card.passage_prefix,
+		[EMBED_QUERY] = o->query_prefix ? o->query_prefix : m->card.query_prefix,
+	};
+	for (int i = 0; i < 2; i++) {
+		size_t tokens = embedder_count_tokens(m, want[i], strlen(want[i])), room = (size_t)m->info.max_tokens;
+		if (tokens > 0 && tokens + 2 >= room)
+			return err_set(e, E_USAGE, "%s: the prefix \"%.60s\" takes %zu tokens of %zu", o->dir, want[i], tokens, room);
+		m->prefix[i] = mem_strdup(want[i]);
+		if (!m->prefix[i]) return err_set(e, E_MEMORY, "open %s", o->dir);
+		if (i == EMBED_PASSAGE) m->info.passage_tokens = m->info.max_tokens - (int)tokens;
+	}
+	m->info.query_prefix = m->prefix[EMBED_QUERY];
+	m->info.passage_prefix = m->prefix[EMBED_PASSAGE];
+	return OK;
+}
+
+/* Card, vocabulary and prefixes; all that goes into the fingerprint. Leaves the path of the weights in path. */
+static int files_read(struct embedder *m, const struct embedder_options *o, struct sha256 *hash, struct buf *path,
+	struct err *e)
+{
+	static const char tag[] = "passage_prefix";
+	struct embedder_info *f = &m->info;
+	int rc = path_absolute(path, NULL, o->dir, e);
+	if (rc != OK) return rc;
+	snprintf(f->name, sizeof f->name, "%s", path_base(buf_cstr(path)));
+	rc = card_read(&m->card, o->dir, f->name, hash, e);
+	if (rc == OK) rc = file_hash(path, o->dir, m->card.vocabulary, hash, e);
+	if (rc == OK) rc = vocabulary_open(m, buf_cstr(path), e);
+	if (rc != OK) return rc;
+	f->dim = m->card.shape.hidden;
+	f->layers = m->card.shape.layers;
+	f->max_tokens = m->card.max_tokens;
+	if (o->max_tokens > 0 && o->max_tokens < f->max_tokens) f->max_tokens = o->max_tokens;
+	snprintf(f->pooling, sizeof f->pooling, "%s", m->card.pooling == POOL_CLS ? "cls" : "mean");
+	rc = prefixes_set(m, o, e);
+	if (rc == OK) rc = file_hash(path, o->dir, "model.safetensors", hash, e);
+	if (rc == OK && *f->passage_prefix) {
+		sha256_put(hash, tag, sizeof tag);
+		sha256_put(hash, f->passage_prefix, strlen(f->passage_prefix));
+	}
+	return rc;
+}
+
 /* The small files are read before the large one is hashed: what is wrong with them shows at once. */
 static int model_open(struct embedder *m, const struct embedder_options *o, struct err *e)
 {
@@ -88,23 +135,11 @@ static int model_open(struct embedder *m, const struct embedder_options *o, stru
 	int rc;
 	buf_init(&path, PATH_BYTES_MAX);
 	if (!hash) return err_set(e, E_MEMORY, "open %s", o->dir);
-	rc = card_read(&m->card, o->dir, hash, e);
-	if (rc == OK) rc = file_hash(&path, o->dir, "vocab.txt", hash, e);
-	if (rc == OK) rc = vocabulary_open(m, buf_cstr(&path), e);
-	if (rc == OK) rc = file_hash(&path, o->dir, "model.safetensors", hash, e);
+	rc = files_read(m, o, hash, &path, e);
 	sha256_end(hash, digest);
 	hex_put(m->info.fingerprint, digest, sizeof digest);
-	if (rc != OK) goto out;
-	m->info.dim = m->card.shape.hidden;
-	m->info.layers = m->card.shape.layers;
-	m->info.max_tokens = m->card.max_tokens;
-	if (o->max_tokens > 0 && o->max_tokens < m->info.max_tokens) m->info.max_tokens = o->max_tokens;
-	snprintf(m->info.pooling, sizeof m->info.pooling, "%s", m->card.pooling == POOL_CLS ? "cls" : "mean");
 	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
-	rc = encoder_open(&m->encoder, buf_cstr(&path), &m->card.shape, o->threads, rows, e);
-	if (rc == OK) rc = path_absolute(&path, NULL, o->dir, e);
-	if (rc == OK) snprintf(m->info.name, sizeof m->info.name, "%s", path_base(buf_cstr(&path)));
-out:
+	if (rc == OK) rc = encoder_open(&m->encoder, buf_cstr(&path), &m->card.shape, o->threads, rows, e);
 	buf_clear(&path);
 	return rc;
 }
@@ -121,10 +156,7 @@ int embedder_open(struct embedder **out, const struct embedder_options *o, struc
 	if (!m) return err_set(e, E_MEMORY, "open %s", o->dir);
 	pthread_mutex_init(&m->lock, NULL);
 	for (int i = 0; i < 2; i++) pthread_cond_init(&m->ready[i], NULL);
-	m->prefix[EMBED_PASSAGE] = mem_strdup(o->passage_prefix ? o->passage_prefix : "");
-	m->prefix[EMBED_QUERY] = mem_strdup(o->query_prefix ? o->query_prefix : "");
-	if (m->prefix[0] && m->prefix[1]) rc = model_open(m, o, e);
-	else rc = err_set(e, E_MEMORY, "open %s", o->dir);
+	rc = model_open(m, o, e);
 	if (rc == OK) *out = m;
 	else embedder_close(m);
 	return rc;

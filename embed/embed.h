@@ -1,5 +1,7 @@
-/* embed.h: PUBLIC. Text to vector with a BERT-family encoder read from a model folder (Hugging Face layout:
- * config.json, vocab.txt, model.safetensors, optional sentence_bert_config.json, 1_Pooling/config.json, modules.json).
+/* embed.h: PUBLIC. Text to vector with a BERT-family encoder (MiniLM, bge, e5, gte …) read from a model folder
+ * (Hugging Face and sentence-transformers layout: config.json, model.safetensors in float, half or bfloat16, vocab.txt
+ * or a WordPiece tokenizer.json; optional tokenizer_config.json, sentence_bert_config.json, 1_Pooling/config.json,
+ * modules.json, config_sentence_transformers.json).
  *
  *   embedder_open -> embedder_encode (any thread, any number) -> embedder_close
  *
@@ -20,7 +22,9 @@ struct embedder_options {
 	const char *dir;      /* model folder; borrowed during open */
 	int threads;          /* of one encode call, 1 to 64 */
 	int max_tokens;       /* 0: the model's own limit; else at most that */
-	const char *query_prefix;   /* put before EMBED_QUERY texts; NULL or "": none. Copied */
+	/* Put before EMBED_QUERY texts; "": none; NULL: what the model was trained with, by its folder's files or its
+	 * family's name. Copied. */
+	const char *query_prefix;
 	const char *passage_prefix; /* likewise for EMBED_PASSAGE */
 };
 
@@ -29,8 +33,12 @@ struct embedder_info {
 	int dim;              /* floats a vector */
 	int layers;
 	int max_tokens;       /* of one text, with [CLS] and [SEP] */
+	int passage_tokens;   /* the same less the passage prefix: what is left to a passage */
 	char pooling[8];      /* "mean" or "cls" */
-	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and the weights file: what a stored vector belongs to */
+	const char *query_prefix, *passage_prefix; /* in use; "": none. Live as long as the embedder */
+	/* Hex SHA-256 over config, vocabulary, the weights file and, unless it is empty, the passage prefix: what a stored
+	 * vector belongs to. */
+	char fingerprint[65];
 };
 
 enum embed_kind {       /* what a text is, and so which prefix it gets */
@@ -43,8 +51,11 @@ enum embed_turn {       /* how soon it is wanted */
 };
 struct embed_text { const char *text; size_t len; }; /* UTF-8, borrowed */
 
+/* Are the files there? Nothing is read: a first look, with a word on what to do. E_NOT_FOUND names what is missing;
+ * E_UNSUPPORTED: weights or a tokenizer in a form that is not read. */
+int embedder_folder_check(const char *dir, struct err *e);
 /* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED the architecture,
- * activation, pooling or module that is not known here. */
+ * tokenizer, activation, pooling or module that is not known here; E_USAGE: no room for text beside the prefix. */
 int embedder_open(struct embedder **out, const struct embedder_options *o, struct err *e);
 void embedder_close(struct embedder *m);                      /* NULL is allowed */
 const struct embedder_info *embedder_info(const struct embedder *m);

@@ -35,10 +35,11 @@ struct encoder {
 	float *x, *y, *qkv, *feed, *scores;    /* activations: (rows, hidden) twice, (rows, 3 hidden), (rows, widest) */
 };
 
-/* What loading needs to know; `prefix` is "bert." or "". */
+/* What loading needs to know; `prefix` is what stands before "embeddings." and "encoder." */
 struct load {
 	const struct safetensors *file;
 	const char *prefix;
+	int gamma_beta;                        /* norms' tensors are called so */
 	struct err *e;
 };
 
@@ -84,12 +85,14 @@ static int linear_load(struct load *l, int layer, const char *name, int out, int
 	return rc == OK ? tensor_load(l, layer, bias, (size_t)out, 0, &to->bias) : rc;
 }
 
+/* The oldest files say gamma and beta where others say weight and bias. */
 static int norm_load(struct load *l, int layer, const char *name, int dim, struct norm *to)
 {
-	struct linear both = {0};
-	int rc = linear_load(l, layer, name, dim, 0, &both);
-	*to = (struct norm){.gamma = both.w, .beta = both.bias};
-	return rc;
+	char gamma[NAME_BYTES], beta[NAME_BYTES];
+	snprintf(gamma, sizeof gamma, "%s.%s", name, l->gamma_beta ? "gamma" : "weight");
+	snprintf(beta, sizeof beta, "%s.%s", name, l->gamma_beta ? "beta" : "bias");
+	int rc = tensor_load(l, layer, gamma, (size_t)dim, 0, &to->gamma);
+	return rc == OK ? tensor_load(l, layer, beta, (size_t)dim, 0, &to->beta) : rc;
 }
 
 static int layer_load(struct load *l, const struct encoder_shape *s, int i, struct layer *y)
@@ -129,8 +132,15 @@ static int weights_load(struct encoder *m, const char *path, struct err *e)
 	struct safetensors *file;
 	int rc = safetensors_open(&file, path, e);
 	if (rc != OK) return rc;
+	static const char *const prefixes[] = {"bert.", "model.", "encoder.", "0.auto_model."};
 	struct load l = {.file = file, .prefix = "", .e = e};
-	if (safetensors_find(file, "bert.embeddings.word_embeddings.weight")) l.prefix = "bert.";
+	char name[NAME_BYTES];
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		snprintf(name, sizeof name, "%sembeddings.word_embeddings.weight", prefixes[i]);
+		if (safetensors_find(file, name)) l.prefix = prefixes[i];
+	}
+	snprintf(name, sizeof name, "%sembeddings.LayerNorm.gamma", l.prefix);
+	l.gamma_beta = safetensors_find(file, name) != NULL;
 	rc = embeddings_load(m, &l);
 	for (int i = 0; i < m->s.layers && rc == OK; i++) rc = layer_load(&l, &m->s, i, &m->layers[i]);
 	safetensors_close(file);

@@ -1,5 +1,6 @@
 /* encoder.h: of embed/ alone. The transformer of a BERT-family model: token ids to hidden states.
- * Devlin et al. 2018; tensor names as Hugging Face's BertModel writes them, with or without "bert." in front.
+ * Devlin et al. 2018; tensor names as Hugging Face's BertModel writes them, with or without "bert." or
+ * another wrapper's name in front.
  * Thread: one encoder_run at a time; its result is overwritten by the next. */
 #ifndef EMBED_ENCODER_H
 #define EMBED_ENCODER_H

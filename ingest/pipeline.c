@@ -281,7 +281,7 @@ static int job_extract(struct run *r, struct job *j, const char *name, const cha
 {
 	struct chunk_options o = {
 		.tokens = r->g.l->chunk_tokens, .overlap_tokens = r->g.l->chunk_overlap_tokens,
-		.embed_tokens = embedder_info(r->g.m)->max_tokens, .count = count_tokens, .ctx = r->g.m,
+		.embed_tokens = embedder_info(r->g.m)->passage_tokens, .count = count_tokens, .ctx = r->g.m,
 	};
 	const char *note = j->reason;
 	int rc, verdict;

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "nn/quant.h"
 
 struct safetensors {
 	char *path;
@@ -218,20 +219,6 @@ int safetensors_expect(const struct safetensors *s, const char *name, int rank, 
 	return OK;
 }
 
-/* IEEE 754 binary16 to binary32, exact. */
-static float half_to_float(uint16_t h)
-{
-	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 1023, bits;
-	float f;
-	if (exp == 0) {
-		f = (float)man * 0x1p-24f; /* zero or subnormal: exact */
-		return sign ? -f : f;
-	}
-	bits = sign | (exp == 31 ? 0x7f800000u : (exp + 112) << 23) | man << 13;
-	memcpy(&f, &bits, 4);
-	return f;
-}
-
 int safetensors_floats(const struct safetensors *s, const struct safetensor *t, float *out, struct err *e)
 {
 	const uint8_t *p = t->data;
@@ -240,12 +227,9 @@ int safetensors_floats(const struct safetensors *s, const struct safetensor *t, 
 	if (t->type == ST_F32) {
 		if (t->bytes) memcpy(out, p, t->bytes);
 	} else if (t->type == ST_F16)
-		for (size_t i = 0; i < t->elements; i++) out[i] = half_to_float((uint16_t)(p[2 * i] | p[2 * i + 1] << 8));
+		for (size_t i = 0; i < t->elements; i++) out[i] = quant_half((uint16_t)(p[2 * i] | p[2 * i + 1] << 8));
 	else
-		for (size_t i = 0; i < t->elements; i++) {
-			bits = (uint32_t)p[2 * i] << 16 | (uint32_t)p[2 * i + 1] << 24;
-			memcpy(&out[i], &bits, 4);
-		}
+		for (size_t i = 0; i < t->elements; i++) out[i] = quant_bf16((uint16_t)(p[2 * i] | p[2 * i + 1] << 8));
 	for (size_t i = 0; i < t->elements; i++) {
 		memcpy(&bits, &out[i], 4);
 		exponent_full |= (bits & 0x7f800000u) == 0x7f800000u;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -29,10 +30,10 @@ enum {
 struct slot { uint32_t off, len; int32_t id; }; /* id -1: free */
 
 struct wordpiece {
-	struct buf text;      /* vocab.txt */
+	struct buf text;      /* vocab.txt, or the tokens of tokenizer.json one behind the other */
 	struct slot *slots;
 	size_t mask;          /* slots - 1 */
-	size_t size;          /* lines */
+	size_t size;          /* ids are below it */
 	int32_t special[SPECIALS]; /* unk, cls, sep, pad, mask; -1: absent */
 	char special_text[SPECIALS][32];
 	int lower_case, strip_accents, cjk_words;
@@ -73,26 +74,80 @@ int32_t wordpiece_id(const struct wordpiece *w, const char *token, size_t len)
 	return slot_find(w, fnv(FNV_START, token, len), "", 0, token, len)->id;
 }
 
-static int vocabulary_fill(struct wordpiece *w, const char *path, struct err *e)
+/* An empty table for so many tokens. */
+static int slots_make(struct wordpiece *w, size_t tokens, const char *path, struct err *e)
 {
-	size_t lines = 1, slots = 16, at = 0;
+	size_t slots = 16;
+	while (slots < 2 * tokens) slots *= 2;
+	w->slots = mem_alloc(slots * sizeof *w->slots);
+	if (!w->slots) return err_set(e, E_MEMORY, "%s: table of %zu tokens", path, tokens);
+	for (size_t i = 0; i < slots; i++) w->slots[i] = (struct slot){.id = -1};
+	w->mask = slots - 1;
+	return OK;
+}
+
+/* The token at `off` of w->text. One that is named twice has its last id. */
+static void slot_put(struct wordpiece *w, size_t off, size_t len, int32_t id)
+{
+	const char *token = w->text.data + off;
+	struct slot *slot = slot_find(w, fnv(FNV_START, token, len), "", 0, token, len);
+	*slot = (struct slot){.off = (uint32_t)off, .len = (uint32_t)len, .id = id};
+	if ((size_t)id >= w->size) w->size = (size_t)id + 1;
+}
+
+static int lines_fill(struct wordpiece *w, const char *path, struct err *e)
+{
+	size_t lines = 1;
+	int rc = file_read(path, &w->text, e);
+	if (rc != OK) return rc;
 	if (w->text.len == 0) return err_set(e, E_FORMAT, "%s: empty vocabulary", path);
 	if (!utf8_valid(w->text.data, w->text.len)) return err_set(e, E_FORMAT, "%s: not valid UTF-8", path);
 	for (size_t i = 0; i < w->text.len; i++) lines += w->text.data[i] == '\n';
-	while (slots < 2 * lines) slots *= 2;
-	w->slots = mem_alloc(slots * sizeof *w->slots);
-	if (!w->slots) return err_set(e, E_MEMORY, "%s: table of %zu tokens", path, lines);
-	for (size_t i = 0; i < slots; i++) w->slots[i] = (struct slot){.id = -1};
-	w->mask = slots - 1;
-	for (; at < w->text.len; w->size++) {
+	if ((rc = slots_make(w, lines, path, e)) != OK) return rc;
+	for (size_t at = 0, id = 0; at < w->text.len; id++) {
 		const char *line = w->text.data + at, *end = memchr(line, '\n', w->text.len - at);
-		size_t len = end ? (size_t)(end - line) : w->text.len - at;
+		size_t len = end ? (size_t)(end - line) : w->text.len - at, cut = len && line[len - 1] == '\r';
+		slot_put(w, at, len - cut, (int32_t)id);
 		at += len + 1;
-		if (len && line[len - 1] == '\r') len--;
-		struct slot *slot = slot_find(w, fnv(FNV_START, line, len), "", 0, line, len);
-		*slot = (struct slot){.off = (uint32_t)(line - w->text.data), .len = (uint32_t)len, .id = (int32_t)w->size};
 	}
 	return OK;
+}
+
+/* Ids of n tokens are below 2n + 1024, so that a file cannot ask for memory it does not fill. */
+static int members_fill(struct wordpiece *w, const cJSON *root, const char *path, struct err *e)
+{
+	const cJSON *vocab = json_get(json_get(root, "model"), "vocab"), *token;
+	size_t n = cJSON_IsObject(vocab) ? (size_t)cJSON_GetArraySize(vocab) : 0;
+	int rc;
+	if (n == 0) return err_set(e, E_FORMAT, "%s: empty vocabulary", path);
+	if ((rc = slots_make(w, n, path, e)) != OK) return rc;
+	cJSON_ArrayForEach(token, vocab) {
+		double id = cJSON_IsNumber(token) ? token->valuedouble : -1;
+		size_t off = w->text.len, len = strlen(token->string);
+		if (!(id >= 0 && id < 2 * (double)n + 1024) || id != (double)(int32_t)id)
+			return err_set(e, E_FORMAT, "%s: token %.40s: bad id", path, token->string);
+		if (buf_put(&w->text, token->string, len)) return err_set(e, E_MEMORY, "%s: vocabulary", path);
+		slot_put(w, off, len, (int32_t)id);
+	}
+	cJSON_ArrayForEach(token, json_get(root, "added_tokens")) {
+		const char *content = json_str(token, "content", "");
+		if (wordpiece_id(w, content, strlen(content)) < 0)
+			return err_set(e, E_UNSUPPORTED, "%s: added token \"%.40s\" is not in the vocabulary", path, content);
+	}
+	return OK;
+}
+
+static int json_fill(struct wordpiece *w, const char *path, struct err *e)
+{
+	struct buf raw;
+	cJSON *root = NULL;
+	buf_init(&raw, VOCAB_BYTES_MAX);
+	int rc = file_read(path, &raw, e);
+	if (rc == OK) rc = json_parse(&root, buf_cstr(&raw), raw.len, VOCAB_BYTES_MAX, path, e);
+	buf_clear(&raw);
+	if (rc == OK) rc = members_fill(w, root, path, e);
+	cJSON_Delete(root);
+	return rc;
 }
 
 static int specials_find(struct wordpiece *w, const struct wordpiece_options *o, const char *path, struct err *e)
@@ -117,8 +172,7 @@ int wordpiece_open(struct wordpiece **out, const char *vocab_path, const struct 
 	w->lower_case = o->lower_case;
 	w->strip_accents = o->strip_accents;
 	w->cjk_words = o->cjk_words;
-	rc = file_read(vocab_path, &w->text, e);
-	if (rc == OK) rc = vocabulary_fill(w, vocab_path, e);
+	rc = strcasecmp(path_ext(vocab_path), "json") == 0 ? json_fill(w, vocab_path, e) : lines_fill(w, vocab_path, e);
 	if (rc == OK) rc = specials_find(w, o, vocab_path, e);
 	if (rc == OK) *out = w;
 	else wordpiece_close(w);

@@ -340,6 +340,7 @@ TEST(embed_pooling_and_normalising_follow_the_folder)
 	CHECK(fabs(length(normal, H) - 1) < 1e-6);
 	put("modules.json", "[{\"type\":\"sentence_transformers.models.Transformer\",\"path\":\"\"},"
 		"{\"type\":\"sentence_transformers.models.Pooling\",\"path\":\"1_Pooling\"}]");
+	put("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\":true}");
 	m = small_open(NULL);
 	small_vector(m, "a b", EMBED_PASSAGE, raw);
 	embedder_close(m);
@@ -380,6 +381,122 @@ TEST(embed_prefixes_are_of_their_kind)
 	embedder_close(m);
 	CHECK(memcmp(both, query, sizeof query) == 0 && memcmp(passage, plain, sizeof plain) == 0);
 	CHECK(memcmp(both, plain, sizeof plain) != 0);
+}
+
+static struct embedder *small_called(const char *name)
+{
+	struct embedder *m;
+	char path[400];
+	snprintf(path, sizeof path, "%.*s/%s", (int)(strrchr(dir, '/') - dir), dir, name);
+	CHECK(rename(dir, path) == 0);
+	snprintf(dir, sizeof dir, "%.299s", path);
+	CHECK_OK(small_try(&m, NULL), e);
+	return m;
+}
+
+/* The folder's own word comes first, then the family by its name, and the options before both. */
+TEST(embed_prefixes_come_from_folder_or_family)
+{
+	static const char bge[] = "Represent this sentence for searching relevant passages: ";
+	static const struct { const char *name, *query, *passage; } families[] = {
+		{"e5-small-v2", "query: ", "passage: "}, {"My_E5", "query: ", "passage: "}, {"me5-x", "", ""}, {"e55", "", ""},
+		{"bge-small-en-v1.5", bge, ""}, {"bge-reranker", "", ""}, {"gte-base", "", ""}, {"snapshot", "", ""}};
+	char none[65], query[65], passage[65];
+	small_make();
+	for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+		struct embedder *m = small_called(families[i].name);
+		CHECK_STR(embedder_info(m)->query_prefix, families[i].query);
+		CHECK_STR(embedder_info(m)->passage_prefix, families[i].passage);
+		embedder_close(m);
+	}
+	put_config("\"bert\"", "\"bert\",\"_name_or_path\":\"intfloat/e5-large\"");
+	struct embedder *m = small_open(NULL);
+	CHECK_STR(embedder_info(m)->passage_prefix, "passage: ");
+	embedder_close(m);
+	m = small_open(&(struct embedder_options){.query_prefix = "", .passage_prefix = ""});
+	CHECK(!*embedder_info(m)->query_prefix && !*embedder_info(m)->passage_prefix);
+	embedder_close(m);
+	put("config_sentence_transformers.json", "{\"prompts\":{\"query\":\"a: \",\"passage\":\"b c \"}}");
+	m = small_open(NULL);
+	CHECK_STR(embedder_info(m)->query_prefix, "a: ");
+	CHECK_STR(embedder_info(m)->passage_prefix, "b c ");
+	CHECK_INT(embedder_info(m)->passage_tokens, 40 - 2);
+	embedder_close(m);
+	put("config_sentence_transformers.json", "{\"prompts\":{\"query\":\"a: \",\"all\":\"c\"},\"default_prompt_name\":\"all\"}");
+	m = small_open(NULL);
+	CHECK_STR(embedder_info(m)->query_prefix, "a: ");
+	CHECK_STR(embedder_info(m)->passage_prefix, "c");
+	snprintf(none, sizeof none, "%s", embedder_info(m)->fingerprint);
+	embedder_close(m);
+	m = small_open(&(struct embedder_options){.query_prefix = "b"});
+	snprintf(query, sizeof query, "%s", embedder_info(m)->fingerprint);
+	embedder_close(m);
+	m = small_open(&(struct embedder_options){.passage_prefix = "b"});
+	snprintf(passage, sizeof passage, "%s", embedder_info(m)->fingerprint);
+	embedder_close(m);
+	CHECK(strcmp(none, query) == 0 && strcmp(none, passage) != 0); /* stored vectors are of one passage prefix */
+	CHECK_INT(small_try(&m, &(struct embedder_options){.passage_prefix = "a b c a b c", .max_tokens = 8}), E_USAGE);
+	CHECK(strstr(e.msg, "a b c"));
+}
+
+/* ---- tiny models of the families' layouts against sentence-transformers ---- */
+
+static void golden_text(struct embedder *m, const cJSON *model, enum embed_kind kind, int i, const char *text)
+{
+	const char *query = kind == EMBED_QUERY ? "query" : "passage";
+	char key[32], joined[4096];
+	float got[64];
+	int32_t ids[512];
+	size_t n, dim = (size_t)embedder_info(m)->dim;
+	struct embed_text t = {text, strlen(text)};
+	snprintf(key, sizeof key, "%s_ids", query);
+	const cJSON *want = cJSON_GetArrayItem(json_get(model, key), i);
+	snprintf(key, sizeof key, "%s_prefix", query);
+	snprintf(joined, sizeof joined, "%s%s", json_str(model, key, NULL), text);
+	CHECK_OK(embedder_tokenize(m, joined, strlen(joined), ids, (size_t)embedder_info(m)->max_tokens, &n, &e), e);
+	CHECK_INT(n, cJSON_GetArraySize(want));
+	for (size_t k = 0; k < n; k++) CHECK_INT(ids[k], cJSON_GetArrayItem(want, (int)k)->valueint);
+	snprintf(key, sizeof key, "%s_vectors", query);
+	want = cJSON_GetArrayItem(json_get(model, key), i);
+	CHECK(dim <= 64);
+	CHECK_INT(cJSON_GetArraySize(want), dim);
+	CHECK_OK(embedder_encode(m, &t, 1, kind, EMBED_FIRST, got, &e), e);
+	for (size_t k = 0; k < dim; k++) {
+		double v = cJSON_GetArrayItem(want, (int)k)->valuedouble;
+		CHECK_MSG(fabs(v - got[k]) < 1e-5, "%s %s text %d [%zu]: %.7f, want %.7f", embedder_info(m)->name, query, i, k,
+			(double)got[k], v);
+	}
+}
+
+/* Every element within 1e-5 of vectors of length 1: a cosine over 0.9999999. */
+TEST(embed_families_equal_the_reference)
+{
+	static const char *const names[] = {"tiny-bge-en", "tiny-e5", "tiny-gte"};
+	struct buf b;
+	cJSON *golden;
+	buf_init(&b, 1 << 20);
+	CHECK_OK(file_read(test_data("golden/embedders/expected.json"), &b, &e), e);
+	CHECK_OK(json_parse(&golden, b.data, b.len, 1 << 20, "expected.json", &e), e);
+	const cJSON *texts = json_get(golden, "texts");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct embedder *m;
+		char path[64];
+		const cJSON *model = json_get(json_get(golden, "models"), names[i]);
+		snprintf(path, sizeof path, "golden/embedders/%s", names[i]);
+		CHECK_OK(embedder_open(&m, &(struct embedder_options){.dir = test_data(path), .threads = 2}, &e), e);
+		CHECK_STR(embedder_info(m)->query_prefix, json_str(model, "query_prefix", NULL));
+		CHECK_STR(embedder_info(m)->passage_prefix, json_str(model, "passage_prefix", NULL));
+		CHECK_STR(embedder_info(m)->pooling, i ? "mean" : "cls");
+		CHECK_INT(embedder_info(m)->max_tokens, json_num(model, "max_tokens", 0));
+		for (int t = 0; t < cJSON_GetArraySize(texts); t++) {
+			const char *text = cJSON_GetArrayItem(texts, t)->valuestring;
+			golden_text(m, model, EMBED_QUERY, t, text);
+			golden_text(m, model, EMBED_PASSAGE, t, text);
+		}
+		embedder_close(m);
+	}
+	cJSON_Delete(golden);
+	buf_clear(&b);
 }
 
 /* Thousands of texts of many lengths: order kept, results those of each text alone. */
@@ -462,6 +579,12 @@ TEST(embed_bad_folders_are_refused_by_name)
 	small_make();
 	put_config("\"bert\"", "\"t5\"");
 	refuse(E_UNSUPPORTED, "t5");
+	put_config("\"bert\"", "\"xlm-roberta\"");
+	refuse(E_UNSUPPORTED, "model_type \"xlm-roberta\": only bert is known");
+	put_config("\"bert\"", "\"bert\",\"is_decoder\":true");
+	refuse(E_UNSUPPORTED, "is_decoder");
+	put_config("\"bert\"", "\"bert\",\"position_embedding_type\":\"relative_key\"");
+	refuse(E_UNSUPPORTED, "relative_key");
 	put_config("gelu_new", "swish");
 	refuse(E_UNSUPPORTED, "swish");
 	put_config("\"hidden_size\":8", "\"hidden_size\":1e9");
@@ -491,11 +614,19 @@ TEST(embed_bad_folders_are_refused_by_name)
 	refuse(E_UNSUPPORTED, "pooling_mode_cls_token");
 	put("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\":true,\"word_embedding_dimension\":9}");
 	refuse(E_FORMAT, "word_embedding_dimension");
+	put("1_Pooling/config.json", "{\"pooling_mode\":\"lasttoken\"}");
+	refuse(E_UNSUPPORTED, "pooling_mode \"lasttoken\"");
+	put("1_Pooling/config.json", "{\"pooling_mode\":[\"mean\",\"cls\"]}");
+	refuse(E_UNSUPPORTED, "one alone");
+	put("1_Pooling/config.json", "{\"pooling_mode\":\"mean\",\"include_prompt\":false}");
+	refuse(E_UNSUPPORTED, "include_prompt");
 	remove_file("1_Pooling/config.json");
 	put("modules.json", "[{\"type\":\"sentence_transformers.models.Dense\",\"path\":\"2_Dense\"}]");
 	refuse(E_UNSUPPORTED, "models.Dense");
 	put("modules.json", "[{\"type\":\"sentence_transformers.models.Pooling\",\"path\":\"../up\"}]");
 	refuse(E_FORMAT, "modules.json");
+	put("modules.json", "[{\"type\":\"sentence_transformers.models.Pooling\",\"path\":\"1_Pooling\"}]");
+	refuse(E_NOT_FOUND, "1_Pooling/config.json");
 	remove_file("modules.json");
 	put("sentence_bert_config.json", "{\"max_seq_length\":1}");
 	refuse(E_FORMAT, "max_seq_length");
@@ -503,12 +634,25 @@ TEST(embed_bad_folders_are_refused_by_name)
 	put("tokenizer_config.json", "{\"cls_token\":{\"content\":\"<s>\"}}");
 	refuse(E_FORMAT, "<s>");
 	remove_file("tokenizer_config.json");
+	put("tokenizer_config.json", "{\"tokenizer_class\":\"XLMRobertaTokenizer\"}");
+	refuse(E_UNSUPPORTED, "XLMRobertaTokenizer");
+	remove_file("tokenizer_config.json");
+	put("config_sentence_transformers.json", "{\"default_prompt_name\":\"x\",\"prompts\":{}}");
+	refuse(E_FORMAT, "default_prompt_name \"x\"");
+	remove_file("config_sentence_transformers.json");
 	put("model.safetensors", "not a model");
 	refuse(E_FORMAT, "model.safetensors");
+	put("sentencepiece.bpe.model", "x");
+	remove_file("vocab.txt");
+	refuse(E_UNSUPPORTED, "sentencepiece.bpe.model: SentencePiece");
+	remove_file("sentencepiece.bpe.model");
+	refuse(E_NOT_FOUND, "vocab.txt");
 	remove_file("model.safetensors");
 	refuse(E_NOT_FOUND, "model.safetensors");
-	remove_file("vocab.txt");
-	refuse(E_NOT_FOUND, "vocab.txt");
+	put("pytorch_model.bin", "x");
+	refuse(E_UNSUPPORTED, "save_pretrained('.')");
+	put("model.safetensors.index.json", "{}");
+	refuse(E_UNSUPPORTED, "model.safetensors.index.json");
 	remove_file("config.json");
 	refuse(E_NOT_FOUND, "config.json");
 	CHECK_INT(small_try(&m, &(struct embedder_options){.threads = 65}), E_USAGE);

@@ -182,3 +182,39 @@ TEST(wordpiece_random_bytes_never_crash)
 	}
 	wordpiece_close(w);
 }
+
+static void json_refuse(int status, const char *word, const char *text)
+{
+	struct wordpiece *w;
+	struct err e;
+	char path[400];
+	const struct wordpiece_options o = {.unk = "[UNK]", .cls = "[CLS]", .sep = "[SEP]", .pad = "", .mask = ""};
+	snprintf(path, sizeof path, "%s/tokenizer.json", test_dir());
+	CHECK_OK(file_write_atomic(path, text, strlen(text), &e), e);
+	CHECK_INT(wordpiece_open(&w, path, &o, &e), status);
+	if (status == OK) {
+		int32_t ids[8];
+		size_t n;
+		CHECK_INT(wordpiece_size(w), 6);
+		CHECK_INT(wordpiece_id(w, "ab", 2), 5);
+		CHECK_INT(wordpiece_id(w, "x", 1), -1);
+		CHECK_OK(wordpiece_encode(w, "ab abc x", 8, WORDPIECE_PLAIN, ids, 8, &n, &e), e);
+		CHECK(n == 4 && ids[0] == 5 && ids[1] == 5 && ids[2] == 4 && ids[3] == 0);
+		wordpiece_close(w);
+	} else CHECK_MSG(w == NULL && strstr(e.msg, word), "\"%s\" lacks \"%s\"", e.msg, word);
+}
+
+TEST(wordpiece_vocabulary_of_tokenizer_json)
+{
+#define SPECIALS_JSON "\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2"
+	json_refuse(OK, "", "{\"model\":{\"vocab\":{" SPECIALS_JSON ",\"##c\":4,\"ab\":5}},\"added_tokens\":[{\"content\":\"[SEP]\"}]}");
+	json_refuse(E_FORMAT, "empty", "{\"model\":{\"vocab\":{}}}");
+	json_refuse(E_FORMAT, "empty", "{\"model\":{\"vocab\":[[\"a\",-1.5]]}}"); /* of a Unigram model */
+	json_refuse(E_FORMAT, "token a", "{\"model\":{\"vocab\":{" SPECIALS_JSON ",\"a\":-1}}}");
+	json_refuse(E_FORMAT, "token a", "{\"model\":{\"vocab\":{" SPECIALS_JSON ",\"a\":1.5}}}");
+	json_refuse(E_FORMAT, "token a", "{\"model\":{\"vocab\":{" SPECIALS_JSON ",\"a\":\"3\"}}}");
+	json_refuse(E_FORMAT, "token a", "{\"model\":{\"vocab\":{" SPECIALS_JSON ",\"a\":2147483647}}}");
+	json_refuse(E_FORMAT, "[SEP]", "{\"model\":{\"vocab\":{\"[UNK]\":0,\"[CLS]\":1}}}");
+	json_refuse(E_UNSUPPORTED, "added token \"<x>\"", "{\"model\":{\"vocab\":{" SPECIALS_JSON "}},\"added_tokens\":[{\"content\":\"<x>\"}]}");
+	json_refuse(E_FORMAT, "tokenizer.json", "{\"model\"");
+}
