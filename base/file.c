@@ -101,8 +101,7 @@ static int fd_write_all(int fd, const char *path, const uint8_t *data, size_t le
 	return OK;
 }
 
-/* The folder part of path, "." when it has none. */
-static int path_dir(const char *path, char *out, size_t size)
+int path_dir(const char *path, char *out, size_t size)
 {
 	size_t n = (size_t)(path_base(path) - path);
 	if (n == 0) return (size_t)snprintf(out, size, ".") < size;
@@ -110,7 +109,7 @@ static int path_dir(const char *path, char *out, size_t size)
 	return (size_t)snprintf(out, size, "%.*s", (int)n, path) < size;
 }
 
-static int dir_sync(const char *dir, struct err *e)
+int dir_sync(const char *dir, struct err *e)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = OK;
 	if (fd < 0) return err_sys(e, "open %s", dir);

@@ -15,6 +15,8 @@ int mapping_open(struct mapping *m, const char *path, struct err *e);
 void mapping_close(struct mapping *m);
 int dir_make(const char *path, struct err *e);                     /* as mkdir -p; 0777 & ~umask */
 int path_join(struct buf *out, const char *a, const char *b);      /* out is reset; one slash between */
+int dir_sync(const char *path, struct err *e);                     /* its entries reach the disk */
+int path_dir(const char *path, char *out, size_t size);            /* "." for a bare name; 0: out is too small */
 /* Absolute path as given: cwd is put in front when path is relative, "." and ".." and double slashes are folded in
  * the text alone, links stay unresolved. out is reset. cwd NULL: the process's own. */
 int path_absolute(struct buf *out, const char *cwd, const char *path, struct err *e);

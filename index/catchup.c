@@ -92,10 +92,17 @@ struct piece_writer {
 	struct index *x;
 	uint32_t coll, piece;
 	uint64_t generation, bytes;
+	unsigned long erasures;          /* x->erasures when the snapshot began */
 	uint8_t *piece_buf;              /* PIECE_BYTES */
 	size_t n;                        /* filled, head included */
 	struct err why;                  /* what went wrong, FAISS only knows "write error" */
 };
+
+/* In a write: E_NOT_FOUND when something was erased since the snapshot, whose vectors must not reach the store again. */
+static int outdated(const struct piece_writer *p, struct err *e)
+{
+	return atomic_load(&p->x->erasures) == p->erasures ? OK : err_set(e, E_NOT_FOUND, "a document was erased meanwhile");
+}
 
 static int piece_flush(struct piece_writer *p)
 {
@@ -107,7 +114,8 @@ static int piece_flush(struct piece_writer *p)
 	rec_piece_seal(p->piece_buf, p->n, &k);
 	rc = txn_begin(&t, p->x->store, 1, &p->why);
 	if (rc) return rc;
-	rc = store_put(t, T_GRAPH, &k, p->piece_buf, p->n, &p->why);
+	rc = outdated(p, &p->why);
+	if (!rc) rc = store_put(t, T_GRAPH, &k, p->piece_buf, p->n, &p->why);
 	if (rc) txn_abort(t);
 	else rc = txn_commit(t, &p->why);
 	if (rc) return rc;
@@ -339,6 +347,10 @@ static int graph_settle(struct index *x, const char *name, uint32_t coll, const 
 	struct txn *t;
 	int gone, rc = txn_begin(&t, x->store, 1, e);
 	if (rc) return rc;
+	if (p && outdated(p, e)) {
+		txn_abort(t);
+		return E_NOT_FOUND;
+	}
 	rc = coll_read(t, name, &c, e);
 	gone = rc == E_NOT_FOUND || (!rc && c.number != coll);
 	if (gone) rc = graph_delete(t, coll, e);
@@ -374,22 +386,27 @@ static int generation_last(struct txn *t, uint32_t coll, uint64_t *out, struct e
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
-/* Deletes the collection's pieces that its header does not name. */
-static int sweep_one(struct index *x, uint32_t coll, struct err *e)
+int graph_sweep(struct txn *t, uint32_t coll, struct err *e)
 {
 	struct rec_graph h;
+	return pieces_delete(t, coll, header_read(t, coll, &h, NULL) ? 0 : h.generation, e);
+}
+
+static int sweep_one(struct index *x, uint32_t coll, struct err *e)
+{
 	struct txn *t;
 	int rc = txn_begin(&t, x->store, 1, e);
 	if (rc) return rc;
-	rc = pieces_delete(t, coll, header_read(t, coll, &h, NULL) ? 0 : h.generation, e);
+	rc = graph_sweep(t, coll, e);
 	if (!rc) return txn_commit(t, e);
 	txn_abort(t);
 	return rc;
 }
 
-static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, struct err *e)
+static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, unsigned long erasures,
+	struct err *e)
 {
-	struct piece_writer p = { .x = x, .coll = c->rec.number };
+	struct piece_writer p = { .x = x, .coll = c->rec.number, .erasures = erasures };
 	struct graph *g = NULL;
 	int rc;
 	if (c->rec.chunks < x->exact_below) {
@@ -431,6 +448,7 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	struct snapshot *s;
 	struct coll_entry *list;
 	size_t n = 0, i = 0;
+	unsigned long erasures = atomic_load(&x->erasures);
 	int rc = snapshot_open(&s, x, e);
 	*more = 0;
 	if (rc) return rc;
@@ -439,7 +457,7 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	if (!rc && i < n) {
 		*more = 1;
 		atomic_store(&x->rebuilding, 1);
-		rc = rebuild(x, &s, &list[i], e);
+		rc = rebuild(x, &s, &list[i], erasures, e);
 		if (rc) err_wrap(e, "graph of collection %s", list[i].name);
 	}
 	snapshot_close(s);

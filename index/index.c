@@ -230,6 +230,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	rc = x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
 	if (!rc && (rc = state_settle(x, o, e))) err_wrap(e, "%s", o->dir);
+	if (!rc) erasures_finish(x);
 	if (!rc) rc = catchup_start(x, e);
 	if (rc) index_close(x);
 	else *out = x;

@@ -109,7 +109,8 @@ int index_write_begin(struct write **out, struct index *x, struct err *e);
  * must be aborted. NaN or infinite vectors are E_USAGE. An id has at most 63 bytes and no control characters; E_CONFLICT
  * also when another document of the collection has the source. */
 int index_put(struct write *w, const struct doc_in *d, char id_out[64], int *verdict_out, struct err *e);
-/* Hides and removes a document with its text, chunks and vectors. E_NOT_FOUND. */
+/* Hides and removes a document with its text, chunks and vectors. E_NOT_FOUND and E_DENIED (on hold) leave the write
+ * usable. */
 int index_delete(struct write *w, const char *id, struct err *e);
 int index_write_commit(struct write *w, struct err *e);      /* frees w, also on failure (then nothing was written) */
 void index_write_abort(struct write *w);
@@ -178,6 +179,12 @@ int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct
 /* Notes of a kind with a name > after ("" from the first) in byte order, at most n. */
 int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a, struct note *out, size_t *got, struct err *e);
 
+/* A document on hold is neither replaced nor removed: index_put, index_delete and index_erase of it are E_DENIED and
+ * name the hold. It is on hold while a note of this kind has its id as name: {"reason", …}. */
+#define NOTE_HOLD "hold"
+/* Receipts of erasures, named by their number; index_erase writes them, hashes only. */
+#define NOTE_ERASURE "erasure"
+
 /* ---- the store's own life ---- */
 struct index_stats {
 	uint64_t seq, documents, documents_without_text, chunks, vectors, collections, text_bytes;
@@ -193,6 +200,35 @@ int index_collections(struct index *x, struct arena *a, struct collection_info *
 /* Walks everything: checksums, counts of text = chunks = vectors, offsets, references both ways, graph stamp.
  * Each mistake is one call of on_problem; *problems counts them. OK even when problems were found. */
 int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems, struct err *e);
+/* Writes the store's file anew, without free pages and what deleted documents left in them. Readers go on, writers
+ * wait. Sizes in bytes of the file. E_BUSY: this thread has a write; E_FULL, E_IO, E_CORRUPT: nothing is changed. */
+int index_compact(struct index *x, uint64_t *before, uint64_t *after, struct err *e);
+
+struct index_erasure {           /* a receipt */
+	char receipt[33];            /* its number, hexadecimal */
+	char document_id[64];
+	uint8_t source_hash[32];     /* SHA-256 of the source as it was stored */
+	uint8_t content_hash[32];    /* SHA-256 of the original */
+	int64_t erased_ms;           /* wall time of the commit that removed it */
+	uint64_t snapshot;           /* first state of the store without it */
+	uint64_t bytes_rewritten;    /* size of the new file */
+	uint64_t samples, shared;    /* pieces looked for; of them held by other documents, which keep them */
+	uint64_t duplicates, notes;  /* records of equal files and notes that named or quoted it: removed with it */
+	int verified;                /* the raw file was read: none of the samples is in it */
+};
+/* Removes a document and every byte of it: hides it in one commit, then rewrites the file and reads it raw. What
+ * deletes and updates left before goes with it. A kill in between is made good by the next index_open. E_NOT_FOUND,
+ * E_DENIED (on hold), E_BUSY as above; E_CORRUPT: something of it was found (the message tells what); E_FULL, E_IO:
+ * it is deleted, but its bytes are still there: index_compact, or the next open, finishes. */
+int index_erase(struct index *x, const char *id, struct index_erasure *out, struct err *e);
+
+/* One file that holds the whole store as of now, beside readers and writers. E_CONFLICT: path exists; E_BUSY: a backup
+ * to it is running; E_FULL, E_IO. Format: backup.c. */
+int index_backup(struct index *x, const char *path, uint64_t *bytes, struct err *e);
+/* Makes a backup the store of the data folder o->dir, which the caller has locked and not open. The backup is copied
+ * and checked whole before anything is replaced. E_NOT_FOUND, E_FORMAT (no backup, cut short), E_CORRUPT (damaged),
+ * E_UNSUPPORTED (newer format), E_CONFLICT (the folder has a store and replace is 0), E_FULL, E_IO: nothing changed. */
+int index_restore(const struct index_options *o, const char *path, int replace, struct index_stats *out, struct err *e);
 int index_drop_collection(struct index *x, const char *collection, struct err *e);
 int index_rebuild_wait(struct index *x, struct err *e);      /* starts a rebuild where one is due and waits until none runs */
 

@@ -24,6 +24,7 @@ struct index {
 	size_t query_terms_max;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
 	atomic_int closing, rebuilding;
+	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
 	pthread_mutex_t lock;             /* guards what follows */
 	struct graph_set *graphs;         /* owned reference */
 	pthread_cond_t wake, done_cond;
@@ -83,14 +84,26 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 /* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */
 int write_drop_collection(struct write *w, const char *collection, uint32_t *number, struct err *e);
 
+/* Takes away what is stored of a collection's graph where it may cover chunks from first_chunk on; searches go on in
+ * the one in memory until another is built. */
+int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e);
+
 /* notes.c */
+/* E_DENIED, naming document and reason, when the document is on hold. */
+int hold_check(struct write *w, const char *id, struct err *e);
 int note_json_check(const char *json, size_t len, struct err *e);
+
+/* rewrite.c */
+/* Finishes erasures that a kill cut off, by rewriting the store. A failure is logged and tried again at the next open. */
+void erasures_finish(struct index *x);
 
 /* catchup.c */
 int catchup_start(struct index *x, struct err *e);
 void catchup_stop(struct index *x);       /* cancels, joins */
 void catchup_kick(struct index *x);       /* after a commit: look whether work is due */
 int catchup_wait(struct index *x, struct err *e);
+/* Deletes the pieces of a collection's graphs that its header does not name. */
+int graph_sweep(struct txn *t, uint32_t coll, struct err *e);
 /* Deletes the stored graph of a collection, header and pieces of every generation. */
 int graph_delete(struct txn *t, uint32_t coll, struct err *e);
 

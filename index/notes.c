@@ -66,6 +66,25 @@ int index_note_delete(struct write *w, const char *kind, const char *name, struc
 	return rc;
 }
 
+int hold_check(struct write *w, const char *id, struct err *e)
+{
+	cJSON *o = NULL;
+	struct slice v, json;
+	const char *reason;
+	struct key k;
+	int rc;
+	key_note(&k, NOTE_HOLD, id);
+	rc = store_get(w->t, T_NOTE, &k, &v, e);
+	if (rc == E_NOT_FOUND) return OK;
+	if (!rc) rc = rec_note_get(&json, &k, v, e);
+	if (!rc) rc = json_parse(&o, (const char *)json.p, json.n, NOTE_JSON_MAX, "hold", e);
+	if (rc) return err_wrap(e, "hold of document %s", id);
+	reason = json_str(o, "reason", "");
+	rc = err_set(e, E_DENIED, "document %s is on hold%s%.100s", id, *reason ? ": " : "", reason);
+	cJSON_Delete(o);
+	return rc;
+}
+
 /* ---- reading ---- */
 
 /* Copies an entry into the arena. */

@@ -442,11 +442,27 @@ int index_delete(struct write *w, const char *id, struct err *e)
 		rc = ref_get(w, T_ID, &k, &key, e);
 	}
 	if (!rc && !key) return err_set(e, E_NOT_FOUND, "no document %.64s", id);
+	if (!rc) rc = hold_check(w, id, e);
+	if (rc == E_DENIED) return rc;
 	if (!rc) rc = doc_read(w, key, &r, e);
 	if (!rc) rc = coll_touch_number(w, r.coll, &c, e);
 	if (!rc) rc = doc_remove(w, key, c, e);
 	if (rc) w->failed = 1;
 	else w->deletes++;
+	return rc;
+}
+
+int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e)
+{
+	struct touched *c;
+	int rc = coll_touch_number(w, coll, &c, e);
+	if (!rc && first_chunk > c->rec.graph_last) rc = graph_sweep(w->t, coll, e);
+	else if (!rc) {
+		c->rec.graph_vectors = c->rec.graph_last = 0;
+		c->rec.tail = c->rec.chunks;
+		rc = graph_delete(w->t, coll, e);
+	}
+	if (rc) w->failed = 1;
 	return rc;
 }
 
@@ -473,6 +489,7 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
 		if (rc) break;
 		at = key_get_u64(key.p);
 		rc = doc_read(w, at, &r, e);
+		if (!rc && r.coll == *number) rc = hold_check(w, r.id, e);
 		if (!rc && r.coll == *number) rc = doc_remove(w, at, c, e);
 		if (at == UINT64_MAX) break;
 	}
@@ -616,6 +633,7 @@ static int doc_replace(struct write *w, const struct doc_in *d, uint64_t key, st
 	struct rec_doc old;
 	char *source;
 	int rc = doc_read(w, key, &old, e);
+	if (!rc) rc = hold_check(w, old.id, e);
 	if (rc) return rc;
 	snprintf(id, ID_MAX + 1, "%s", old.id);
 	r->revision = old.revision + 1;

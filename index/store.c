@@ -7,11 +7,31 @@
  * which are refused with an error, where the missing ones would be a SIGBUS. For the same reason lock.mdb, which is
  * written through its mapping, has all its blocks before it is mapped.
  *
- * Threads: see store.h. Failure: LMDB's codes are translated in code_set and nowhere else. */
+ * Rewriting. LMDB never gives pages back to the file system, and what was deleted stays readable in its free pages, in
+ * the gaps of pages in use and as separators in the inner nodes of its trees. So a rewrite copies entry by entry, not
+ * page by page, into a fresh environment in data.new/, which then holds nothing but living entries, and takes its place.
+ *
+ *   the writer's place is taken: the state that is copied is the last one      (readers go on)
+ *   data.new/ is made, filled and synced; then opened as an environment of its own, with a lock file of its own
+ *   data.new/data.mdb is renamed over data.mdb, its lock file over lock.mdb, and the folder is synced
+ *   from here transactions begin in the new environment; the old one lives, nameless, until the last transaction in
+ *   it ends; then it is closed and its file is gone
+ *
+ * Nobody but writers waits, and no reader sees anything but the state it began with. A kill before the rename leaves
+ * the old file and a data.new/ that the next open removes; after it, the new file, which is complete. LMDB forbids
+ * to open an environment twice in a process, because POSIX locks on one lock file would be dropped by the first close:
+ * here the two have different files throughout, the locks go with the inode, and lock.mdb is never opened again while
+ * an environment over it lives. A crash that leaves the lock file of the old environment beside the new data is met by
+ * LMDB itself: whoever opens it first and alone resets it.
+ * Writers queue in front of LMDB (writing, free), not in it, so that none sleeps inside an environment that is going.
+ *
+ * Threads: see store.h. Failure: LMDB's codes are translated in code_set and nowhere else. A rewrite that fails before
+ * the rename removes its copy and has changed nothing. */
 #include "index/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,13 +43,25 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-struct store {
-	MDB_env *env;
+enum { COPY_COMMIT_BYTES = 64 << 20 };   /* of entries in one transaction of a rewrite */
+
+struct env {
+	MDB_env *mdb;
 	MDB_dbi table[TABLE_N];
-	int sync;
+	unsigned refs;               /* the store's own and one a transaction; guarded by store.lock */
 };
 
-struct txn { struct store *s; MDB_txn *mt; };
+struct store {
+	char *dir;
+	size_t map_bytes, readers_max;
+	int sync;
+	pthread_mutex_t lock;        /* a leaf: nothing is waited for while it is held */
+	pthread_cond_t free;         /* writing became 0 */
+	int writing;                 /* a write transaction or a rewrite lives */
+	struct env *env;             /* the current one */
+};
+
+struct txn { struct store *s; struct env *env; MDB_txn *mt; int write; };
 
 static const char *const table_names[TABLE_N] = {
 	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note", "post"
@@ -78,13 +110,13 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 
 /* ---- open and close ---- */
 
-static int tables_open(struct store *s, const char *dir, struct err *e)
+static int tables_open(struct env *v, const char *dir, struct err *e)
 {
 	MDB_txn *mt;
-	int code = mdb_txn_begin(s->env, NULL, 0, &mt);
+	int code = mdb_txn_begin(v->mdb, NULL, 0, &mt);
 	if (code) return code_set(e, code, "open store", dir);
 	for (int i = 0; i < TABLE_N; i++) {
-		code = mdb_dbi_open(mt, table_names[i], MDB_CREATE, &s->table[i]);
+		code = mdb_dbi_open(mt, table_names[i], MDB_CREATE, &v->table[i]);
 		if (code) {
 			mdb_txn_abort(mt);
 			return code_set(e, code, "open table", table_names[i]);
@@ -95,16 +127,16 @@ static int tables_open(struct store *s, const char *dir, struct err *e)
 }
 
 /* Sees to it that the file reaches as far as the map is used. */
-static int file_lengthen(struct store *s, const char *dir, struct err *e)
+static int file_lengthen(MDB_env *mdb, const char *dir, struct err *e)
 {
 	MDB_envinfo info;
 	MDB_stat st;
 	struct stat file;
 	int fd;
 	off_t due;
-	mdb_env_info(s->env, &info);
-	mdb_env_stat(s->env, &st);
-	if (mdb_env_get_fd(s->env, &fd) || fstat(fd, &file)) return err_sys(e, "stat store %s", dir);
+	mdb_env_info(mdb, &info);
+	mdb_env_stat(mdb, &st);
+	if (mdb_env_get_fd(mdb, &fd) || fstat(fd, &file)) return err_sys(e, "stat store %s", dir);
 	due = (off_t)(info.me_last_pgno + 1) * (off_t)st.ms_psize;
 	if (file.st_size >= due) return OK;
 	log_put(LOG_WARN, "index", "%s/data.mdb has %lld bytes of %lld: lengthened; what was cut off is lost", dir,
@@ -138,30 +170,75 @@ static int lock_file_reserve(const char *dir, size_t readers_max, struct err *e)
 	return code ? code_set(e, code, "open store", dir) : OK;
 }
 
-/* An environment over an existing folder; *env is open or NULL. */
-static int env_open(MDB_env **env, const char *dir, size_t map_bytes, size_t readers_max, int sync, struct err *e)
+/* LMDB's environment over an existing folder; *mdb is open or NULL. */
+static int lmdb_open(MDB_env **mdb, const struct store *s, const char *dir, unsigned flags, struct err *e)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	unsigned flags = MDB_NOTLS | (sync ? 0 : MDB_NOSYNC | MDB_NOMETASYNC);
-	int code = mdb_env_create(env);
+	int code = mdb_env_create(mdb);
 	if (code) {
-		*env = NULL;
+		*mdb = NULL;
 		return code_set(e, code, "open store", dir);
 	}
-	code = mdb_env_set_mapsize(*env, map_bytes / page * page);
-	if (!code) code = mdb_env_set_maxreaders(*env, (unsigned)readers_max);
-	if (!code) code = mdb_env_set_maxdbs(*env, TABLE_N);
-	if (!code) code = mdb_env_open(*env, dir, flags, 0600);
+	code = mdb_env_set_mapsize(*mdb, s->map_bytes / page * page);
+	if (!code) code = mdb_env_set_maxreaders(*mdb, (unsigned)s->readers_max);
+	if (!code) code = mdb_env_set_maxdbs(*mdb, TABLE_N);
+	if (!code) code = mdb_env_open(*mdb, dir, flags, 0600);
 	if (!code) return OK;
-	mdb_env_close(*env);
-	*env = NULL;
+	mdb_env_close(*mdb);
+	*mdb = NULL;
 	return code_set(e, code, "open store", dir);
+}
+
+static void env_close(struct env *v)
+{
+	if (!v) return;
+	if (v->mdb) mdb_env_close(v->mdb);
+	mem_free(v);
+}
+
+/* The environment of a folder, ready for transactions; refs is 1. */
+static int env_open(struct env **out, const struct store *s, const char *dir, struct err *e)
+{
+	struct env *v = mem_calloc(1, sizeof *v);
+	int rc, dead = 0;
+	*out = NULL;
+	if (!v) return err_set(e, E_MEMORY, "open store %s: out of memory", dir);
+	v->refs = 1;
+	rc = lock_file_reserve(dir, s->readers_max, e);
+	if (!rc) rc = lmdb_open(&v->mdb, s, dir, MDB_NOTLS | (s->sync ? 0 : MDB_NOSYNC | MDB_NOMETASYNC), e);
+	if (!rc) rc = file_lengthen(v->mdb, dir, e);
+	if (!rc) mdb_reader_check(v->mdb, &dead);
+	if (dead) log_put(LOG_INFO, "index", "%s: cleared %d reader slots of ended processes", dir, dead);
+	if (!rc) rc = tables_open(v, dir, e);
+	if (rc) env_close(v);
+	else *out = v;
+	return rc;
+}
+
+/* A path under the folder; "" when out of memory, which every use of it refuses. */
+static const char *path_of(struct buf *b, const char *dir, const char *name)
+{
+	buf_init(b, 1 << 20);
+	path_join(b, dir, name);
+	return buf_failed(b) ? "" : b->data;
+}
+
+void store_remains_remove(const char *dir)
+{
+	static const char *const names[] = { "data.new/data.mdb", "data.new/lock.mdb", "data.new" };
+	struct buf b;
+	for (size_t i = 0; i < 3; i++) {
+		const char *path = path_of(&b, dir, names[i]);
+		if (i < 2) unlink(path);
+		else rmdir(path);
+		buf_clear(&b);
+	}
 }
 
 int store_open(struct store **out, const char *dir, size_t map_bytes, size_t readers_max, int sync, struct err *e)
 {
 	struct store *s;
-	int rc, dead = 0;
+	int rc;
 	*out = NULL;
 	if (map_bytes < 1 << 20) return err_set(e, E_USAGE, "data.map_bytes %zu: at least %d", map_bytes, 1 << 20);
 	if (readers_max < 1 || readers_max > 65536)
@@ -170,16 +247,14 @@ int store_open(struct store **out, const char *dir, size_t map_bytes, size_t rea
 	if (rc) return rc;
 	s = mem_calloc(1, sizeof *s);
 	if (!s) return err_set(e, E_MEMORY, "open store %s: out of memory", dir);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->free, NULL);
+	s->map_bytes = map_bytes;
+	s->readers_max = readers_max;
 	s->sync = sync;
-	rc = lock_file_reserve(dir, readers_max, e);
-	if (!rc) rc = env_open(&s->env, dir, map_bytes, readers_max, sync, e);
-	if (rc) goto out;
-	rc = file_lengthen(s, dir, e);
-	if (rc) goto out;
-	mdb_reader_check(s->env, &dead);
-	if (dead) log_put(LOG_INFO, "index", "%s: cleared %d reader slots of ended processes", dir, dead);
-	rc = tables_open(s, dir, e);
-out:
+	s->dir = mem_strdup(dir);
+	store_remains_remove(dir);
+	rc = s->dir ? env_open(&s->env, s, dir, e) : err_set(e, E_MEMORY, "open store %s: out of memory", dir);
 	if (rc) store_close(s);
 	else *out = s;
 	return rc;
@@ -188,51 +263,110 @@ out:
 void store_close(struct store *s)
 {
 	if (!s) return;
-	if (s->env) {
-		if (!s->sync) mdb_env_sync(s->env, 1);
-		mdb_env_close(s->env);
-	}
+	if (s->env && !s->sync) mdb_env_sync(s->env->mdb, 1);
+	env_close(s->env);
+	pthread_cond_destroy(&s->free);
+	pthread_mutex_destroy(&s->lock);
+	mem_free(s->dir);
 	mem_free(s);
+}
+
+/* ---- who is in which environment ---- */
+
+/* Waits for the place of the one writer. */
+static void writer_enter(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->writing) pthread_cond_wait(&s->free, &s->lock);
+	s->writing = 1;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void writer_leave(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->writing = 0;
+	pthread_cond_signal(&s->free);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static struct env *env_get(struct store *s)
+{
+	struct env *v;
+	pthread_mutex_lock(&s->lock);
+	v = s->env;
+	v->refs++;
+	pthread_mutex_unlock(&s->lock);
+	return v;
+}
+
+static void env_put(struct store *s, struct env *v)
+{
+	unsigned left;
+	pthread_mutex_lock(&s->lock);
+	left = --v->refs;
+	pthread_mutex_unlock(&s->lock);
+	if (!left) env_close(v);
 }
 
 /* ---- transactions ---- */
 
-int txn_begin(struct txn **out, struct store *s, int write, struct err *e)
+/* A transaction in the store as it stands; a writer has entered already. */
+static int txn_new(struct txn **out, struct store *s, int write, struct err *e)
 {
 	struct txn *t = mem_alloc(sizeof *t);
 	int code;
 	*out = NULL;
 	if (!t) return err_set(e, E_MEMORY, "begin a transaction: out of memory");
-	t->s = s;
-	code = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &t->mt);
-	if (code) {
-		mem_free(t);
-		return code_set(e, code, "begin", write ? "a write" : "a read");
+	*t = (struct txn){ .s = s, .env = env_get(s), .write = write };
+	code = mdb_txn_begin(t->env->mdb, NULL, write ? 0 : MDB_RDONLY, &t->mt);
+	if (!code) {
+		*out = t;
+		return OK;
 	}
-	*out = t;
-	return OK;
+	env_put(s, t->env);
+	mem_free(t);
+	return code_set(e, code, "begin", write ? "a write" : "a read");
+}
+
+int txn_begin(struct txn **out, struct store *s, int write, struct err *e)
+{
+	int rc;
+	if (write) writer_enter(s);
+	rc = txn_new(out, s, write, e);
+	if (rc && write) writer_leave(s);
+	return rc;
+}
+
+/* What is left of a transaction when LMDB's has ended. */
+static void txn_free(struct txn *t)
+{
+	struct store *s = t->s;
+	int write = t->write;
+	env_put(s, t->env);
+	mem_free(t);
+	if (write) writer_leave(s);
 }
 
 /* LMDB reports a write that was cut short as EIO; on a full disk that is what it means. */
-static int disk_is_full(struct store *s)
+static int code_settle(int code, MDB_env *mdb)
 {
 	struct statvfs fs;
 	int fd;
-	return mdb_env_get_fd(s->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
+	if (code == EIO && mdb_env_get_fd(mdb, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+		fs.f_bavail * fs.f_frsize < 1 << 20) return ENOSPC;
+	return code;
 }
 
 int txn_commit(struct txn *t, struct err *e)
 {
-	struct store *s;
 	int code;
 	if (fault_fails("store.commit")) {
 		txn_abort(t);
 		return err_set(e, E_IO, "commit: fault injected");
 	}
-	s = t->s;
-	code = mdb_txn_commit(t->mt);
-	mem_free(t);
-	if (code == EIO && disk_is_full(s)) code = ENOSPC;
+	code = code_settle(mdb_txn_commit(t->mt), t->env->mdb);
+	txn_free(t);
 	return code ? code_set(e, code, "commit", "the store") : OK;
 }
 
@@ -240,7 +374,7 @@ void txn_abort(struct txn *t)
 {
 	if (!t) return;
 	mdb_txn_abort(t->mt);
-	mem_free(t);
+	txn_free(t);
 }
 
 /* ---- entries ---- */
@@ -253,7 +387,7 @@ static MDB_val key_val(const struct key *k)
 int store_get(struct txn *t, enum table table, const struct key *k, struct slice *out, struct err *e)
 {
 	MDB_val key = key_val(k), v;
-	int code = mdb_get(t->mt, t->s->table[table], &key, &v);
+	int code = mdb_get(t->mt, t->env->table[table], &key, &v);
 	*out = (struct slice){ NULL, 0 };
 	if (code == MDB_NOTFOUND) return E_NOT_FOUND;
 	if (code) return code_set(e, code, "read table", table_names[table]);
@@ -266,7 +400,7 @@ int store_put(struct txn *t, enum table table, const struct key *k, const void *
 	MDB_val key = key_val(k), v = { n, (void *)(uintptr_t)data };
 	int code;
 	if (fault_fails("store.put")) return err_set(e, E_IO, "write table %s: fault injected", table_names[table]);
-	code = mdb_put(t->mt, t->s->table[table], &key, &v, 0);
+	code = mdb_put(t->mt, t->env->table[table], &key, &v, 0);
 	return code ? code_set(e, code, "write table", table_names[table]) : OK;
 }
 
@@ -276,7 +410,7 @@ int store_reserve(struct txn *t, enum table table, const struct key *k, size_t n
 	int code;
 	*out = NULL;
 	if (fault_fails("store.put")) return err_set(e, E_IO, "write table %s: fault injected", table_names[table]);
-	code = mdb_put(t->mt, t->s->table[table], &key, &v, MDB_RESERVE);
+	code = mdb_put(t->mt, t->env->table[table], &key, &v, MDB_RESERVE);
 	if (code) return code_set(e, code, "write table", table_names[table]);
 	*out = v.mv_data;
 	return OK;
@@ -287,21 +421,21 @@ int store_del(struct txn *t, enum table table, const struct key *k, struct err *
 	MDB_val key = key_val(k);
 	int code;
 	if (fault_fails("store.del")) return err_set(e, E_IO, "delete from table %s: fault injected", table_names[table]);
-	code = mdb_del(t->mt, t->s->table[table], &key, NULL);
+	code = mdb_del(t->mt, t->env->table[table], &key, NULL);
 	if (code == MDB_NOTFOUND) return E_NOT_FOUND;
 	return code ? code_set(e, code, "delete from table", table_names[table]) : OK;
 }
 
 int store_empty(struct txn *t, enum table table, struct err *e)
 {
-	int code = mdb_drop(t->mt, t->s->table[table], 0);
+	int code = mdb_drop(t->mt, t->env->table[table], 0);
 	return code ? code_set(e, code, "empty table", table_names[table]) : OK;
 }
 
 int store_entries(struct txn *t, enum table table, uint64_t *out, struct err *e)
 {
 	MDB_stat st;
-	int code = mdb_stat(t->mt, t->s->table[table], &st);
+	int code = mdb_stat(t->mt, t->env->table[table], &st);
 	*out = code ? 0 : st.ms_entries;
 	return code ? code_set(e, code, "measure table", table_names[table]) : OK;
 }
@@ -311,7 +445,7 @@ int store_entries(struct txn *t, enum table table, uint64_t *out, struct err *e)
 int cursor_open(struct cursor *c, struct txn *t, enum table table, struct err *e)
 {
 	MDB_cursor *mc;
-	int code = mdb_cursor_open(t->mt, t->s->table[table], &mc);
+	int code = mdb_cursor_open(t->mt, t->env->table[table], &mc);
 	*c = (struct cursor){ code ? NULL : mc, t, table };
 	return code ? code_set(e, code, "walk table", table_names[table]) : OK;
 }
@@ -348,6 +482,129 @@ void cursor_close(struct cursor *c)
 	c->mc = NULL;
 }
 
+/* ---- rewriting and copying ---- */
+
+/* Copies every entry of a table into `to`, in transactions of its own. Order is kept, so pages come out full. */
+static int table_copy(struct txn *from, int table, struct env *to, struct err *e)
+{
+	struct cursor c;
+	struct slice key, value;
+	MDB_txn *mt = NULL;
+	size_t bytes = 0;
+	int code = 0, rc = cursor_open(&c, from, (enum table)table, e);
+	if (!rc) rc = cursor_seek(&c, NULL, &key, &value, e);
+	for (; !rc && !code; rc = cursor_next(&c, &key, &value, e)) {
+		MDB_val k = { key.n, (void *)(uintptr_t)key.p }, v = { value.n, (void *)(uintptr_t)value.p };
+		if (!mt) code = mdb_txn_begin(to->mdb, NULL, 0, &mt);
+		if (!code) code = mdb_put(mt, to->table[table], &k, &v, MDB_APPEND);
+		bytes += key.n + value.n;
+		if (!code && bytes >= COPY_COMMIT_BYTES) {
+			code = mdb_txn_commit(mt);
+			mt = NULL;
+			bytes = 0;
+		}
+	}
+	cursor_close(&c);
+	if (mt && !code && rc == E_NOT_FOUND) {
+		code = mdb_txn_commit(mt);
+		mt = NULL;
+	}
+	if (mt) mdb_txn_abort(mt);
+	if (code) return code_set(e, code_settle(code, to->mdb), "rewrite table", table_names[table]);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* Fills the folder with a store of the entries there are, synced. */
+static int store_copy_to(struct store *s, const char *dir, struct err *e)
+{
+	struct env to = { .mdb = NULL };
+	struct txn *t;
+	int code, rc = txn_new(&t, s, 0, e);
+	if (rc) return rc;
+	rc = lmdb_open(&to.mdb, s, dir, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOLOCK, e);
+	if (!rc) rc = tables_open(&to, dir, e);
+	for (int i = 0; !rc && i < TABLE_N; i++) rc = table_copy(t, i, &to, e);
+	txn_abort(t);
+	if (!rc && fault_fails("store.rewrite")) rc = err_set(e, E_FULL, "rewrite the store: fault injected");
+	if (!rc && (code = mdb_env_sync(to.mdb, 1))) rc = code_set(e, code_settle(code, to.mdb), "rewrite store", dir);
+	if (to.mdb) mdb_env_close(to.mdb);
+	return rc;
+}
+
+int store_adopt(const char *dir, struct err *e)
+{
+	struct buf from, to;
+	int rc;
+	path_of(&from, dir, "data.new/data.mdb");
+	path_of(&to, dir, "data.mdb");
+	fault_point("store.before_rename");
+	rc = rename(buf_cstr(&from), buf_cstr(&to)) ? err_sys(e, "replace %s", buf_cstr(&to)) : OK;
+	if (!rc) {
+		fault_point("store.after_rename");
+		buf_clear(&from);
+		buf_clear(&to);
+		path_of(&from, dir, "data.new/lock.mdb");
+		path_of(&to, dir, "lock.mdb");
+		if (rename(buf_cstr(&from), buf_cstr(&to))) log_put(LOG_WARN, "index", "%s: %s", buf_cstr(&to), strerror(errno));
+	}
+	buf_clear(&from);
+	buf_clear(&to);
+	return rc;
+}
+
+/* The writer has entered. */
+static int rewrite_locked(struct store *s, const char *fresh, struct err *e)
+{
+	struct env *v, *old;
+	int rc;
+	store_remains_remove(s->dir);
+	rc = dir_make(fresh, e);
+	if (!rc) rc = store_copy_to(s, fresh, e);
+	if (rc) return rc;
+	fault_point("store.copied");
+	rc = env_open(&v, s, fresh, e);
+	if (rc) return rc;
+	rc = store_adopt(s->dir, e);
+	if (rc) {
+		env_close(v);
+		return rc;
+	}
+	pthread_mutex_lock(&s->lock);
+	old = s->env;
+	s->env = v;
+	pthread_mutex_unlock(&s->lock);
+	env_put(s, old);
+	fault_point("store.before_sync");
+	return dir_sync(s->dir, e);
+}
+
+int store_rewrite(struct store *s, int (*after)(void *ctx, int fd, struct err *e), void *ctx, struct err *e)
+{
+	struct buf fresh;
+	int rc, fd;
+	writer_enter(s);
+	fault_point("store.before_copy");
+	path_of(&fresh, s->dir, "data.new");
+	rc = rewrite_locked(s, buf_cstr(&fresh), e);
+	store_remains_remove(s->dir);
+	buf_clear(&fresh);
+	if (!rc) fault_point("store.rewritten");
+	if (!rc && after) {
+		if (mdb_env_get_fd(s->env->mdb, &fd)) rc = err_set(e, E_BUG, "the store has no file");
+		else rc = after(ctx, fd, e);
+	}
+	writer_leave(s);
+	return rc;
+}
+
+int store_copy(struct txn *t, int fd, struct err *e)
+{
+	int code = mdb_env_copyfd2(t->env->mdb, fd, MDB_CP_COMPACT);
+	struct statvfs fs;
+	if (code == EIO && fstatvfs(fd, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20) code = ENOSPC;
+	return code ? code_set(e, code, "copy", "the store") : OK;
+}
+
 /* ---- figures ---- */
 
 int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64_t *used_bytes, struct err *e)
@@ -357,14 +614,14 @@ int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64
 	struct stat file;
 	int fd, code;
 	uint64_t pages = 0;
-	if (mdb_env_get_fd(t->s->env, &fd) || fstat(fd, &file)) return err_sys(e, "stat store");
-	mdb_env_info(t->s->env, &info);
+	if (mdb_env_get_fd(t->env->mdb, &fd) || fstat(fd, &file)) return err_sys(e, "stat store");
+	mdb_env_info(t->env->mdb, &info);
 	for (int i = 0; i < TABLE_N; i++) {
-		code = mdb_stat(t->mt, t->s->table[i], &st);
+		code = mdb_stat(t->mt, t->env->table[i], &st);
 		if (code) return code_set(e, code, "measure table", table_names[i]);
 		pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
 	}
-	mdb_env_stat(t->s->env, &st);
+	mdb_env_stat(t->env->mdb, &st);
 	*file_bytes = (uint64_t)file.st_size;
 	*map_bytes = info.me_mapsize;
 	*used_bytes = pages * st.ms_psize;

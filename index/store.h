@@ -44,6 +44,19 @@ int cursor_seek(struct cursor *c, const struct key *k, struct slice *key, struct
 int cursor_next(struct cursor *c, struct slice *key, struct slice *value, struct err *e);
 void cursor_close(struct cursor *c);                        /* a zeroed cursor is allowed */
 
+/* Writes the store anew without free pages and without a trace of what was deleted, and goes on with the new file.
+ * Waits for the writer before; writers wait until it is done, readers never (store.c tells how). `after` (may be NULL)
+ * runs at the end, while writers still wait, with the new data file, not to be closed; it may read, not write, and
+ * what it returns is returned. E_FULL, E_IO, E_CORRUPT: the old file stands and is in use. */
+int store_rewrite(struct store *s, int (*after)(void *ctx, int fd, struct err *e), void *ctx, struct err *e);
+/* Writes a whole store file to fd, without free pages: the last commit when it begins, not t's. t: any, keeps the
+ * store's file from being closed meanwhile. */
+int store_copy(struct txn *t, int fd, struct err *e);
+/* What an interrupted rewrite or restore left in a data folder; no store may be open on it. */
+void store_remains_remove(const char *dir);
+/* Makes data.new/ the folder's store, by renaming. Nobody may have the folder's store open, but store_rewrite. */
+int store_adopt(const char *dir, struct err *e);
+
 /* file: size of data.mdb; map: reserved; used: bytes in pages that hold entries. */
 int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64_t *used_bytes, struct err *e);
 

@@ -156,7 +156,7 @@ int group_is_due(const struct group *g)
 static int is_refusal(int status)
 {
 	return status == E_USAGE || status == E_LIMIT || status == E_CONFLICT || status == E_NOT_FOUND
-		|| status == E_UNSUPPORTED || status == E_FORMAT;
+		|| status == E_UNSUPPORTED || status == E_FORMAT || status == E_DENIED;
 }
 
 static int job_put(struct group *g, struct write *w, struct job *j, struct err *e)
@@ -166,7 +166,8 @@ static int job_put(struct group *g, struct write *w, struct job *j, struct err *
 	return index_put(w, &j->d, j->put_id, &j->put_verdict, e);
 }
 
-/* The refused job becomes an event; those that would have pointed at it are failed with it. */
+/* The refused job becomes an event; those that would have pointed at it are failed with it. E_DENIED: its document is
+ * on hold, which is no failure: what is stored stays. */
 static void job_refuse(struct group *g, size_t at, const struct err *why)
 {
 	for (size_t i = at; i < g->n; i++) {
@@ -177,7 +178,7 @@ static void job_refuse(struct group *g, size_t at, const struct err *why)
 			continue;
 		reason = arena_strdup(&j->strings, why->msg);
 		j->store = 0;
-		j->verdict = DOC_FAILED;
+		j->verdict = i == at && why->status == E_DENIED ? DOC_SKIPPED : DOC_FAILED;
 		j->reason = reason ? reason : "out of memory";
 		j->id = "";
 		j->chars = j->chunks = 0;

@@ -524,22 +524,26 @@ static int run_files(struct run *r, const struct walk *w)
 
 /* ---- pruning ---- */
 
-struct gone { struct arena strings; const char **ids, **sources; size_t n, cap; };
+struct gone { struct arena strings; const char **ids, **sources, **held; size_t n, cap; }; /* held: why it stays, or NULL */
 
 static int gone_add(struct gone *g, const struct doc *d, struct err *e)
 {
 	if (g->n == g->cap) {
 		size_t cap = g->cap ? g->cap * 2 : 64;
-		const char **ids = mem_realloc(g->ids, cap * sizeof *ids), **sources;
+		const char **ids = mem_realloc(g->ids, cap * sizeof *ids), **sources, **held;
 
 		if (ids)
 			g->ids = ids;
 		sources = ids ? mem_realloc(g->sources, cap * sizeof *sources) : NULL;
-		if (!sources)
+		if (sources)
+			g->sources = sources;
+		held = sources ? mem_realloc(g->held, cap * sizeof *held) : NULL;
+		if (!held)
 			return err_set(e, E_MEMORY, "prune of %zu documents: out of memory", cap);
-		g->sources = sources;
+		g->held = held;
 		g->cap = cap;
 	}
+	g->held[g->n] = NULL;
 	g->ids[g->n] = arena_strdup(&g->strings, d->id);
 	g->sources[g->n] = arena_strdup(&g->strings, d->source);
 	if (!g->ids[g->n] || !g->sources[g->n])
@@ -601,8 +605,9 @@ static int gone_find(struct run *r, struct walk *w, struct gone *g)
 	return rc;
 }
 
-/* Deletes [from, to) in one commit and reports them. A document that another writer removed meanwhile is as good. */
-static int gone_delete(struct run *r, const struct gone *g, size_t from, size_t to)
+/* Deletes [from, to) in one commit and reports them. A document that another writer removed meanwhile is as good; one
+ * on hold stays. */
+static int gone_delete(struct run *r, struct gone *g, size_t from, size_t to)
 {
 	struct write *w = NULL;
 	struct err why = { 0 };
@@ -612,7 +617,9 @@ static int gone_delete(struct run *r, const struct gone *g, size_t from, size_t 
 		rc = index_write_begin(&w, r->g.x, r->e);
 	for (size_t i = from; i < to && rc == OK && w; i++) {
 		rc = index_delete(w, g->ids[i], &why);
-		if (rc == E_NOT_FOUND)
+		if (rc == E_DENIED && !(g->held[i] = arena_strdup(&g->strings, why.msg)))
+			rc = err_set(&why, E_MEMORY, "prune: out of memory");
+		if (rc == E_NOT_FOUND || rc == E_DENIED)
 			rc = OK;
 		else if (rc != OK)
 			*r->e = why;
@@ -622,7 +629,8 @@ static int gone_delete(struct run *r, const struct gone *g, size_t from, size_t 
 	else if (w)
 		rc = index_write_commit(w, r->e);
 	for (size_t i = from; i < to && rc == OK; i++) {
-		struct ingest_event ev = { g->sources[i], DOC_REMOVED, g->ids[i], 0, 0, "" };
+		struct ingest_event ev = { g->sources[i], g->held[i] ? DOC_SKIPPED : DOC_REMOVED, g->ids[i], 0, 0,
+			g->held[i] ? g->held[i] : "" };
 
 		group_report(&r->g, &ev);
 	}
@@ -646,6 +654,7 @@ static int run_prune(struct run *r, struct walk *w)
 	}
 	mem_free(g.ids);
 	mem_free(g.sources);
+	mem_free(g.held);
 	arena_clear(&g.strings);
 	return rc;
 }
