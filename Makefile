@@ -16,7 +16,7 @@ ROOMS   := base nn embed generate index ingest api
 LIBS_base     := -lutf8proc -lcrypto -lcjson -lstemmer
 LIBS_nn       := -lopenblas -lm
 LIBS_index    := -llmdb $(FAISS)/lib/libfaiss_c.a $(FAISS)/lib/libfaiss_avx2.a -lopenblas -lgomp -lstdc++ -lm
-LIBS_ingest   := -lmd4c -lgumbo
+LIBS_ingest   := -lseccomp -lmd4c -lgumbo
 LIBS_api      := -lmicrohttpd -larchive
 # Rooms that a room's tests link, lowest last.
 NEED_base     := base

@@ -15,6 +15,7 @@
 #include "api/models.h"
 #include "api/screen.h"
 #include "base/file.h"
+#include "ingest/ingest.h"
 
 enum { FINDINGS_MAX = 32, SPACE_WANTED = 2 };
 struct finding { const char *what; const char *verdict; char text[400]; };
@@ -128,6 +129,13 @@ static void look_port(struct doctor *d)
 	if (fd >= 0) close(fd);
 }
 
+static void look_parsers(struct doctor *d)
+{
+	char text[300];
+	int both = parsers_describe(text, sizeof text);
+	tell(d, "parsers", both ? "ok" : "note", "%s", text);
+}
+
 static int print_json(struct doctor *d, struct err *e)
 {
 	cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "findings");
@@ -157,6 +165,7 @@ int cmd_doctor(struct command_call *c)
 	look_memory(&d, bytes);
 	look_disk(&d);
 	look_port(&d);
+	look_parsers(&d);
 	if (c->json) return print_json(&d, &e) ? command_fail(c, &e) : d.bad ? EXIT_SOME_FAILED : EXIT_DONE;
 	for (size_t i = 0; i < d.n; i++) out_printf(c->out, 1, "%-5s %-12s %s\n", d.rows[i].verdict, d.rows[i].what, d.rows[i].text);
 	return d.bad ? EXIT_SOME_FAILED : EXIT_DONE;

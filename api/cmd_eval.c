@@ -49,7 +49,7 @@ static void no_event(void *ctx, const struct ingest_event *ev)
 	if (ev->verdict == DOC_FAILED) out_printf(r->call->out, 2, "eval: %s: %s\n", ev->source, ev->reason);
 }
 
-static int sync_corpus(struct eval_run *r, struct embedder *m, struct ingest_sink *sink, struct ingest_summary *sum, struct arena *a, struct err *e)
+static int sync_corpus(struct eval_run *r, const struct ingest *with, struct ingest_sink *sink, struct ingest_summary *sum, struct arena *a, struct err *e)
 {
 	struct ingest_item *items = arena_calloc(a, r->set.document_n + 1, sizeof *items);
 	if (!items) return err_set(e, E_MEMORY, "eval: out of memory");
@@ -60,15 +60,15 @@ static int sync_corpus(struct eval_run *r, struct embedder *m, struct ingest_sin
 		items[i] = (struct ingest_item){ .id = id, .collection = r->collection, .title = d->title, .source = source, .name = "", .meta = "{}",
 			.data = d->text, .len = strlen(d->text), .is_text = 1 };
 	}
-	return ingest_items(r->call->service->index, m, &r->call->service->ingest_limits, items, r->set.document_n, sink, sum, e);
+	return ingest_items(with, items, r->set.document_n, sink, sum, e);
 }
 
-static int sync_articles(struct eval_run *r, struct embedder *m, struct ingest_sink *sink, struct ingest_summary *sum, struct arena *a, struct err *e)
+static int sync_articles(struct eval_run *r, const struct ingest *with, struct ingest_sink *sink, struct ingest_summary *sum, struct arena *a, struct err *e)
 {
 	const char *path = arena_printf(a, "%s/articles", r->set.dir);
-	struct ingest_request q = { .collection = r->collection, .cwd = r->call->cwd, .paths = &path, .path_n = 1, .prune = 1, .cancel = r->call->cancel };
+	struct ingest_request q = { .collection = r->collection, .cwd = r->call->cwd, .paths = &path, .path_n = 1, .prune = 1 };
 	if (!path) return err_set(e, E_MEMORY, "eval: out of memory");
-	return ingest_paths(r->call->service->index, m, &r->call->service->ingest_limits, &q, sink, sum, e);
+	return ingest_paths(with, &q, sink, sum, e);
 }
 
 static int by_id(const void *a, const void *b)
@@ -139,13 +139,13 @@ static int leftovers_delete(struct eval_run *r, struct arena *a, struct err *e)
 
 static int sync(struct eval_run *r, struct arena *a, struct err *e)
 {
-	struct embedder *m;
+	struct ingest with;
 	struct ingest_sink sink = { .ctx = r, .event = no_event };
 	struct ingest_summary sum;
-	int rc = service_embedder(r->call->service, &m, e);
+	int rc = service_ingest(r->call->service, &with, r->call->cancel, e);
 	if (!rc && !r->call->quiet && !r->call->json) out_printf(r->call->out, 2, "eval: syncing %s into collection %s\n", r->set.dir, r->collection);
 	if (!rc) rc = leftovers_delete(r, a, e);
-	if (!rc) rc = r->set.has_articles ? sync_articles(r, m, &sink, &sum, a, e) : sync_corpus(r, m, &sink, &sum, a, e);
+	if (!rc) rc = r->set.has_articles ? sync_articles(r, &with, &sink, &sum, a, e) : sync_corpus(r, &with, &sink, &sum, a, e);
 	if (!rc && sum.by_verdict[DOC_FAILED]) rc = err_set(e, E_IO, "eval: %llu documents of the set could not be stored", (unsigned long long)sum.by_verdict[DOC_FAILED]);
 	return rc;
 }

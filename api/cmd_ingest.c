@@ -124,11 +124,11 @@ static int ingest_run(struct command_call *c, struct ingest_request *q, struct e
 	struct ingest_view view = { .call = c };
 	struct ingest_sink sink = { &view, on_event, on_progress };
 	struct ingest_summary sum = {0};
-	struct embedder *embedder;
-	int rc = service_embedder(c->service, &embedder, e);
+	struct ingest with;
+	int rc = service_ingest(c->service, &with, c->cancel, e);
 	if (rc) return command_fail(c, e);
 	progress_init(&view.progress, c);
-	rc = ingest_paths(c->service->index, embedder, &c->service->ingest_limits, q, &sink, &sum, e);
+	rc = ingest_paths(&with, q, &sink, &sum, e);
 	progress_hide(&view.progress);
 	if (!rc && view.err.status) {
 		*e = view.err;
@@ -144,7 +144,7 @@ static int ingest_run(struct command_call *c, struct ingest_request *q, struct e
 int cmd_ingest(struct command_call *c)
 {
 	const char *acl = NULL;
-	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd, .cancel = c->cancel };
+	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd };
 	cJSON *meta = cJSON_CreateObject();
 	struct option options[] = {
 		{"--acl", OPTION_TEXT, &acl, 0, 0}, {"--meta", OPTION_PAIR, meta, 0, 0},

@@ -36,6 +36,12 @@ struct conf {
 	/* ingest */
 	uint64_t file_bytes_max, text_bytes_max; /* ingest.* */
 	int chunk_tokens, chunk_overlap_tokens, commit_docs, commit_ms, depth_max;
+	int part_depth_max;
+	uint64_t part_bytes_max;
+	int parser_workers, parser_files, parser_seconds; /* ingest.parser_*: the processes that read files */
+	uint64_t parser_memory_bytes, parser_output_bytes;
+	char pdftotext[CONF_TEXT];          /* ingest.pdftotext: program */
+	int watch_settle_ms, watch_rescan_s;/* ingest.watch_* */
 	/* search and answers */
 	int search_k;                       /* search.k */
 	int search_k_max;                   /* search.k_max */

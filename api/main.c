@@ -244,7 +244,8 @@ int main(int argc, char **argv)
 	const struct command *command = NULL;
 	struct err e = {0};
 	char cwd[4096];
-	int code;
+	int code = parsers_main(argc, argv);
+	if (code >= 0) return code;          /* this process reads files for another */
 	streams_fill();
 	signal(SIGPIPE, SIG_IGN);
 	if (common_parse(&o, argc > 0 ? argc - 1 : 0, argc > 0 ? argv + 1 : argv, &e)) return fail(&e);

@@ -256,7 +256,7 @@ static void on_event(void *ctx, const struct ingest_event *ev)
 	char label[40];
 	snprintf(label, sizeof label, "verdict=\"%s\"", doc_verdict_name(ev->verdict));
 	stat_count("footnote_ingest_total", label, 1);
-	if (all->n == all->cap)
+	if (all->n == all->cap || *ev->part_of) /* a part is told by the file it is in */
 		return;
 	x = &all->list[all->n++];
 	x->verdict = ev->verdict;
@@ -294,15 +294,15 @@ static int items_put(struct request *r, const struct ingest_item *items, size_t 
 {
 	struct ingest_sink sink = { .ctx = all, .event = on_event };
 	struct ingest_summary sum;
-	struct embedder *m;
+	struct ingest with;
 	int rc;
 	all->n = 0;
 	all->cap = n;
 	if (!(all->list = arena_calloc(&r->arena, n + 1, sizeof *all->list)))
 		return err_set(e, E_MEMORY, "out of memory");
-	if ((rc = service_embedder(r->service, &m, e)))
+	if ((rc = service_ingest(r->service, &with, &r->cancel, e)))
 		return rc;
-	rc = ingest_items(r->service->index, m, &r->service->ingest_limits, items, n, &sink, &sum, e);
+	rc = ingest_items(&with, items, n, &sink, &sum, e);
 	if (!rc && all->n != n)
 		rc = err_set(e, E_BUG, "documents: %zu verdicts for %zu items", all->n, n);
 	return rc;

@@ -89,6 +89,16 @@ static int core_open(struct service *s, unsigned need, struct err *e)
 	return store_open(s, e);
 }
 
+static int parsers_start(struct service *s, struct err *e)
+{
+	const struct conf *c = &s->conf;
+	struct parsers_options o = {
+		.workers = c->parser_workers, .files_max = c->parser_files, .memory_bytes = c->parser_memory_bytes,
+		.seconds = c->parser_seconds, .output_bytes_max = c->parser_output_bytes, .pdftotext = c->pdftotext,
+	};
+	return parsers_open(&s->parsers, &o, e);
+}
+
 int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e)
 {
 	struct service *s = mem_calloc(1, sizeof *s);
@@ -111,8 +121,10 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 		.file_bytes_max = c->file_bytes_max, .text_bytes_max = c->text_bytes_max,
 		.chunk_tokens = c->chunk_tokens, .chunk_overlap_tokens = c->chunk_overlap_tokens,
 		.commit_docs = (size_t)c->commit_docs, .commit_ms = c->commit_ms, .depth_max = c->depth_max,
+		.part_depth_max = c->part_depth_max, .part_bytes_max = c->part_bytes_max,
 	};
 	rc = core_open(s, need, e);
+	if (!rc) rc = parsers_start(s, e);
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
 	if (rc) {
@@ -128,6 +140,7 @@ void service_close(struct service *s)
 	if (!s) return;
 	engine_close(s->engine);
 	if (s->prompts) prompts_close(s->prompts);
+	parsers_close(s->parsers);
 	index_close(s->index);
 	embedder_close(s->embedder);
 	pthread_mutex_destroy(s->lock);
@@ -143,6 +156,12 @@ int service_embedder(struct service *s, struct embedder **out, struct err *e)
 	}
 	*out = s->embedder;
 	return OK;
+}
+
+int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e)
+{
+	*out = (struct ingest){ .index = s->index, .parsers = s->parsers, .limits = &s->ingest_limits, .cancel = cancel };
+	return service_embedder(s, &out->embedder, e);
 }
 
 /* ---- the language model ---- */

@@ -14,6 +14,7 @@ struct service {
 	struct embedder *embedder;       /* NULL when there is none to use; ask service_embedder */
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
+	struct parsers *parsers;         /* processes that read files; started by the first */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */
 	struct err embedder_err;         /* why there is no embedder */
@@ -32,6 +33,8 @@ void service_close(struct service *s);
 /* The embedder, or the reason why service_open could go on without: E_NOT_FOUND as above, E_CONFLICT when the store
  * holds another embedder's vectors, E_FORMAT … Thread-safe. */
 int service_embedder(struct service *s, struct embedder **out, struct err *e);
+/* What ingest_paths and its kin take: *out borrows from s. cancel may be NULL. Errors as service_embedder. Thread-safe. */
+int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */

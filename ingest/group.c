@@ -25,7 +25,7 @@ struct job *job_new(void)
 	if (j) {
 		arena_init(&j->strings, (size_t)1 << 24);
 		j->duplicate_job = NO_JOB;
-		j->source = j->reason = j->id = "";
+		j->source = j->reason = j->id = j->part_of = "";
 	}
 	return j;
 }
@@ -161,6 +161,14 @@ static int is_refusal(int status)
 
 static int job_put(struct group *g, struct write *w, struct job *j, struct err *e)
 {
+	if (j->remove) {
+		struct err why;
+		int rc = index_delete(w, j->id, &why);
+
+		if (rc != OK && rc != E_NOT_FOUND)              /* another writer was quicker: as good */
+			*e = why;
+		return rc == E_NOT_FOUND ? OK : rc;
+	}
 	if (j->duplicate_job != NO_JOB)
 		j->d.duplicate_of = g->jobs[j->duplicate_job]->put_id;
 	return index_put(w, &j->d, j->put_id, &j->put_verdict, e);
@@ -177,7 +185,7 @@ static void job_refuse(struct group *g, size_t at, const struct err *why)
 		if (i != at && j->duplicate_job != (long)at)
 			continue;
 		reason = arena_strdup(&j->strings, why->msg);
-		j->store = 0;
+		j->store = j->remove = 0;
 		j->verdict = i == at && why->status == E_DENIED ? DOC_SKIPPED : DOC_FAILED;
 		j->reason = reason ? reason : "out of memory";
 		j->id = "";
@@ -252,9 +260,9 @@ static void report_all(struct group *g)
 {
 	for (size_t i = 0; i < g->n; i++) {
 		struct job *j = g->jobs[i];
-		struct ingest_event ev = { j->source, j->verdict, j->id, j->chars, j->chunks, j->reason };
+		struct ingest_event ev = { j->source, j->verdict, j->id, j->chars, j->chunks, j->reason, j->part_of };
 
-		if (j->store && !g->dry_run) {
+		if (j->store && !j->remove && !g->dry_run) {
 			ev.document_id = j->put_id;
 			ev.verdict = j->put_verdict;
 		}

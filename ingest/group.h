@@ -22,6 +22,10 @@ struct job {                    /* one document */
 	float *vectors;         /* (set.n, dim), owned */
 	const char *source, *reason, *id;       /* for the event */
 	int store;              /* 0: only an event */
+	int remove;             /* with store: the document `id` is deleted instead */
+	int kept;               /* the stored record stays as it is */
+	int may_have_parts;     /* the stored record is of a type that may have them */
+	const char *part_of;    /* source of the file it is a part of, "" for none */
 	int verdict;            /* of the event; for stored ones corrected by the store's answer */
 	uint64_t chars, chunks, bytes;
 	long duplicate_job;     /* job of this group whose text it repeats, or NO_JOB */

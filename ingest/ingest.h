@@ -13,6 +13,30 @@
 #include "embed/embed.h"
 #include "index/index.h"
 
+/* ---- parsers: foreign files are read in child processes, in a sandbox (parser.h) ---- */
+
+struct parsers;
+struct parsers_options {
+	int workers;                    /* processes at once; 0: one a core, at most 4 */
+	int files_max;                  /* files after which a worker is replaced */
+	uint64_t memory_bytes;          /* beyond what the program itself takes */
+	int seconds;                    /* for one file */
+	uint64_t output_bytes_max;      /* text, blocks and parts of one file */
+	const char *pdftotext;          /* program; copied */
+};
+/* A pool of workers, started as files come; they die with this process, however it ends. Thread-safe: several runs may
+ * share one. E_MEMORY. */
+int parsers_open(struct parsers **out, const struct parsers_options *o, struct err *e);
+void parsers_close(struct parsers *p);          /* no file may be in work; NULL is allowed */
+int parsers_workers(const struct parsers *p);   /* how many at most */
+
+/* Which walls this kernel gives them: "seccomp yes, landlock yes (ABI 7)". 1: both; 0: out says what that means. */
+int parsers_describe(char *out, size_t cap);
+/* For the top of main(): a child's exit code when this process is one, else -1. */
+int parsers_main(int argc, char **argv);
+
+/* ---- what a call works with, and its limits ---- */
+
 /* Which groups documents get where a call names none. */
 struct ingest_acl_rule { const char *path; const char *const *groups; size_t group_n; };  /* path: absolute, no slash at its end */
 struct ingest_acl {
@@ -31,8 +55,18 @@ struct ingest_limits {            /* all from service.conf */
 	int commit_ms;                /* or this long, whichever comes first */
 	int depth_max;                /* folders */
 	struct ingest_acl acl;        /* borrowed; all zero: new documents are for everyone */
+	int part_depth_max;           /* files inside files: attachments of attachments … */
+	uint64_t part_bytes_max;      /* of all the parts of one file */
 };
 void ingest_limits_default(struct ingest_limits *l);
+
+struct ingest {                   /* all borrowed */
+	struct index *index;
+	struct embedder *embedder;
+	struct parsers *parsers;      /* NULL is enough where all that comes is text (is_text) */
+	const struct ingest_limits *limits;
+	const volatile int *cancel;   /* polled; may be NULL */
+};
 
 struct ingest_request {
 	const char *collection;
@@ -42,15 +76,16 @@ struct ingest_request {
 	const char *const *acl; size_t acl_n;
 	const char *meta;                             /* JSON object text; NULL: kept likewise */
 	int prune, dry_run;
-	const volatile int *cancel;                   /* may be NULL */
 	/* On whose behalf; NULL: someone who sees every document. Others are neither replaced nor removed (their files are
 	 * `failed`), nor named as what a file duplicates. Its collection is not looked at. */
 	const struct reader *reader;
+	const char *const *only; size_t only_n;       /* sources, sorted by bytes: nothing but these and what lies below them; NULL: all */
 };
 
 struct ingest_event {             /* borrowed during the callback */
 	const char *source; int verdict; const char *document_id; /* "" when there is none */
 	uint64_t chars, chunks; const char *reason;
+	const char *part_of;          /* source of the file it is a part of; "" for a file of its own */
 };
 struct ingest_progress { uint64_t files_done, files_total, chunks, bytes_done, bytes_total; double elapsed_ms; };
 struct ingest_summary { uint64_t by_verdict[8]; uint64_t files, chunks, chars, bytes; double elapsed_ms; };
@@ -61,9 +96,11 @@ struct ingest_sink {
 	void (*progress)(void *ctx, const struct ingest_progress *p);  /* may be NULL; called often, cheap to ignore */
 };
 
-/* A path that does not exist is an event `failed`, not an error. Errors are those of the store or embedder. */
-int ingest_paths(struct index *x, struct embedder *m, const struct ingest_limits *l, const struct ingest_request *q,
-	const struct ingest_sink *sink, struct ingest_summary *sum, struct err *e);
+/* A path that does not exist is an event `failed`, not an error. What a file holds inside (attachments) becomes
+ * documents with the source "file#name", with events of their own after the file's. Errors are those of the store or
+ * embedder, and E_CANCELLED. */
+int ingest_paths(const struct ingest *g, const struct ingest_request *q, const struct ingest_sink *sink,
+	struct ingest_summary *sum, struct err *e);
 
 struct ingest_item {              /* one pushed document: an upload (data is a file's bytes, name tells the type) or plain text */
 	const char *id, *collection, *title, *source, *name, *meta; /* NULL or "" where unknown */
@@ -73,10 +110,10 @@ struct ingest_item {              /* one pushed document: an upload (data is a f
 	const struct reader *reader;  /* as in ingest_request */
 };
 /* E_CONFLICT, E_LIMIT, E_USAGE also when the store, or the reader's groups, would not take this document. */
-int ingest_item(struct index *x, struct embedder *m, const struct ingest_limits *l, const struct ingest_item *it,
-	const struct ingest_sink *sink, struct err *e);
-/* Many pushed documents, committed in groups like files (eval sets, batches). */
-int ingest_items(struct index *x, struct embedder *m, const struct ingest_limits *l, const struct ingest_item *it, size_t n,
-	const struct ingest_sink *sink, struct ingest_summary *sum, struct err *e);
+int ingest_item(const struct ingest *g, const struct ingest_item *it, const struct ingest_sink *sink, struct err *e);
+/* Many pushed documents, committed in groups like files (eval sets, batches). Each has one event with part_of "", in
+ * their order. */
+int ingest_items(const struct ingest *g, const struct ingest_item *it, size_t n, const struct ingest_sink *sink,
+	struct ingest_summary *sum, struct err *e);
 
 #endif

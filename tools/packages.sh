@@ -10,7 +10,7 @@ packages=(
 	libutf8proc-dev libssl-dev libcjson-dev libstemmer-dev  # base
 	libopenblas-dev                         # nn, FAISS
 	liblmdb-dev                             # index
-	libmd4c-dev libgumbo-dev                # ingest
+	libmd4c-dev libgumbo-dev libseccomp-dev poppler-utils                # ingest
 	libmicrohttpd-dev libarchive-dev        # api
 	ca-certificates python3                 # fetching models; lint and the tests over HTTP
 	curl                                    # the demo

@@ -51,9 +51,9 @@ static void put(const char *title, const char *text)
 	const struct ingest_sink sink = { .event = event_ok };
 	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
 		.data = text, .len = strlen(text), .is_text = 1 };
-	struct embedder *m;
-	CHECK_OK(service_embedder(service, &m, &e), e);
-	CHECK_OK(ingest_item(service->index, m, &service->ingest_limits, &it, &sink, &e), e);
+	struct ingest with;
+	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 }
 
 /* What the sink heard, in order. */

@@ -17,6 +17,7 @@ static char dir[200];
 static struct index *x;
 static struct embedder *m;
 static struct ingest_limits limits;
+static struct ingest with;
 static struct { char source[200], id[64], reason[300]; int verdict; uint64_t chars, chunks; } events[EVENTS_MAX];
 static size_t event_n;
 static struct ingest_summary sum;
@@ -69,6 +70,11 @@ static void begin_map(size_t map_bytes)
 	o.embedder = embedder_info(m)->fingerprint;
 	CHECK_OK(index_open(&x, &o, &e), e);
 	ingest_limits_default(&limits);
+	CHECK_OK(parsers_open(&with.parsers, &(struct parsers_options){ .workers = 2, .files_max = 100, .seconds = 120,
+		.memory_bytes = (uint64_t)1 << 30, .output_bytes_max = 1 << 28 }, &e), e);
+	with.index = x;
+	with.embedder = m;
+	with.limits = &limits;
 }
 
 static void begin(void)
@@ -83,6 +89,7 @@ static void end(void)
 
 	CHECK_OK(index_check(x, NULL, NULL, &problems, &e), e);
 	CHECK_INT(problems, 0);
+	parsers_close(with.parsers);
 	index_close(x);
 	embedder_close(m);
 }
@@ -98,7 +105,7 @@ static int sync_with(struct ingest_request q)
 		q.path_n = 1;
 	}
 	event_n = 0;
-	return ingest_paths(x, m, &limits, &q, &sink, &sum, &e);
+	return ingest_paths(&with, &q, &sink, &sum, &e);
 }
 
 static void sync_in(void)
@@ -411,20 +418,20 @@ TEST(ingest_on_behalf_of_a_reader)
 
 	begin();
 	event_n = 0;
-	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 	it.reader = &s;
-	CHECK_INT(ingest_item(x, m, &limits, &it, &sink, &e), E_CONFLICT);              /* as it is */
+	CHECK_INT(ingest_item(&with, &it, &sink, &e), E_CONFLICT);              /* as it is */
 	other = (struct ingest_item){ .collection = "default", .source = "plan.txt", .data = "Mine.", .len = 5, .is_text = 1, .reader = &s };
-	CHECK_INT(ingest_item(x, m, &limits, &other, &sink, &e), E_CONFLICT);           /* by its source */
+	CHECK_INT(ingest_item(&with, &other, &sink, &e), E_CONFLICT);           /* by its source */
 	CHECK(!strstr(e.msg, "plan"));
 	CHECK_STR(events[2].id, "");
 	other.source = "";
 	other.data = secret, other.len = sizeof secret - 1;
 	other.acl = hr, other.acl_n = 1;
-	CHECK_OK(ingest_item(x, m, &limits, &other, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &other, &sink, &e), e);
 	CHECK_INT(events[3].verdict, DOC_ADDED);                                        /* no duplicate of what it does not see */
 	it.reader = NULL;
-	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 	CHECK_INT(events[4].verdict, DOC_UNCHANGED);
 	put("in/a.txt", "First file, for people.\n");
 	put("in/b.txt", "Second file, for the staff.\n");
@@ -517,7 +524,8 @@ TEST(ingest_cancel)
 
 	begin();
 	put("in/a.txt", "Some text.\n");
-	CHECK_INT(sync_with((struct ingest_request){ .cancel = &stop }), E_CANCELLED);
+	with.cancel = &stop;
+	CHECK_INT(sync_with((struct ingest_request){ 0 }), E_CANCELLED);
 	CHECK_INT(event_n, 0);
 	end();
 }
@@ -596,24 +604,24 @@ TEST(ingest_item_kinds)
 
 	begin();
 	event_n = 0;
-	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 	CHECK_STR(events[0].id, "my-id");
 	CHECK_INT(events[0].verdict, DOC_ADDED);
-	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 	CHECK_INT(events[1].verdict, DOC_UNCHANGED);
 	it.data = "Other words!";
-	CHECK_OK(ingest_item(x, m, &limits, &it, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 	CHECK_INT(events[2].verdict, DOC_UPDATED);
 	CHECK_STR(events[2].id, "my-id");
-	CHECK_OK(ingest_item(x, m, &limits, &page, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &page, &sink, &e), e);
 	CHECK_INT(events[3].verdict, DOC_ADDED);
 	CHECK_INT(events[3].chars, strlen("Words here."));
-	CHECK_OK(ingest_item(x, m, &limits, &page, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &page, &sink, &e), e);
 	CHECK_INT(events[4].verdict, DOC_DUPLICATE);
 	CHECK_STR(events[4].id, events[3].id);
-	CHECK_INT(ingest_item(x, m, &limits, &bad, &sink, &e), E_CONFLICT);
+	CHECK_INT(ingest_item(&with, &bad, &sink, &e), E_CONFLICT);
 	CHECK_INT(events[5].verdict, DOC_FAILED);
-	CHECK_OK(ingest_item(x, m, &limits, &empty, &sink, &e), e);
+	CHECK_OK(ingest_item(&with, &empty, &sink, &e), e);
 	CHECK_INT(events[6].verdict, DOC_SKIPPED);
 	end();
 }
@@ -629,7 +637,7 @@ TEST(ingest_items_one_refused)
 
 	begin();
 	event_n = 0;
-	CHECK_OK(ingest_items(x, m, &limits, it, 3, &sink, &sum, &e), e);
+	CHECK_OK(ingest_items(&with, it, 3, &sink, &sum, &e), e);
 	CHECK_INT(event_n, 3);
 	CHECK_INT(sum.by_verdict[DOC_ADDED], 2);
 	CHECK_INT(sum.by_verdict[DOC_FAILED], 1);

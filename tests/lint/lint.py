@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "embed": ["base/", "nn/", "embed/"],
     "generate": ["base/", "nn/", "generate/"],
     "ingest": ["base/", "ingest/", "index/index.h", "embed/embed.h"],
-    "api": ["base/", "api/", "index/index.h", "embed/embed.h", "generate/generate.h", "generate/prompt.h", "ingest/ingest.h"],
+    "api": ["base/", "api/", "index/index.h", "embed/embed.h", "generate/generate.h", "generate/prompt.h", "ingest/ingest.h", "ingest/tool.h", "ingest/watch.h"],
 }
 
 # Headers that come neither from the C library nor from Linux, and the files that own them.
@@ -36,6 +36,7 @@ FOREIGN = [
     (r"omp\.h", ["index/faissx"]),
     (r"md4c(-html)?\.h", ["ingest/extract_md.c"]),
     (r"gumbo\.h", ["ingest/extract_html.c"]),
+    (r"seccomp\.h", ["ingest/sandbox.c"]),
     (r"archive(_entry)?\.h", ["api/wheel.c", "ingest/extract_"]),
     (r"microhttpd\.h", ["api/server.c", "api/job.c", "api/sse.c"]),
 ]
