@@ -1,17 +1,18 @@
 /* auth.c: owns the rules by which a keyless service on loopback tells its own callers from strangers, and what a caller
  * may do and see.
  *
- * Method: the listen address must be loopback. A request's Host must name loopback, which defeats DNS rebinding (the
- * browser sends the name the page was loaded from); a request that changes or costs something must come without an
- * Origin or with its own, which defeats cross-site posts (RFC 6454, section 7). No CORS headers are ever sent, so that
- * no other page reads a reply. Groups of a request only ever narrow those of its caller.
- * Thread-safe. Failure: E_USAGE, E_DENIED. */
+ * Method: without keys the listen address must be loopback, a request's Host must name loopback, which defeats DNS
+ * rebinding (the browser sends the name the page was loaded from), and a request that changes or costs something must
+ * come without an Origin or with its own, which defeats cross-site posts (RFC 6454, section 7). No CORS headers are ever
+ * sent, so that no other page reads a reply. With keys none of this is needed: a browser never adds a key by itself.
+ * Groups of a request only ever narrow those of its caller. Thread-safe. Failure: E_USAGE, E_DENIED. */
 #include "api/auth.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "base/utf8.h"
 
 /* A port of digits only, 0 … 65535; -1 otherwise. */
 static int port_parse(const char *s)
@@ -55,13 +56,13 @@ static int is_v4_loopback(const struct in_addr *a)
 	return (ntohl(a->s_addr) >> 24) == 127;
 }
 
-int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, struct err *e)
+int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, int *loopback, struct err *e)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
 	char name[64];
 	const char *port_text;
-	int port, loopback;
+	int port;
 	memset(out, 0, sizeof *out);
 	if (!host_split(s, name, &port_text) || (port = port_parse(port_text)) < 0)
 		return err_set(e, E_USAGE, "listen address %.80s: must be ADDR:PORT, as 127.0.0.1:8080", s);
@@ -71,17 +72,15 @@ int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, st
 		v4->sin_family = AF_INET;
 		v4->sin_port = htons((uint16_t)port);
 		*len = sizeof *v4;
-		loopback = is_v4_loopback(&v4->sin_addr);
+		*loopback = is_v4_loopback(&v4->sin_addr);
 	} else if (*s == '[' && inet_pton(AF_INET6, name, &v6->sin6_addr) == 1) {
 		v6->sin6_family = AF_INET6;
 		v6->sin6_port = htons((uint16_t)port);
 		*len = sizeof *v6;
-		loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+		*loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 	} else {
 		return err_set(e, E_USAGE, "listen address %.80s: not an IP address", s);
 	}
-	if (!loopback)
-		return err_set(e, E_DENIED, "listen address %.80s: not loopback, and no access keys are configured; use 127.0.0.1", s);
 	return OK;
 }
 
@@ -152,6 +151,44 @@ int reader_narrow(struct reader *r, const char *const *as, size_t n, struct aren
 	r->groups = kept;
 	r->group_n = kept_n;
 	return OK;
+}
+
+int group_check(const char *name, struct err *e)
+{
+	size_t n = strlen(name);
+	int ok = n >= 1 && n <= 128 && utf8_valid(name, n) && strcmp(name, "*") && !name[strcspn(name, ",;:")];
+	for (size_t i = 0; ok && i < n; i++)
+		ok = (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
+	return ok ? OK : err_set(e, E_USAGE, "group \"%.60s\": must be 1 to 128 bytes without , ; and :", name);
+}
+
+int caller_grants(const struct caller *c, const char *const *groups, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		int has = c->all_groups;
+		if (group_check(groups[i], e))
+			return E_USAGE;
+		for (size_t g = 0; g < c->group_n && !has; g++)
+			has = !strcmp(groups[i], c->groups[g]);
+		if (!has)
+			return err_set(e, E_DENIED, "group %.60s: this key does not have it, so it cannot give it", groups[i]);
+	}
+	return OK;
+}
+
+const char *bearer_read(const char *header, size_t header_len, size_t *len)
+{
+	static const char scheme[] = "bearer";
+	size_t n = sizeof scheme - 1;
+	*len = 0;
+	if (header_len <= n || strncasecmp(header, scheme, n) || header[n] != ' ')
+		return header;
+	while (n < header_len && header[n] == ' ')
+		n++;
+	while (header_len > n && header[header_len - 1] == ' ')
+		header_len--;
+	*len = header_len - n;
+	return header + n;
 }
 
 int groups_split(const char *text, struct arena *a, const char *const **out, size_t *n, struct err *e)

@@ -37,9 +37,15 @@ void caller_reader(const struct caller *c, const char *collection, struct reader
 int reader_narrow(struct reader *r, const char *const *as, size_t n, struct arena *a, struct err *e);
 /* "a, b,c" to names in the arena, blanks cut; "" is no group. E_USAGE: an empty name between commas. */
 int groups_split(const char *text, struct arena *a, const char *const **out, size_t *n, struct err *e);
+/* May the caller give documents these groups? Only those it has itself. E_DENIED names the group; E_USAGE as group_check. */
+int caller_grants(const struct caller *c, const char *const *groups, size_t n, struct err *e);
+/* A group is 1 … 128 bytes of UTF-8 without control characters, ',', ';' and ':', and not "*". E_USAGE names it. */
+int group_check(const char *name, struct err *e);
 
-/* Reads "127.0.0.1:8080", "[::1]:8080" or "localhost:0". E_USAGE: malformed; E_DENIED: not a loopback address. */
-int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, struct err *e);
+/* Reads "127.0.0.1:8080", "[::1]:8080" or "localhost:0". *loopback: only this machine can reach it. E_USAGE: malformed. */
+int listen_parse(const char *s, struct sockaddr_storage *out, socklen_t *len, int *loopback, struct err *e);
+/* The key of an Authorization header "Bearer KEY"; *len 0 when it is of another form. Borrows. */
+const char *bearer_read(const char *header, size_t header_len, size_t *len);
 /* 1 when a Host header names this machine's loopback (localhost, 127.x.y.z, [::1], any port). A page that rebinds its
  * own name to 127.0.0.1 still sends that name and is refused. Ports are free, so that a tunnel works. */
 int host_is_loopback(const char *host);

@@ -16,8 +16,8 @@ static const struct command commands[] = {
 	{"ingest", "ingest PATH... [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
 		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate,\n"
 		"removed, partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
-		"  --acl G,G     only readers of these groups see the documents; \"\" opens them to everyone. Without it documents\n"
-		"                keep the groups they have\n"
+		"  --acl G,G     only readers of these groups see the documents; \"\" opens them to everyone. Without it the rules\n"
+		"                of acl.rules hold; files that none fits keep their groups, new ones get acl.default\n"
 		"  --meta k=v    kept with each document; may be given several times\n"
 		"  --prune       also remove documents whose files are gone from the folders named\n"
 		"  --dry-run     tell what would be done, store nothing\n\n"
@@ -61,6 +61,17 @@ static const struct command commands[] = {
 	{"stats", "stats",
 		"Figures of the store and its collections.\n\n"
 		"Example: footnote stats --json\n", cmd_stats, 0, COMMAND_OWNED},
+	{"keys", "keys add NAME [--groups G,G] [--role admin|write|read] [--expires DATE] | keys list | keys revoke NAME|ID",
+		"Access keys of the HTTP service. While there is one, every request to /v1 and /metrics must carry one\n"
+		"(Authorization: Bearer KEY), and the service may listen beyond this machine. A change holds at once. Without\n"
+		"keys only this machine is served, and sees every document.\n\n"
+		"add: prints the new key, once; only its hash is kept. revoke: ends it.\n\n"
+		"  --groups G,G  it sees documents of these groups and those for everyone; '*': every document; without it\n"
+		"                only those for everyone\n"
+		"  --role R      read: search, ask, read documents (the default); write: also add and remove documents and\n"
+		"                name folders; admin: also keys, backups and figures\n"
+		"  --expires D   a date (to its end, UTC) or a moment like 2026-12-31T12:00:00Z\n\n"
+		"Example: footnote keys add web --groups staff --role read\n", cmd_keys, 0, COMMAND_OWNED},
 	{"eval", "eval DIR [--answers] [--extractive] [--gate FILE] [--limit N]",
 		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions\n"
 		"are asked.\n\n"

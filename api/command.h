@@ -86,6 +86,7 @@ int cmd_docs(struct command_call *c);
 int cmd_delete(struct command_call *c);
 int cmd_check(struct command_call *c);
 int cmd_stats(struct command_call *c);
+int cmd_keys(struct command_call *c);
 int cmd_conf(struct command_call *c);
 int cmd_models(struct command_call *c);
 int cmd_eval(struct command_call *c);

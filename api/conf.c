@@ -14,10 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "api/acl.h"
 #include "base/file.h"
 #include "base/utf8.h"
 
-enum conf_type { T_TEXT, T_NAME, T_CHOICE, T_INT, T_COUNT, T_SIZE, T_REAL };
+enum conf_type { T_TEXT, T_NAME, T_GROUPS, T_RULES, T_ROOTS, T_CHOICE, T_INT, T_COUNT, T_SIZE, T_REAL };
 enum { FILE_BYTES_MAX = 1 << 20, WRAP_COLUMNS = 110 };
 
 struct setting {
@@ -147,6 +148,25 @@ static const struct setting settings[] = {
 	{NULL, "ingest.watch_rescan_s", T_INT, AT(watch_rescan_s), 1, 86400, "60", "seconds",
 		"ingest --watch: where the system cannot tell of all changes (too many folders, a folder that went away), "
 		"everything is looked through this often."},
+
+	{"Access", "acl.default", T_GROUPS, AT(acl_default), 0, CONF_LIST - 1, "", NULL,
+		"Groups that a new document gets when neither who brings it nor a path rule says otherwise, separated by "
+		"commas. Only readers of one of them see it. Empty: everyone does. Documents that are there keep what they "
+		"have."},
+	{NULL, "acl.rules", T_RULES, AT(acl_rules), 0, CONF_LIST - 1, "", NULL,
+		"Groups by folder: /srv/hr: hr, board; /srv/open: (a path, a colon, groups; none: everyone). Files at or under a "
+		"path get its groups, the longest path wins, and each sync without groups of its own sets them anew, so that "
+		"this line is the truth for these folders; ingest --acl overrides it for that sync. A rule that is taken away "
+		"leaves documents as they are. Paths are compared as they are given to ingest, links unresolved; one with ':' or "
+		"';' in it cannot be named. What is pushed over HTTP follows no rule, only acl.default."},
+	{NULL, "sources.roots", T_ROOTS, AT(sources_roots), 0, CONF_LIST - 1, "", NULL,
+		"Folders that may be named over HTTP (POST /v1/sources), with all below them, separated by ';'. What lies in "
+		"them can be read by every write key. Empty: any folder that the service can read, but only without keys or "
+		"with an admin key of every group."},
+	{NULL, "sources.queue", T_INT, AT(sources_queue), 1, 10000, "100", "jobs",
+		"Syncs of folders waiting for the one that runs. One more is refused (HTTP 429)."},
+	{NULL, "sources.jobs_kept", T_INT, AT(jobs_kept), 1, 10000, "100", "jobs",
+		"Finished syncs that GET /v1/jobs still knows."},
 
 	{"Search", "search.k", T_INT, AT(search_k), 1, 1000, "10", "passages",
 		"Passages of a search that names no number."},
@@ -295,6 +315,22 @@ static int choice_ok(const char *choices, const char *value)
 	return 0;
 }
 
+/* What stands in a text of a form of its own. */
+static int form_check(const struct setting *s, const char *value, struct err *e)
+{
+	struct ingest_acl table;
+	const char *const *roots;
+	struct arena a;
+	size_t n;
+	int rc = OK;
+	arena_init(&a, 1 << 20);
+	if (s->type == T_GROUPS) rc = acl_default_parse(value, &a, &table, e);
+	if (s->type == T_RULES) rc = acl_rules_parse(value, &a, &table, e);
+	if (s->type == T_ROOTS) rc = roots_parse(value, &a, &roots, &n, e);
+	arena_clear(&a);
+	return rc ? err_wrap(e, "%s", s->key) : OK;
+}
+
 static int text_set(const struct setting *s, char *at, const char *value, struct err *e)
 {
 	size_t len = strlen(value);
@@ -309,6 +345,7 @@ static int text_set(const struct setting *s, char *at, const char *value, struct
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
 			return err_set(e, E_USAGE, "%s: holds a control character", s->key);
+	if (form_check(s, value, e)) return e ? e->status : E_USAGE;
 	memcpy(at, value, len + 1);
 	return OK;
 }
@@ -456,7 +493,7 @@ static void range_put(struct buf *out, const struct setting *s)
 {
 	char lo[32], hi[32];
 	const char *shown = *s->unset ? s->unset : "empty";
-	if (s->type == T_TEXT || s->type == T_NAME) {
+	if (s->type < T_CHOICE) {
 		buf_printf(out, "# Default: %s\n", shown);
 	} else if (s->type == T_CHOICE) {
 		buf_printf(out, "# One of: %s. Default: %s\n", s->unit, shown);
@@ -502,7 +539,7 @@ static void value_text(char *out, size_t cap, const struct setting *s, const str
 
 static void line_put(struct buf *out, const struct setting *s, const struct conf *c)
 {
-	char value[CONF_TEXT];
+	char value[CONF_LIST];
 	value_text(value, sizeof value, s, c);
 	buf_printf(out, *value ? "%s = " : "%s =", s->key);
 	if (s->type <= T_CHOICE) text_put(out, value);

@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { CONF_TEXT = 1024 };
+enum { CONF_TEXT = 1024, CONF_LIST = 4096 };
 struct conf {
 	/* data */
 	char data_dir[CONF_TEXT];           /* data.dir */
@@ -42,6 +42,12 @@ struct conf {
 	uint64_t parser_memory_bytes, parser_output_bytes;
 	char pdftotext[CONF_TEXT];          /* ingest.pdftotext: program */
 	int watch_settle_ms, watch_rescan_s;/* ingest.watch_* */
+	/* access */
+	char acl_default[CONF_LIST];        /* acl.default: acl.h reads these three */
+	char acl_rules[CONF_LIST];          /* acl.rules */
+	char sources_roots[CONF_LIST];      /* sources.roots */
+	int jobs_kept;                      /* sources.jobs_kept: finished jobs that are remembered */
+	int sources_queue;                  /* sources.queue: jobs waiting */
 	/* search and answers */
 	int search_k;                       /* search.k */
 	int search_k_max;                   /* search.k_max */
@@ -80,7 +86,7 @@ int conf_load(struct conf *c, const char *path, struct err *e);         /* over 
 int conf_set(struct conf *c, const char *key, const char *value, struct err *e);
 int conf_print(const struct conf *c, struct buf *out);                  /* the commented manual, with c's values */
 /* Setting i as texts; 0 past the end. */
-struct conf_row { const char *key, *unset, *help; char value[CONF_TEXT]; };
+struct conf_row { const char *key, *unset, *help; char value[CONF_LIST]; };
 int conf_row_at(const struct conf *c, size_t i, struct conf_row *out);
 /* Writes "key = value" into the file at path, in the place of that key's line or at the end; everything else stays as
  * it is. A missing file is made. E_USAGE when the value is not allowed or the file is not one that conf_load takes. */

@@ -50,6 +50,7 @@ struct request {
 	const char *type;                         /* Content-Type, static or in the arena */
 	const char *allow;                        /* of 405; NULL otherwise */
 	const char *location;                     /* of 201; NULL otherwise */
+	const char *challenge;                    /* WWW-Authenticate, static; NULL otherwise */
 	int retry_after;                          /* seconds; 0: no header */
 	const char *disposition;                  /* Content-Disposition; NULL: none */
 	const char *policy;                       /* Content-Security-Policy; NULL: none */

@@ -23,6 +23,9 @@ static const struct route routes[] = {
 	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete, ROLE_WRITE },
 	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text, ROLE_READ },
 	{ "GET", "/v1/documents/{id}/original", "documents_original", POOL_SEARCH, 0, 0, documents_original, ROLE_READ },
+	{ "GET", "/v1/keys", "keys_list", POOL_ADMIN, 0, 0, keys_get, ROLE_ADMIN },
+	{ "POST", "/v1/keys", "keys_post", POOL_ADMIN, 0, 0, keys_post, ROLE_ADMIN },
+	{ "DELETE", "/v1/keys/{id}", "keys_delete", POOL_ADMIN, 0, 0, keys_delete, ROLE_ADMIN },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };
 

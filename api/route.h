@@ -45,6 +45,10 @@ int documents_text(struct request *r, struct err *e);
 int documents_original(struct request *r, struct err *e);
 int documents_post(struct request *r, struct err *e);
 int documents_delete(struct request *r, struct err *e);
+/* routes_keys.c */
+int keys_get(struct request *r, struct err *e);
+int keys_post(struct request *r, struct err *e);
+int keys_delete(struct request *r, struct err *e);
 /* routes_admin.c */
 int page_get(struct request *r, struct err *e);
 int healthz_get(struct request *r, struct err *e);

@@ -49,15 +49,16 @@ int healthz_get(struct request *r, struct err *e)
 	return OK;
 }
 
-static cJSON *ready_make(const struct http *h, const struct index_stats *st)
+/* How much there is, is for those who see it all. */
+static cJSON *ready_make(const struct http *h, const struct index_stats *st, int counts)
 {
 	const char *embedder = embedder_info(h->embedder)->name;
 	const char *generator = h->engine ? generator_info(engine_generator(h->engine))->name : NULL;
 	cJSON *o = cJSON_CreateObject();
 	if (o && cJSON_AddStringToObject(o, "status", "ready") && cJSON_AddStringToObject(o, "embedder", embedder) &&
 	    (generator ? cJSON_AddStringToObject(o, "generator", generator) : cJSON_AddNullToObject(o, "generator")) &&
-	    cJSON_AddNumberToObject(o, "documents", (double)st->documents) && cJSON_AddNumberToObject(o, "chunks", (double)st->chunks) &&
-	    cJSON_AddNumberToObject(o, "snapshot", (double)st->seq))
+	    (!counts || (cJSON_AddNumberToObject(o, "documents", (double)st->documents) &&
+	    cJSON_AddNumberToObject(o, "chunks", (double)st->chunks) && cJSON_AddNumberToObject(o, "snapshot", (double)st->seq))))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -76,7 +77,7 @@ int readyz_get(struct request *r, struct err *e)
 		r->fail_status = 503;
 		return rc;
 	}
-	reply_json(r, 200, ready_make(h, &st));
+	reply_json(r, 200, ready_make(h, &st, r->caller.all_groups));
 	return OK;
 }
 

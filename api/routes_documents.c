@@ -20,6 +20,16 @@
 enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, ACL_MAX = 256, ID_MAX = 63 };
 
 /* ---- reading ---- */
+/* A document may be a duplicate of one that its reader does not see any more: then it tells of none. */
+static void duplicate_hide(struct snapshot *s, const struct reader *reader, struct arena *a, struct doc *d)
+{
+	struct doc of;
+	if (!*d->duplicate_of || !snapshot_doc(s, reader, d->duplicate_of, a, &of, NULL))
+		return;
+	d->duplicate_of = "";
+	d->reason = "same content as another document";
+}
+
 static int list_verdict(struct request *r, unsigned *mask, struct err *e)
 {
 	const char *s = query_text(r, "verdict");
@@ -74,6 +84,8 @@ int documents_list(struct request *r, struct err *e)
 		return rc;
 	/* One more than asked tells whether there is a next page. */
 	rc = snapshot_docs(s, &reader, after, mask, (size_t)limit + 1, &r->arena, d, &got, e);
+	for (size_t i = 0; !rc && i < got; i++)
+		duplicate_hide(s, &reader, &r->arena, &d[i]);
 	if (!rc)
 		reply_json(r, 200, list_make(d, got > limit ? (size_t)limit : got, got > limit));
 	snapshot_close(s);
@@ -89,7 +101,11 @@ static int doc_open(struct request *r, struct snapshot **s, struct doc *d, struc
 	if (request_reader(r, NULL, NULL, &reader, e))
 		return e->status;
 	rc = snapshot_open(s, r->service->index, e);
-	return rc ? rc : snapshot_doc(*s, &reader, r->segments[2], &r->arena, d, e);
+	if (!rc)
+		rc = snapshot_doc(*s, &reader, r->segments[2], &r->arena, d, e);
+	if (!rc)
+		duplicate_hide(*s, &reader, &r->arena, d);
+	return rc;
 }
 
 int documents_get(struct request *r, struct err *e)
@@ -280,6 +296,7 @@ static cJSON *outcome_make(struct request *r, struct snapshot *s, const struct o
 	    cJSON_AddNumberToObject(o, "chunks", (double)x->chunks) && cJSON_AddStringToObject(o, "reason", x->reason)) {
 		if (!*x->id || snapshot_doc(s, &reader, x->id, &r->arena, &d, NULL))
 			return o;
+		duplicate_hide(s, &reader, &r->arena, &d);
 		doc = view_document(&d);
 		if (doc && cJSON_AddItemToObject(o, "document", doc))
 			return o;
@@ -289,9 +306,11 @@ static cJSON *outcome_make(struct request *r, struct snapshot *s, const struct o
 	return NULL;
 }
 
-/* Stores items together; outcomes in their order, in the arena. */
-static int items_put(struct request *r, const struct ingest_item *items, size_t n, struct outcomes *all, struct err *e)
+/* Stores items together, on behalf of the caller; outcomes in their order, in the arena. What the store or the caller's
+ * groups refuse is the outcome `failed`, and of a single item the error. */
+static int items_put(struct request *r, struct ingest_item *items, size_t n, int single, struct outcomes *all, struct err *e)
 {
+	struct reader reader;
 	struct ingest_sink sink = { .ctx = all, .event = on_event };
 	struct ingest_summary sum;
 	struct ingest with;
@@ -300,9 +319,22 @@ static int items_put(struct request *r, const struct ingest_item *items, size_t 
 	all->cap = n;
 	if (!(all->list = arena_calloc(&r->arena, n + 1, sizeof *all->list)))
 		return err_set(e, E_MEMORY, "out of memory");
+	caller_reader(&r->caller, NULL, &reader);
+	for (size_t i = 0; i < n; i++) {
+		items[i].reader = &reader;
+		if (caller_grants(&r->caller, items[i].acl, items[i].acl_n, e)) {
+			r->param = "acl";
+			return e->status;
+		}
+	}
 	if ((rc = service_ingest(r->service, &with, &r->cancel, e)))
 		return rc;
-	rc = ingest_items(&with, items, n, &sink, &sum, e);
+	if (single) {
+		rc = ingest_item(&with, items, &sink, e);
+		r->fail_status = rc == E_LIMIT ? 422 : 0;    /* too long for the store: waiting does not help */
+	} else {
+		rc = ingest_items(&with, items, n, &sink, &sum, e);
+	}
 	if (!rc && all->n != n)
 		rc = err_set(e, E_BUG, "documents: %zu verdicts for %zu items", all->n, n);
 	return rc;
@@ -380,7 +412,7 @@ static int json_post(struct request *r, struct err *e)
 	it.meta = meta;
 	it.data = text;
 	it.len = strlen(text);
-	rc = items_put(r, &it, 1, &all, e);
+	rc = items_put(r, &it, 1, 1, &all, e);
 	if (!rc)
 		rc = reply_one(r, &all.list[0], e);
 out:
@@ -533,7 +565,7 @@ static int form_post(struct request *r, struct err *e)
 	if (!rc)
 		rc = form_items(r, parts, n, &f, &items, &n, e);
 	if (!rc)
-		rc = items_put(r, items, n, &all, e);
+		rc = items_put(r, items, n, 0, &all, e);
 	if (!rc)
 		rc = form_reply(r, &all, e);
 	cJSON_free(f.meta);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "api/retrieve.h"
 #include "api/route.h"
+#include "api/seen.h"
 #include "api/view.h"
 #include "base/clock.h"
 
@@ -59,19 +60,6 @@ static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, str
 	return cursor ? cursor_read(r, cursor, &q->skip, e) : OK;
 }
 
-/* Passages of the collection: all that paging could rank. */
-static int total_count(struct request *r, const char *collection, uint64_t *out, struct err *e)
-{
-	struct collection_info *list;
-	size_t n;
-	int rc = index_collections(r->service->index, &r->arena, &list, &n, e);
-	*out = 0;
-	for (size_t i = 0; !rc && i < n; i++)
-		if (!strcmp(list[i].name, collection))
-			*out = list[i].chunks;
-	return rc;
-}
-
 static cJSON *reply_make(const struct search_ask *q, const struct retrieval *found, uint64_t total, double total_ms)
 {
 	cJSON *o = cJSON_CreateObject(), *hits = o ? cJSON_AddArrayToObject(o, "hits") : NULL, *times;
@@ -99,7 +87,7 @@ int search_post(struct request *r, struct err *e)
 {
 	struct search_ask q;
 	struct retrieval found = { 0 };
-	uint64_t total;
+	struct seen_count total;         /* all that paging could rank */
 	cJSON *o = NULL;
 	int rc = body_json(r, &o, e);
 	if (!rc)
@@ -112,9 +100,9 @@ int search_post(struct request *r, struct err *e)
 	if (rc == E_USAGE)
 		r->param = "query";
 	if (!rc)
-		rc = total_count(r, q.reader.collection, &total, e);
+		rc = seen_count(r->service, found.snapshot, &q.reader, &total, e);
 	if (!rc)
-		reply_json(r, 200, reply_make(&q, &found, total, (double)(clock_us() - r->arrived_us) / 1e3));
+		reply_json(r, 200, reply_make(&q, &found, total.chunks, (double)(clock_us() - r->arrived_us) / 1e3));
 	retrieve_close(&found);
 out:
 	cJSON_Delete(o);

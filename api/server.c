@@ -2,7 +2,7 @@
  * service's start and end (`footnote serve`).
  *
  * Method: a pool of epoll threads. A request is made with its request line, checked when its headers are there (host,
- * origin, route, size), collects its body, and is then handed to a pool (job.h) with its connection suspended; the
+ * origin, route, key, size), collects its body, and is then handed to a pool (job.h) with its connection suspended; the
  * connection is called again once a reply or a stream is ready. Only what never waits is answered in these threads. A
  * refused request's body is read and dropped within bounds, so that the client sees the reply instead of a reset.
  * Bodies in memory are counted over all connections. The listening socket is our own, so that a taken port is told by
@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include "api/auth.h"
 #include "api/job.h"
+#include "api/keys.h"
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/view.h"
@@ -72,6 +73,8 @@ static void headers_put(struct request *r, struct MHD_Response *m, const char *t
 		MHD_add_response_header(m, "Content-Security-Policy", r->policy);
 	if (r->disposition)
 		MHD_add_response_header(m, "Content-Disposition", r->disposition);
+	if (r->challenge && r->status == 401)
+		MHD_add_response_header(m, "WWW-Authenticate", r->challenge);
 	if (r->allow && r->status == 405)
 		MHD_add_response_header(m, "Allow", r->allow);
 	if (r->location)
@@ -115,17 +118,83 @@ static uint64_t body_max(const struct request *r)
 	return r->route && !r->route->big_body && most > BODY_SMALL_MAX ? BODY_SMALL_MAX : most;
 }
 
+/* The Authorization headers of a request; more than one is a mistake or an attack. */
+struct credentials { const char *value; size_t len, n; };
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
+	size_t len)
+{
+	struct credentials *c = cls;
+	(void)kind;
+	if (key_len != sizeof "Authorization" - 1 || strncasecmp(key, "Authorization", key_len))
+		return MHD_YES;
+	c->value = value ? value : "";
+	c->len = value ? len : 0;
+	c->n++;
+	return MHD_YES;
+}
+
+/* r->caller, by the key of the request. Failure: E_KEY. */
+static int key_check(struct request *r, struct err *e)
+{
+	struct credentials c = { 0 };
+	const char *key;
+	size_t len = 0;
+	MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &c);
+	r->challenge = "Bearer realm=\"footnote\"";
+	if (!c.n)
+		return err_set(e, E_KEY, "an access key is needed: Authorization: Bearer KEY");
+	key = c.n == 1 ? bearer_read(c.value, c.len, &len) : NULL;
+	if (!len)
+		return err_set(e, E_KEY, c.n > 1 ? "Authorization header: sent twice" : "Authorization header: must be Bearer KEY");
+	r->challenge = "Bearer realm=\"footnote\", error=\"invalid_token\"";
+	return keys_find(r->service->keys, key, len, clock_wall_ms(), &r->arena, &r->caller, e);
+}
+
+/* Who asks, into r->caller, and whether the endpoint is for them. An open endpoint is for everyone, but knows a caller
+ * that shows a good key. */
+static int caller_check(struct request *r, int keyed, struct err *e)
+{
+	struct err why;
+	if (!keyed && r->http->loopback) {
+		r->caller = (struct caller){ .role = ROLE_ADMIN, .all_groups = 1 };
+	} else if (!keyed) {
+		/* The last key was revoked: better nobody than everybody. */
+		if (r->route->role == ROLE_OPEN)
+			return OK;
+		r->fail_status = 503;
+		return err_set(e, E_BUSY, "no access keys are left, and the service listens beyond this machine: keys add makes one");
+	} else if (key_check(r, &why) && r->route->role != ROLE_OPEN) {
+		*e = why;
+		return e->status;
+	}
+	if (caller_may(&r->caller, r->route->role))
+		return OK;
+	return err_set(e, E_DENIED, "this needs a key of the role %s", r->route->role == ROLE_NONE ? "admin" : role_name(r->route->role));
+}
+
+/* What a keyless service asks of browsers. */
+static int browser_check(struct request *r, const char *host, struct err *e)
+{
+	const char *origin = header(r->connection, "Origin"), *site = header(r->connection, "Sec-Fetch-Site");
+	int reads = !strcmp(r->method, "GET") || !strcmp(r->method, "HEAD");
+	if (host && !host_is_loopback(host))
+		return err_set(e, E_DENIED, "Host %.80s: only this machine's loopback names are served", host);
+	if (!reads && (!origin_is_own(origin, host) || (site && !strcasecmp(site, "cross-site"))))
+		return err_set(e, E_DENIED, "Origin %.80s: requests of other sites are refused", origin ? origin : "(cross-site)");
+	return OK;
+}
+
 /* Everything that can be said from the headers alone. Failure: e, with r->fail_status where it is not e's own. */
 static int headers_check(struct request *r, const char *version, struct err *e)
 {
 	struct http *h = r->http;
-	const char *host = header(r->connection, "Host"), *origin = header(r->connection, "Origin");
-	const char *site = header(r->connection, "Sec-Fetch-Site"), *length = header(r->connection, "Content-Length");
-	int reads = !strcmp(r->method, "GET") || !strcmp(r->method, "HEAD"), state = atomic_load(&h->state);
+	const char *host = header(r->connection, "Host"), *length = header(r->connection, "Content-Length");
+	int state = atomic_load(&h->state), keyed = keys_any(r->service->keys); /* asked once: it may change meanwhile */
 	if (!host && strcmp(version, "HTTP/1.0"))
 		return err_set(e, E_USAGE, "Host header: missing");
-	if (host && !host_is_loopback(host))
-		return err_set(e, E_DENIED, "Host %.80s: only this machine's loopback names are served", host);
+	if (!keyed && h->loopback && browser_check(r, host, e))
+		return e->status;
 	if (r->target_err.status) {
 		*e = r->target_err;
 		return e->status;
@@ -134,12 +203,8 @@ static int headers_check(struct request *r, const char *version, struct err *e)
 		r->fail_status = r->allow ? 405 : 0;
 		return e->status;
 	}
-	if (!reads && (!origin_is_own(origin, host) || (site && !strcasecmp(site, "cross-site")))) {
-		return err_set(e, E_DENIED, "Origin %.80s: requests of other sites are refused", origin ? origin : "(cross-site)");
-	}
-	r->caller = (struct caller){ .role = ROLE_ADMIN, .all_groups = 1 };
-	if (!caller_may(&r->caller, r->route->role))
-		return err_set(e, E_DENIED, "%s", r->route->name);
+	if (caller_check(r, keyed, e))
+		return e->status;
 	if (state != HTTP_READY && !r->route->early) {
 		r->fail_status = 503;
 		return err_set(e, E_BUSY, state == HTTP_DRAINING ? "the service is shutting down" : "the service is starting");
@@ -321,15 +386,19 @@ static void on_log(void *cls, const char *fmt, va_list args)
 }
 
 /* ---- start and end ---- */
-/* A listening socket on s, its address as a URL in out. */
-static int listen_open(const char *s, char out[80], struct err *e)
+/* A listening socket on s; what it is into h. */
+static int listen_open(struct http *h, const char *s, struct err *e)
 {
 	struct sockaddr_storage addr;
 	socklen_t len;
 	char host[INET6_ADDRSTRLEN];
 	int fd, one = 1;
-	if (listen_parse(s, &addr, &len, e))
+	if (listen_parse(s, &addr, &len, &h->loopback, e))
 		return -1;
+	if (!h->loopback && !keys_any(h->service->keys)) {
+		err_set(e, E_DENIED, "listen on %.80s: not loopback, and there are no access keys; footnote keys add makes one", s);
+		return -1;
+	}
 	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || bind(fd, (struct sockaddr *)&addr, len) ||
 	    listen(fd, 511) || getsockname(fd, (struct sockaddr *)&addr, &len)) {
@@ -344,11 +413,11 @@ static int listen_open(const char *s, char out[80], struct err *e)
 	if (addr.ss_family == AF_INET6) {
 		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr;
 		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-		snprintf(out, 80, "http://[%s]:%d", host, ntohs(v6->sin6_port));
+		snprintf(h->address, sizeof h->address, "http://[%s]:%d", host, ntohs(v6->sin6_port));
 	} else {
 		const struct sockaddr_in *v4 = (const struct sockaddr_in *)&addr;
 		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-		snprintf(out, 80, "http://%s:%d", host, ntohs(v4->sin_port));
+		snprintf(h->address, sizeof h->address, "http://%s:%d", host, ntohs(v4->sin_port));
 	}
 	return fd;
 }
@@ -418,7 +487,7 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 {
 	struct err e = { 0 };
 	struct MHD_Daemon *d = NULL;
-	int fd = listen_open(address, h->address, &e), rc;
+	int fd = listen_open(h, address, &e), rc;
 	if (fd < 0)
 		return command_fail(c, &e);
 	if (jobs_open(&h->jobs, h->service, &e)) {

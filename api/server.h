@@ -17,6 +17,7 @@ struct http {
 	struct embedder *embedder;         /* set before HTTP_READY */
 	struct engine *engine;             /* NULL: no generator; set before HTTP_READY */
 	char address[80];                  /* "http://127.0.0.1:8080" */
+	int loopback;                      /* the address is one that only this machine reaches */
 	atomic_int requests;               /* that a connection still holds */
 	_Atomic uint64_t body_bytes;       /* of bodies in memory, over all requests */
 };

@@ -1,4 +1,4 @@
-/* service.c: opens what a running Footnote is made of, in the order embedder, store, prompts, and closes it in reverse.
+/* service.c: opens what a running Footnote is made of, in the order embedder, store, keys, prompts, and closes it in reverse.
  *
  * The store must be told which encoder its vectors belong to, so the encoder is tried first in every case. Where a
  * command can do without (docs, check, stats, delete), a missing or unusable one is remembered, the store is opened
@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "api/acl.h"
+#include "api/keys.h"
 #include "api/models.h"
+#include "api/seen.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -123,8 +126,14 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 		.commit_docs = (size_t)c->commit_docs, .commit_ms = c->commit_ms, .depth_max = c->depth_max,
 		.part_depth_max = c->part_depth_max, .part_bytes_max = c->part_bytes_max,
 	};
-	rc = core_open(s, need, e);
+	arena_init(&s->arena, 1 << 20);
+	s->seen = seen_new();
+	rc = s->seen ? OK : err_set(e, E_MEMORY, "start: out of memory");
+	if (!rc) rc = acl_default_parse(c->acl_default, &s->arena, &s->ingest_limits.acl, e);
+	if (!rc) rc = acl_rules_parse(c->acl_rules, &s->arena, &s->ingest_limits.acl, e);
+	if (!rc) rc = core_open(s, need, e);
 	if (!rc) rc = parsers_start(s, e);
+	if (!rc) rc = keys_open(&s->keys, s->index, e);
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
 	if (rc) {
@@ -141,8 +150,11 @@ void service_close(struct service *s)
 	engine_close(s->engine);
 	if (s->prompts) prompts_close(s->prompts);
 	parsers_close(s->parsers);
+	seen_free(s->seen);
+	keys_close(s->keys);
 	index_close(s->index);
 	embedder_close(s->embedder);
+	arena_clear(&s->arena);
 	pthread_mutex_destroy(s->lock);
 	mem_free(s->lock);
 	mem_free(s);

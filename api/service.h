@@ -8,6 +8,9 @@
 #include "index/index.h"
 #include "ingest/ingest.h"
 
+struct keys;
+struct seen;
+
 struct service {
 	struct conf conf;
 	struct index *index;
@@ -15,6 +18,8 @@ struct service {
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
 	struct parsers *parsers;         /* processes that read files; started by the first */
+	struct keys *keys;               /* keys.h */
+	struct seen *seen;               /* seen.h */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */
 	struct err embedder_err;         /* why there is no embedder */
@@ -22,6 +27,7 @@ struct service {
 	int engine_tried;
 	struct err engine_err;
 	char engine_why[300];
+	struct arena arena;              /* of ingest_limits.acl */
 	void *lock;
 };
 

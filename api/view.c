@@ -219,6 +219,7 @@ static const struct { int status, http, exit; const char *type; } codes[] = {
 	{ E_FORMAT, 422, 1, "invalid_request_error" },
 	{ E_LIMIT, 429, 5, "rate_limit_error" },
 	{ E_BUSY, 503, 5, "server_error" },
+	{ E_KEY, 401, 5, "authentication_error" },
 	{ E_DENIED, 403, 5, "permission_error" },
 	{ E_CONFLICT, 409, 5, "invalid_request_error" },
 	{ E_UNSUPPORTED, 422, 2, "invalid_request_error" },

@@ -40,3 +40,61 @@ void clock_text(char out[CLOCK_TEXT_LEN], int64_t wall_ms)
 		tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
 	for (int i = 0; i < CLOCK_TEXT_LEN; i++) out[i] = i < n ? text[i] : 0;
 }
+
+/* Exactly n digits at *s, which moves behind them; -1 when there are others. */
+static int digits_read(const char **s, int n)
+{
+	int v = 0;
+	for (int i = 0; i < n; i++, ++*s) {
+		if (**s < '0' || **s > '9') return -1;
+		v = v * 10 + (**s - '0');
+	}
+	return v;
+}
+
+/* "Z" or "+01:30" in minutes; 0 when it is neither or something follows. */
+static int offset_read(const char *s, int *minutes)
+{
+	int sign = *s == '-' ? -1 : 1, h, m;
+	*minutes = 0;
+	if ((*s == 'Z' || *s == 'z') && !s[1]) return 1;
+	if (*s != '+' && *s != '-') return 0;
+	s++;
+	h = digits_read(&s, 2);
+	if (h < 0 || h > 23 || *s++ != ':') return 0;
+	m = digits_read(&s, 2);
+	if (m < 0 || m > 59 || *s) return 0;
+	*minutes = sign * (h * 60 + m);
+	return 1;
+}
+
+int clock_read(const char *s, int64_t *wall_ms, int *day)
+{
+	int y, mo, d, h, mi, sec = 0, ms = 0, scale = 100, minutes;
+	struct tm tm = { 0 };
+	time_t t;
+	y = digits_read(&s, 4);
+	if (y < 0 || *s++ != '-') return 0;
+	mo = digits_read(&s, 2);
+	if (mo < 1 || mo > 12 || *s++ != '-') return 0;
+	d = digits_read(&s, 2);
+	if (d < 1 || d > 31) return 0;
+	tm.tm_year = y - 1900, tm.tm_mon = mo - 1, tm.tm_mday = d;
+	t = timegm(&tm);
+	if (tm.tm_mday != d) return 0;          /* February 30 */
+	if (day) *day = !*s;
+	*wall_ms = ((int64_t)t + 86400) * 1000;
+	if (!*s) return 1;
+	if (*s != 'T' && *s != 't' && *s != ' ') return 0;
+	s++;
+	h = digits_read(&s, 2);
+	if (h < 0 || h > 23 || *s++ != ':') return 0;
+	mi = digits_read(&s, 2);
+	if (mi < 0 || mi > 59) return 0;
+	if (*s == ':' && (s++, sec = digits_read(&s, 2), sec < 0 || sec > 60)) return 0;
+	if (*s == '.')
+		for (s++; *s >= '0' && *s <= '9'; s++, scale /= 10) ms += (*s - '0') * scale;
+	if (!offset_read(s, &minutes)) return 0;
+	*wall_ms = ((int64_t)t + h * 3600 + (mi - minutes) * 60 + sec) * 1000 + ms;
+	return 1;
+}

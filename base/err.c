@@ -78,7 +78,7 @@ const char *status_name(int status)
 	static const char *const names[] = {
 		[OK] = "ok", [E_USAGE] = "usage", [E_NOT_FOUND] = "not_found", [E_IO] = "io", [E_FULL] = "full",
 		[E_CORRUPT] = "corrupt", [E_FORMAT] = "format", [E_LIMIT] = "limit", [E_BUSY] = "busy",
-		[E_DENIED] = "denied", [E_CONFLICT] = "conflict", [E_UNSUPPORTED] = "unsupported",
+		[E_DENIED] = "denied", [E_KEY] = "unauthorized", [E_CONFLICT] = "conflict", [E_UNSUPPORTED] = "unsupported",
 		[E_CANCELLED] = "cancelled", [E_MEMORY] = "memory", [E_BUG] = "bug",
 	};
 	if (status < 0 || (size_t)status >= sizeof names / sizeof *names) return "unknown";

@@ -21,7 +21,8 @@ enum status {
 	E_FORMAT,      /* input file is not what it claims to be: exit 1, HTTP 422 */
 	E_LIMIT,       /* over a limit of service.conf, or a queue is full: exit 5, HTTP 413 or 429 */
 	E_BUSY,        /* held by another process, or still starting: exit 5, HTTP 503 */
-	E_DENIED,      /* not allowed: exit 5, HTTP 401 or 403 */
+	E_DENIED,      /* not allowed: exit 5, HTTP 403 */
+	E_KEY,         /* no access key, or not a good one: exit 5, HTTP 401 */
 	E_CONFLICT,    /* contradicts what is stored (other embedder, other dimension): exit 5, HTTP 409 */
 	E_UNSUPPORTED, /* known, but not by this build or this machine: exit 2, HTTP 422 */
 	E_CANCELLED,   /* the client left, the deadline passed, or the service drains */

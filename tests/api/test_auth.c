@@ -4,20 +4,23 @@
 #include "api/auth.h"
 #include "tests/test.h"
 
+/* E_DENIED: an address that others can reach. */
 static int listen_status(const char *s)
 {
 	struct sockaddr_storage a;
 	socklen_t n;
-	return listen_parse(s, &a, &n, NULL);
+	int loopback = 0, rc = listen_parse(s, &a, &n, &loopback, NULL);
+	return !rc && !loopback ? E_DENIED : rc;
 }
 
 TEST(listen_addresses)
 {
 	struct sockaddr_storage a;
 	socklen_t n;
-	CHECK_INT(listen_parse("127.0.0.1:8080", &a, &n, NULL), OK);
+	int loopback;
+	CHECK_INT(listen_parse("127.0.0.1:8080", &a, &n, &loopback, NULL), OK);
 	CHECK_INT(ntohs(((struct sockaddr_in *)&a)->sin_port), 8080);
-	CHECK_INT(listen_parse("[::1]:0", &a, &n, NULL), OK);
+	CHECK_INT(listen_parse("[::1]:0", &a, &n, &loopback, NULL), OK);
 	CHECK_INT(a.ss_family, AF_INET6);
 	CHECK_INT(listen_status("localhost:1"), OK);
 	CHECK_INT(listen_status("127.1.2.3:65535"), OK);

@@ -53,7 +53,8 @@ class Reply:
 
 
 class Service:
-    def __init__(self, conf=None, wait=True, args=()):
+    def __init__(self, conf=None, wait=True, args=(), listen="127.0.0.1:0", before=()):
+        """before: commands that are run first; what each says is in self.said."""
         self.top = tempfile.mkdtemp(prefix="footnote-http-")
         self.data = self.top + "/data"
         settings = {"generate.model": "none", "log.level": "debug", **(conf or {})}
@@ -61,17 +62,24 @@ class Service:
             settings["models.dir"] = model("")
         with open(self.top + "/service.conf", "w") as f:
             f.write("".join(f"{k} = {v}\n" for k, v in settings.items()))
+        self.said = [self.cli(*args).stdout for args in before]
         self.log = open(self.top + "/log", "w+")
-        self.proc = subprocess.Popen([FOOTNOTE, "serve", "-c", self.top + "/service.conf", "--data", self.data, "--listen", "127.0.0.1:0", *args],
+        self.proc = subprocess.Popen([FOOTNOTE, "serve", "-c", self.top + "/service.conf", "--data", self.data, "--listen", listen, *args],
                                      stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.first_line = self.proc.stdout.readline()
-        m = re.search(r"http://127\.0\.0\.1:(\d+)", self.first_line)
+        m = re.search(r"http://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)", self.first_line)
         if not m:
             self.proc.wait(30)
             raise AssertionError(f"serve did not start: {self.first_line!r} {self.logged()}")
         self.port = int(m.group(1))
         if wait:
             self.wait_ready()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def logged(self):
         with open(self.top + "/log") as f:
