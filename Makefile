@@ -13,11 +13,11 @@ CXX_FLAGS = -std=c++17 $(OPT) -Wall -Wextra -I. -isystem $(FAISS)/include -pthre
 PACKAGES := $(BUILD)/packages.ok
 
 ROOMS   := base nn embed generate index ingest api
-LIBS_base     := -lutf8proc -lcrypto -lcjson -lstemmer
+LIBS_base     := -lutf8proc -lcrypto -lcjson -lstemmer -larchive
 LIBS_nn       := -lopenblas -lm
 LIBS_index    := -llmdb $(FAISS)/lib/libfaiss_c.a $(FAISS)/lib/libfaiss_avx2.a -lopenblas -lgomp -lstdc++ -lm
-LIBS_ingest   := -lseccomp -lmd4c -lgumbo
-LIBS_api      := -lmicrohttpd -larchive
+LIBS_ingest   := -lseccomp -lmd4c -lgumbo -lmagic -luchardet -lcsv -lxml2 -lgmime-3.0 -lgobject-2.0 -lglib-2.0
+LIBS_api      := -lmicrohttpd
 # Rooms that a room's tests link, lowest last.
 NEED_base     := base
 NEED_nn       := nn base
@@ -66,6 +66,9 @@ $(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh | $(PAC
 endef
 $(foreach r,generate api,$(eval $(call embed_files,$(r))))
 
+# These two lie outside the compiler's own search path.
+CFLAGS_xml         := -isystem /usr/include/libxml2
+CFLAGS_extract_eml := $(shell pkg-config --cflags-only-I gmime-3.0 2>/dev/null | sed 's/-I/-isystem /g')
 CFLAGS_faissx := -isystem $(FAISS)/include
 $(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
 # Kernels round where they say so, never where the compiler joins a product and a sum.

@@ -1,4 +1,4 @@
-/* wheel.c: owns the child process that runs pip, and libarchive. The child is spawned, never forked (other threads may
+/* wheel.c: owns the child process that runs pip. The child is spawned, never forked (other threads may
  * hold locks), with an argument vector and no shell. Its messages come through a pipe that is read while it runs; the
  * last line that says ERROR is what people get to see. Which python3 has pip differs between machines: the one on PATH
  * is tried first, then the distribution's. pip itself compares the wheel with the checksum of the index; what is in
@@ -7,8 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include <archive.h>
-#include <archive_entry.h>
+#include "base/zip.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -215,13 +214,14 @@ int wheel_download(const char *dir, const char *package, const char *version, in
 }
 
 /* One member from the archive's present place to put. */
-static int member_read(struct archive *a, const char *wheel, size_t member, char *part,
+static int member_read(struct zip *z, size_t member, char *part,
 	int (*put)(void *ctx, size_t member, const void *data, size_t len), void *ctx, struct err *e)
 {
 	for (;;) {
-		la_ssize_t n = archive_read_data(a, part, READ_BYTES);
-		if (n < 0) return err_set(e, E_FORMAT, "%s: %s", path_base(wheel), archive_error_string(a));
-		int rc = put(ctx, member, part, (size_t)n);
+		size_t n;
+		int rc = zip_read(z, part, READ_BYTES, &n, e);
+		if (rc) return rc;
+		rc = put(ctx, member, part, n);
 		if (rc || n == 0) return rc;
 	}
 }
@@ -230,37 +230,33 @@ int wheel_read(const char *wheel, const char *const *members, size_t n, int (*pu
 	const void *data, size_t len),
 	void *ctx, struct err *e)
 {
-	struct archive *a = archive_read_new();
+	struct zip *z = NULL;
 	char *part = mem_alloc(READ_BYTES), *seen = mem_calloc(n, 1);
-	struct archive_entry *entry;
+	const char *name;
 	int rc = OK, step;
-	if (!a || !part || !seen) {
+	if (!part || !seen) {
 		rc = err_set(e, E_MEMORY, "%s: out of memory", wheel);
 		goto out;
 	}
-	archive_read_support_format_zip(a);
-	if (archive_read_open_filename(a, wheel, READ_BYTES) != ARCHIVE_OK) {
-		rc = err_set(e, E_FORMAT, "%s: not a wheel: %s", path_base(wheel), archive_error_string(a));
-		goto out;
-	}
-	while ((step = archive_read_next_header(a, &entry)) == ARCHIVE_OK || step == ARCHIVE_WARN) {
-		const char *name = archive_entry_pathname(entry);
-		for (size_t i = 0; name && i < n; i++) {
+	rc = zip_open_file(&z, wheel, NULL, e);
+	if (rc) goto out;
+	while ((step = zip_next(z, &name, e)) == OK) {
+		for (size_t i = 0; i < n; i++) {
 			if (seen[i] || strcmp(name, members[i]) != 0) continue;
 			seen[i] = 1;
-			rc = member_read(a, wheel, i, part, put, ctx, e);
+			rc = member_read(z, i, part, put, ctx, e);
 			if (rc) goto out;
 			break;
 		}
 	}
-	if (step != ARCHIVE_EOF) {
-		rc = err_set(e, E_FORMAT, "%s: damaged: %s", path_base(wheel), archive_error_string(a));
+	if (step != E_NOT_FOUND) {
+		rc = step;
 		goto out;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!seen[i]) rc = err_set(e, E_NOT_FOUND, "%s: holds no %s", path_base(wheel), members[i]);
 out:
-	if (a) archive_read_free(a);
+	zip_close(z);
 	mem_free(part);
 	mem_free(seen);
 	return rc;

@@ -1,10 +1,11 @@
-/* charset.c: from the bytes of a text file to UTF-8. Owns the way to libc's iconv and the table of file signatures.
+/* charset.c: from the bytes of a text file to UTF-8. Owns the way to libc's iconv and to libuchardet.
  *
  * A byte order mark is believed first. Then UTF-16 and UTF-32 without one are known by where their zero bytes lie, and
  * anything else with zero bytes or many control characters is binary. What is left is what the file declares, UTF-8,
- * nearly UTF-8 (a cut or a mixed-in byte), or a single-byte text, which is read as windows-1252: for the western
- * languages that is right, and for the rest the note says what was done. Signatures are those of the formats'
- * specifications as the file(1) manual lists them. Threads: no state. */
+ * nearly UTF-8 (a cut or a mixed-in byte), or an encoding from the time before: libuchardet names one, and the name
+ * counts only when the text that comes out is plausible by itself (below, "guesses"), because detectors go wrong on
+ * the few words that short files hold; else the text is read as windows-1252 with a note. Threads: no state after
+ * charset_prepare. */
 #include "ingest/charset.h"
 
 #include <errno.h>
@@ -13,43 +14,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <uchardet/uchardet.h>
 
+#include "base/unicode.h"
 #include "base/utf8.h"
 
-enum { SAMPLE = 4096, LABEL_MAX = 40 };
-
-static const struct { size_t at, len; const char *bytes, *name; } signatures[] = {
-	{ 0, 5, "%PDF-", "PDF" }, { 0, 4, "PK\003\004", "ZIP archive" }, { 0, 4, "PK\005\006", "ZIP archive" },
-	{ 0, 4, "\177ELF", "ELF program" }, { 0, 8, "\211PNG\r\n\032\n", "PNG image" }, { 0, 3, "\377\330\377", "JPEG image" },
-	{ 0, 6, "GIF87a", "GIF image" }, { 0, 6, "GIF89a", "GIF image" }, { 0, 4, "II*\0", "TIFF image" },
-	{ 0, 4, "MM\0*", "TIFF image" }, { 0, 3, "\037\213\010", "gzip archive" }, { 0, 4, "BZh9", "bzip2 archive" },
-	{ 0, 6, "\375" "7zXZ\0", "xz archive" }, { 0, 4, "\050\265\057\375", "zstd archive" },
-	{ 0, 6, "7z\274\257\047\034", "7-Zip archive" }, { 0, 6, "Rar!\032\007", "RAR archive" },
-	{ 0, 8, "\320\317\021\340\241\261\032\341", "Office document of the old format" }, { 0, 5, "{\\rtf", "RTF" },
-	{ 0, 15, "SQLite format 3", "SQLite database" }, { 0, 4, "OggS", "Ogg media" }, { 0, 4, "fLaC", "FLAC audio" },
-	{ 0, 3, "ID3", "MP3 audio" }, { 4, 4, "ftyp", "MP4 media" }, { 8, 4, "WEBP", "WebP image" },
-	{ 8, 4, "WAVE", "WAV audio" }, { 8, 4, "AVI ", "AVI video" }, { 0, 4, "\032\105\337\243", "Matroska media" },
-	{ 0, 4, "\312\376\272\276", "Java class" }, { 0, 4, "\0asm", "WebAssembly" }, { 257, 5, "ustar", "tar archive" },
+enum {
+	SAMPLE = 4096, LABEL_MAX = 40,
+	GUESS_BYTES = 256 * 1024,       /* shown to the detector, from the first byte beyond ASCII on */
+	GUESS_LEAD = 256,               /* and what stands in front of it */
+	LATIN_SURE = 24                 /* letters beyond ASCII that tell one Latin encoding from another */
 };
-
-/* Signatures that could begin a sentence ("ID3 tags are") count only with a zero byte near. */
-static int is_wordy(const char *s, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= '0' && s[i] <= '9') || s[i] == ' '))
-			return 0;
-	return 1;
-}
-
-const char *charset_magic(const char *data, size_t len)
-{
-	for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++)
-		if (len >= signatures[i].at + signatures[i].len
-			&& memcmp(data + signatures[i].at, signatures[i].bytes, signatures[i].len) == 0
-			&& (!is_wordy(signatures[i].bytes, signatures[i].len) || memchr(data, 0, len < SAMPLE ? len : SAMPLE)))
-			return signatures[i].name;
-	return NULL;
-}
 
 /* Appends data converted from `from`; each sequence that does not fit becomes U+FFFD and is counted in *bad. */
 static int convert(const char *data, size_t len, const char *from, size_t step, struct buf *out, size_t *bad,
@@ -188,6 +163,146 @@ static const char *label_of(const char *declared, char out[LABEL_MAX])
 	return strcasecmp(out, "shift_jis") == 0 || strcasecmp(out, "shift-jis") == 0 ? "CP932" : out;
 }
 
+/* ---- guesses ---- */
+
+static int is_letter_byte(unsigned char c)
+{
+	return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+}
+
+/* Do the bytes beyond ASCII stand one by one among ASCII letters, as accents do in a Latin text, and are they letters,
+ * quotes and the like, and few of windows-1252's rarer signs? */
+static int looks_latin(const char *data, size_t len)
+{
+	static const char common[] = "\x80\x85\x91\x92\x93\x94\x95\x96\x97\xA0\xA3\xA7\xA9\xAB\xAE\xB0\xB4\xB7\xBB";
+	size_t beside = 0, runs = 0, high = 0, odd = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)data[i] < 0x80)
+			continue;
+		high++;
+		odd += (unsigned char)data[i] < 0xC0 && !strchr(common, data[i]);
+		runs += i == 0 || (unsigned char)data[i - 1] < 0x80;
+		beside += (i > 0 && is_letter_byte((unsigned char)data[i - 1]))
+			|| (i + 1 < len && is_letter_byte((unsigned char)data[i + 1]));
+	}
+	return high > 0 && odd * 4 <= high && high < 2 * runs + 4 && beside * 2 >= high;
+}
+
+enum script { LATIN, CYRILLIC, GREEK, HEBREW, ARABIC, THAI, EAST_ASIAN, OTHER_SCRIPT, SCRIPTS };
+
+static enum script script_of(uint32_t c)
+{
+	static const struct { uint32_t from, to; enum script script; } ranges[] = {
+		{ 0xC0, 0x24F, LATIN }, { 0x370, 0x3FF, GREEK }, { 0x400, 0x52F, CYRILLIC }, { 0x590, 0x5FF, HEBREW },
+		{ 0x600, 0x6FF, ARABIC }, { 0xE00, 0xE7F, THAI }, { 0x1EA0, 0x1EF9, LATIN }, { 0x3041, 0x30FF, EAST_ASIAN },
+		{ 0x4E00, 0x9FFF, EAST_ASIAN }, { 0xAC00, 0xD7A3, EAST_ASIAN }, { 0x3000, 0x303F, EAST_ASIAN },
+		{ 0xFF01, 0xFFEE, EAST_ASIAN }, { 0xFB50, 0xFEFC, ARABIC },
+	};
+
+	for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+		if (c >= ranges[i].from && c <= ranges[i].to)
+			return ranges[i].script;
+	return OTHER_SCRIPT;
+}
+
+/* Is s what a person writes: beyond ASCII nearly all of one script, and for the encodings of many Latin languages
+ * enough of it to tell them apart? */
+static int is_plausible(const char *s, size_t len, int latin)
+{
+	size_t n[SCRIPTS] = { 0 }, all = 0, best = 0;
+
+	for (size_t i = 0; i < len; ) {
+		int32_t c = utf8_next(s, len, &i);
+		enum script k;
+
+		if (c < 0x80)
+			continue;
+		if (c < 0xA0 || c == 0xFFFD || (c >= 0xE000 && c < 0xF900))
+			return 0;                                   /* control characters, private use */
+		k = script_of((uint32_t)c);
+		if (k == OTHER_SCRIPT && uni_class((uint32_t)c) != UNI_LETTER)
+			continue;                                   /* dashes, quotes, currency */
+		n[k]++;
+		all++;
+	}
+	for (int k = 0; k < SCRIPTS; k++)
+		best = k != OTHER_SCRIPT && n[k] > n[best] ? (size_t)k : best;
+	return latin ? n[LATIN] * 10 >= all * 9 : best != LATIN && n[best] >= 3 && n[best] * 20 >= all * 17;
+}
+
+/* What the detector says of data, as iconv takes it; "" for nothing usable. */
+static void ask_detector(const char *data, size_t len, char out[LABEL_MAX])
+{
+	uchardet_t u = uchardet_new();
+	size_t first = 0;
+	const char *said = "";
+
+	out[0] = 0;
+	if (!u)
+		return;
+	while (first < len && (unsigned char)data[first] < 0x80)
+		first++;
+	first = first > GUESS_LEAD ? first - GUESS_LEAD : 0;
+	if (uchardet_handle_data(u, data + first, len - first < GUESS_BYTES ? len - first : GUESS_BYTES) == 0) {
+		uchardet_data_end(u);
+		said = uchardet_get_charset(u);
+	}
+	if (strcasecmp(said, "SHIFT_JIS") == 0)
+		said = "CP932";                                     /* what Windows has always written under that name */
+	else if (strcasecmp(said, "EUC-KR") == 0 || strcasecmp(said, "UHC") == 0)
+		said = "CP949";
+	else if (strcasecmp(said, "ISO-8859-1") == 0)
+		said = "windows-1252";
+	if (strcasecmp(said, "ASCII") != 0 && strncasecmp(said, "UTF", 3) != 0)
+		snprintf(out, LABEL_MAX, "%s", said);
+	uchardet_delete(u);
+}
+
+static int is_latin_label(const char *label)
+{
+	static const char *const other[] = { "windows-1251", "windows-1253", "windows-1255", "windows-1256", "windows-874",
+		"ISO-8859-5", "ISO-8859-6", "ISO-8859-7", "ISO-8859-8", "ISO-8859-11", "IBM855", "IBM866", "TIS-620" };
+
+	for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+		if (strcasecmp(label, other[i]) == 0)
+			return 0;
+	return strncasecmp(label, "windows-12", 10) == 0 || strncasecmp(label, "ISO-8859-", 9) == 0;
+}
+
+static size_t count_high(const char *data, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += (unsigned char)data[i] >= 0x80;
+	return n;
+}
+
+/* Text of an old encoding. Latin text is windows-1252 unless the detector has seen enough to know better; any other is
+ * what the detector says, when that reads like text. */
+static int decode_old(const char *data, size_t len, struct buf *out, struct charset_result *r, struct err *e)
+{
+	size_t was = out->len, bad = 0;
+	int latin = looks_latin(data, len), rc;
+	char label[LABEL_MAX];
+
+	ask_detector(data, len, label);
+	if (label[0] && strcmp(label, "windows-1252") != 0 && (!latin || (is_latin_label(label)
+		&& count_high(data, len) >= LATIN_SURE))) {
+		rc = convert(data, len, label, 1, out, &bad, e);
+		if (rc == OK && bad == 0 && is_plausible(out->data + was, out->len - was, is_latin_label(label)))
+			return OK;
+		if (rc != OK && rc != E_UNSUPPORTED)
+			return rc;
+		out->len = was;
+	}
+	rc = put_cp1252(data, len, out);
+	if (rc == OK && !latin && !is_plausible(out->data + was, out->len - was, 1))
+		snprintf(r->note, sizeof r->note, "encoding not known, read as windows-1252");
+	return rc == OK ? OK : err_set(e, rc, "text of %zu bytes does not fit", len);
+}
+
 /* Text that is no wide encoding and declares nothing usable. */
 static int decode_guess(const char *data, size_t len, struct buf *out, struct charset_result *r, struct err *e)
 {
@@ -207,8 +322,7 @@ static int decode_guess(const char *data, size_t len, struct buf *out, struct ch
 		rc = put_mended(data, len, out);
 		snprintf(r->note, sizeof r->note, "%zu bytes are not valid UTF-8", bad);
 	} else {
-		rc = put_cp1252(data, len, out);
-		snprintf(r->note, sizeof r->note, "decoded as windows-1252");
+		return decode_old(data, len, out, r, e);
 	}
 	return rc == OK ? OK : err_set(e, rc, "text of %zu bytes does not fit", len);
 }
@@ -258,4 +372,33 @@ int charset_decode(const char *data, size_t len, const char *declared, struct bu
 	if (rc == OK && bad > 0)
 		snprintf(r->note, sizeof r->note, "%zu places are not valid %.30s", bad, label);
 	return rc;
+}
+
+/* ---- set-up ---- */
+
+/* iconv loads the module of an encoding when it is first asked for it, and keeps it while a converter is open. */
+static const char *const modules[] = { "UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE", "UTF-7", "CP1250", "CP1251", "CP1252",
+	"CP1253", "CP1254", "CP1255", "CP1256", "CP1257", "CP1258", "CP874", "CP932", "CP949", "SHIFT_JIS", "EUC-JP", "EUC-KR",
+	"EUC-TW", "GB18030", "GBK", "GB2312", "HZ-GB-2312", "BIG5", "BIG5-HKSCS", "ISO-2022-JP", "ISO-2022-KR", "ISO-2022-CN",
+	"KOI8-R", "KOI8-U", "ISO-8859-1", "ISO-8859-2", "ISO-8859-3", "ISO-8859-4", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7",
+	"ISO-8859-8", "ISO-8859-9", "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15", "ISO-8859-16",
+	"TIS-620", "MACINTOSH", "MAC-CYRILLIC", "IBM437", "IBM850", "IBM852", "IBM855", "IBM866", "VISCII", "GEORGIAN-PS",
+	"JOHAB" };
+enum { MODULES = sizeof modules / sizeof *modules };
+static iconv_t held[MODULES];
+static int is_held;
+
+void charset_prepare(void)
+{
+	for (size_t i = 0; i < MODULES && !is_held; i++)
+		held[i] = iconv_open("UTF-8", modules[i]);      /* one that this libc lacks stays unknown */
+	is_held = 1;
+}
+
+void charset_finish(void)
+{
+	for (size_t i = 0; i < MODULES && is_held; i++)
+		if (held[i] != (iconv_t)-1)
+			iconv_close(held[i]);
+	is_held = 0;
 }

@@ -12,10 +12,13 @@ struct charset_result {
 };
 /* Appends data as valid UTF-8 to out, byte order mark removed. declared: the encoding the file itself names, or NULL.
  * Order: byte order mark; UTF-16 and UTF-32 seen by their zero bytes; declared; UTF-8; UTF-8 with a few broken bytes,
- * each U+FFFD; windows-1252. Everything but the clean cases leaves a note. E_LIMIT, E_MEMORY. Thread-safe. */
+ * each U+FFFD; an old encoding as its bytes suggest. A note is left where text was lost or an encoding is not known.
+ * E_LIMIT, E_MEMORY. Thread-safe. */
 int charset_decode(const char *data, size_t len, const char *declared, struct buf *out, struct charset_result *r,
 	struct err *e);
-/* "PDF", "ZIP archive" … when data begins like a known binary format, else NULL; static storage. */
-const char *charset_magic(const char *data, size_t len);
+
+/* Loads what decoding needs, so that no file is opened later. Once a process, before other threads decode. */
+void charset_prepare(void);
+void charset_finish(void);
 
 #endif

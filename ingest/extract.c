@@ -1,15 +1,18 @@
 /* extract.c: owns the choice of an extractor and the builder that every extractor writes through.
  *
- * Choice: the name's extension says txt, md or html; the content has a veto. Known binary signatures are never text,
- * whatever the name says; a page that begins with <!doctype html or <html is HTML also under .txt; a .html without a
- * single tag is text. Formats that this build cannot read are skipped by their extension, other unknown extensions are
- * taken as text when their bytes are text.
+ * Choice: by content, with the name as a hint. A PDF, a package of an office document and any other binary format are
+ * what their bytes say (libmagic, and what lies in the package), whatever the name says. What is text is read as what
+ * the name says it is, as long as the text agrees: mail must begin with a header, a table must have columns, HTML must
+ * hold a tag; a page that begins with <!doctype html or <html is HTML under any name. Text under the name of a binary
+ * format, and under names that nobody knows, is plain text. Binary files that this build cannot read are skipped.
  *
  * Builder: the open block is gathered raw, then cleaned and appended; its offset is the text's length at that moment.
  * Past text_bytes_max the text is cut at a character and the verdict becomes partial.
- * Threads: no state. Failure: memory only; everything else is a verdict with a reason. */
+ * Threads: no state but what extract_prepare loads. Failure: memory only; everything else is a verdict with a reason. */
 #include "ingest/extract.h"
 
+#include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +24,9 @@
 #include "base/utf8.h"
 #include "ingest/charset.h"
 #include "ingest/clean.h"
+#include "ingest/office.h"
+#include "ingest/sniff.h"
+#include "ingest/xml.h"
 
 enum { TXT_HEADING_CP_MAX = 100, EXT_MAX = 16, CHARSET_NAME_MAX = 48 };
 
@@ -205,6 +211,21 @@ void extracted_clear(struct extracted *x)
 	mem_free(x->blocks);
 	x->blocks = NULL;
 	x->block_n = x->block_cap = 0;
+	for (size_t i = 0; i < x->part_n; i++) {
+		mem_free(x->parts[i].name);
+		mem_free(x->parts[i].data);
+	}
+	mem_free(x->parts);
+	x->parts = NULL;
+	x->part_n = 0;
+}
+
+void extracted_drop(struct extracted *x, const char *reason)
+{
+	buf_reset(&x->text);
+	x->block_n = 0;
+	x->title[0] = x->reason[0] = 0;
+	extracted_note(x, EXTRACT_SKIPPED, "%s", reason);
 }
 
 /* ---- plain text ---- */
@@ -250,8 +271,12 @@ void extract_txt(struct builder *b, const char *text, size_t len)
 		int heading = n++ == 0 && is_txt_heading(lines.data + start, end - start)
 			&& paragraph_next(lines.data, lines.len, &look, &more_start, &more_end);
 
-		if (heading)
-			extracted_title(b->x, lines.data + start, end - start);
+		if (heading) {                                      /* without the signs of reStructuredText's kin */
+			size_t skip = strspn(lines.data + start, "=*# ");
+
+			extracted_title(b->x, lines.data + start + (skip < end - start ? skip : 0),
+				end - start - (skip < end - start ? skip : 0));
+		}
 		builder_open(b, heading ? BLOCK_HEADING : BLOCK_PARAGRAPH, heading, 0);
 		builder_put(b, lines.data + start, end - start);
 		builder_close(b);
@@ -271,11 +296,13 @@ static int ext_in(const char *ext, const char *list)
 	return strcasestr(list, key) != NULL;
 }
 
-/* Formats whose files are not text to read, though some of them look like it. */
-static const char not_supported[] = " pdf doc docx dot dotx xls xlsx xlsm ppt pptx odt ods odp rtf epub mobi eml msg mbox"
-	" pst zip tar gz tgz bz2 xz 7z rar png jpg jpeg gif bmp tif tiff webp heic svg ico mp3 mp4 m4a wav flac ogg avi mov"
-	" mkv webm exe dll so a o class jar pyc wasm bin iso img dmg sqlite db parquet ps eps ttf otf woff woff2 safetensors"
-	" gguf ";
+/* Binary formats that people know by these names, and formats of text that is not there to be read. */
+static const char not_supported[] = " doc dot dotx xls xlsx xlsm ppt pptx ods odp rtf epub mobi msg pst zip tar gz tgz bz2"
+	" xz 7z rar png jpg jpeg gif bmp tif tiff webp heic ico mp3 mp4 m4a wav flac ogg avi mov mkv webm exe dll so a o class"
+	" jar pyc wasm bin iso img dmg sqlite db parquet ttf otf woff woff2 safetensors gguf mbox svg ps eps ";
+static const char not_reading[] = " mbox svg ps eps rtf ";
+static const char html_names[] = " html htm xhtml xht ", xml_names[] = " xml ", csv_names[] = " csv tsv tab ";
+enum { MAIL_FIELDS_MIN = 3 };   /* header fields that make mail of a file without a name for it */
 
 /* The first character that is not white space begins one of these, whatever the case. */
 static int begins_html(const char *s, size_t len)
@@ -300,32 +327,52 @@ static int has_tag(const char *s, size_t len)
 	return 0;
 }
 
-/* Sets x->type. text: decoded. */
+/* A whole file of XML, by its declaration. */
+static int begins_xml(const char *s, size_t len)
+{
+	return len >= 6 && memcmp(s, "<?xml", 5) == 0 && strchr(" \t\r\n", s[5]);
+}
+
+/* Sets x->type of text. */
 static void choose_type(struct extracted *x, const char *ext, const char *text, size_t len)
 {
-	int named_html = ext_in(ext, " html htm xhtml xht ");
-
-	if (begins_html(text, len) || (named_html && has_tag(text, len)))
+	if (begins_html(text, len) || (ext_in(ext, html_names) && has_tag(text, len)))
 		x->type = "html";
 	else if (ext_in(ext, " md markdown mdown mkd mkdn "))
 		x->type = "md";
+	else if (ext_in(ext, csv_names))
+		x->type = "csv";
+	else if ((ext_in(ext, xml_names) && has_tag(text, len)) || begins_xml(text, len))
+		x->type = "xml";
 	else
 		x->type = "txt";
 }
 
 static void run_extractor(struct builder *b, const char *text, size_t len)
 {
-	if (strcmp(b->x->type, "html") == 0)
+	const char *type = b->x->type;
+
+	if (strcmp(type, "html") == 0)
 		extract_html(b, text, len);
-	else if (strcmp(b->x->type, "md") == 0)
+	else if (strcmp(type, "md") == 0)
 		extract_md(b, text, len);
-	else
+	else if (strcmp(type, "xml") == 0)
+		extract_xml(b, text, len);
+	else if (strcmp(type, "docx") == 0)
+		extract_docx(b, text, len);
+	else if (strcmp(type, "odt") == 0)
+		extract_odt(b, text, len);
+	else if (strcmp(type, "eml") == 0)
+		extract_eml(b, text, len);
+	else if (strcmp(type, "csv") != 0 || !extract_csv(b, text, len)) {
+		b->x->type = "txt";
 		extract_txt(b, text, len);
+	}
 	builder_close(b);
 }
 
-/* Extracts decoded text by x->type, and says so when nothing is left of it. */
-static int extract_decoded(struct extracted *x, const char *text, size_t len, struct err *e)
+/* Extracts by x->type from text, or from the bytes of a format that is none, and says so when nothing is left of it. */
+static int extract_typed(struct extracted *x, const char *text, size_t len, struct err *e)
 {
 	struct builder b;
 
@@ -333,47 +380,98 @@ static int extract_decoded(struct extracted *x, const char *text, size_t len, st
 	run_extractor(&b, text, len);
 	builder_clear(&b);
 	if (b.rc == OK && x->block_n == 0 && x->verdict < EXTRACT_SKIPPED) {
-		x->reason[0] = 0;
-		extracted_note(x, EXTRACT_SKIPPED, clean_is_blank(text, len) ? "empty" : "no text");
+		int bad = x->reason[0] != 0;
+
+		if (!bad)
+			extracted_note(x, EXTRACT_SKIPPED, clean_is_blank(text, len) ? "empty" : "no text");
+		else
+			extracted_note(x, EXTRACT_FAILED, "no text could be read");
 	}
 	return b.rc;
+}
+
+/* A file that is not text: its type when it can be read, else why it is skipped. */
+static int choose_binary(struct extracted *x, const char *ext, const struct sniff *s, const char *data, size_t len,
+	struct err *e)
+{
+	static const char office_lock[] = "E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g";
+	enum office_kind kind = OFFICE_OTHER;
+	int rc = OK;
+
+	if (len > 4 && memcmp(data, "PK", 2) == 0 && (data[2] == 3 || data[2] == 5))
+		rc = office_kind(data, len, &kind, e);
+	if (rc != OK)
+		return rc;
+	if (kind == OFFICE_DOCX || kind == OFFICE_ODT)
+		x->type = kind == OFFICE_DOCX ? "docx" : "odt";
+	else if (kind == OFFICE_ENCRYPTED || (len > 8 && memcmp(data, "\320\317\021\340\241\261\032\341", 8) == 0
+		&& memmem(data, len, office_lock, sizeof office_lock - 1)))
+		extracted_note(x, EXTRACT_SKIPPED, "encrypted");
+	else if (kind == OFFICE_DAMAGED && ext_in(ext, " docx odt "))
+		extracted_note(x, EXTRACT_FAILED, "the archive is damaged");
+	else if (ext_in(ext, not_supported))
+		extracted_note(x, EXTRACT_SKIPPED, "type not supported: .%s", ext);
+	else if (s->words[0])
+		extracted_note(x, EXTRACT_SKIPPED, "binary (looks like %s)", s->words);
+	else
+		extracted_note(x, EXTRACT_SKIPPED, "binary");
+	return OK;
+}
+
+static int extract_text(struct extracted *x, const char *ext, const char *data, size_t len, const struct sniff *s,
+	struct err *e)
+{
+	char declared[CHARSET_NAME_MAX];
+	struct charset_result cs = { 0 };
+	struct buf text;
+	int has_declared = 0, rc;
+
+	buf_init(&text, SIZE_MAX);
+	if (ext_in(ext, html_names) || ext_in(ext, xml_names) || begins_html(data, len) || begins_xml(data, len))
+		has_declared = html_declared_charset(data, len, declared, sizeof declared);
+	rc = charset_decode(data, len, has_declared ? declared : NULL, &text, &cs, e);
+	if (rc == OK && cs.binary) {
+		rc = choose_binary(x, ext, s, data, len, e);
+		if (rc == OK && x->verdict < EXTRACT_SKIPPED)
+			rc = extract_typed(x, data, len, e);
+	} else if (rc == OK) {
+		if (cs.note[0])
+			extracted_note(x, EXTRACT_PARTIAL, "%s", cs.note);
+		choose_type(x, ext, buf_cstr(&text), text.len);
+		rc = extract_typed(x, buf_cstr(&text), text.len, e);
+	}
+	buf_clear(&text);
+	return rc;
 }
 
 int extract_file(struct extracted *x, const char *name, const char *data, size_t len, size_t text_bytes_max,
 	struct err *e)
 {
-	const char *ext = path_ext(name), *magic = charset_magic(data, len);
-	char declared[CHARSET_NAME_MAX];
-	int has_declared = 0, rc = OK;
-	struct charset_result cs = { 0 };
-	struct buf text;
+	const char *ext = path_ext(name);
+	struct sniff s;
 
+	extract_prepare(NULL);
 	extracted_init(x, text_bytes_max);
-	buf_init(&text, SIZE_MAX);
 	if (len == 0) {
 		extracted_note(x, EXTRACT_SKIPPED, "empty");
-	} else if (ext_in(ext, not_supported)) {
-		extracted_note(x, EXTRACT_SKIPPED, "type not supported: .%s", ext);
-	} else if (magic) {
-		extracted_note(x, EXTRACT_SKIPPED, "binary (looks like %s)", magic);
-	} else {
-		if (ext_in(ext, " html htm xhtml xht ") || begins_html(data, len))
-			has_declared = html_declared_charset(data, len, declared, sizeof declared);
-		rc = charset_decode(data, len, has_declared ? declared : NULL, &text, &cs, e);
+		return OK;
 	}
-	if (rc != OK || x->verdict == EXTRACT_SKIPPED)
-		goto out;
-	if (cs.binary) {
-		extracted_note(x, EXTRACT_SKIPPED, "binary");
-		goto out;
+	sniff(data, len, &s);
+	if (strcmp(s.mime, "application/pdf") == 0) {
+		x->type = "pdf";
+		x->needs_boxes = 1;
+		extracted_note(x, EXTRACT_SKIPPED, "pages not read");     /* until extract_pdf has them */
+		return OK;
 	}
-	if (cs.note[0])
-		extracted_note(x, EXTRACT_PARTIAL, "%s", cs.note);
-	choose_type(x, ext, buf_cstr(&text), text.len);
-	rc = extract_decoded(x, buf_cstr(&text), text.len, e);
-out:
-	buf_clear(&text);
-	return rc;
+	if (ext_in(ext, not_reading) || strcmp(s.mime, "text/rtf") == 0 || strcmp(s.mime, "application/postscript") == 0) {
+		extracted_note(x, EXTRACT_SKIPPED, "type not supported: .%s", *ext ? ext : s.words);
+		return OK;
+	}
+	if (eml_looks_like(data, len) >= (ext_in(ext, " eml ") ? 1 : *ext ? INT_MAX : MAIL_FIELDS_MIN)) {
+		x->type = "eml";
+		return extract_typed(x, data, len, e);
+	}
+	return extract_text(x, ext, data, len, &s, e);
 }
 
 int extract_plain(struct extracted *x, const char *data, size_t len, size_t text_bytes_max, struct err *e)
@@ -381,5 +479,55 @@ int extract_plain(struct extracted *x, const char *data, size_t len, size_t text
 	extracted_init(x, text_bytes_max);
 	if (!utf8_valid(data, len))
 		extracted_note(x, EXTRACT_PARTIAL, "not valid UTF-8: broken bytes are replaced");
-	return extract_decoded(x, data, len, e);
+	return extract_typed(x, data, len, e);
+}
+
+int extract_pdf(struct extracted *x, const char *name, const char *boxes, size_t len, size_t text_bytes_max,
+	struct err *e)
+{
+	struct builder b;
+
+	extracted_clear(x);
+	extracted_init(x, text_bytes_max);
+	x->type = "pdf";
+	builder_init(&b, x, e);
+	extract_boxes(&b, name, boxes, len);
+	builder_clear(&b);
+	if (b.rc == OK && x->block_n == 0 && x->verdict < EXTRACT_SKIPPED)
+		extracted_drop(x, "no text (scanned?)");
+	return b.rc;
+}
+
+/* ---- set-up ---- */
+
+static pthread_mutex_t prepare_lock = PTHREAD_MUTEX_INITIALIZER;
+static int is_prepared;
+
+int extract_prepare(struct err *e)
+{
+	int rc = OK;
+
+	pthread_mutex_lock(&prepare_lock);
+	if (!is_prepared) {
+		charset_prepare();
+		xml_prepare();
+		eml_prepare();
+		rc = sniff_prepare(e);
+		is_prepared = 1;
+	}
+	pthread_mutex_unlock(&prepare_lock);
+	return rc;
+}
+
+void extract_finish(void)
+{
+	pthread_mutex_lock(&prepare_lock);
+	if (is_prepared) {
+		sniff_finish();
+		eml_finish();
+		xml_finish();
+		charset_finish();
+		is_prepared = 0;
+	}
+	pthread_mutex_unlock(&prepare_lock);
 }

@@ -378,16 +378,30 @@ static int style_hides(const char *style)
 	return strcasestr(flat, "display:none") || strcasestr(flat, "visibility:hidden");
 }
 
-static int is_hidden(const GumboElement *el)
+/* Menus are no text, but what a side column lists (other articles, a table of contents) is. */
+static int is_menu(const GumboNode *n)
 {
+	for (n = n->parent; n && n->type == GUMBO_NODE_ELEMENT; n = n->parent)
+		if (n->v.element.tag == GUMBO_TAG_ASIDE)
+			return 0;
+	return 1;
+}
+
+static int is_hidden(const GumboNode *n)
+{
+	const GumboElement *el = &n->v.element;
 	const char *style = attr(el, "style"), *hidden = attr(el, "hidden");
 
 	switch (el->tag) {
-	case GUMBO_TAG_SCRIPT: case GUMBO_TAG_STYLE: case GUMBO_TAG_TEMPLATE: case GUMBO_TAG_NOSCRIPT: case GUMBO_TAG_NAV:
+	case GUMBO_TAG_SCRIPT: case GUMBO_TAG_STYLE: case GUMBO_TAG_TEMPLATE: case GUMBO_TAG_NOSCRIPT:
 	case GUMBO_TAG_IFRAME: case GUMBO_TAG_CANVAS: case GUMBO_TAG_SVG: case GUMBO_TAG_OBJECT: case GUMBO_TAG_SELECT:
 	case GUMBO_TAG_DATALIST: case GUMBO_TAG_BUTTON: case GUMBO_TAG_TEXTAREA: case GUMBO_TAG_HEAD: case GUMBO_TAG_AUDIO:
 	case GUMBO_TAG_VIDEO: case GUMBO_TAG_TITLE:
 		return 1;
+	case GUMBO_TAG_NAV:
+		if (is_menu(n))
+			return 1;
+		/* fall through */
 	default:
 		return (hidden && strcasecmp(hidden, "until-found") != 0) || (style && style_hides(style));
 	}
@@ -538,7 +552,7 @@ static int element_begin(struct page *p, const GumboNode *n)
 	int level = heading_level(el->tag);
 	const char *alt;
 
-	if (is_hidden(el))
+	if (is_hidden(n))
 		return 1;
 	if (level && !p->cells) {
 		block_begin(p, BLOCK_HEADING, level, 0);

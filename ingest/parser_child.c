@@ -82,6 +82,7 @@ int parser_child_run(void)
 	struct wire_request q;
 	int going = 1;
 
+	extract_prepare(NULL);          /* a database that is missing makes some types unknown, no more */
 	sandbox_parser(&state);
 	while (going && read_all(&q, sizeof q)) {
 		char *name, *data;

@@ -7,11 +7,12 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 packages=(
 	gcc g++ make cmake                      # the program, and FAISS
-	libutf8proc-dev libssl-dev libcjson-dev libstemmer-dev  # base
+	libutf8proc-dev libssl-dev libcjson-dev libstemmer-dev libarchive-dev  # base
 	libopenblas-dev                         # nn, FAISS
 	liblmdb-dev                             # index
-	libmd4c-dev libgumbo-dev libseccomp-dev poppler-utils                # ingest
-	libmicrohttpd-dev libarchive-dev        # api
+	libmd4c-dev libgumbo-dev libmagic-dev libuchardet-dev libcsv-dev libxml2-dev libgmime-3.0-dev pkg-config libseccomp-dev  # ingest
+	poppler-utils                           # ingest: pdftotext, a process of its own
+	libmicrohttpd-dev                       # api
 	ca-certificates python3                 # fetching models; lint and the tests over HTTP
 	curl                                    # the demo
 )

@@ -156,7 +156,7 @@ TEST(ingest_verdicts)
 	put("in/copy.txt", "Beta text stands here.\n");
 	put("in/empty.txt", "");
 	put("in/latin.txt", "Prix \xE0 r\xE9gler.");
-	put("in/x.docx", "words");
+	put("in/x.docx", "PK\x03\x04 and no more");
 	sync_in();
 	CHECK_INT(event_n, 7);
 	VERDICT("in/a.md", DOC_ADDED);
@@ -167,10 +167,10 @@ TEST(ingest_verdicts)
 	VERDICT("in/copy.txt", DOC_DUPLICATE);
 	VERDICT("in/empty.txt", DOC_SKIPPED);
 	CHECK_STR(events[event("in/empty.txt")].reason, "empty");
-	VERDICT("in/latin.txt", DOC_PARTIAL);
-	VERDICT("in/x.docx", DOC_SKIPPED);
+	VERDICT("in/latin.txt", DOC_ADDED);
+	VERDICT("in/x.docx", DOC_FAILED);
 	CHECK_INT(sum.files, 7);
-	CHECK_INT(sum.by_verdict[DOC_ADDED], 2);
+	CHECK_INT(sum.by_verdict[DOC_ADDED], 3);
 	CHECK_INT(stored("in/a.md", text, sizeof text), OK);
 	CHECK_STR(text, "Alpha\n\nThe alpha text. It has two sentences.");
 	sync_in();

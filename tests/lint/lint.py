@@ -37,7 +37,12 @@ FOREIGN = [
     (r"md4c(-html)?\.h", ["ingest/extract_md.c"]),
     (r"gumbo\.h", ["ingest/extract_html.c"]),
     (r"seccomp\.h", ["ingest/sandbox.c"]),
-    (r"archive(_entry)?\.h", ["api/wheel.c", "ingest/extract_"]),
+    (r"archive(_entry)?\.h", ["base/zip.c"]),
+    (r"libxml/.*", ["ingest/xml.c"]),
+    (r"magic\.h", ["ingest/sniff.c"]),
+    (r"uchardet/.*", ["ingest/charset.c"]),
+    (r"gmime/.*", ["ingest/extract_eml.c"]),
+    (r"csv\.h", ["ingest/extract_csv.c"]),
     (r"microhttpd\.h", ["api/server.c", "api/job.c", "api/sse.c"]),
 ]
 
