@@ -68,7 +68,7 @@ $(foreach r,generate api,$(eval $(call embed_files,$(r))))
 
 # These two lie outside the compiler's own search path.
 CFLAGS_xml         := -isystem /usr/include/libxml2
-CFLAGS_extract_eml := $(shell pkg-config --cflags-only-I gmime-3.0 2>/dev/null | sed 's/-I/-isystem /g')
+CFLAGS_extract_eml = $(shell pkg-config --cflags-only-I gmime-3.0 2>/dev/null | sed 's/-I/-isystem /g')
 CFLAGS_faissx := -isystem $(FAISS)/include
 $(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
 # Kernels round where they say so, never where the compiler joins a product and a sum.
