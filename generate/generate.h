@@ -28,7 +28,8 @@ struct generator_options {
 struct generator_info {
 	char name[64];
 	char arch[16];         /* "qwen2", "llama", … */
-	char family[16];       /* chat template: "chatml" */
+	char family[16];       /* chat template: "chatml", "qwen3", "gemma", "llama3", "mistral", "zephyr"; "plain": none is known,
+	                          conversations become a labelled transcript */
 	char kernel[16];       /* the ops table in use */
 	int layers, dim, heads, kv_heads, vocab, context;
 	uint64_t file_bytes;
@@ -42,7 +43,8 @@ const struct generator_info *generator_info(const struct generator *g);
 /* --- tokens --- */
 struct tokens { int32_t *ids; size_t n, cap; };               /* owned; zero-initialise; tokens_clear frees */
 void tokens_clear(struct tokens *t);
-/* Appends the ids of plain text. Text never becomes a control token: "<|im_start|>" is spelled out in ordinary ones. */
+/* Appends the ids of plain text, as it goes on from other text (a SentencePiece model of old begins a text with a
+ * blank: generator_chat puts it). Text never becomes a control token: "<|im_start|>" is spelled out in ordinary ones. */
 int generator_tokenize(const struct generator *g, const char *text, size_t len, struct tokens *out, struct err *e);
 /* Appends a token's bytes (may be a part of a code point). Control tokens append nothing. */
 int generator_piece(const struct generator *g, int32_t id, struct buf *out);

@@ -19,16 +19,17 @@
 #include "generate/decoder.h"
 #include "generate/sample.h"
 #include "generate/stream.h"
-#include "nn/bpe.h"
 #include "nn/gguf.h"
 #include "nn/ops.h"
+#include "nn/tokenizer.h"
 
 enum { THREADS_MAX = 256, TEXT_MAX = 64 << 20, STOPS_MAX = 16, TOKENS_MAX = 1 << 28 };
 
 struct generator {
 	struct generator_info info;
 	struct gguf *gguf;
-	struct bpe *bpe;
+	struct tokenizer *tokenizer;
+	const struct chat_family *chat;
 	struct team *team;
 	struct decoder *decoder;
 	struct sampler sampler;
@@ -48,26 +49,36 @@ static int read_ids(struct generator *g, struct err *e)
 {
 	static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
 		"tokenizer.ggml.eom_token_id" };
-	static const char *const names[] = { "<|im_end|>", "<|endoftext|>" };
+	static const char *const names[] = { "<|im_end|>", "<|endoftext|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>",
+		"<|end_of_text|>" };
 	static const char add_bos[] = "tokenizer.ggml.add_bos_token";
-	int id, add = 0, st = OK;
+	int id, add = tokenizer_bos_by_habit(g->tokenizer), st = OK;
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
 		if (!gguf_has(g->gguf, keys[i])) continue;
 		if ((st = gguf_int(g->gguf, keys[i], &id, e)) != OK) return st;
-		if ((size_t)id >= bpe_vocab(g->bpe))
+		if ((size_t)id >= tokenizer_vocab(g->tokenizer))
 			return err_set(e, E_FORMAT, "%s: key %s: no token %d", gguf_path(g->gguf), keys[i], id);
 		add_stop(g, id);
 	}
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) add_stop(g, bpe_special(g->bpe, names[i]));
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) add_stop(g, tokenizer_special(g->tokenizer, names[i]));
 	if (g->stop_n == 0) return err_set(e, E_FORMAT, "%s: key %s is missing", gguf_path(g->gguf), keys[0]);
 	g->bos = -1;
 	if (gguf_has(g->gguf, add_bos) && (st = gguf_bool(g->gguf, add_bos, &add, e)) != OK) return st;
-	if (!add) return OK;
+	if (!add || (!gguf_has(g->gguf, add_bos) && !gguf_has(g->gguf, "tokenizer.ggml.bos_token_id"))) return OK;
 	if ((st = gguf_int(g->gguf, "tokenizer.ggml.bos_token_id", &id, e)) != OK) return st;
-	if ((size_t)id >= bpe_vocab(g->bpe))
+	if ((size_t)id >= tokenizer_vocab(g->tokenizer))
 		return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.bos_token_id: no token %d", gguf_path(g->gguf), id);
 	g->bos = id;
 	return OK;
+}
+
+static int read_chat(struct generator *g, struct err *e)
+{
+	static const char key[] = "tokenizer.chat_template";
+	struct gguf_str s = { NULL, 0 };
+	int st = gguf_has(g->gguf, key) ? gguf_str(g->gguf, key, &s, e) : OK;
+	if (st == OK) g->chat = chat_find(g->tokenizer, s.s, s.len);
+	return st;
 }
 
 static void fill_info(struct generator *g, const struct generator_options *o, const struct ops *ops)
@@ -79,7 +90,7 @@ static void fill_info(struct generator *g, const struct generator_options *o, co
 	n = strlen(f->name);
 	if (!o->name && n > 5 && strcmp(f->name + n - 5, ".gguf") == 0) f->name[n - 5] = 0;
 	snprintf(f->arch, sizeof f->arch, "%s", d->arch);
-	snprintf(f->family, sizeof f->family, "%s", chat_family(g->bpe));
+	snprintf(f->family, sizeof f->family, "%s", chat_name(g->chat));
 	snprintf(f->kernel, sizeof f->kernel, "%s", ops->name);
 	f->layers = (int)d->layers;
 	f->dim = (int)d->dim;
@@ -96,16 +107,17 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	const struct ops *ops;
 	int st = ops_choose(&ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
-	if (st == OK) st = bpe_open(&g->bpe, g->gguf, e);
+	if (st == OK) st = tokenizer_open(&g->tokenizer, g->gguf, e);
 	if (st == OK) st = read_ids(g, e);
+	if (st == OK) st = read_chat(g, e);
 	if (st != OK) return st;
 	if (!(g->team = team_new(o->threads)))
 		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
 	if ((st = decoder_open(&g->decoder, g->gguf, ops, g->team, o->context_max, e)) != OK) return st;
 	fill_info(g, o, ops);
-	if (bpe_vocab(g->bpe) != (size_t)g->info.vocab)
+	if (tokenizer_vocab(g->tokenizer) != (size_t)g->info.vocab)
 		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
-			bpe_vocab(g->bpe), g->info.vocab);
+			tokenizer_vocab(g->tokenizer), g->info.vocab);
 	g->logits = mem_calloc((size_t)g->info.vocab, sizeof *g->logits);
 	if (!g->logits) return err_set(e, E_MEMORY, "%s: out of memory for logits", o->path);
 	return sampler_init(&g->sampler, (size_t)g->info.vocab, e);
@@ -134,7 +146,7 @@ void generator_close(struct generator *g)
 	mem_free(g->logits);
 	decoder_close(g->decoder);
 	team_free(g->team);
-	bpe_close(g->bpe);
+	tokenizer_close(g->tokenizer);
 	gguf_close(g->gguf);
 	mem_free(g);
 }
@@ -175,19 +187,19 @@ static int tokens_status(int st, struct err *e)
 
 int generator_tokenize(const struct generator *g, const char *text, size_t len, struct tokens *out, struct err *e)
 {
-	return tokens_status(bpe_encode(g->bpe, text, len, 0, tokens_put, out, e), e);
+	return tokens_status(tokenizer_encode(g->tokenizer, text, len, TOKENIZE_CONTINUE, tokens_put, out, e), e);
 }
 
 int generator_chat(const struct generator *g, const struct chat_message *m, size_t n, int answer, struct tokens *out,
 	struct err *e)
 {
-	return tokens_status(chat_encode(g->bpe, g->bos, m, n, answer, tokens_put, out, e), e);
+	return tokens_status(chat_encode(g->tokenizer, g->chat, g->bos, m, n, answer, tokens_put, out, e), e);
 }
 
 static const char *piece_of(const struct generator *g, int32_t id, size_t *len)
 {
 	*len = 0;
-	return bpe_kind(g->bpe, id) == BPE_CONTROL ? "" : bpe_bytes(g->bpe, id, len);
+	return tokenizer_kind(g->tokenizer, id) == TOKEN_CONTROL ? "" : tokenizer_bytes(g->tokenizer, id, len);
 }
 
 int generator_piece(const struct generator *g, int32_t id, struct buf *out)
@@ -300,6 +312,7 @@ struct run { /* one generate() */
 	struct tokens forced;
 	struct err *e;
 	int ended;               /* r->finish is set */
+	int blank_first;         /* the text's first token begins with a blank that is no part of it */
 };
 
 static int run_end(struct run *u, enum gen_finish finish)
@@ -307,6 +320,15 @@ static int run_end(struct run *u, enum gen_finish finish)
 	u->ended = 1;
 	u->r->finish = finish;
 	return OK;
+}
+
+/* Text of a token that comes next. */
+static const char *run_piece(const struct run *u, int32_t id, size_t *len)
+{
+	const char *s = piece_of(u->g, id, len);
+	int skip = u->blank_first && u->r->completion_tokens == 0 && *len && s[0] == ' ';
+	*len -= (size_t)skip;
+	return s + skip;
 }
 
 /* Writes the ids' text, counts them, and evaluates them when another token may follow. */
@@ -317,7 +339,7 @@ static int run_take(struct run *u, const int32_t *ids, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		size_t len;
 		int stopped, st;
-		const char *s = piece_of(u->g, ids[i], &len);
+		const char *s = run_piece(u, ids[i], &len);
 		st = stream_put(&u->stream, s, len, &stopped);
 		if (st != OK) return err_set(u->e, st, "%s: the text grew over %d bytes", u->g->info.name, TEXT_MAX);
 		u->r->completion_tokens++;
@@ -366,7 +388,7 @@ static int run_step(struct run *u, size_t step)
 	if (u->c) {
 		view = (struct gen_view){ .text = buf_cstr(&u->r->text), .len = u->r->text.len, .token = id,
 			.is_stop = generator_is_stop(g, id), .step = step, .logits = g->logits, .vocab = g->info.vocab };
-		view.piece = view.is_stop ? "" : piece_of(g, id, &view.piece_len);
+		view.piece = view.is_stop ? "" : run_piece(u, id, &view.piece_len);
 		switch (u->c->next(u->c->ctx, &view, &steer)) {
 		case GEN_ACCEPT: break;
 		case GEN_STOP: return run_end(u, GEN_END_CONSTRAINT);
@@ -393,6 +415,7 @@ int generate(struct generator *g, const int32_t *prompt, size_t n, const struct 
 	if ((st = check_params(g, p, e)) != OK) return st;
 	if ((st = check_prompt(g, prompt, n, (size_t)g->info.context - 1, e)) != OK) return st;
 	sampler_seed(&g->sampler, p->seed);
+	u.blank_first = tokenizer_blank_first(g->tokenizer) && tokenizer_kind(g->tokenizer, prompt[n - 1]) == TOKEN_CONTROL;
 	if (feed_prompt(g, prompt, n, cancel, &r->reused_tokens) != OK) run_end(&u, GEN_END_CANCELLED);
 	prefilled = clock_ms();
 	r->prefill_ms = prefilled - start;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "nn/merge.h"
 #include "nn/pretok.h"
 
 enum { SPECIAL_MAX = 4096, TYPE_NORMAL = 1, TYPE_CONTROL = 3, TYPE_USER = 4, TYPE_UNUSED = 5, SMALL = 256 };
@@ -22,7 +23,7 @@ struct bpe {
 	size_t vocab;
 	char *bytes;                    /* of all tokens, one behind the other */
 	uint32_t *start;                /* (vocab + 1) offsets into bytes */
-	uint8_t *kind;                  /* (vocab) enum bpe_kind */
+	uint8_t *kind;                  /* (vocab) enum token_kind */
 	int32_t *ids;                   /* hash table of ordinary tokens, -1: free */
 	size_t id_mask;
 	struct pair *pairs;
@@ -33,27 +34,11 @@ struct bpe {
 	uint8_t special_first[256];     /* 1: some special token starts with this byte */
 };
 
-static uint64_t mix(uint64_t h)
-{
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93u;
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93u;
-	return h ^ h >> 32;
-}
-
 static uint64_t hash_bytes(const char *s, size_t len)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < len; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
-	return mix(h);
-}
-
-static size_t table_size(size_t n)
-{
-	size_t size = 16;
-	while (size < 2 * n) size *= 2;
-	return size;
+	uint64_t h = HASH_START;
+	for (size_t i = 0; i < len; i++) h = hash_step(h, s[i]);
+	return hash_mix(h);
 }
 
 /* GPT-2's byte of a visible character, or -1: the printable Latin-1 characters stand for themselves, the others were
@@ -102,20 +87,20 @@ static int32_t find_id(const struct bpe *b, const char *s, size_t len)
 static const struct pair *find_pair(const struct bpe *b, int32_t left, int32_t right)
 {
 	uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-	for (size_t at = mix(key);; at++) {
+	for (size_t at = hash_mix(key);; at++) {
 		const struct pair *p = &b->pairs[at & b->pair_mask];
 		if (p->rank < 0) return NULL;
 		if (p->key == key) return p;
 	}
 }
 
-static enum bpe_kind kind_of_type(int32_t type)
+static enum token_kind kind_of_type(int32_t type)
 {
 	switch (type) {
-	case TYPE_NORMAL: return BPE_NORMAL;
-	case TYPE_USER: return BPE_USER;
-	case TYPE_UNUSED: return BPE_UNUSED;
-	default: return BPE_CONTROL; /* control, unknown, and what we do not know: nothing that text may become */
+	case TYPE_NORMAL: return TOKEN_NORMAL;
+	case TYPE_USER: return TOKEN_USER;
+	case TYPE_UNUSED: return TOKEN_UNUSED;
+	default: return TOKEN_CONTROL; /* control, unknown, and what we do not know: nothing that text may become */
 	}
 }
 
@@ -132,7 +117,7 @@ static int load_tokens(struct bpe *b, const struct gguf *g, const int16_t byte_t
 		return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.tokens: %zu tokens, %zu token types", gguf_path(g),
 			tokens.n, types.n);
 	b->vocab = tokens.n;
-	size = table_size(b->vocab);
+	size = hash_slots(b->vocab);
 	b->id_mask = size - 1;
 	b->bytes = mem_alloc((size_t)(tokens.end - tokens.data) + 1);
 	b->start = mem_calloc(b->vocab + 1, sizeof *b->start);
@@ -148,15 +133,15 @@ static int load_tokens(struct bpe *b, const struct gguf *g, const int16_t byte_t
 		long len;
 		memcpy(&type, types.data + 4 * i, 4);
 		b->kind[i] = (uint8_t)kind_of_type(type);
-		len = b->kind[i] == BPE_NORMAL ? decode(byte_table, &s, b->bytes + n) : -1;
+		len = b->kind[i] == TOKEN_NORMAL ? decode(byte_table, &s, b->bytes + n) : -1;
 		if (len < 0) { /* spelled as it is; as an ordinary token it could never come out of text */
-			if (b->kind[i] == BPE_NORMAL) b->kind[i] = BPE_UNUSED;
+			if (b->kind[i] == TOKEN_NORMAL) b->kind[i] = TOKEN_UNUSED;
 			memcpy(b->bytes + n, s.s, s.len);
 			len = (long)s.len;
 		}
 		n += (size_t)len;
 		b->start[i + 1] = (uint32_t)n;
-		if (b->kind[i] != BPE_NORMAL || len == 0) continue;
+		if (b->kind[i] != TOKEN_NORMAL || len == 0) continue;
 		if (find_id(b, b->bytes + b->start[i], (size_t)len) >= 0)
 			return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.tokens: token %zu is there twice", gguf_path(g), i);
 		size_t slot = hash_bytes(b->bytes + b->start[i], (size_t)len);
@@ -173,7 +158,7 @@ static int load_special(struct bpe *b, const struct gguf *g, struct err *e)
 	for (size_t i = 0; i < b->vocab; i++) {
 		size_t len;
 		const char *s = bpe_bytes(b, (int32_t)i, &len);
-		if ((b->kind[i] != BPE_CONTROL && b->kind[i] != BPE_USER) || len == 0) continue;
+		if ((b->kind[i] != TOKEN_CONTROL && b->kind[i] != TOKEN_USER) || len == 0) continue;
 		if (b->special_n == SPECIAL_MAX)
 			return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.token_type: over %d special tokens", gguf_path(g),
 				SPECIAL_MAX);
@@ -201,7 +186,7 @@ static int load_merge(struct bpe *b, const int16_t byte_table[512], const struct
 	id = find_id(b, work, (size_t)(l + r));
 	if (a < 0 || c < 0 || id < 0 || find_pair(b, a, c)) return 1;
 	key = (uint64_t)(uint32_t)a << 32 | (uint32_t)c;
-	slot = mix(key);
+	slot = hash_mix(key);
 	while (b->pairs[slot & b->pair_mask].rank >= 0) slot++;
 	b->pairs[slot & b->pair_mask] = (struct pair){ key, rank, id };
 	return 1;
@@ -216,7 +201,7 @@ static int load_merges(struct bpe *b, const struct gguf *g, const int16_t byte_t
 	int st = gguf_array(g, "tokenizer.ggml.merges", GGUF_STR, &merges, e);
 	if (st != OK) return st;
 	if (merges.n > INT32_MAX / 4) return err_set(e, E_FORMAT, "%s: key tokenizer.ggml.merges: too many", gguf_path(g));
-	size = table_size(merges.n);
+	size = hash_slots(merges.n);
 	b->pair_mask = size - 1;
 	b->pairs = mem_alloc(size * sizeof *b->pairs);
 	work = mem_alloc((size_t)(merges.end - merges.data) + 1);
@@ -286,12 +271,17 @@ void bpe_close(struct bpe *b)
 	mem_free(b);
 }
 
+int bpe_bos_by_habit(const struct bpe *b)
+{
+	return b->pre == PRETOK_LLAMA3;
+}
+
 size_t bpe_vocab(const struct bpe *b)
 {
 	return b->vocab;
 }
 
-enum bpe_kind bpe_kind(const struct bpe *b, int32_t id)
+enum token_kind bpe_kind(const struct bpe *b, int32_t id)
 {
 	return b->kind[id];
 }
@@ -301,7 +291,7 @@ int32_t bpe_special(const struct bpe *b, const char *name)
 	for (size_t i = 0; i < b->special_n; i++) {
 		size_t len;
 		const char *s = bpe_bytes(b, b->special[i], &len);
-		if (b->kind[b->special[i]] != BPE_CONTROL || len != strlen(name)) continue;
+		if (b->kind[b->special[i]] != TOKEN_CONTROL || len != strlen(name)) continue;
 		if (memcmp(s, name, len) == 0) return b->special[i];
 	}
 	return -1;
@@ -309,44 +299,12 @@ int32_t bpe_special(const struct bpe *b, const char *name)
 
 /* --- encoding --- */
 struct node { int32_t id, prev, next; };                 /* id -1: merged away */
-struct cand { int32_t rank, at, left, right; };          /* ids as they were when the pair entered the heap */
 
 struct word {                                            /* scratch, grown to the longest word */
 	struct node *node;
-	struct cand *heap;                               /* 3 a node: one from the start, two a merge */
+	struct cand *heap;                               /* 3 a node: one from the start, two a merge. By ids */
 	size_t cap, heap_n;
 };
-
-static int cand_less(const struct cand *a, const struct cand *b)
-{
-	return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
-
-static void heap_push(struct word *w, struct cand c)
-{
-	size_t i = w->heap_n++;
-	while (i && cand_less(&c, &w->heap[(i - 1) / 2])) {
-		w->heap[i] = w->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
-	w->heap[i] = c;
-}
-
-static struct cand heap_pop(struct word *w)
-{
-	struct cand top = w->heap[0], last = w->heap[--w->heap_n];
-	size_t i = 0;
-	for (;;) {
-		size_t c = 2 * i + 1;
-		if (c >= w->heap_n) break;
-		if (c + 1 < w->heap_n && cand_less(&w->heap[c + 1], &w->heap[c])) c++;
-		if (!cand_less(&w->heap[c], &last)) break;
-		w->heap[i] = w->heap[c];
-		i = c;
-	}
-	if (w->heap_n) w->heap[i] = last;
-	return top;
-}
 
 static void offer(const struct bpe *b, struct word *w, int32_t at)
 {
@@ -354,7 +312,7 @@ static void offer(const struct bpe *b, struct word *w, int32_t at)
 	int32_t right;
 	if (at < 0 || (right = w->node[at].next) < 0) return;
 	p = find_pair(b, w->node[at].id, w->node[right].id);
-	if (p) heap_push(w, (struct cand){ p->rank, at, w->node[at].id, w->node[right].id });
+	if (p) heap_push(w->heap, &w->heap_n, (struct cand){ p->rank, at, w->node[at].id, w->node[right].id });
 }
 
 static int word_reserve(struct word *w, size_t n, struct err *e)
@@ -377,7 +335,7 @@ static int word_reserve(struct word *w, size_t n, struct err *e)
 static void merge_all(const struct bpe *b, struct word *w)
 {
 	while (w->heap_n) {
-		struct cand c = heap_pop(w);
+		struct cand c = heap_pop(w->heap, &w->heap_n);
 		struct node *left = &w->node[c.at], *right;
 		if (left->id != c.left || left->next < 0) continue;
 		right = &w->node[left->next];
@@ -395,8 +353,12 @@ static int encode_word(const struct bpe *b, struct word *w, const char *s, size_
 	void *ctx, struct err *e)
 {
 	int32_t n = 0;
-	int st = word_reserve(w, len, e);
-	if (st != OK) return st;
+	int st;
+	if (b->pre == PRETOK_LLAMA3) { /* there a word that is a token is that token, whatever the merges */
+		int32_t id = find_id(b, s, len);
+		if (id >= 0) return put(ctx, id);
+	}
+	if ((st = word_reserve(w, len, e)) != OK) return st;
 	for (size_t i = 0; i < len; i++) {
 		int32_t id = b->byte_id[(uint8_t)s[i]];
 		if (id < 0) continue;
@@ -438,7 +400,7 @@ int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags
 	while (at < len && st == OK) {
 		size_t end = len, matched = 0;
 		int32_t special = -1;
-		if (flags & BPE_PARSE_SPECIAL)
+		if (flags & TOKENIZE_SPECIAL)
 			for (end = at; end < len && (special = special_at(b, text + end, len - end, &matched)) < 0;) end++;
 		while (at < end && st == OK) {
 			size_t next = pretok_next(b->pre, text, end, at);

@@ -3,7 +3,7 @@
  *
  * Text may be any bytes. A byte for which the vocabulary has no token is left out (SmolLM2 lacks some control
  * characters). Only ordinary tokens can come out of text; control and user-defined tokens come out only where
- * BPE_PARSE_SPECIAL asks for it, which is for the program's own template text and never for documents or users.
+ * TOKENIZE_SPECIAL asks for it, which is for the program's own template text and never for documents or users.
  * Time is O(n log n) in the text's length whatever it holds. Thread-safe after open. */
 #ifndef NN_BPE_H
 #define NN_BPE_H
@@ -11,11 +11,9 @@
 #include <stdint.h>
 #include "base/err.h"
 #include "nn/gguf.h"
+#include "nn/tokenizer.h"
 
 struct bpe;
-
-enum bpe_flags { BPE_PARSE_SPECIAL = 1 };
-enum bpe_kind { BPE_NORMAL, BPE_CONTROL, BPE_USER, BPE_UNUSED };
 
 /* Copies what it needs; g may be closed after. E_FORMAT names file and key, E_UNSUPPORTED the model or
  * pre-tokenizer. */
@@ -26,9 +24,10 @@ size_t bpe_vocab(const struct bpe *b);
  * 2^31 bytes), or what put returned; the err is filled in the first two cases. */
 int bpe_encode(const struct bpe *b, const char *text, size_t len, unsigned flags, int (*put)(void *ctx, int32_t id),
 	void *ctx, struct err *e);
+int bpe_bos_by_habit(const struct bpe *b);       /* 1: such models want the BOS token where their file says nothing */
 /* Bytes of a token, borrowed; control tokens have their name here ("<|im_end|>"). id must be in [0, bpe_vocab). */
 const char *bpe_bytes(const struct bpe *b, int32_t id, size_t *len);
-enum bpe_kind bpe_kind(const struct bpe *b, int32_t id);
+enum token_kind bpe_kind(const struct bpe *b, int32_t id);
 int32_t bpe_special(const struct bpe *b, const char *name);      /* id of the control token of that name, or -1 */
 
 #endif

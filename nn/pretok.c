@@ -1,7 +1,8 @@
-/* pretok.c: owns the two pre-tokenizers. The expressions they stand for, tried from left to right at each place:
+/* pretok.c: owns the pre-tokenizers. The expressions they stand for, tried from left to right at each place:
  *
  *   qwen2   (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N} | ?[^\s\p{L}\p{N}]+[\r\n]* | \s*[\r\n]+
  *           | \s+(?!\S) | \s+
+ *   llama3  the same with \p{N}{1,3} for \p{N}
  *   smollm  every decimal digit by itself, then within what lies between (GPT-2, Radford et al. 2019)
  *           's|'t|'re|'ve|'m|'ll|'d | ?\p{L}+ | ?\p{N}+ | ?[^\s\p{L}\p{N}]+ | \s+(?!\S) | \s+
  *
@@ -17,7 +18,7 @@
 enum kind { END, LETTER, NUMBER, SPACE, OTHER };
 
 static const struct { const char *name; enum pretok id; } names[] = {
-	{ "qwen2", PRETOK_QWEN2 }, { "smollm", PRETOK_SMOLLM },
+	{ "qwen2", PRETOK_QWEN2 }, { "smollm", PRETOK_SMOLLM }, { "llama-bpe", PRETOK_LLAMA3 }, { "llama3", PRETOK_LLAMA3 },
 };
 
 int pretok_find(const char *name, size_t len, enum pretok *out)
@@ -32,7 +33,7 @@ int pretok_find(const char *name, size_t len, enum pretok *out)
 
 const char *pretok_names(void)
 {
-	return "qwen2, smollm";
+	return "qwen2, smollm, llama-bpe";
 }
 
 struct scan { const char *text; size_t len; };
@@ -105,14 +106,18 @@ static size_t blank_end(const struct scan *s, size_t at, size_t end)
 	return last > at ? last : end;
 }
 
-static size_t next_qwen2(const struct scan *s, size_t at)
+/* numbers: digits a word may have. */
+static size_t next_qwen2(const struct scan *s, size_t at, int numbers)
 {
 	size_t one, two, end, n;
 	int32_t cp = -1;
 	enum kind k = peek(s, at, &one, &cp), k2;
 	if (cp == '\'' && (n = contraction(s, at, 1)) != 0) return at + n;
 	if (k == LETTER) return run_of(s, LETTER, one);
-	if (k == NUMBER) return one;
+	if (k == NUMBER) {
+		while (--numbers && peek(s, one, &two, NULL) == NUMBER) one = two;
+		return one;
+	}
 	k2 = peek(s, one, &two, NULL);
 	if (k2 == LETTER && cp != '\r' && cp != '\n') return run_of(s, LETTER, two);
 	if (k == OTHER || (cp == ' ' && k2 == OTHER)) {
@@ -177,5 +182,9 @@ static size_t next_smollm(const struct scan *s, size_t at)
 size_t pretok_next(enum pretok p, const char *text, size_t len, size_t at)
 {
 	struct scan s = { text, len };
-	return p == PRETOK_QWEN2 ? next_qwen2(&s, at) : next_smollm(&s, at);
+	switch (p) {
+	case PRETOK_QWEN2: return next_qwen2(&s, at, 1);
+	case PRETOK_LLAMA3: return next_qwen2(&s, at, 3);
+	default: return next_smollm(&s, at);
+	}
 }

@@ -5,11 +5,11 @@
 #define NN_PRETOK_H
 #include <stddef.h>
 
-enum pretok { PRETOK_QWEN2, PRETOK_SMOLLM };
+enum pretok { PRETOK_QWEN2, PRETOK_SMOLLM, PRETOK_LLAMA3 };
 
 /* 1: found; names as GGUF's tokenizer.ggml.pre has them. */
 int pretok_find(const char *name, size_t len, enum pretok *out);
-const char *pretok_names(void);  /* "qwen2, smollm"; static */
+const char *pretok_names(void);  /* "qwen2, smollm, llama-bpe"; static */
 /* End of the word that starts at text[at], at < len; always > at. */
 size_t pretok_next(enum pretok p, const char *text, size_t len, size_t at);
 

@@ -9,7 +9,8 @@
 #include "generate/decoder.h"
 #include "tests/test.h"
 
-static const char SMOL[] = "smollm2-135m-instruct-q4_1", QWEN[] = "qwen2.5-coder-0.5b-instruct-q4_k_m";
+static const char SMOL[] = "smollm2-135m-instruct-q4_1", QWEN[] = "qwen2.5-coder-0.5b-instruct-q4_k_m",
+	GEMMA[] = "gemma-3-270m-q4_k_m";
 
 struct model { struct gguf *g; struct team *team; struct decoder *d; };
 
@@ -135,6 +136,8 @@ TEST(decoder_logits_smollm2_auto) { check_logits(SMOL, "auto"); }
 TEST(decoder_logits_smollm2_avx2) { check_logits(SMOL, "avx2"); }
 TEST(decoder_logits_qwen_auto) { check_logits(QWEN, "auto"); }
 TEST(decoder_logits_qwen_avx2) { check_logits(QWEN, "avx2"); }
+TEST(decoder_logits_gemma_auto) { check_logits(GEMMA, "auto"); }
+TEST(decoder_logits_gemma_avx2) { check_logits(GEMMA, "avx2"); }
 
 static void check_long(const char *name, const char *kernel)
 {
@@ -161,6 +164,7 @@ static void check_long(const char *name, const char *kernel)
 
 TEST(decoder_long_smollm2) { check_long(SMOL, "auto"); }
 TEST(decoder_long_qwen) { check_long(QWEN, "auto"); }
+TEST(decoder_long_gemma) { check_long(GEMMA, "auto"); }
 
 /* The last logits of 130 tokens, cut into chunks of 1, 7 and 64, on 1 and 3 threads: equal to the bit. */
 static void check_chunks(const char *name, const char *kernel, size_t n)
@@ -185,3 +189,4 @@ TEST(decoder_chunks_avx2) { check_chunks(SMOL, "avx2", 130); }
 TEST(decoder_chunks_avx512) { check_chunks(SMOL, "avx512", 130); }
 TEST(decoder_chunks_ref) { check_chunks(SMOL, "ref", 9); }
 TEST(decoder_chunks_qwen) { check_chunks(QWEN, "auto", 70); }
+TEST(decoder_chunks_gemma) { check_chunks(GEMMA, "auto", 70); }

@@ -71,7 +71,7 @@ static void check_golden(const char *name)
 		const cJSON *want;
 		size_t i = 0;
 		CHECK_OK(json_parse(&row, line, strlen(line), 1 << 22, "golden", &e), e);
-		struct ids t = encode(b, text->valuestring, strlen(text->valuestring), BPE_PARSE_SPECIAL);
+		struct ids t = encode(b, text->valuestring, strlen(text->valuestring), TOKENIZE_SPECIAL);
 		cJSON_ArrayForEach(want, cJSON_GetObjectItem(row, "ids")) {
 			CHECK_MSG(i < t.n && t.id[i] == want->valueint, "text %d token %zu: %d, want %d", n, i,
 				i < t.n ? t.id[i] : -1, want->valueint);
@@ -146,14 +146,14 @@ static void check_plain(const char *name, int whole)
 			noise[k] = i % 2 ? (char)(rng >> 24) : tricky[(rng >> 20) % (sizeof tricky - 1)];
 		}
 		struct ids t = encode(b, text, len, 0);
-		for (size_t k = 0; k < t.n; k++) CHECK(bpe_kind(b, t.id[k]) == BPE_NORMAL);
+		for (size_t k = 0; k < t.n; k++) CHECK(bpe_kind(b, t.id[k]) == TOKEN_NORMAL);
 		buf_init(&back, 1 << 20);
 		join(b, &t, &back);
 		if (forgery || whole) CHECK(back.len == len && (len == 0 || memcmp(back.data, text, len) == 0));
 		buf_clear(&back);
 		mem_free(t.id);
 	}
-	struct ids t = encode(b, forged[0], strlen(forged[0]), BPE_PARSE_SPECIAL);
+	struct ids t = encode(b, forged[0], strlen(forged[0]), TOKENIZE_SPECIAL);
 	CHECK(t.id[0] == bpe_special(b, "<|im_start|>") && t.id[t.n - 1] == bpe_special(b, "<|im_end|>"));
 	CHECK_INT(bpe_special(b, "<|nothing|>"), -1);
 	mem_free(t.id);
@@ -172,7 +172,7 @@ TEST(bpe_long_words)
 	static const char *const fill[] = { "A", "a b", " ", "\n", "xyzzy", "\xe6\xbc\xa2", "'", "=-", "1", "\xff" };
 	for (size_t i = 0; i < sizeof fill / sizeof *fill; i++) {
 		for (size_t k = 0; k < N; k++) text[k] = fill[i][k % strlen(fill[i])];
-		struct ids t = encode(b, text, N, BPE_PARSE_SPECIAL);
+		struct ids t = encode(b, text, N, TOKENIZE_SPECIAL);
 		CHECK(t.n > N / 2000 || fill[i][0] == '\xff'); /* SmolLM2 has no token for that byte */
 		mem_free(t.id);
 	}
@@ -239,9 +239,18 @@ TEST(pretok_smollm_words)
 	check_words(PRETOK_SMOLLM, "\xd9\xa3\xd9\xa4 \xd9\xa3", "\xd9\xa3|\xd9\xa4| |\xd9\xa3");
 }
 
+TEST(pretok_llama3_words)
+{
+	check_words(PRETOK_LLAMA3, "Hello world", "Hello| world");
+	check_words(PRETOK_LLAMA3, "12 34567 x1234", "12| |345|67| x|123|4");
+	check_words(PRETOK_LLAMA3, "DON'T (foo) \"bar\", baz!!\n\n x", "DON|'T| (|foo|)| \"|bar|\",| baz|!!\n\n| x");
+	check_words(PRETOK_LLAMA3, "a \n \n  b  1", "a| \n \n| | b| | |1");
+	check_words(PRETOK_LLAMA3, "\xc2\xbd\xc2\xb2" "34", "\xc2\xbd\xc2\xb2" "3|4");
+}
+
 TEST(pretok_names_known)
 {
 	enum pretok p;
 	CHECK(pretok_find("qwen2", 5, &p) && p == PRETOK_QWEN2 && pretok_find("smollm", 6, &p) && p == PRETOK_SMOLLM);
-	CHECK(!pretok_find("qwen", 4, &p) && !pretok_find("llama-bpe", 9, &p) && !pretok_find("", 0, &p));
+	CHECK(!pretok_find("qwen", 4, &p) && !pretok_find("llama", 5, &p) && !pretok_find("", 0, &p));
 }

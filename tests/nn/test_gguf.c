@@ -3,9 +3,9 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "base/mem.h"
-#include "nn/bpe.h"
 #include "nn/gguf.h"
 #include "nn/quant.h"
+#include "nn/tokenizer.h"
 #include "tests/test.h"
 
 static struct buf file;
@@ -179,7 +179,7 @@ static void bend(const char *path, const uint8_t *header, size_t len, off_t size
 {
 	uint8_t byte = header[at] ^ flip;
 	struct gguf *g = NULL;
-	struct bpe *b = NULL;
+	struct tokenizer *b = NULL;
 	struct err e = { 0, "" };
 	FILE *f = fopen(path, "r+b");
 	CHECK(f && at < len);
@@ -187,9 +187,9 @@ static void bend(const char *path, const uint8_t *header, size_t len, off_t size
 	CHECK(truncate(path, size) == 0);
 	if (gguf_open(&g, path, &e) == OK) {
 		for (size_t i = 0; i < gguf_tensor_n(g); i++) CHECK(gguf_tensor_at(g, i)->bytes < (uint64_t)size);
-		if (tokenizer && bpe_open(&b, g, &e) != OK) CHECK(e.msg[0]);
+		if (tokenizer && tokenizer_open(&b, g, &e) != OK) CHECK(e.msg[0]);
 	} else CHECK_MSG(e.msg[0] && (e.status == E_FORMAT || e.status == E_UNSUPPORTED), "byte %zu: %s", at, e.msg);
-	bpe_close(b);
+	tokenizer_close(b);
 	gguf_close(g);
 	f = fopen(path, "r+b");
 	CHECK(f && fseek(f, (long)at, SEEK_SET) == 0 && fwrite(header + at, 1, 1, f) == 1 && fclose(f) == 0);
