@@ -1,4 +1,4 @@
-/* cmd_docs.c: `footnote docs list|show|text` and `footnote delete`.
+/* cmd_docs.c: `footnote docs list|show|text`, `footnote delete` and `footnote erase`.
  *
  * A list is read a page at a time, each from a snapshot of its own that is closed before the page is printed: a reader
  * that stops reading in the middle (a pager) must not keep the store from reusing its pages.
@@ -177,6 +177,18 @@ static int doc_of_source(struct command_call *c, struct snapshot *s, const char 
 	return rc;
 }
 
+int command_document(struct command_call *c, const char *id, const char *source, struct arena *a, struct doc *d,
+	struct err *e)
+{
+	struct reader everyone = { .all_groups = 1 };
+	struct snapshot *s;
+	int rc = snapshot_open(&s, c->service->index, e);
+	if (rc) return rc;
+	rc = source ? doc_of_source(c, s, source, a, d, e) : snapshot_doc(s, &everyone, id, a, d, e);
+	snapshot_close(s);
+	return rc;
+}
+
 static int doc_delete(struct command_call *c, const char *id, struct err *e)
 {
 	struct write *w;
@@ -207,32 +219,111 @@ static int deleted_print(struct command_call *c, const struct doc *d, struct err
 	return command_json(c, o, e);
 }
 
+/* The arguments of delete and erase: one id, or --source. */
+static int target_parse(struct command_call *c, const struct option *o, size_t n, const char *const *source,
+	struct err *e)
+{
+	int rc = options_parse(c, o, n, e);
+	if (!rc && (*source ? c->argc != 1 : c->argc != 2))
+		rc = err_set(e, E_USAGE, "%s: takes one document id, or --source PATH", c->argv[0]);
+	return rc;
+}
+
 int cmd_delete(struct command_call *c)
 {
 	const char *source = NULL;
 	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0} };
-	struct reader everyone = { .all_groups = 1 };
-	struct snapshot *s = NULL;
 	struct arena arena;
 	struct doc d;
 	struct err e = {0};
-	int code = EXIT_DONE, rc = options_parse(c, options, 1, &e);
+	int rc = target_parse(c, options, 1, &source, &e);
+	if (rc) return command_misused(c, &e);
 	arena_init(&arena, ARENA_BYTES_MAX);
-	if (!rc && (source ? c->argc != 1 : c->argc != 2))
-		rc = err_set(&e, E_USAGE, "delete: takes one document id, or --source PATH");
-	if (rc) {
-		code = command_misused(c, &e);
-		goto out;
-	}
-	rc = snapshot_open(&s, c->service->index, &e);
-	if (!rc)
-		rc = source ? doc_of_source(c, s, source, &arena, &d, &e)
-			: snapshot_doc(s, &everyone, c->argv[1], &arena, &d, &e);
-	if (s) snapshot_close(s);
+	rc = command_document(c, c->argv[1], source, &arena, &d, &e);
 	if (!rc) rc = doc_delete(c, d.id, &e);
 	if (!rc) rc = deleted_print(c, &d, &e);
-	if (rc) code = command_fail(c, &e);
-out:
 	arena_clear(&arena);
-	return code;
+	return rc ? command_fail(c, &e) : EXIT_DONE;
+}
+
+/* ---- erase ---- */
+
+static int erased_print(struct command_call *c, const struct doc *d, const struct index_erasure *r, struct err *e)
+{
+	char size[24];
+	struct buf b;
+	if (c->json) return command_json(c, view_erasure(r), e);
+	screen_bytes(size, r->bytes_rewritten);
+	buf_init(&b, LINE_BYTES_MAX);
+	buf_printf(&b, "%s%s", d->id, *d->source ? " — " : "");
+	screen_line(&b, d->source, strlen(d->source), 0);
+	out_printf(c->out, 1, "erased    %s\nreceipt   %s\n", buf_cstr(&b), r->receipt);
+	buf_clear(&b);
+	out_printf(c->out, 1, "verified  %s written anew and read raw: of %llu pieces of the document none is left", size,
+		(unsigned long long)r->samples);
+	if (r->shared) out_printf(c->out, 1, ", but %llu that other documents also hold", (unsigned long long)r->shared);
+	out_printf(c->out, 1, "\n");
+	if (r->duplicates || r->notes)
+		out_printf(c->out, 1, "with it   %llu records of files with the same content, %llu notes that quoted it\n",
+			(unsigned long long)r->duplicates, (unsigned long long)r->notes);
+	if (!c->quiet) out_printf(c->out, 1, "Backups made before still hold it, and so does the file it came from.\n");
+	return OK;
+}
+
+static int receipt_line(struct command_call *c, const struct note *n, struct err *e)
+{
+	cJSON *o;
+	int rc = json_parse(&o, n->json, n->len, n->len, "receipt", e);
+	if (rc || c->json) return rc ? rc : command_json(c, o, e);
+	out_printf(c->out, 1, "%s  %s  %-8s source %.16s…  content %.16s…\n", n->name, json_str(o, "erased_at", ""),
+		json_str(o, "state", ""), json_str(o, "source_sha256", ""), json_str(o, "content_sha256", ""));
+	cJSON_Delete(o);
+	return OK;
+}
+
+static int receipts_list(struct command_call *c, struct err *e)
+{
+	struct arena arena;
+	struct note *page;
+	const char *after = "";
+	size_t got = PAGE_DOCS;
+	int rc = OK;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	page = arena_alloc(&arena, PAGE_DOCS * sizeof *page);
+	if (!page) rc = err_set(e, E_MEMORY, "out of memory");
+	while (!rc && got == PAGE_DOCS) {
+		struct snapshot *s;
+		rc = snapshot_open(&s, c->service->index, e);
+		if (rc) break;
+		rc = snapshot_notes(s, NOTE_ERASURE, after, PAGE_DOCS, &arena, page, &got, e);
+		snapshot_close(s);
+		for (size_t i = 0; !rc && i < got; i++) {
+			rc = receipt_line(c, &page[i], e);
+			after = page[i].name;
+		}
+	}
+	arena_clear(&arena);
+	return rc;
+}
+
+int cmd_erase(struct command_call *c)
+{
+	const char *source = NULL;
+	int list = 0;
+	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0}, {"--list", OPTION_FLAG, &list, 0, 0} };
+	struct index_erasure receipt;
+	struct arena arena;
+	struct doc d;
+	struct err e = {0};
+	int rc = options_parse(c, options, 2, &e);
+	if (!rc && (list || source ? c->argc != 1 || (list && source) : c->argc != 2))
+		rc = err_set(&e, E_USAGE, "erase: takes one document id, or --source PATH, or --list");
+	if (rc) return command_misused(c, &e);
+	if (list) return receipts_list(c, &e) ? command_fail(c, &e) : EXIT_DONE;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	rc = command_document(c, c->argv[1], source, &arena, &d, &e);
+	if (!rc) rc = index_erase(c->service->index, d.id, &receipt, &e);
+	if (!rc) rc = erased_print(c, &d, &receipt, &e);
+	arena_clear(&arena);
+	return rc ? command_fail(c, &e) : EXIT_DONE;
 }

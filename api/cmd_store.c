@@ -1,8 +1,10 @@
-/* cmd_store.c: `footnote check` and `footnote stats`.
+/* cmd_store.c: `footnote check`, `stats`, `compact`, `backup` and `restore`.
  * Threads: runs in its caller's. Failure: check tells every problem and ends with exit code 4 when there was one. */
+#include <stdio.h>
 #include <string.h>
 #include "api/command.h"
 #include "api/screen.h"
+#include "base/file.h"
 
 enum { ARENA_BYTES_MAX = 16 << 20, LINE_BYTES_MAX = 1 << 16 };
 
@@ -131,5 +133,106 @@ int cmd_stats(struct command_call *c)
 	else if (!rc) stats_text(c, &stats, k, n);
 	if (rc) code = command_fail(c, &e);
 	arena_clear(&arena);
+	return code;
+}
+
+/* ---- compact, backup, restore ---- */
+
+/* Prints {"name": value, …} or the line for people. */
+static int numbers_print(struct command_call *c, const char *const *names, const uint64_t *values, size_t n,
+	const char *line, struct err *e)
+{
+	cJSON *o;
+	int ok;
+	if (!c->json) {
+		if (!c->quiet) out_printf(c->out, 1, "%s\n", line);
+		return OK;
+	}
+	o = cJSON_CreateObject();
+	ok = o != NULL;
+	for (size_t i = 0; ok && i < n; i++) ok = cJSON_AddNumberToObject(o, names[i], (double)values[i]) != NULL;
+	if (!ok) cJSON_Delete(o);
+	return command_json(c, ok ? o : NULL, e);
+}
+
+int cmd_compact(struct command_call *c)
+{
+	static const char *const names[] = { "bytes_before", "bytes_after" };
+	uint64_t bytes[2];
+	char line[100], before[24], after[24];
+	struct err e = {0};
+	int rc = options_parse(c, NULL, 0, &e);
+	if (!rc && c->argc != 1) rc = err_set(&e, E_USAGE, "compact: takes no argument");
+	if (rc) return command_misused(c, &e);
+	rc = index_compact(c->service->index, &bytes[0], &bytes[1], &e);
+	if (rc) return command_fail(c, &e);
+	screen_bytes(before, bytes[0]);
+	screen_bytes(after, bytes[1]);
+	snprintf(line, sizeof line, "%s, before %s", after, before);
+	return numbers_print(c, names, bytes, 2, line, &e) ? command_fail(c, &e) : EXIT_DONE;
+}
+
+/* The one argument as an absolute path. */
+static int file_argument(struct command_call *c, struct buf *path, struct err *e)
+{
+	if (c->argc != 2) return err_set(e, E_USAGE, "%s: takes one file", c->argv[0]);
+	return path_absolute(path, c->cwd, c->argv[1], e);
+}
+
+int cmd_backup(struct command_call *c)
+{
+	struct buf path;
+	uint64_t bytes = 0;
+	char size[24];
+	cJSON *o;
+	struct err e = {0};
+	int code = EXIT_DONE, rc = options_parse(c, NULL, 0, &e);
+	buf_init(&path, LINE_BYTES_MAX);
+	if (!rc) rc = file_argument(c, &path, &e);
+	if (rc) code = command_misused(c, &e);
+	if (!rc) rc = index_backup(c->service->index, buf_cstr(&path), &bytes, &e);
+	if (rc && !code) code = command_fail(c, &e);
+	screen_bytes(size, bytes);
+	if (!rc && c->json) {
+		o = cJSON_CreateObject();
+		if (o && (!cJSON_AddStringToObject(o, "file", buf_cstr(&path)) ||
+			!cJSON_AddNumberToObject(o, "bytes", (double)bytes))) {
+			cJSON_Delete(o);
+			o = NULL;
+		}
+		if (command_json(c, o, &e)) code = command_fail(c, &e);
+	} else if (!rc && !c->quiet) {
+		out_printf(c->out, 1, "%s in %s\n", size, buf_cstr(&path));
+	}
+	buf_clear(&path);
+	return code;
+}
+
+int cmd_restore(struct command_call *c)
+{
+	static const char *const names[] = { "documents", "chunks", "snapshot" };
+	int force = 0, code = EXIT_DONE;
+	struct option options[] = { {"--force", OPTION_FLAG, &force, 0, 0} };
+	struct index_options o;
+	struct index_stats stats;
+	struct buf path;
+	char line[120];
+	struct err e = {0};
+	int rc = options_parse(c, options, 1, &e);
+	buf_init(&path, LINE_BYTES_MAX);
+	if (!rc) rc = file_argument(c, &path, &e);
+	if (rc) {
+		code = command_misused(c, &e);
+		goto out;
+	}
+	service_store_options(c->conf, &o);
+	rc = index_restore(&o, buf_cstr(&path), force, &stats, &e);
+	if (rc == E_CONFLICT && !force) rc = err_set(&e, rc, "%s holds a store already; --force replaces it", o.dir);
+	snprintf(line, sizeof line, "%llu documents in %llu chunks are back", (unsigned long long)stats.documents,
+		(unsigned long long)stats.chunks);
+	if (!rc) rc = numbers_print(c, names, (uint64_t[]){ stats.documents, stats.chunks, stats.seq }, 3, line, &e);
+	if (rc) code = command_fail(c, &e);
+out:
+	buf_clear(&path);
 	return code;
 }

@@ -55,6 +55,24 @@ static const struct command commands[] = {
 	{"delete", "delete ID | --source PATH",
 		"Removes a document with its text, chunks and vectors. It is hidden at once.\n\n"
 		"Example: footnote delete --source ~/handbook/old.md\n", cmd_delete, 0, COMMAND_OWNED},
+	{"erase", "erase ID | --source PATH | --list",
+		"Removes a document and every byte of it: it is hidden at once, the store's file is written anew without it, and\n"
+		"the new file is read from end to end to prove that nothing of it is left. Prints a receipt, which holds hashes\n"
+		"only. Records of files with the same content go with it. Backups made before still hold it.\n"
+		"Searches go on meanwhile, writes wait.\n\n"
+		"  --list        the receipts there are\n\n"
+		"Example: footnote erase --source ~/handbook/old.md\n", cmd_erase, 0, COMMAND_OWNED},
+	{"hold", "hold add ID|--source PATH [--reason TEXT] | hold remove ID|--source PATH | hold list",
+		"A document on hold is neither removed nor replaced, by whatever command, until the hold is removed: delete and\n"
+		"erase are refused (exit code 5), ingest, --prune and retention skip it and say so.\n\n"
+		"  --reason T    told wherever the hold is in the way\n\n"
+		"Example: footnote hold add --source ~/mail/offer.eml --reason \"case 17\"\n", cmd_hold, 0, COMMAND_OWNED},
+	{"retention", "retention show | retention apply [--dry-run]",
+		"Documents older than the settings keep them (retention.days, retention.rules). Age counts from when a document's\n"
+		"content last changed. show: what is due now, and what each rule will take when. apply: removes what is due,\n"
+		"but what is on hold. Nothing is removed unless this command is run: run it daily, or never.\n\n"
+		"  --dry-run     tell what would be removed, remove nothing\n\n"
+		"Example: footnote retention apply --dry-run\n", cmd_retention, 0, COMMAND_OWNED},
 	{"check", "check",
 		"Reads the whole store and tells what does not fit together. Exit code 4 when something does not.\n\n"
 		"Example: footnote check\n", cmd_check, 0, COMMAND_OWNED},
@@ -72,6 +90,19 @@ static const struct command commands[] = {
 		"                name folders; admin: also keys, backups and figures\n"
 		"  --expires D   a date (to its end, UTC) or a moment like 2026-12-31T12:00:00Z\n\n"
 		"Example: footnote keys add web --groups staff --role read\n", cmd_keys, 0, COMMAND_OWNED},
+	{"compact", "compact",
+		"Writes the store's file anew without the room that removed documents left in it. Searches go on, writes wait\n"
+		"until it is done. Needs free disk for the new file beside the old one.\n\n"
+		"Example: footnote compact\n", cmd_compact, 0, COMMAND_OWNED},
+	{"backup", "backup FILE",
+		"Writes the whole store into one file, as it is at this moment, also while the service runs. An existing file is\n"
+		"never replaced.\n\n"
+		"Example: footnote backup /backups/footnote-monday\n", cmd_backup, 0, COMMAND_OWNED},
+	{"restore", "restore FILE [--force]",
+		"Makes a backup the store of the data folder. The backup is read and checked whole before anything is replaced.\n"
+		"The service must not be running on the data folder.\n\n"
+		"  --force       replace the store that the folder holds\n\n"
+		"Example: footnote --data ./data restore /backups/footnote-monday\n", cmd_restore, 0, COMMAND_ALONE},
 	{"eval", "eval DIR [--answers] [--extractive] [--gate FILE] [--limit N]",
 		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions\n"
 		"are asked.\n\n"

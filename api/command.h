@@ -35,7 +35,8 @@ struct command_call {
 enum command_place {
 	COMMAND_OWNED,               /* runs in the process that owns the data folder */
 	COMMAND_LOCAL,               /* runs without the data folder (conf, models, doctor) */
-	COMMAND_OWNER                /* must be the owner itself (serve) */
+	COMMAND_OWNER,               /* must be the owner itself (serve) */
+	COMMAND_ALONE                /* owns the data folder, but opens no store in it (restore) */
 };
 struct command {
 	const char *name, *usage, *help;
@@ -78,12 +79,23 @@ int command_reader(struct command_call *c, const char *as, struct arena *a, stru
 /* The words from argv[1] on, joined by blanks, in the arena. E_USAGE: none; E_MEMORY. */
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e);
 
+/* The document that the call names: by source where that is given (as a path, or as it was stored), else by id. In the
+ * arena. E_NOT_FOUND. (cmd_docs.c) */
+int command_document(struct command_call *c, const char *id, const char *source, struct arena *a, struct doc *d,
+	struct err *e);
+
 int cmd_ingest(struct command_call *c);
 int cmd_search(struct command_call *c);
 int cmd_ask(struct command_call *c);
 int cmd_batch(struct command_call *c);
 int cmd_docs(struct command_call *c);
 int cmd_delete(struct command_call *c);
+int cmd_erase(struct command_call *c);
+int cmd_hold(struct command_call *c);
+int cmd_retention(struct command_call *c);
+int cmd_compact(struct command_call *c);
+int cmd_backup(struct command_call *c);
+int cmd_restore(struct command_call *c);
 int cmd_check(struct command_call *c);
 int cmd_stats(struct command_call *c);
 int cmd_keys(struct command_call *c);

@@ -168,6 +168,13 @@ static const struct setting settings[] = {
 	{NULL, "sources.jobs_kept", T_INT, AT(jobs_kept), 1, 10000, "100", "jobs",
 		"Finished syncs that GET /v1/jobs still knows."},
 
+	{"Retention", "retention.days", T_REAL, AT(retention_days), 0, 36500, "0", "days",
+		"Documents whose content has not changed for so long are removed by footnote retention apply; by nothing else. 0: "
+		"they are kept for ever."},
+	{NULL, "retention.rules", T_TEXT, AT(retention_rules), 0, PATH_MAX_LEN, "", NULL,
+		"Other times for folders and what lies under them: \"PATH DAYS, PATH DAYS\", for example \"/srv/mail 365, "
+		"/srv/contracts 0\". The longest path that fits a document's source holds; 0: for ever."},
+
 	{"Search", "search.k", T_INT, AT(search_k), 1, 1000, "10", "passages",
 		"Passages of a search that names no number."},
 	{NULL, "search.k_max", T_INT, AT(search_k_max), 1, 10000, "1000", "passages",

@@ -48,6 +48,9 @@ struct conf {
 	char sources_roots[CONF_LIST];      /* sources.roots */
 	int jobs_kept;                      /* sources.jobs_kept: finished jobs that are remembered */
 	int sources_queue;                  /* sources.queue: jobs waiting */
+	/* retention */
+	double retention_days;              /* retention.days: 0: for ever */
+	char retention_rules[CONF_TEXT];    /* retention.rules: "PATH DAYS, PATH DAYS" */
 	/* search and answers */
 	int search_k;                       /* search.k */
 	int search_k_max;                   /* search.k_max */

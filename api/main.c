@@ -128,6 +128,16 @@ out:
 	return code;
 }
 
+/* The folder is locked and its store closed, whatever state that is in. */
+static int run_alone(struct owner *owner, const struct command *command, struct command_call *call)
+{
+	int code;
+	signals_catch();
+	code = run_here(command, call);
+	owner_release(owner);
+	return code;
+}
+
 /* What another process is sent: the common options that hold there, the verb and its arguments. */
 static int run_through_owner(const struct command_call *call, int *code, struct err *e)
 {
@@ -146,7 +156,7 @@ static int run_through_owner(const struct command_call *call, int *code, struct 
 
 static int run_owned(const struct command *command, struct command_call *call)
 {
-	double patience = command->local == COMMAND_OWNER ? SERVE_PATIENCE_MS : OWNER_PATIENCE_MS, start = clock_ms();
+	double patience = command->local == COMMAND_OWNED ? OWNER_PATIENCE_MS : SERVE_PATIENCE_MS, start = clock_ms();
 	struct err e = {0}, busy = {0};
 	int code = 0, rc;
 	for (int i = 0; i < call->argc; i++) {
@@ -162,14 +172,18 @@ static int run_owned(const struct command *command, struct command_call *call)
 	for (;;) {
 		struct owner *owner;
 		rc = owner_take(&owner, call->conf->data_dir, &busy);
+		if (!rc && command->local == COMMAND_ALONE) return run_alone(owner, command, call);
 		if (!rc) return run_as_owner(owner, command, call);
 		if (rc != E_BUSY) return fail(&busy);
-		if (command->local != COMMAND_OWNER) {
+		if (command->local == COMMAND_OWNED) {
 			rc = run_through_owner(call, &code, &e);
 			if (!rc) return code;
 			if (rc != E_NOT_FOUND) return fail(&e);
 		}
-		if (clock_ms() - start >= patience) return fail(&busy);
+		if (clock_ms() - start >= patience) {
+			if (command->local == COMMAND_ALONE) err_wrap(&busy, "%s wants the data folder to itself", command->name);
+			return fail(&busy);
+		}
 		usleep(RETRY_MS * 1000);
 	}
 }

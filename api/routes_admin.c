@@ -137,3 +137,30 @@ int metrics_get(struct request *r, struct err *e)
 	reply_static(r, 200, "text/plain; version=0.0.4; charset=utf-8", r->out.data, r->out.len);
 	return OK;
 }
+
+/* {"file": path on the service's own disk}: never replaces a file. */
+int backup_post(struct request *r, struct err *e)
+{
+	const char *file = NULL;
+	uint64_t bytes;
+	cJSON *body, *o;
+	int rc = body_json(r, &body, e);
+	if (rc)
+		return rc;
+	rc = field_text(r, body, "file", &file, e);
+	if (!rc && (!file || *file != '/')) {
+		r->param = "file";
+		rc = err_set(e, E_USAGE, "file: an absolute path on the service's machine");
+	}
+	if (!rc)
+		rc = index_backup(r->service->index, file, &bytes, e);
+	o = rc ? NULL : cJSON_CreateObject();
+	if (o && !(cJSON_AddStringToObject(o, "file", file) && cJSON_AddNumberToObject(o, "bytes", (double)bytes))) {
+		cJSON_Delete(o);
+		o = NULL;
+	}
+	cJSON_Delete(body);
+	if (!rc)
+		reply_json(r, 201, o);
+	return rc;
+}

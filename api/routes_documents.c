@@ -231,18 +231,36 @@ int documents_original(struct request *r, struct err *e)
 }
 
 /* ---- deleting ---- */
+/* DELETE with erase=true: as delete, and no byte is left; the reply is the receipt. */
+static int document_erase(struct request *r, const char *id, struct err *e)
+{
+	struct index_erasure receipt;
+	int rc = index_erase(r->service->index, id, &receipt, e);
+	if (rc)
+		return rc;
+	stat_count("footnote_ingest_total", "verdict=\"removed\"", 1);
+	reply_json(r, 200, view_erasure(&receipt));
+	return OK;
+}
+
 int documents_delete(struct request *r, struct err *e)
 {
+	const char *erase = query_text(r, "erase");
 	struct snapshot *s = NULL;
 	struct write *w = NULL;
 	struct doc d;
 	cJSON *o = NULL;
 	int rc;
-	if (query_lacking(r, "erase", e) || (rc = doc_open(r, &s, &d, e))) { /* also: in the collection asked for */
-		snapshot_close(s);
-		return e->status;
+	if (erase && strcmp(erase, "true") && strcmp(erase, "false")) {
+		r->param = "erase";
+		return err_set(e, E_USAGE, "erase: true or false");
 	}
+	rc = doc_open(r, &s, &d, e); /* also: in the collection asked for */
 	snapshot_close(s);
+	if (rc)
+		return rc;
+	if (erase && !strcmp(erase, "true"))
+		return document_erase(r, d.id, e);
 	if ((rc = index_write_begin(&w, r->service->index, e)))
 		return rc;
 	if ((rc = index_delete(w, r->segments[2], e))) {

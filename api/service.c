@@ -53,25 +53,31 @@ out:
 	return rc;
 }
 
+void service_store_options(const struct conf *c, struct index_options *o)
+{
+	*o = (struct index_options){ .dir = c->data_dir, .embedder = "" };
+	o->map_bytes = (size_t)c->map_bytes;
+	o->hnsw_m = c->hnsw_m;
+	o->hnsw_ef_construction = c->hnsw_ef_construction;
+	o->hnsw_ef_search = c->hnsw_ef_search;
+	o->exact_below = (size_t)c->exact_below;
+	o->rebuild_share = c->rebuild_share;
+	o->bm25_k1 = c->bm25_k1;
+	o->bm25_b = c->bm25_b;
+	o->query_terms_max = (size_t)c->search_terms_max;
+	o->readers_max = (size_t)c->readers_max;
+	o->sync = 1;
+}
+
 static int store_open(struct service *s, struct err *e)
 {
-	const struct conf *c = &s->conf;
 	const struct embedder_info *info = s->embedder ? embedder_info(s->embedder) : NULL;
-	struct index_options o = {0};
-	o.dir = c->data_dir;
-	o.map_bytes = (size_t)c->map_bytes;
-	o.dim = info ? info->dim : 0;
-	o.embedder = info ? info->fingerprint : "";
-	o.hnsw_m = c->hnsw_m;
-	o.hnsw_ef_construction = c->hnsw_ef_construction;
-	o.hnsw_ef_search = c->hnsw_ef_search;
-	o.exact_below = (size_t)c->exact_below;
-	o.rebuild_share = c->rebuild_share;
-	o.bm25_k1 = c->bm25_k1;
-	o.bm25_b = c->bm25_b;
-	o.query_terms_max = (size_t)c->search_terms_max;
-	o.readers_max = (size_t)c->readers_max;
-	o.sync = 1;
+	struct index_options o;
+	service_store_options(&s->conf, &o);
+	if (info) {
+		o.dim = info->dim;
+		o.embedder = info->fingerprint;
+	}
 	return index_open(&s->index, &o, e);
 }
 

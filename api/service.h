@@ -36,6 +36,8 @@ enum service_need { NEED_EMBEDDER = 1, NEED_GENERATOR = 2 };
  * (a store can be opened without one for docs, check, stats). The caller holds the data folder's lock (owner.h). */
 int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e);
 void service_close(struct service *s);
+/* What the settings say about the store, without an encoder. */
+void service_store_options(const struct conf *c, struct index_options *o);
 /* The embedder, or the reason why service_open could go on without: E_NOT_FOUND as above, E_CONFLICT when the store
  * holds another embedder's vectors, E_FORMAT … Thread-safe. */
 int service_embedder(struct service *s, struct embedder **out, struct err *e);

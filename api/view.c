@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/hash.h"
 #include "base/clock.h"
 #include "base/utf8.h"
 
@@ -104,6 +105,28 @@ cJSON *view_document(const struct doc *d)
 	if (ok && *d->reason) ok = cJSON_AddStringToObject(o, "reason", d->reason) != NULL;
 	if (ok && *d->duplicate_of) ok = cJSON_AddStringToObject(o, "duplicate_of", d->duplicate_of) != NULL;
 	return whole(o, ok);
+}
+
+static int add_hash(cJSON *o, const char *name, const uint8_t hash[32])
+{
+	char hex[65];
+	hex_put(hex, hash, 32);
+	return cJSON_AddStringToObject(o, name, hex) != NULL;
+}
+
+cJSON *view_erasure(const struct index_erasure *r)
+{
+	cJSON *o = cJSON_CreateObject();
+	return whole(o, o && cJSON_AddStringToObject(o, "receipt", r->receipt) &&
+		cJSON_AddStringToObject(o, "document_id", r->document_id) && add_hash(o, "source_sha256", r->source_hash) &&
+		add_hash(o, "content_sha256", r->content_hash) && add_time(o, "erased_at", r->erased_ms) &&
+		cJSON_AddNumberToObject(o, "snapshot", (double)r->snapshot) &&
+		cJSON_AddNumberToObject(o, "bytes_rewritten", (double)r->bytes_rewritten) &&
+		cJSON_AddBoolToObject(o, "verified", r->verified) && cJSON_AddNumberToObject(o, "samples", (double)r->samples) &&
+		cJSON_AddNumberToObject(o, "samples_of_others", (double)r->shared) &&
+		cJSON_AddNumberToObject(o, "duplicates_removed", (double)r->duplicates) &&
+		cJSON_AddNumberToObject(o, "notes_removed", (double)r->notes) &&
+		cJSON_AddStringToObject(o, "note", "Backups made before still hold it, and so does the file it came from."));
 }
 
 cJSON *view_citation(const struct answer *a, const struct answer_citation *c)

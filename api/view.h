@@ -10,6 +10,8 @@ cJSON *view_hit(const struct passage *p, int highlight);
 cJSON *view_document(const struct doc *d);
 cJSON *view_answer(const struct answer *a);
 cJSON *view_citation(const struct answer *a, const struct answer_citation *c);
+/* A receipt, with the hashes and what a reader should know of copies made before. */
+cJSON *view_erasure(const struct index_erasure *r);
 cJSON *view_error(const struct err *e, const char *param);    /* {"error":{type,code,message,param}} */
 int view_http_status(int status);                              /* of an enum status */
 int view_exit_code(int status);

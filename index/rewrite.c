@@ -68,7 +68,7 @@ static int receipt_put(struct write *w, const struct index_erasure *r, const cha
 	int rc;
 	clock_text(at, r->erased_ms);
 	sha256_of(r->document_id, strlen(r->document_id), id);
-	if (o && cJSON_AddStringToObject(o, "state", state) && hash_add(o, "document_id_sha256", id) &&
+	if (o && cJSON_AddStringToObject(o, "receipt", r->receipt) && cJSON_AddStringToObject(o, "state", state) && hash_add(o, "document_id_sha256", id) &&
 		hash_add(o, "source_sha256", r->source_hash) && hash_add(o, "content_sha256", r->content_hash) &&
 		cJSON_AddStringToObject(o, "erased_at", at) && cJSON_AddNumberToObject(o, "snapshot", (double)r->snapshot) &&
 		cJSON_AddNumberToObject(o, "bytes_rewritten", (double)r->bytes_rewritten) &&

@@ -1,5 +1,5 @@
 """Documents: pushed, listed, read, replaced, deleted."""
-import json, os, urllib.parse
+import hashlib, json, os, urllib.parse
 from harness import *
 
 ODD = "Größe zählt. 😀 The tide table of Ærø is printed in May.\n\nA second paragraph: naïve café, 東京 and more.\n"
@@ -165,3 +165,54 @@ def originals(s):
         r = s.get(doc_url(s.push("A text without a file.", collection="originals", **fields), "/original"))
         assert r.status == 404 and "not the file" in r.error["message"], r.body
     assert s.get(doc_url("no-such", "/original")).status == 404
+
+
+@test(own=True)
+def erased_to_the_last_byte(s):
+    s.push("Ordinary matters of the harbour office, kept for the record.", source="/plain")
+    id = s.push("The vermilion agreement with Quillfeather is not for everyone.\n\nIt ends in the year of the heron.", source="/secret/quillfeather.txt", title="Vermilion agreement")
+    assert s.get(doc_url(id)).status == 200
+    r = s.ask("DELETE", doc_url(id, "?erase=true"))
+    assert r.status == 200, r.body
+    receipt = r.json
+    assert receipt["verified"] is True and receipt["document_id"] == id and receipt["samples"] > 3 and len(receipt["receipt"]) == 32, receipt
+    assert receipt["source_sha256"] == hashlib.sha256(b"/secret/quillfeather.txt").hexdigest() and receipt["bytes_rewritten"] > 0
+    assert s.get(doc_url(id)).status == 404 and s.ask("DELETE", doc_url(id, "?erase=true")).status == 404
+    for name in ("data.mdb", "lock.mdb"):
+        raw = open(f"{s.data}/{name}", "rb").read()
+        for word in (b"uillfeather", b"ermilion", b"heron"):
+            assert word not in raw, (name, word)
+    assert b"uillfeather" not in s.logged().encode()
+    assert b"harbour office" in open(f"{s.data}/data.mdb", "rb").read()
+    assert receipt["receipt"] in s.cli("erase", "--list").stdout
+    assert "0 problems" in s.cli("check").stdout
+
+
+@test(own=True)
+def held_documents_stay(s):
+    id = s.push("A contract that a court has asked for.", source="/held")
+    s.cli("hold", "add", id, "--reason", "case 17")
+    for r, status in ((s.ask("DELETE", doc_url(id)), 403), (s.ask("DELETE", doc_url(id, "?erase=true")), 403), (s.post("/v1/documents", {"id": id, "text": "Something else."}), 422)):
+        assert r.status == status and "case 17" in r.error["message"], r.body
+    assert "court" in s.get(doc_url(id, "/text")).text
+    s.cli("hold", "remove", id)
+    assert s.ask("DELETE", doc_url(id)).status == 200
+
+
+@test(own=True)
+def backup_while_serving(s):
+    id = s.push("What is in the backup can come back.", source="/b")
+    path = s.top + "/monday"
+    r = s.post("/v1/backup", {"file": path})
+    assert r.status == 201 and r.json == {"file": path, "bytes": os.path.getsize(path)}, r.body
+    assert s.post("/v1/backup", {"file": path}).status == 409
+    for bad in ({}, {"file": "relative"}, {"file": 7}):
+        r = s.post("/v1/backup", bad)
+        assert r.status == 400 and r.error["param"] == "file", r.body
+    assert s.post("/v1/backup", {"file": s.top + "/none/x"}).status == 404
+    assert s.cli("restore", path, "--force", ok=(5,)).stdout == ""
+    s.cli("compact")
+    assert s.ask("DELETE", doc_url(id)).status == 200
+    assert s.stop() == 0
+    s.cli("restore", path, "--force")
+    assert id in s.cli("docs", "list").stdout

@@ -1,0 +1,337 @@
+/* cmd_life.c: `footnote hold` and `footnote retention`.
+ *
+ * A hold is a note named by the document's id; the store itself refuses to remove or replace what has one (index.h).
+ * Retention walks the collection in pages. A page is read after its write has begun, when nobody else can change
+ * anything, so that a document which was ingested anew in the last moment is not taken for the old one.
+ * Threads: runs in its caller's. Failure: an error line; pages that were reported are committed. */
+#include <stdio.h>
+#include <string.h>
+#include "api/command.h"
+#include "api/retention.h"
+#include "api/screen.h"
+#include "base/clock.h"
+#include "base/flag.h"
+#include "base/mem.h"
+
+enum { PAGE = 256, ARENA_BYTES_MAX = 512 << 20, LINE_BYTES_MAX = 1 << 16 };
+
+/* The object when every member could be added, else NULL and it is deleted. */
+static cJSON *whole(cJSON *o, int ok)
+{
+	if (!ok) cJSON_Delete(o);
+	return ok ? o : NULL;
+}
+
+/* ---- hold ---- */
+
+static int hold_print(struct command_call *c, const char *what, const char *id, const char *source, const char *reason,
+	const char *since, struct err *e)
+{
+	struct buf b;
+	cJSON *o;
+	if (c->json) {
+		o = cJSON_CreateObject();
+		return command_json(c, whole(o, o && cJSON_AddStringToObject(o, "hold", what) &&
+			cJSON_AddStringToObject(o, "document_id", id) && cJSON_AddStringToObject(o, "source", source) &&
+			cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddStringToObject(o, "since", since)), e);
+	}
+	if (c->quiet && strcmp(what, "on") != 0) return OK;
+	buf_init(&b, LINE_BYTES_MAX);
+	buf_printf(&b, "%-8s  %s", strcmp(what, "on") == 0 ? "on hold" : what, id);
+	if (*source) buf_puts(&b, " — ");
+	screen_line(&b, source, strlen(source), 0);
+	if (*since) buf_printf(&b, ", since %.10s", since);
+	if (*reason) buf_puts(&b, ": ");
+	screen_line(&b, reason, strlen(reason), 0);
+	out_printf(c->out, 1, "%s\n", buf_cstr(&b));
+	buf_clear(&b);
+	return OK;
+}
+
+static int hold_add(struct command_call *c, const struct doc *d, const char *reason, struct err *e)
+{
+	char since[CLOCK_TEXT_LEN], *text = NULL;
+	cJSON *o = cJSON_CreateObject();
+	struct write *w;
+	int rc;
+	clock_text(since, clock_wall_ms());
+	if (o && cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddStringToObject(o, "since", since))
+		text = cJSON_PrintUnformatted(o);
+	cJSON_Delete(o);
+	rc = text ? index_write_begin(&w, c->service->index, e) : err_set(e, E_MEMORY, "out of memory");
+	if (!rc) {
+		rc = index_note_put(w, NOTE_HOLD, d->id, text, strlen(text), e);
+		if (rc) index_write_abort(w);
+		else rc = index_write_commit(w, e);
+	}
+	cJSON_free(text);
+	return rc ? rc : hold_print(c, "added", d->id, d->source, reason, since, e);
+}
+
+static int hold_remove(struct command_call *c, const char *id, const char *source, struct err *e)
+{
+	struct write *w;
+	int rc = index_write_begin(&w, c->service->index, e);
+	if (rc) return rc;
+	rc = index_note_delete(w, NOTE_HOLD, id, e);
+	if (rc == E_NOT_FOUND) err_set(e, rc, "document %.64s is not on hold", id);
+	if (rc) index_write_abort(w);
+	else rc = index_write_commit(w, e);
+	return rc ? rc : hold_print(c, "removed", id, source, "", "", e);
+}
+
+static int hold_line(struct command_call *c, struct snapshot *s, const struct note *n, struct arena *a, struct err *e)
+{
+	struct reader everyone = { .all_groups = 1 };
+	const char *source = "";
+	struct doc d;
+	cJSON *o;
+	int rc = json_parse(&o, n->json, n->len, n->len, "hold", e);
+	if (rc) return rc;
+	if (snapshot_doc(s, &everyone, n->name, a, &d, NULL) == OK) source = d.source;
+	rc = hold_print(c, "on", n->name, source, json_str(o, "reason", ""), json_str(o, "since", ""), e);
+	cJSON_Delete(o);
+	return rc;
+}
+
+static int hold_list(struct command_call *c, struct err *e)
+{
+	struct arena arena;
+	struct snapshot *s;
+	char after[256] = "";
+	size_t got = PAGE;
+	int rc = OK;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	while (!rc && got == PAGE) {
+		struct note *page = arena_alloc(&arena, PAGE * sizeof *page);
+		rc = page ? snapshot_open(&s, c->service->index, e) : err_set(e, E_MEMORY, "out of memory");
+		if (rc) break;
+		rc = snapshot_notes(s, NOTE_HOLD, after, PAGE, &arena, page, &got, e);
+		for (size_t i = 0; !rc && i < got; i++) {
+			rc = hold_line(c, s, &page[i], &arena, e);
+			snprintf(after, sizeof after, "%s", page[i].name);
+		}
+		snapshot_close(s);
+		arena_clear(&arena);
+	}
+	arena_clear(&arena);
+	if (!rc && !*after && !c->json && !c->quiet) out_printf(c->out, 1, "nothing is on hold\n");
+	return rc;
+}
+
+int cmd_hold(struct command_call *c)
+{
+	const char *source = NULL, *reason = "", *what;
+	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0}, {"--reason", OPTION_TEXT, &reason, 0, 0} };
+	struct arena arena;
+	struct doc d = { .source = "" };
+	struct err e = {0};
+	int list, add, rc = options_parse(c, options, 2, &e);
+	what = c->argc > 1 ? c->argv[1] : "";
+	list = strcmp(what, "list") == 0;
+	add = strcmp(what, "add") == 0;
+	if (!rc && !list && !add && strcmp(what, "remove") != 0) rc = err_set(&e, E_USAGE, "hold: must be add, remove or list");
+	if (!rc && c->argc != (list || source ? 2 : 3))
+		rc = err_set(&e, E_USAGE, list ? "hold list: takes no argument" : "hold %s: takes one document id, or --source PATH",
+			what);
+	if (!rc && !add && *reason) rc = err_set(&e, E_USAGE, "--reason belongs to hold add");
+	if (rc) return command_misused(c, &e);
+	if (list) return hold_list(c, &e) ? command_fail(c, &e) : EXIT_DONE;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	rc = command_document(c, c->argv[2], source, &arena, &d, &e);
+	if (rc == E_NOT_FOUND && !add && !source) d.id = c->argv[2], d.source = "", rc = OK; /* hold_remove says which is missing */
+	if (!rc) rc = add ? hold_add(c, &d, reason, &e) : hold_remove(c, d.id, d.source, &e);
+	arena_clear(&arena);
+	return rc ? command_fail(c, &e) : EXIT_DONE;
+}
+
+/* ---- retention ---- */
+
+struct tally { uint64_t documents, due; int64_t next_ms; };    /* of a rule; next_ms: the earliest to come, 0: none */
+
+struct ageing {
+	struct command_call *c;
+	struct retention rules;
+	struct tally *tally;
+	struct arena arena;              /* of a page */
+	int64_t now_ms;
+	int apply, dry_run;
+	uint64_t removed, held;
+};
+
+static const char *rule_name(const struct retention_rule *rule)
+{
+	return *rule->path ? rule->path : "retention.days";
+}
+
+static int due_print(struct ageing *g, const struct doc *d, const struct retention_rule *rule, const char *held,
+	struct err *e)
+{
+	const char *verdict = held ? "skipped" : g->apply ? "removed" : "due";
+	char updated[CLOCK_TEXT_LEN], due[CLOCK_TEXT_LEN], reason[1400];
+	struct buf b;
+	cJSON *o;
+	clock_text(updated, d->updated_ms);
+	clock_text(due, retention_due_ms(rule, d->updated_ms));
+	snprintf(reason, sizeof reason, "older than %g days (%s)", rule->days, rule_name(rule));
+	if (g->c->json) {
+		o = cJSON_CreateObject();
+		return command_json(g->c, whole(o, o && cJSON_AddStringToObject(o, "source", d->source) &&
+			cJSON_AddStringToObject(o, "verdict", verdict) && cJSON_AddStringToObject(o, "document_id", d->id) &&
+			cJSON_AddStringToObject(o, "reason", held ? held : reason) && cJSON_AddStringToObject(o, "updated", updated) &&
+			cJSON_AddStringToObject(o, "due", due)), e);
+	}
+	if (g->c->quiet && g->apply) return OK;
+	buf_init(&b, LINE_BYTES_MAX);
+	buf_printf(&b, "%-9s %s", verdict, d->id);
+	if (*d->source) buf_puts(&b, " — ");
+	screen_line(&b, d->source, strlen(d->source), 0);
+	buf_printf(&b, ", due %.10s: ", due);
+	screen_line(&b, held ? held : reason, strlen(held ? held : reason), 0);
+	out_printf(g->c->out, 1, "%s\n", buf_cstr(&b));
+	buf_clear(&b);
+	return OK;
+}
+
+/* Why a document is on hold, in the arena, or NULL. */
+static int held_why(struct ageing *g, struct snapshot *s, const struct doc *d, const char **why, struct err *e)
+{
+	struct note n;
+	cJSON *o;
+	const char *reason;
+	int rc = snapshot_note(s, NOTE_HOLD, d->id, &g->arena, &n, e);
+	*why = NULL;
+	if (rc) return rc == E_NOT_FOUND ? OK : rc;
+	rc = json_parse(&o, n.json, n.len, n.len, "hold", e);
+	if (rc) return rc;
+	reason = json_str(o, "reason", "");
+	*why = arena_printf(&g->arena, "on hold%s%s", *reason ? ": " : "", reason);
+	cJSON_Delete(o);
+	return *why ? OK : err_set(e, E_MEMORY, "out of memory");
+}
+
+/* One page of documents behind *after: tallies all, removes the due ones in w (may be NULL), and tells of them once
+ * that is committed. */
+static int page_age(struct ageing *g, struct snapshot *s, struct write **w, uint64_t *after, size_t *got, struct err *e)
+{
+	struct reader reader = { .collection = g->c->collection, .all_groups = 1 };
+	struct doc *docs = arena_calloc(&g->arena, PAGE, sizeof *docs);
+	const char **held = arena_calloc(&g->arena, PAGE, sizeof *held);
+	const struct retention_rule *rules[PAGE];
+	size_t n = 0;
+	int rc = docs && held ? OK : err_set(e, E_MEMORY, "out of memory");
+	if (!rc) rc = snapshot_docs(s, &reader, *after, ~0u, PAGE, &g->arena, docs, got, e);
+	if (rc) return rc;
+	if (*got) *after = docs[*got - 1].key;
+	for (size_t i = 0; !rc && i < *got; i++) {
+		const struct retention_rule *rule = retention_of(&g->rules, docs[i].source);
+		struct tally *t = &g->tally[rule - g->rules.rule];
+		int64_t due = retention_due_ms(rule, docs[i].updated_ms);
+		t->documents++;
+		if (due > g->now_ms && (!t->next_ms || due < t->next_ms)) t->next_ms = due;
+		if (!due || due > g->now_ms) continue;
+		t->due++;
+		docs[n] = docs[i];
+		rules[n] = rule;
+		rc = held_why(g, s, &docs[n], &held[n], e);
+		if (!rc && *w && !held[n]) rc = index_delete(*w, docs[n].id, e);
+		n++;
+	}
+	if (!rc && *w) {
+		rc = index_write_commit(*w, e);
+		*w = NULL;
+	}
+	for (size_t i = 0; !rc && i < n; i++) {
+		if (held[i]) g->held++;
+		else g->removed++;
+		rc = due_print(g, &docs[i], rules[i], held[i], e);
+	}
+	return rc;
+}
+
+static int ageing_run(struct ageing *g, struct err *e)
+{
+	uint64_t after = 0;
+	size_t got = PAGE;
+	int rc = OK;
+	while (!rc && got == PAGE) {
+		struct snapshot *s = NULL;
+		struct write *w = NULL;
+		if (flag_is(g->c->cancel)) return err_set(e, E_CANCELLED, "retention: interrupted");
+		if (g->apply && !g->dry_run) rc = index_write_begin(&w, g->c->service->index, e);
+		if (!rc) rc = snapshot_open(&s, g->c->service->index, e);
+		if (!rc) rc = page_age(g, s, &w, &after, &got, e);
+		index_write_abort(w);
+		snapshot_close(s);
+		arena_clear(&g->arena);
+	}
+	return rc;
+}
+
+static int rule_print(struct ageing *g, size_t i, struct err *e)
+{
+	const struct retention_rule *rule = &g->rules.rule[i];
+	const struct tally *t = &g->tally[i];
+	char next[CLOCK_TEXT_LEN] = "";
+	cJSON *o;
+	if (t->next_ms) clock_text(next, t->next_ms);
+	if (g->c->json) {
+		o = cJSON_CreateObject();
+		return command_json(g->c, whole(o, o && cJSON_AddStringToObject(o, "rule", rule_name(rule)) &&
+			cJSON_AddNumberToObject(o, "days", rule->days) &&
+			cJSON_AddNumberToObject(o, "documents", (double)t->documents) &&
+			cJSON_AddNumberToObject(o, "due", (double)t->due) &&
+			(t->next_ms ? cJSON_AddStringToObject(o, "next_due", next) : cJSON_AddNullToObject(o, "next_due"))), e);
+	}
+	if (rule->days > 0)
+		out_printf(g->c->out, 1, "rule      %s: %g days, %llu documents, %llu due%s%.10s\n", rule_name(rule), rule->days,
+			(unsigned long long)t->documents, (unsigned long long)t->due, t->next_ms ? ", next on " : "", next);
+	else
+		out_printf(g->c->out, 1, "rule      %s: for ever, %llu documents\n", rule_name(rule),
+			(unsigned long long)t->documents);
+	return OK;
+}
+
+static int summary_print(struct ageing *g, struct err *e)
+{
+	cJSON *o, *x;
+	if (!g->c->json) {
+		if (!g->c->quiet)
+			out_printf(g->c->out, 1, "%llu documents %s, %llu on hold\n", (unsigned long long)g->removed,
+				g->dry_run ? "would be removed" : "removed", (unsigned long long)g->held);
+		return OK;
+	}
+	o = cJSON_CreateObject();
+	x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
+	return command_json(g->c, whole(o, x && cJSON_AddNumberToObject(x, "removed", (double)g->removed) &&
+		cJSON_AddNumberToObject(x, "held", (double)g->held) && cJSON_AddBoolToObject(x, "dry_run", g->dry_run)), e);
+}
+
+int cmd_retention(struct command_call *c)
+{
+	struct ageing g = { .c = c, .now_ms = clock_wall_ms() };
+	struct option options[] = { {"--dry-run", OPTION_FLAG, &g.dry_run, 0, 0} };
+	struct arena arena;
+	const char *what;
+	struct err e = {0};
+	int rc = options_parse(c, options, 1, &e);
+	what = c->argc > 1 ? c->argv[1] : "";
+	g.apply = strcmp(what, "apply") == 0;
+	if (!rc && ((!g.apply && strcmp(what, "show") != 0) || c->argc != 2))
+		rc = err_set(&e, E_USAGE, "retention: must be show or apply");
+	if (!rc && g.dry_run && !g.apply) rc = err_set(&e, E_USAGE, "--dry-run belongs to retention apply");
+	arena_init(&arena, ARENA_BYTES_MAX);
+	arena_init(&g.arena, ARENA_BYTES_MAX);
+	if (!rc) rc = retention_parse(&g.rules, &c->service->conf, &arena, &e);
+	if (rc) {
+		arena_clear(&arena);
+		return command_misused(c, &e);
+	}
+	g.tally = arena_calloc(&arena, g.rules.n, sizeof *g.tally);
+	rc = g.tally ? ageing_run(&g, &e) : err_set(&e, E_MEMORY, "out of memory");
+	for (size_t i = 0; !rc && !g.apply && i < g.rules.n; i++) rc = rule_print(&g, i, &e);
+	if (!rc && g.apply) rc = summary_print(&g, &e);
+	arena_clear(&g.arena);
+	arena_clear(&arena);
+	return rc ? command_fail(c, &e) : EXIT_DONE;
+}

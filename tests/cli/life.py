@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""The store's life from the command line: erase, hold, retention, compact, backup, restore; with and without a service
+running. Usage: life.py FOOTNOTE [NAME...]. Needs the embedder. Last line: N passed, N failed, N skipped."""
+import glob, hashlib, json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+
+FOOTNOTE = os.path.abspath(sys.argv[1])
+TESTS = []
+
+
+def test(fn):
+    TESTS.append(fn)
+    return fn
+
+
+class Box:
+    """A folder of files, a data folder, settings, and the program run on them."""
+
+    def __init__(self):
+        self.top = tempfile.mkdtemp(prefix="footnote-life-")
+        self.docs, self.data, self.conf = f"{self.top}/docs", f"{self.top}/data", f"{self.top}/service.conf"
+        os.makedirs(self.docs)
+        self.settings()
+
+    def settings(self, **kv):
+        with open(self.conf, "w") as f:
+            f.write("generate.model = none\n" + "".join(f"{k.replace('__', '.')} = {v}\n" for k, v in kv.items()))
+
+    def write(self, name, text):
+        path = f"{self.docs}/{name}"
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def run(self, *args, ok=(0,), cwd=None):
+        r = subprocess.run([FOOTNOTE, "-c", self.conf, "--data", self.data, *args], capture_output=True, text=True, timeout=300, cwd=cwd or self.top)
+        assert r.returncode in ok, f"{args} exits {r.returncode}, wanted {ok}\n{r.stdout}{r.stderr}"
+        return r
+
+    def json(self, *args, ok=(0,)):
+        return [json.loads(line) for line in self.run("--json", *args, ok=ok).stdout.splitlines()]
+
+    def ingest(self, *args):
+        rows = self.json("ingest", *(args or (self.docs,)))
+        return {os.path.basename(r["source"]): r for r in rows[:-1]}
+
+    def raw(self, word):
+        """How often the bytes occur in any file of the data folder."""
+        return sum(open(p, "rb").read().count(word.encode()) for p in glob.glob(self.data + "/*") if not p.endswith(".sock"))
+
+    def serve(self):
+        p = subprocess.Popen([FOOTNOTE, "-c", self.conf, "--data", self.data, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "http://" in p.stdout.readline()
+        return p
+
+
+def stop(p):
+    p.send_signal(signal.SIGTERM)
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0, err
+    return out + err
+
+
+PLAIN = "The harbour office opens at nine. Boats are measured on Tuesdays.\n"
+SECRET = "# Vermilion agreement\n\nThe vermilion agreement with Quillfeather pays 4711 guilders.\n\nIt is signed under the heron bridge, by moonlight.\n"
+
+
+@test
+def erase_and_its_receipt(b):
+    """Nothing of it is in the folder, not of older revisions, not of copies, not in a graph; what others say stays."""
+    b.settings(index__exact_below=8)
+    for i in range(12):
+        b.write(f"plain{i}.txt", PLAIN + f"Entry {i} of the ledger weighs {i * 7} tons and smells of tar.\n")
+    path = b.write("quillfeather.md", SECRET.replace("4711", "1234").replace("vermilion", "cinnabar"))
+    b.ingest()
+    b.write("quillfeather.md", SECRET)
+    b.ingest()
+    b.write("zz-quillfeather-again.md", SECRET)
+    rows = b.ingest()
+    assert rows["zz-quillfeather-again.md"]["verdict"] == "duplicate", rows
+    assert b.raw("uillfeather") > 0 and b.raw("cinnabar") > 0
+    id = rows["quillfeather.md"]["document_id"]
+    r = b.json("erase", "--source", "docs/quillfeather.md")[0]
+    assert r["verified"] is True and r["document_id"] == id and r["duplicates_removed"] == 1 and r["samples"] > 5, r
+    assert r["source_sha256"] == hashlib.sha256(path.encode()).hexdigest() and r["content_sha256"] == hashlib.sha256(SECRET.encode()).hexdigest()
+    assert r["bytes_rewritten"] > 4096 and r["snapshot"] > 0 and r["erased_at"].endswith("Z") and "ackup" in r["note"]
+    for word in ("uillfeather", "ermilion", "cinnabar", "heron bridge", "4711", "1234 guilders"):
+        assert b.raw(word) == 0, word
+    assert b.raw("smells of tar") >= 12
+    b.run("docs", "show", id, ok=(3,))
+    b.run("erase", id, ok=(3,))
+    assert b.json("erase", "--list")[0]["receipt"] == r["receipt"]
+    b.run("check")
+    assert all("uillfeather" not in h["text"] for h in b.json("search", "Quillfeather agreement"))
+    text = b.run("erase", b.json("docs", "list")[0]["id"]).stdout
+    assert "receipt" in text and "verified" in text and "Backups" in text
+    for args in ((), ("a", "b"), ("a", "--source", "b"), ("--list", "a")):
+        b.run("erase", *args, ok=(2,))
+    # The file is still there: ingested again, it is a document like any other.
+    assert b.ingest()["quillfeather.md"]["verdict"] == "added"
+
+
+@test
+def erase_beside_a_service(b):
+    b.write("plain.txt", PLAIN)
+    b.write("quillfeather.md", SECRET)
+    b.ingest()
+    p = b.serve()
+    try:
+        b.run("erase", "--source", f"{b.docs}/quillfeather.md")
+        assert b.raw("uillfeather") == 0
+        assert len(b.json("search", "harbour office")) == 1
+        before, after = b.json("compact")[0].values()
+        assert after <= before
+        new = b.write("new.txt", "Something new about lighthouses.\n")
+        assert b.ingest(new)["new.txt"]["verdict"] == "added"
+        b.run("check")
+    finally:
+        log = stop(p)
+    assert "uillfeather" not in log and b.raw("uillfeather") == 0
+    b.run("check")
+
+
+@test
+def hold_is_stronger_than_everything(b):
+    b.settings(retention__days=0.00001)
+    held, free = b.write("held.txt", "The offer of March stands until June.\n"), b.write("free.txt", PLAIN)
+    id = b.ingest()["held.txt"]["document_id"]
+    assert b.json("hold", "list") == [] and "nothing" in b.run("hold", "list").stdout
+    r = b.json("hold", "add", "--source", "docs/held.txt", "--reason", "case 17")[0]
+    assert (r["document_id"], r["source"], r["reason"], r["hold"]) == (id, held, "case 17", "added"), r
+    for args in (("delete", id), ("erase", id), ("delete", "--source", held)):
+        assert "case 17" in b.run(*args, ok=(5,)).stderr
+    b.write("held.txt", "The offer is withdrawn.\n")
+    row = b.ingest()["held.txt"]
+    assert row["verdict"] == "skipped" and "on hold" in row["reason"], row
+    assert "June" in b.run("docs", "text", id).stdout
+    os.unlink(held)
+    rows = b.json("ingest", "--prune", b.docs)
+    assert [x["verdict"] for x in rows[:-1] if x["source"] == held] == ["skipped"], rows
+    time.sleep(1)
+    rows = b.json("retention", "apply")
+    assert {x["source"]: x["verdict"] for x in rows[:-1]} == {held: "skipped", free: "removed"} and rows[-1]["summary"] == {"removed": 1, "held": 1, "dry_run": False}, rows
+    assert [(h["document_id"], h["source"]) for h in b.json("hold", "list")] == [(id, held)] and "case 17" in b.run("hold", "list").stdout
+    b.run("check")
+    assert b.json("hold", "remove", id)[0]["hold"] == "removed"
+    b.run("hold", "remove", id, ok=(3,))
+    b.run("hold", "add", "nothing-here", ok=(3,))
+    for args in ((), ("frob",), ("add",), ("list", "x"), ("remove", id, "--reason", "x")):
+        b.run("hold", *args, ok=(2,))
+    assert b.json("retention", "apply")[-1]["summary"]["removed"] == 1 and b.json("docs", "list") == []
+
+
+@test
+def retention_by_path(b):
+    os.makedirs(b.docs + "/mail/deep")
+    os.makedirs(b.docs + "/mailbox")
+    for name in ("mail/a.txt", "mail/deep/b.txt", "mailbox/c.txt", "d.txt"):
+        b.write(name, f"Text of {name} and nothing else.\n")
+    b.ingest()
+    assert [(r["rule"], r["documents"], r["due"], r["next_due"]) for r in b.json("retention", "show")] == [("retention.days", 4, 0, None)]
+    assert b.json("retention", "apply") == [{"summary": {"removed": 0, "held": 0, "dry_run": False}}]
+    time.sleep(0.2)
+    b.settings(retention__rules=f"{b.docs}/mail 0.000001, {b.docs}/mail/deep/ 0, {b.docs}/mailbox 30")
+    rows = b.json("retention", "show")
+    assert [(r["source"], r["verdict"]) for r in rows[:-4]] == [(b.docs + "/mail/a.txt", "due")], rows
+    assert [(r["days"], r["documents"], r["due"], r["next_due"] is None) for r in rows[-4:]] == [(1e-06, 1, 1, True), (0, 1, 0, True), (30, 1, 0, False), (0, 1, 0, True)], rows
+    assert b.json("retention", "apply", "--dry-run")[-1]["summary"]["removed"] == 1 and len(b.json("docs", "list")) == 4
+    assert "older than 1e-06 days" in b.run("retention", "apply").stdout and len(b.json("docs", "list")) == 3
+    b.run("check")
+    for bad in (f"{b.docs}/mail", "30", f"{b.docs}/mail x", f"{b.docs}/mail -1", f"{b.docs} 5,, /x 2"):
+        b.settings(retention__rules=bad)
+        assert "retention.rules" in b.run("retention", "show", ok=(2,)).stderr
+    b.settings()
+    for args in ((), ("frob",), ("show", "x"), ("show", "--dry-run")):
+        b.run("retention", *args, ok=(2,))
+
+
+@test
+def backup_restore_compact(b):
+    for i in range(30):
+        b.write(f"doc{i}.txt", f"Number {i}\n\n" + f"Crate {i} stands in aisle {i % 7} of the store. " * 20)
+    b.ingest()
+    listed = b.json("docs", "list")
+    r = b.json("backup", "monday")[0]
+    path = f"{b.top}/monday"
+    assert r == {"file": path, "bytes": os.path.getsize(path)} and oct(os.stat(path).st_mode & 0o777) == "0o600"
+    assert path in b.run("backup", path, ok=(5,)).stderr
+    b.run("backup", ok=(2,))
+    b.run("backup", "no/folder/x", ok=(3,))
+    for d in listed[:20]:
+        b.run("delete", d["id"])
+    before, after = b.json("compact")[0].values()
+    assert after < before
+    b.run("restore", path, ok=(5,))
+    assert len(b.json("docs", "list")) == 10
+    cut = b.top + "/cut"
+    data = open(path, "rb").read()
+    for bad in (data[:-1], data[:len(data) // 2], b"", b"hello", data[:9000] + b"x" + data[9001:]):
+        open(cut, "wb").write(bad)
+        b.run("restore", cut, "--force", ok=(1, 4))
+    assert len(b.json("docs", "list")) == 10
+    b.run("restore", "nothing-here", "--force", ok=(3,))
+    p = b.serve()
+    try:
+        assert "to itself" in b.run("restore", path, "--force", ok=(5,)).stderr
+        b.run("backup", "tuesday")
+    finally:
+        stop(p)
+    b.run("restore", path, "--force")
+    assert b.json("docs", "list") == listed
+    b.run("check")
+    first = b.data
+    b.data = b.top + "/fresh"
+    assert b.json("restore", f"{b.top}/tuesday")[0]["documents"] == 10
+    b.run("check")
+    assert len(b.json("search", "aisle")) == 10
+    # Over a store that can't even be opened.
+    with open(first + "/data.mdb", "r+b") as f:
+        f.write(b"\0" * 8192)
+    b.data = first
+    b.run("stats", ok=(1, 4))
+    b.run("restore", path, "--force")
+    assert b.json("docs", "list") == listed
+
+
+def main():
+    passed = failed = 0
+    for fn in TESTS:
+        if sys.argv[2:] and fn.__name__ not in sys.argv[2:]:
+            continue
+        box = Box()
+        try:
+            fn(box)
+            passed += 1
+        except Exception:
+            failed += 1
+            print(f"FAIL {fn.__name__}")
+            traceback.print_exc(file=sys.stdout)
+        finally:
+            shutil.rmtree(box.top, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    sys.exit(failed > 0)
+
+
+main()
