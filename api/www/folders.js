@@ -1,0 +1,109 @@
+/* folders.js: folders of the service's own machine that are kept in step, and how far reading them is. A service that
+ * has no such endpoint (404) has no such part of the page. */
+import { call, get_json, post, url } from "./calls.js";
+import { $, count, make, path_make, tell } from "./parts.js";
+import { verdict_make } from "./documents.js";
+
+const POLL_MS = 1000, PROBLEMS_SHOWN = 20;
+const RUNNING = ["queued", "running"];
+const followed = new Set();  /* jobs that are being polled */
+let on_change = () => {};
+
+/* "3 added, 1 failed": the verdicts of a summary that are not nought. */
+const summary_text = s => Object.entries(s || {}).filter(([k, v]) => typeof v === "number" && v > 0 && !/ms|bytes|seconds|chars|chunks|_s$/.test(k))
+	.map(([k, v]) => v.toLocaleString("en") + " " + k.replaceAll("_", " ")).join(", ");
+
+function job_show(box, job) {
+	const bar = make("progress", { "aria-label": "Progress" }), problems = job.problems || [];
+	const words = [job.state];
+	if (RUNNING.includes(job.state) && job.files_total) {
+		bar.max = job.files_total;
+		bar.value = job.files_done;
+	}
+	if (job.files_total || job.files_done) words.push(count(job.files_done, "file") + (RUNNING.includes(job.state) && job.files_total ? " of " + job.files_total.toLocaleString("en") : ""));
+	if (job.chunks) words.push(count(job.chunks, "passage"));
+	if (!RUNNING.includes(job.state) && job.summary) words.push(summary_text(job.summary));
+	box.replaceChildren(make("p", { className: "facts" }, words.filter(Boolean).join(" · ")));
+	if (RUNNING.includes(job.state)) box.append(bar);
+	if (job.error) box.append(make("p", { className: "bad" }, job.error.message || String(job.error)));
+	if (problems.length) {
+		const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ", path_make(p.source), " ", p.reason));
+		if (problems.length > PROBLEMS_SHOWN) rows.push(make("li", {}, "and " + (problems.length - PROBLEMS_SHOWN).toLocaleString("en") + " more"));
+		box.append(make("details", { className: "looked" }, make("summary", {}, count(problems.length, "file") + " not read"), make("ul", { className: "problems" }, ...rows)));
+	}
+}
+
+async function job_follow(id, box) {
+	if (followed.has(id)) return;
+	followed.add(id);
+	try {
+		for (;;) {
+			const job = await get_json("/v1/jobs/" + encodeURIComponent(id));
+			if (!box.isConnected) break;
+			job_show(box, job);
+			if (!RUNNING.includes(job.state)) {
+				if (box.dataset.fresh) on_change();
+				break;
+			}
+			box.dataset.fresh = "1";
+			await new Promise(r => setTimeout(r, POLL_MS));
+		}
+	} catch (e) {
+		if (e.status !== 404) box.replaceChildren(make("p", { className: "bad" }, e.message));
+	}
+	followed.delete(id);
+}
+
+function source_item(s) {
+	const again = make("button", { type: "button", className: "quiet small", "aria-label": "Read " + s.path + " again" }, "Read again");
+	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Forget " + s.path }, "Forget");
+	const box = make("div", { className: "job" });
+	const facts = [typeof s.documents === "number" ? count(s.documents, "document") : "", s.last_synced ? "read " + s.last_synced.slice(0, 16).replace("T", " ") : "",
+		s.prune ? "removes what is gone" : ""].filter(Boolean).join(" · ");
+	const item = make("li", { className: "doc" }, make("div", {}, make("h4", {}, path_make(s.path)), make("p", { className: "facts" }, facts), box),
+		make("div", { className: "row" }, again, remove));
+	again.addEventListener("click", () => folder_read(s.path, s.prune));
+	remove.addEventListener("click", async () => {
+		try {
+			await call(url("/v1/sources/" + encodeURIComponent(s.id)), { method: "DELETE" });
+			item.remove();
+			$("folders-path").focus();
+		} catch (e) {
+			tell($("folders-status"), e.message, true);
+		}
+	});
+	if (s.last_job) job_follow(s.last_job, box);
+	return item;
+}
+
+export async function folders_load() {
+	try {
+		const { sources } = await get_json("/v1/sources");
+		$("folders-box").hidden = false;
+		$("folders-list").replaceChildren(...sources.map(source_item));
+	} catch (e) {
+		if (e.status !== 404) tell($("folders-status"), e.message, true);
+		$("folders-box").hidden = e.status === 404 || e.status === 403;
+	}
+}
+
+async function folder_read(path, prune) {
+	try {
+		tell($("folders-status"), "");
+		await (await post("/v1/sources", { path, prune })).json();
+		followed.clear();
+		await folders_load();
+		return true;
+	} catch (e) {
+		tell($("folders-status"), e.message, true);
+		return false;
+	}
+}
+
+export function folders_begin(changed) {
+	on_change = changed;
+	$("folders-form").addEventListener("submit", async e => {
+		e.preventDefault();
+		if (await folder_read($("folders-path").value.trim(), $("folders-prune").checked)) $("folders-path").value = "";
+	});
+}
