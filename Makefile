@@ -34,7 +34,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo check check-asan check-tsan check-long lint install clean help $(foreach r,$(ROOMS),test-$(r))
+.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long lint install clean help $(foreach r,$(ROOMS),test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -106,6 +106,9 @@ check-long:
 	@MAKE="$(MAKE)" BUILD=$(BUILD) FOOTNOTE_LONG=1 tools/check.sh
 	@$(MAKE) check-asan
 	@$(MAKE) check-tsan
+# The page in the distribution's Chromium; pictures of it are left in $(BUILD)/web.
+check-web: all
+	@CACHE="$(CACHE)" BUILD=$(BUILD) tools/check_web.sh $(T)
 lint:
 	@python3 tests/lint/lint.py
 
@@ -122,6 +125,7 @@ help:
 	@echo 'make               build $(BUILD)/footnote, installing packages and building FAISS where they are missing'
 	@echo 'make demo          ingest corpora/handbook, answer a question over HTTP (MODEL=NAME: another generator)'
 	@echo 'make check         build and run every short test; the last line is "N passed, N failed, N skipped"'
+	@echo 'make check-web     the page in a real browser (T=NAME: one test); pictures in $(BUILD)/web'
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='
 	@echo 'make test-ROOM     the tests of one room: $(ROOMS) (T=NAME: some of them)'

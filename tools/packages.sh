@@ -2,6 +2,7 @@
 # packages.sh: the distribution's packages that building, testing and the demo need, installed when they are missing.
 # Nothing missing: says nothing and takes no time. Root, or sudo without a password: installs. Otherwise prints the one
 # command to run and exits 1. The list of packages is brought up to date only when an install needs it.
+# Usage: packages.sh [web]
 set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
@@ -16,6 +17,8 @@ packages=(
 	ca-certificates python3                 # fetching models; lint and the tests over HTTP
 	curl                                    # the demo
 )
+# Only for `make check-web`, which says so: a browser, and letters for it to show.
+[ "${1:-}" != web ] || packages=(chromium fonts-dejavu-core python3)
 
 die() { echo "packages.sh: $*" >&2; exit 1; }
 

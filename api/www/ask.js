@@ -11,7 +11,8 @@ let asking = null;           /* AbortController of the question under way */
 
 /* ---- what an answer is made of ---- */
 function mark_make(c, turn) {
-	const a = make("a", { className: "fn", title: c.quote, "aria-label": "Footnote " + c.n + ", " + named(c) }, String(c.n));
+	const a = make("a", { className: "fn", title: c.quote, "aria-label": "Footnote " + c.n + ", " + named(c) },
+		String(c.n));
 	return source_link(a, c, () => ({ list: turn.citations, at: turn.citations.indexOf(c), what: "Footnote" }));
 }
 
@@ -22,7 +23,7 @@ function sentence_make(text, turn) {
 	for (const m of text.matchAll(/\[(\d+)\]/g)) {
 		const c = turn.citations.find(x => x.n === Number(m[1]));
 		if (!c) continue;
-		out.append(text.slice(at, m.index), mark_make(c, turn));
+		out.append(text.slice(at, m.index).trimEnd(), mark_make(c, turn));
 		at = m.index + m[0].length;
 	}
 	out.append(text.slice(at));
@@ -33,13 +34,15 @@ function note_make(c, turn) {
 	const open = source_link(make("a", { className: "note-link" }, make("q", {}, c.quote)), c,
 		() => ({ list: turn.citations, at: turn.citations.indexOf(c), what: "Footnote" }));
 	return make("li", {}, make("span", { className: "n", "aria-hidden": "true" }, String(c.n)),
-		make("span", {}, open, make("span", { className: "facts" }, make("b", {}, named(c)), " · ", ...where_make(c))));
+		make("span", {}, open, make("span", { className: "facts" }, make("b", {}, named(c)), " · ",
+			...where_make(c))));
 }
 
 /* Words for the probability: what a reader should do with it. */
 function confidence(a) {
 	if (a.status === "abstained") return null;
-	const [name, text] = a.confidence >= 0.8 ? ["high", "Well supported"] : a.confidence >= 0.5 ? ["middle", "Probably right: look at the footnotes"]
+	const [name, text] = a.confidence >= 0.8 ? ["high", "Well supported"] : a.confidence >= 0.5
+		? ["middle", "Probably right: look at the footnotes"]
 		: ["low", "Uncertain: read the sources first"];
 	return make("span", { className: "sure " + name }, text);
 }
@@ -48,16 +51,17 @@ function facts_show(turn) {
 	const a = turn.answer, t = a.timings_ms || {}, facts = [];
 	const by = a.style === "extractive" ? "quoted, not written" : a.model ? "written by " + a.model : "";
 	if (a.status === "partial") facts.push("incomplete");
-	if (a.reason) facts.push(a.reason);
-	if (a.status !== "abstained" && by) facts.push(by);
+	if (a.reason) facts.push(a.reason.charAt(0).toUpperCase() + a.reason.slice(1));
+	else if (a.status !== "abstained" && by) facts.push(by);
 	if (t.total) facts.push((t.total / 1000).toFixed(1) + " s");
-	turn.parts.facts.replaceChildren(...[confidence(a), facts.length ? make("span", {}, facts.join(" · ")) : null].filter(Boolean));
+	turn.parts.facts.replaceChildren(...[confidence(a), facts.length ? make("span", {}, facts.join(" · "))
+		: null].filter(Boolean));
 }
 
 /* Sentences that no quoted one carries are told apart once the whole answer is there. */
 function unverified_show(turn) {
 	const a = turn.answer, chars = Array.from(a.answer);
-	if (a.sentences.every(s => s.support === "verified")) return;
+	if (a.status === "abstained" || a.sentences.every(s => s.support === "verified")) return;
 	const out = [];
 	let at = 0;
 	for (const s of a.sentences) {
@@ -73,7 +77,8 @@ function unverified_show(turn) {
 }
 
 function answer_copy(turn) {
-	const notes = turn.citations.map(c => "[" + c.n + "] “" + c.quote + "” — " + named(c) + (c.page ? ", page " + c.page : "") +
+	const notes = turn.citations.map(c => "[" + c.n + "] “" + c.quote + "” — " + named(c) +
+		(c.page ? ", page " + c.page : "") +
 		(c.source ? " (" + c.source + ")" : ""));
 	copy(turn.words.trim() + (notes.length ? "\n\n" + notes.join("\n") : ""), "Answer");
 }
@@ -93,13 +98,15 @@ function turn_make(question) {
 	again.addEventListener("click", () => turn_run(turn));
 	take.addEventListener("click", () => answer_copy(turn));
 	parts.acts.append(take, again);
-	turn.element = make("article", { className: "turn", "aria-label": "Answer to: " + question }, make("h3", { className: "question" }, question),
+	turn.element = make("article", { className: "turn", "aria-label": "Answer to: " + question },
+		make("h3", { className: "question" }, question),
 		parts.status, parts.text, parts.notes, parts.facts, parts.acts, parts.looked);
 	return turn;
 }
 
 function looked_show(turn) {
-	const n = turn.passages.length, list = make("ol", { className: "hits" }, ...turn.passages.map(h => hit_make(h, () => turn.passages)));
+	const n = turn.passages.length, list = make("ol", { className: "hits" },
+		...turn.passages.map(h => hit_make(h, () => turn.passages)));
 	turn.parts.looked.replaceChildren(make("summary", {}, count(n, "passage") + " looked at"), list);
 	turn.parts.looked.hidden = !n;
 }
@@ -145,7 +152,8 @@ function on_event(turn, name, data) {
 /* What was said before this turn. */
 function history_make(turn) {
 	const before = turns.slice(0, turns.indexOf(turn)).filter(t => t.answer).slice(-TURNS_SENT);
-	return before.flatMap(t => [{ role: "user", content: t.question }, { role: "assistant", content: t.answer.answer }]);
+	return before.flatMap(t => [{ role: "user", content: t.question },
+		{ role: "assistant", content: t.answer.answer }]);
 }
 
 async function turn_run(turn) {
@@ -156,19 +164,21 @@ async function turn_run(turn) {
 	tell(turn.parts.status, "Looking for passages…");
 	turn.element.classList.add("busy");
 	busy_show(true);
-	turn.element.scrollIntoView({ block: "nearest" });
+	turn.element.scrollIntoView({ block: "start" });
 	try {
-		const body = { question: turn.question, stream: true, style: $("extractive").checked ? "extractive" : "generate", history: history_make(turn) };
+		const body = { question: turn.question, stream: true, style: $("extractive").checked ? "extractive"
+			: "generate", history: history_make(turn) };
 		const reply = await post("/v1/answers", body, mine.signal);
 		await events_read(reply.body, (name, data) => on_event(turn, name, data));
 		if (!turn.answer && !turn.failed) tell(turn.parts.status, "The answer was cut off.", true);
 	} catch (e) {
-		if (mine.signal.aborted) tell(turn.parts.status, turn.words ? "Stopped: this is not the whole answer." : "Stopped.");
+		if (mine.signal.aborted) tell(turn.parts.status, turn.words ? "Stopped: this is not the whole answer."
+			: "Stopped.");
 		else tell(turn.parts.status, e.status === undefined ? "The answer was cut off." : e.message, true);
 	}
 	turn.element.classList.remove("busy");
 	turn.parts.acts.hidden = false;
-	turn.parts.acts.firstElementChild.hidden = !turn.words;
+	turn.parts.acts.firstElementChild.hidden = !turn.words || turn.element.classList.contains("abstained");
 	if (asking === mine) {
 		asking = null;
 		busy_show(false);

@@ -80,7 +80,8 @@ export async function get_json(path, query, signal) {
 
 export function post(path, body, signal) {
 	if (collection) body.collection = collection;
-	return call(path, { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+	return call(path, { method: "POST", signal, headers: { "Content-Type": "application/json" },
+		body: JSON.stringify(body) });
 }
 
 /* Code points [start, end) of a document's text, as an array of them: what the contract counts. */
@@ -99,7 +100,8 @@ export function upload(form, on_progress) {
 		x.onload = async () => {
 			if (x.status >= 200 && x.status < 300) return resolve(JSON.parse(x.responseText));
 			const failure = reply_failure(x.status, x.responseText, x.getResponseHeader("Retry-After"));
-			if (x.status === 401 && (key_get() !== key || await key_ask(failure.message))) resolve(upload(form, on_progress));
+			if (x.status === 401 && (key_get() !== key || await key_ask(failure.message))) resolve(upload(form,
+				on_progress));
 			else reject(failure);
 		};
 		x.onerror = () => reject(lost());

@@ -4,7 +4,8 @@ import { $, bytes, count, dialog_open, make, named, path_make, tell } from "./pa
 import { source_link } from "./place.js";
 
 const PAGE = 50, TRIES_MAX = 8;
-const VERDICTS = [["", "With text"], ["partial", "Partial"], ["skipped", "Skipped"], ["failed", "Failed"], ["duplicate", "Duplicates"]];
+const VERDICTS = [["", "With text"], ["partial", "Partial"], ["skipped", "Skipped"], ["failed", "Failed"],
+	["duplicate", "Duplicates"]];
 const list = { verdict: "", cursor: null, abort: null, asked: false };
 const uploads = { queue: [], running: false, done: 0, bad: 0 };
 let on_change = () => {};
@@ -15,11 +16,15 @@ export function verdict_make(verdict) {
 
 /* ---- the list ---- */
 function document_item(d) {
-	const facts = [d.type, bytes(d.bytes), d.chars ? count(d.chars, "character") : "", d.updated.slice(0, 10)].filter(Boolean).join(" · ");
+	const facts = [d.type, bytes(d.bytes), d.chars ? count(d.chars, "character") : "",
+		d.updated.slice(0, 10)].filter(Boolean).join(" · ");
 	const name = d.chunks ? source_link(make("a", { className: "hit-link" }, named(d)), d, () => ({})) : named(d);
-	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Delete " + named(d) }, "Delete");
-	const item = make("li", { className: "doc" }, make("div", {}, make("h4", {}, name), make("p", { className: "facts" }, path_make(d.source)),
-		make("p", { className: "facts" }, facts), d.reason ? make("p", { className: "reason" }, verdict_make(d.verdict), " ", d.reason) : null), remove);
+	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Delete " + named(d) },
+		"Delete");
+	const item = make("li", { className: "doc" },
+		make("div", {}, make("h4", {}, name), make("p", { className: "facts" }, path_make(d.source)),
+		make("p", { className: "facts" }, facts),
+			d.reason ? make("p", { className: "reason" }, verdict_make(d.verdict), " ", d.reason) : null), remove);
 	remove.addEventListener("click", () => document_delete(d, item));
 	return item;
 }
@@ -36,7 +41,8 @@ export async function documents_load(fresh) {
 		else $("documents-list").append(...items);
 		list.cursor = page.next_cursor;
 		$("documents-more").hidden = !page.next_cursor;
-		tell($("documents-status"), $("documents-list").children.length ? "" : list.verdict ? "None." : "Nothing is kept yet. Drop a file above.");
+		tell($("documents-status"), $("documents-list").children.length ? "" : list.verdict ? "None."
+			: "Nothing is kept yet. Drop a file above.");
 	} catch (e) {
 		if (!mine.signal.aborted) tell($("documents-status"), e.message, true);
 	}
@@ -61,7 +67,8 @@ const deleting = { run: null };
 function receipt_show(reply) {
 	const pairs = Object.entries(reply.receipt || {}).filter(([, v]) => v === null || typeof v !== "object");
 	$("delete-receipt").hidden = !pairs.length;
-	$("delete-receipt").replaceChildren(...pairs.flatMap(([k, v]) => [make("dt", {}, k.replaceAll("_", " ")), make("dd", {}, String(v))]));
+	$("delete-receipt").replaceChildren(...pairs.flatMap(([k, v]) => [make("dt", {}, k.replaceAll("_", " ")),
+		make("dd", {}, String(v))]));
 	return pairs.length > 0;
 }
 
@@ -80,7 +87,8 @@ async function document_delete(d, item) {
 		$("delete-go").disabled = $("delete-erase").disabled = true;
 		tell($("delete-status"), erase ? "Erasing: the store is rewritten…" : "Deleting…");
 		try {
-			const reply = await (await call(url(document_url(d.id), erase ? { erase: "true" } : {}), { method: "DELETE" })).json();
+			const reply = await (await call(url(document_url(d.id), erase ? { erase: "true" } : {}),
+				{ method: "DELETE" })).json();
 			const next = item.nextElementSibling || item.previousElementSibling;
 			item.remove();
 			on_change();
@@ -106,7 +114,8 @@ async function document_delete(d, item) {
 
 /* ---- uploads ---- */
 function upload_row(file, name) {
-	const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of " + name }), word = make("span", { className: "facts" }, "waiting");
+	const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of " + name }),
+		word = make("span", { className: "facts" }, "waiting");
 	const row = make("li", { className: "upload" }, make("span", { className: "name" }, name), word, bar);
 	$("uploads").append(row);
 	return { file, name, bar, word, row };
@@ -132,7 +141,8 @@ async function upload_run(u) {
 
 function uploads_tell() {
 	const left = uploads.queue.length, bad = uploads.bad ? ", " + count(uploads.bad, "problem") : "";
-	tell($("uploads-sum"), left ? count(uploads.done, "file") + " done, " + left.toLocaleString("en") + " to go" + bad : count(uploads.done, "file") + " read" + bad);
+	tell($("uploads-sum"), left ? count(uploads.done, "file") + " done, " + left.toLocaleString("en") + " to go" +
+		bad : count(uploads.done, "file") + " read" + bad);
 }
 
 async function uploads_run() {
@@ -185,7 +195,8 @@ async function entry_files(entry, before, out) {
 }
 
 async function on_drop(e) {
-	const entries = Array.from(e.dataTransfer.items || [], i => i.webkitGetAsEntry && i.webkitGetAsEntry()).filter(Boolean), out = [];
+	const entries = Array.from(e.dataTransfer.items || [], i => i.webkitGetAsEntry &&
+		i.webkitGetAsEntry()).filter(Boolean), out = [];
 	const files = Array.from(e.dataTransfer.files, f => [f, f.name]);
 	e.preventDefault();
 	$("drop").classList.remove("over");
@@ -224,7 +235,8 @@ export function documents_begin(changed) {
 	$("folder-pick").addEventListener("click", () => $("folder").click());
 	for (const id of ["files", "folder"])
 		$(id).addEventListener("change", () => {
-			uploads_add(Array.from($(id).files, f => [f, f.webkitRelativePath || f.name]).filter(([, name]) => !/(^|\/)\./.test(name)));
+			uploads_add(Array.from($(id).files, f => [f, f.webkitRelativePath || f.name]).filter(([, name]) =>
+				!/(^|\/)\./.test(name)));
 			$(id).value = "";
 		});
 	$("delete-form").addEventListener("submit", e => {

@@ -10,7 +10,8 @@ const followed = new Set();  /* jobs that are being polled */
 let on_change = () => {};
 
 /* "3 added, 1 failed": the verdicts of a summary that are not nought. */
-const summary_text = s => Object.entries(s || {}).filter(([k, v]) => typeof v === "number" && v > 0 && !/ms|bytes|seconds|chars|chunks|_s$/.test(k))
+const summary_text = s => Object.entries(s || {}).filter(([k, v]) => typeof v === "number" && v > 0 &&
+	!/ms|bytes|seconds|chars|chunks|_s$/.test(k))
 	.map(([k, v]) => v.toLocaleString("en") + " " + k.replaceAll("_", " ")).join(", ");
 
 function job_show(box, job) {
@@ -20,16 +21,21 @@ function job_show(box, job) {
 		bar.max = job.files_total;
 		bar.value = job.files_done;
 	}
-	if (job.files_total || job.files_done) words.push(count(job.files_done, "file") + (RUNNING.includes(job.state) && job.files_total ? " of " + job.files_total.toLocaleString("en") : ""));
+	if (job.files_total || job.files_done) words.push(count(job.files_done, "file") +
+		(RUNNING.includes(job.state) && job.files_total ? " of " + job.files_total.toLocaleString("en") : ""));
 	if (job.chunks) words.push(count(job.chunks, "passage"));
 	if (!RUNNING.includes(job.state) && job.summary) words.push(summary_text(job.summary));
 	box.replaceChildren(make("p", { className: "facts" }, words.filter(Boolean).join(" · ")));
 	if (RUNNING.includes(job.state)) box.append(bar);
 	if (job.error) box.append(make("p", { className: "bad" }, job.error.message || String(job.error)));
 	if (problems.length) {
-		const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ", path_make(p.source), " ", p.reason));
-		if (problems.length > PROBLEMS_SHOWN) rows.push(make("li", {}, "and " + (problems.length - PROBLEMS_SHOWN).toLocaleString("en") + " more"));
-		box.append(make("details", { className: "looked" }, make("summary", {}, count(problems.length, "file") + " not read"), make("ul", { className: "problems" }, ...rows)));
+		const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ",
+			path_make(p.source), " ", p.reason));
+		if (problems.length > PROBLEMS_SHOWN) rows.push(make("li", {},
+			"and " + (problems.length - PROBLEMS_SHOWN).toLocaleString("en") + " more"));
+		box.append(make("details", { className: "looked" },
+			make("summary", {}, count(problems.length, "file") + " not read"),
+			make("ul", { className: "problems" }, ...rows)));
 	}
 }
 
@@ -55,12 +61,16 @@ async function job_follow(id, box) {
 }
 
 function source_item(s) {
-	const again = make("button", { type: "button", className: "quiet small", "aria-label": "Read " + s.path + " again" }, "Read again");
-	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Forget " + s.path }, "Forget");
+	const again = make("button", { type: "button", className: "quiet small", "aria-label": "Read " + s.path +
+		" again" }, "Read again");
+	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Forget " + s.path },
+		"Forget");
 	const box = make("div", { className: "job" });
-	const facts = [typeof s.documents === "number" ? count(s.documents, "document") : "", s.last_synced ? "read " + s.last_synced.slice(0, 16).replace("T", " ") : "",
+	const facts = [typeof s.documents === "number" ? count(s.documents, "document") : "", s.last_synced ? "read " +
+		s.last_synced.slice(0, 16).replace("T", " ") : "",
 		s.prune ? "removes what is gone" : ""].filter(Boolean).join(" · ");
-	const item = make("li", { className: "doc" }, make("div", {}, make("h4", {}, path_make(s.path)), make("p", { className: "facts" }, facts), box),
+	const item = make("li", { className: "doc" },
+		make("div", {}, make("h4", {}, path_make(s.path)), make("p", { className: "facts" }, facts), box),
 		make("div", { className: "row" }, again, remove));
 	again.addEventListener("click", () => folder_read(s.path, s.prune));
 	remove.addEventListener("click", async () => {
@@ -104,6 +114,7 @@ export function folders_begin(changed) {
 	on_change = changed;
 	$("folders-form").addEventListener("submit", async e => {
 		e.preventDefault();
-		if (await folder_read($("folders-path").value.trim(), $("folders-prune").checked)) $("folders-path").value = "";
+		if (await folder_read($("folders-path").value.trim(),
+			$("folders-prune").checked)) $("folders-path").value = "";
 	});
 }

@@ -75,7 +75,8 @@ async function state_show() {
 		if (reply.ok) {
 			const back = !$("lost").hidden;
 			$("lost").hidden = true;
-			$("state").textContent = count(s.documents, "document") + " · " + (s.generator || "quotes only") + (collection ? " · " + collection : "");
+			$("state").textContent = count(s.documents, "document") + " · " + (s.generator || "quotes only") +
+				(collection ? " · " + collection : "");
 			search_store(s.documents);
 			if (back && shown === "search") search_show(place_read(), true);
 			if (back && shown === "documents") documents_load(true);
@@ -131,6 +132,10 @@ key_begin();
 addEventListener("place", place_show);
 addEventListener("popstate", place_show);
 addEventListener("keydown", on_key);
+$("skip").addEventListener("click", e => {      /* its address would be no place */
+	e.preventDefault();
+	$("main").focus();
+});
 document.querySelector(".top nav").addEventListener("click", on_nav);
 events.addEventListener("lost", () => lost_tell("The service does not answer. This page waits for it."));
 addEventListener("offline", state_show);

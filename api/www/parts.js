@@ -41,13 +41,14 @@ export function path_make(source) {
 /* Where something stands, as nodes with dots between: heading, page, path. */
 export function where_make(x) {
 	const out = [], put = node => out.push(...(out.length ? [" · ", node] : [node]));
-	if (x.heading) put(make("span", { className: "crumbs" }, x.heading.split(" > ").join(" › ")));
+	const crumbs = (x.heading || "").split(" > ").filter((c, i) => c && (i || c !== x.title));   /* title: told above */
+	if (crumbs.length) put(make("span", { className: "crumbs" }, crumbs.join(" › ")));
 	if (x.page) put(make("span", { className: "page" }, "page " + x.page));
 	if (x.source) put(path_make(x.source));
 	return out;
 }
 
-/* chars stand at code point `at`; ranges: [start, end, class], ascending and apart. Nodes with <mark> where they lie. */
+/* Nodes with <mark> where ranges lie. chars stand at code point `at`; ranges: [start, end, class], ascending, apart. */
 export function marked(chars, at, ranges) {
 	const out = [];
 	let from = 0;
@@ -62,15 +63,22 @@ export function marked(chars, at, ranges) {
 	return out;
 }
 
-/* A hit's text from shortly before its first highlight, so that what matters shows first. */
+/* A hit's text without the heading it begins with, which is told above, and from shortly before its first highlight, so
+ * that what matters shows first. */
 export function snippet(h) {
-	const LEAD = 120, chars = Array.from(h.text), marks = h.highlights || [];
-	let from = 0;
-	if (marks.length && marks[0][0] - h.start > 2 * LEAD) {
+	const LEAD = 120, chars = Array.from(h.text), head = Array.from((h.heading || "").split(" > ").pop());
+	const headed = head.length > 0 && head.every((c, i) => c === chars[i]) && chars[head.length] === "\n";
+	const body = headed ? head.length : 0, marks = (h.highlights || []).filter(m => m[0] >= h.start + body);
+	let from = body;
+	while (/\s/.test(chars[from] || "x")) from++;
+	const start = from;
+	if (marks.length && marks[0][0] - h.start > from + 2 * LEAD) {
 		from = marks[0][0] - h.start - LEAD;
-		while (from > 0 && !/\s/.test(chars[from - 1])) from--;
+		while (from > start && !/\s/.test(chars[from - 1])) from--;
 	}
-	return (from ? ["… "] : []).concat(marked(chars.slice(from), h.start + from, marks));
+	const nodes = marked(chars.slice(from), h.start + from, marks);
+	return (from > start ? ["… "] : []).concat(nodes.map(n => typeof n === "string" ? n.replace(/\n{2,}/g, "\n")
+		: n));
 }
 
 let told_timer = 0;
@@ -101,5 +109,6 @@ export async function copy(text, what) {
 /* A modal dialog that resolves when it is closed; the browser keeps the focus inside and gives it back. */
 export function dialog_open(dialog) {
 	dialog.showModal();
-	return new Promise(resolve => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
+	return new Promise(resolve => dialog.addEventListener("close", () => resolve(dialog.returnValue),
+		{ once: true }));
 }

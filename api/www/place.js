@@ -11,7 +11,8 @@ export function place_read() {
 	return {
 		view: h.has("ask") ? "ask" : h.has("documents") ? "documents" : "search",
 		q: h.get("q") || "", ask: h.get("ask") || "",
-		doc: h.get("doc") || "", start: number(h.get("start")), end: number(h.get("end")), page: number(h.get("page")), rev: number(h.get("rev")),
+		doc: h.get("doc") || "", start: number(h.get("start")), end: number(h.get("end")),
+			page: number(h.get("page")), rev: number(h.get("rev")),
 	};
 }
 
@@ -36,24 +37,26 @@ export function place_go(change, replace) {
 }
 
 const remembered = new Map();
-const name = p => [p.doc, p.start, p.end].join(":");
-export const context_of = p => remembered.get(name(p));
+export const place_name = p => [p.doc, p.start, p.end].join(":");
+export const context_of = p => remembered.get(place_name(p));
 
 /* The place of a hit or citation x; context: { x, list, at, what, marks }. */
 export function place_of(x) {
-	return { doc: x.document_id || x.id, start: x.start || 0, end: x.end || 0, page: x.page || 0, rev: x.end ? x.revision || 0 : 0 };
+	return { doc: x.document_id || x.id, start: x.start || 0, end: x.end || 0, page: x.page || 0,
+		rev: x.end ? x.revision || 0 : 0 };
 }
 
 export function source_go(x, context, replace) {
 	const p = place_of(x);
 	if (remembered.size > 500) remembered.clear();
-	remembered.set(name(p), { x, ...context });
+	remembered.set(place_name(p), { x, ...context });
 	place_go(p, replace);
 }
 
 /* Makes an <a> open the source of x here, and share or open it elsewhere as any link does. */
 export function source_link(a, x, context) {
 	a.href = place_href({ ...place_read(), ...place_of(x) });
+	a.dataset.place = place_name(place_of(x));
 	a.addEventListener("click", e => {
 		if (e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
 		e.preventDefault();

@@ -10,7 +10,8 @@ const find = { timer: 0, abort: null, shown: null, cursor: null, hits: [], typed
 
 /* One passage; `hits` is the list it stands in, so that the source can go on to the next. */
 export function hit_make(h, hits) {
-	const link = source_link(make("a", { className: "hit-link" }, named(h)), h, () => ({ list: hits(), at: hits().indexOf(h), what: "Passage" }));
+	const link = source_link(make("a", { className: "hit-link" }, named(h)), h,
+		() => ({ list: hits(), at: hits().indexOf(h), what: "Passage" }));
 	return make("li", { className: "hit" }, make("h3", {}, link), make("p", { className: "facts" }, ...where_make(h)),
 		make("p", { className: "text" }, ...snippet(h)));
 }
@@ -19,10 +20,12 @@ function empty_show(kind, words) {
 	const box = $("search-empty");
 	box.hidden = !kind;
 	if (kind === "none")
-		box.replaceChildren(make("p", { className: "lead" }, "Nothing found for “" + words + "”."), make("p", {}, "Try other or fewer words, or ask a question."));
+		box.replaceChildren(make("p", { className: "lead" }, "Nothing found for “" + words + "”."),
+			make("p", {}, "Try other or fewer words, or ask a question."));
 	else if (kind === "store")
 		box.replaceChildren(make("p", { className: "lead" }, "Nothing to search yet."),
-			make("p", {}, make("a", { href: "#documents" }, "Add documents"), " and they can be searched seconds later."));
+			make("p", {}, make("a", { href: "#documents" }, "Add documents"),
+				" and they can be searched seconds later."));
 	else if (kind === "start")
 		box.replaceChildren(make("p", { className: "lead" }, "Find the passage, read it in its place."),
 			make("p", {}, "Type a few words or a whole question. Each hit opens the document where it stands."));
@@ -62,7 +65,8 @@ function found_show(words, found, more) {
 	$("search-ask").hidden = false;
 	$("search-ask").href = place_href({ view: "ask", ask: words });
 	empty_show(find.hits.length ? "" : documents === 0 ? "store" : "none", words);
-	tell($("search-status"), find.hits.length ? count(found.total, "result") + " in " + ms + " ms" : "No results in " + ms + " ms");
+	tell($("search-status"), find.hits.length ? count(found.total, "result") + " in " + ms + " ms"
+		: "No results in " + ms + " ms");
 }
 
 async function search_run(more) {

@@ -5,15 +5,15 @@
  * covers the page and what lies below is inert. */
 import { call, collection, document_url, get_json, text_get, url } from "./calls.js";
 import { $, copy, count, make, marked, named, tell, where_make } from "./parts.js";
-import { context_of, place_go, place_read, source_go } from "./place.js";
+import { context_of, place_go, place_name, place_read, source_go } from "./place.js";
 
 const BEFORE = 3000, AFTER = 6000;   /* code points shown around the quote at first */
 const MORE = 12000;                  /* and fetched at a time */
 const NEAR_PX = 900;                 /* from an end: fetch on */
 const WIDE = matchMedia("(min-width: 64rem)");
-const SHOWN = { pdf: "application/pdf", txt: "text/plain", md: "text/plain" };   /* what a browser shows and cannot run */
+const SHOWN = { pdf: "application/pdf", txt: "text/plain", md: "text/plain" };   /* shown, never run */
 
-/* What is open: the place, its context, the document once known, and the code points [from, to) that are on the page. */
+/* What is open: the place, its context, the document once known, the code points [from, to) that are on the page. */
 let open = null;
 let opener = null;
 
@@ -33,14 +33,18 @@ function lines_make(chars, at) {
 /* A short line alone, with a longer paragraph after it: a heading, to the eye. It changes nothing but the letter. */
 function heads_mark(paragraphs) {
 	for (const p of paragraphs) {
-		const text = p.textContent, before = p.previousElementSibling, gap = p.nextElementSibling, next = gap && gap.nextElementSibling;
-		if (text && text.length <= 70 && (!before || !before.textContent) && next && !gap.textContent && next.textContent.length > 30 &&
-			/[\p{L}\p{N})?]$/u.test(text) && !/^[-•*–]|\|/.test(text) && !/^\p{Ll}/u.test(text)) p.classList.add("head");
+		const text = p.textContent, before = p.previousElementSibling, gap = p.nextElementSibling,
+			next = gap && gap.nextElementSibling;
+		if (text && text.length <= 70 && (!before || !before.textContent) && next && !gap.textContent &&
+			next.textContent.length > 30 &&
+			/[\p{L}\p{N})?]$/u.test(text) && !/^[-•*–]|\|/.test(text) &&
+				!/^\p{Ll}/u.test(text)) p.classList.add("head");
 	}
 }
 
 function piece_put(chars, at, forward) {
-	const body = $("source-text"), lines = lines_make(chars, at), edge = forward ? body.lastElementChild : body.firstElementChild;
+	const body = $("source-text"), lines = lines_make(chars, at), edge = forward ? body.lastElementChild
+		: body.firstElementChild;
 	const added = [];
 	if (edge) {
 		const joined = forward ? lines.shift() : lines.pop();
@@ -105,9 +109,11 @@ function head_show() {
 	if (open.place.page) x.page = open.place.page;
 	$("source-h").textContent = open.doc || open.context.x ? named(x) : "…";
 	$("source-where").replaceChildren(...where_make(x));
-	$("source-steps").hidden = list.length < 2;
-	if (list.length > 1) {
-		tell($("source-step"), open.context.what + " " + (open.context.at + 1) + " of " + list.length);
+	$("source-steps").hidden = !list.length;
+	$("source-prev").hidden = $("source-next").hidden = list.length < 2;
+	if (list.length) {
+		tell($("source-step"), open.context.what + " " + (open.context.at + 1) +
+			(list.length > 1 ? " of " + list.length : ""));
 		$("source-prev").disabled = open.context.at === 0;
 		$("source-next").disabled = open.context.at === list.length - 1;
 	}
@@ -131,15 +137,18 @@ function marks_make(place, context) {
 		}
 		return at < place.end ? out.concat([[at, place.end, "passage"]]) : out;
 	}
-	const rest = (context.list || []).filter(c => c.document_id === place.doc && (c.end <= place.start || c.start >= place.end));
-	return rest.map(c => [c.start, c.end, "other"]).concat([[place.start, place.end, "quote"]]).sort((a, b) => a[0] - b[0]);
+	const rest = (context.list || []).filter(c => c.document_id === place.doc &&
+		(c.end <= place.start || c.start >= place.end));
+	return rest.map(c => [c.start, c.end, "other"]).concat([[place.start, place.end, "quote"]]).sort((a, b) =>
+		a[0] - b[0]);
 }
 
 /* To the first found word of a hit when it stands far down in its passage, else to the beginning. */
 function mark_show() {
 	const body = $("source-body"), mark = body.querySelector("mark.quote, mark.word, mark.passage");
 	body.scrollTop = 0;
-	if (mark) body.scrollTop = mark.getBoundingClientRect().top - body.getBoundingClientRect().top - body.clientHeight / 3;
+	if (!mark) return;
+	body.scrollTop = mark.getBoundingClientRect().top - body.getBoundingClientRect().top - body.clientHeight / 3;
 }
 
 function cover_set() {
@@ -155,7 +164,8 @@ async function source_open(place) {
 	if (open) open.abort.abort();
 	else opener = document.activeElement;
 	const from = Math.max(0, place.start - BEFORE), to = Math.max(place.end, place.start) + AFTER;
-	const mine = open = { place, context, marks: marks_make(place, context), doc: null, from, to, busy: false, ready: false, at_end: false,
+	const mine = open = { place, context, marks: marks_make(place, context), doc: null, from, to, busy: false,
+		ready: false, at_end: false,
 		abort: new AbortController() };
 	$("source").hidden = false;
 	cover_set();
@@ -164,7 +174,8 @@ async function source_open(place) {
 	place_tell();
 	if (first) $("source-h").focus({ preventScroll: true });
 	try {
-		const [doc, chars] = await Promise.all([get_json(document_url(place.doc), {}, mine.abort.signal), text_get(place.doc, from, to, mine.abort.signal)]);
+		const [doc, chars] = await Promise.all([get_json(document_url(place.doc), {}, mine.abort.signal),
+			text_get(place.doc, from, to, mine.abort.signal)]);
 		if (mine !== open) return;
 		Object.assign(mine, { doc, to: from + chars.length, at_end: chars.length < to - from, ready: true });
 		$("source-text").replaceChildren();
@@ -192,13 +203,12 @@ function source_close() {
 }
 
 export function source_show(place) {
-	const same = open && open.place.doc === place.doc && open.place.start === place.start && open.place.end === place.end;
+	const same = open && place_name(open.place) === place_name(place);
 	if (!place.doc) source_close();
 	else if (!same) source_open(place);
-	for (const a of document.querySelectorAll("a.fn")) {
-		const h = new URLSearchParams(a.hash.slice(1));
-		const on = !!place.doc && h.get("doc") === place.doc && Number(h.get("start")) === place.start && Number(h.get("end")) === place.end;
-		a.toggleAttribute("aria-current", on);
+	for (const a of document.querySelectorAll("a[data-place]")) {
+		if (place.doc && a.dataset.place === place_name(place)) a.setAttribute("aria-current", "true");
+		else a.removeAttribute("aria-current");
 	}
 }
 
@@ -212,11 +222,13 @@ function step(by) {
 
 async function quote_copy() {
 	const { place, doc, context } = open;
-	const quote = (await text_get(place.doc, place.start, place.end)).join("").trim(), page = place.page ? ", page " + place.page : "";
-	copy("“" + quote + "” — " + named(doc || context.x) + page + (doc && doc.source ? " (" + doc.source + ")" : ""), "Quote");
+	const quote = (await text_get(place.doc, place.start, place.end)).join("").trim(),
+		page = place.page ? ", page " + place.page : "";
+	const source = doc && doc.source ? " (" + doc.source + ")" : "";
+	copy("“" + quote + "” — " + named(doc || context.x) + page + source, "Quote");
 }
 
-/* The file itself. It comes through fetch because a link carries no key; what a browser could run is saved, not shown. */
+/* The file itself, through fetch because a link carries no key; what a browser could run is saved, not shown. */
 async function original_open() {
 	const mine = open, type = SHOWN[mine.doc.type];
 	try {
@@ -240,7 +252,8 @@ export function source_begin() {
 	$("source-link").addEventListener("click", () => {
 		const { doc, start, end, page, rev } = place_read(), h = new URLSearchParams({ doc });
 		for (const [k, v] of Object.entries({ start, end, page, rev })) if (v) h.set(k, v);
-		copy(location.origin + location.pathname + (collection ? "?" + new URLSearchParams({ collection }) : "") + "#" + h, "Link");
+		copy(location.origin + location.pathname + (collection ? "?" + new URLSearchParams({ collection }) : "") +
+			"#" + h, "Link");
 	});
 	$("source-original").addEventListener("click", original_open);
 	$("source-body").addEventListener("scroll", near_check, { passive: true });
