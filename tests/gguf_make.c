@@ -378,24 +378,23 @@ static void spell_byte(int byte, char out[4])
 	else snprintf(out, 4, "%c%c", 0xc0 | cp >> 6, 0x80 | (cp & 63));
 }
 
-static void put_tokenizer(struct gguf_make *m, const struct model_spec *s)
+void gguf_make_tokenizer(struct gguf_make *m, const char *const *control, size_t n, size_t vocab)
 {
-	static const char *const special[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
-	char (*text)[24] = mem_calloc(s->vocab, sizeof *text);
-	const char **all = mem_calloc(s->vocab, sizeof *all);
-	int32_t *types = mem_calloc(s->vocab, sizeof *types);
-	CHECK(s->vocab >= 259);
-	for (size_t i = 0; i < s->vocab; i++) {
+	char (*text)[32] = mem_calloc(vocab, sizeof *text);
+	const char **all = mem_calloc(vocab, sizeof *all);
+	int32_t *types = mem_calloc(vocab, sizeof *types);
+	CHECK(vocab >= 256 + n);
+	for (size_t i = 0; i < vocab; i++) {
 		if (i < 256) spell_byte((int)i, text[i]);
-		else if (i < 259) snprintf(text[i], sizeof text[i], "%s", special[i - 256]);
+		else if (i < 256 + n) snprintf(text[i], sizeof text[i], "%s", control[i - 256]);
 		else snprintf(text[i], sizeof text[i], "<filler%u>", (unsigned)i);
 		all[i] = text[i];
-		types[i] = i < 256 ? 1 : i < 259 ? 3 : 5;
+		types[i] = i < 256 ? 1 : i < 256 + n ? 3 : 5;
 	}
 	gguf_make_str(m, "tokenizer.ggml.model", "gpt2");
 	gguf_make_str(m, "tokenizer.ggml.pre", "qwen2");
-	gguf_make_strs(m, "tokenizer.ggml.tokens", all, s->vocab);
-	gguf_make_array(m, "tokenizer.ggml.token_type", GGUF_I32, types, s->vocab);
+	gguf_make_strs(m, "tokenizer.ggml.tokens", all, vocab);
+	gguf_make_array(m, "tokenizer.ggml.token_type", GGUF_I32, types, vocab);
 	gguf_make_strs(m, "tokenizer.ggml.merges", NULL, 0);
 	gguf_make_u32(m, "tokenizer.ggml.eos_token_id", 256);
 	mem_free(text);
@@ -403,12 +402,43 @@ static void put_tokenizer(struct gguf_make *m, const struct model_spec *s)
 	mem_free(types);
 }
 
+void gguf_make_spm(struct gguf_make *m, size_t vocab)
+{
+	static const char *const first[] = { "<unk>", "<s>", "</s>" };
+	char (*text)[32] = mem_calloc(vocab, sizeof *text);
+	const char **all = mem_calloc(vocab, sizeof *all);
+	int32_t *types = mem_calloc(vocab, sizeof *types);
+	float *scores = mem_calloc(vocab, sizeof *scores);
+	CHECK(vocab >= 311);
+	for (size_t i = 0; i < vocab; i++) {
+		if (i < 3) snprintf(text[i], sizeof text[i], "%s", first[i]);
+		else if (i < 259) snprintf(text[i], sizeof text[i], "<0x%02X>", (unsigned)(i - 3));
+		else if (i < 311) snprintf(text[i], sizeof text[i], "%s%c", i < 285 ? "" : "\xe2\x96\x81", (char)('a' + (i - 259) % 26));
+		else snprintf(text[i], sizeof text[i], "<filler%u>", (unsigned)i);
+		all[i] = text[i];
+		types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : i < 311 ? 1 : 5;
+		scores[i] = -(float)i;
+	}
+	gguf_make_str(m, "tokenizer.ggml.model", "llama");
+	gguf_make_strs(m, "tokenizer.ggml.tokens", all, vocab);
+	gguf_make_array(m, "tokenizer.ggml.token_type", GGUF_I32, types, vocab);
+	gguf_make_array(m, "tokenizer.ggml.scores", GGUF_F32, scores, vocab);
+	gguf_make_u32(m, "tokenizer.ggml.bos_token_id", 1);
+	gguf_make_u32(m, "tokenizer.ggml.eos_token_id", 2);
+	mem_free(text);
+	mem_free(all);
+	mem_free(types);
+	mem_free(scores);
+}
+
 void model_make(const struct model_spec *s, const char *path)
 {
+	static const char *const control[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
 	struct gguf_make m;
 	gguf_make_begin(&m);
 	put_sizes(&m, s);
-	put_tokenizer(&m, s);
+	if (s->spm) gguf_make_spm(&m, s->vocab);
+	else gguf_make_tokenizer(&m, control, 3, s->vocab);
 	put_matrix(&m, s, "token_embd", s->embed_type);
 	put_vector(&m, s, "output_norm.weight", s->dim, 1, 0.2f);
 	if (s->untied) put_matrix(&m, s, "output", s->embed_type);

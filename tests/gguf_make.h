@@ -27,6 +27,12 @@ void gguf_make_strs(struct gguf_make *m, const char *key, const char *const *val
 void gguf_make_array(struct gguf_make *m, const char *key, uint32_t type, const void *values, size_t n);
 /* A matrix of rows x k (a vector: rows 0) from floats, encoded as type; k a multiple of the type's block. */
 void gguf_make_tensor(struct gguf_make *m, const char *name, uint32_t type, size_t k, size_t rows, const float *w);
+/* Keys of a byte-level BPE without merges: tokens 0 … 255 are the bytes, then come control tokens of the given names, then
+ * unused ones up to vocab. The first control token ends a text. */
+void gguf_make_tokenizer(struct gguf_make *m, const char *const *control, size_t n, size_t vocab);
+/* Keys of a SentencePiece model: <unk>, <s>, </s>, 256 byte tokens, then "a" … "z" from 259 and " a" … " z" from 285; unused
+ * ones up to vocab. It wants a blank before a text and <s> before that. */
+void gguf_make_spm(struct gguf_make *m, size_t vocab);
 /* Writes the file and frees. */
 void gguf_make_write(struct gguf_make *m, const char *path);
 
@@ -39,6 +45,7 @@ struct model_spec {
 	const char *arch;          /* "llama", "qwen2", "qwen3", "gemma3" */
 	size_t layers, dim, ff, heads, kv_heads, head_dim, vocab, context;
 	size_t window, pattern;    /* gemma3; pattern 0: no such key */
+	int spm;                   /* gguf_make_spm instead of gguf_make_tokenizer */
 	int untied;                /* an output matrix of its own */
 	int rope_factors;          /* llama: the tensor rope_freqs.weight */
 	float rope_base, rope_linear;  /* 0: no such key */
@@ -47,7 +54,7 @@ struct model_spec {
 };
 /* A small model: 3 layers, dim 256, 5 heads on 1, ff 512, 320 tokens, context 256, all F32. */
 struct model_spec model_spec_of(const char *arch);
-/* Writes the model with a byte-level tokenizer (tokens 0 … 255 are the bytes; 256 <|endoftext|>, 257 <|im_start|>,
+/* Writes the model, with a byte-level tokenizer where s->spm is 0 (tokens 0 … 255 are the bytes; 256 <|endoftext|>, 257 <|im_start|>,
  * 258 <|im_end|>; the rest are fillers). */
 void model_make(const struct model_spec *s, const char *path);
 /* Rows and columns of the matrix `name` without ".weight" ("blk.1.attn_q"); 0 when the model has no such matrix. */
