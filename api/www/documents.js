@@ -64,12 +64,16 @@ function verdicts_show() {
 const deleting = { run: null };
 
 /* A receipt as pairs of name and value, whatever the service has put in it. */
-function receipt_show(reply) {
-	const pairs = Object.entries(reply.receipt || {}).filter(([, v]) => v === null || typeof v !== "object");
-	$("delete-receipt").hidden = !pairs.length;
+function receipt_show(receipt) {
+	const pairs = Object.entries(receipt).filter(([, v]) => v !== null && typeof v !== "object");
+	$("delete-h").textContent = "Erased";
+	$("delete-go").hidden = $("delete-facts").hidden = $("delete-choice").hidden = true;
+	$("delete-receipt").hidden = false;
+	$("delete-cancel").textContent = "Close";
+	tell($("delete-status"), "");
 	$("delete-receipt").replaceChildren(...pairs.flatMap(([k, v]) => [make("dt", {}, k.replaceAll("_", " ")),
 		make("dd", {}, String(v))]));
-	return pairs.length > 0;
+	$("delete-cancel").focus();
 }
 
 async function document_delete(d, item) {
@@ -78,7 +82,7 @@ async function document_delete(d, item) {
 	$("delete-receipt").hidden = true;
 	$("delete-erase").checked = false;
 	$("delete-erase").disabled = false;
-	$("delete-go").hidden = false;
+	$("delete-go").hidden = $("delete-facts").hidden = $("delete-choice").hidden = false;
 	$("delete-go").disabled = false;
 	$("delete-cancel").textContent = "Cancel";
 	tell($("delete-status"), "");
@@ -92,16 +96,9 @@ async function document_delete(d, item) {
 			const next = item.nextElementSibling || item.previousElementSibling;
 			item.remove();
 			on_change();
-			if (erase && receipt_show(reply)) {
-				$("delete-h").textContent = "Erased";
-				$("delete-go").hidden = true;
-				$("delete-cancel").textContent = "Close";
-				tell($("delete-status"), "");
-				$("delete-cancel").focus();
-			} else {
-				$("delete-dialog").close();
-			}
 			deleting.next = next ? next.querySelector("button") : $("files-pick");
+			if (erase) receipt_show(reply);
+			else $("delete-dialog").close();
 		} catch (e) {
 			$("delete-go").disabled = $("delete-erase").disabled = false;
 			tell($("delete-status"), e.message, true);
@@ -116,9 +113,9 @@ async function document_delete(d, item) {
 function upload_row(file, name) {
 	const bar = make("progress", { max: 1, value: 0, "aria-label": "Progress of " + name }),
 		word = make("span", { className: "facts" }, "waiting");
-	const row = make("li", { className: "upload" }, make("span", { className: "name" }, name), word, bar);
-	$("uploads").append(row);
-	return { file, name, bar, word, row };
+	const label = make("span", { className: "name" }, name);
+	$("uploads").append(make("li", { className: "upload" }, label, word, bar));
+	return { file, name, bar, word, label };
 }
 
 async function upload_run(u) {
@@ -155,7 +152,8 @@ async function uploads_run() {
 			const d = await upload_run(u), good = !["failed", "skipped"].includes(d.verdict);
 			u.word.replaceChildren(verdict_make(d.verdict), d.reason ? " " + d.reason : "");
 			uploads.bad += !good;
-			u.bar.classList.toggle("bad", !good);
+			if (d.document && d.document.chunks)
+				u.label.replaceChildren(source_link(make("a", {}, u.name), d.document, () => ({})));
 		} catch (e) {
 			u.word.replaceChildren(verdict_make("failed"), " " + e.message);
 			uploads.bad++;

@@ -115,6 +115,6 @@ export function folders_begin(changed) {
 	$("folders-form").addEventListener("submit", async e => {
 		e.preventDefault();
 		if (await folder_read($("folders-path").value.trim(),
-			$("folders-prune").checked)) $("folders-path").value = "";
+			$("folders-prune").checked)) $("folders-form").reset();
 	});
 }
