@@ -73,7 +73,7 @@ static int words_flush(struct write *w, struct err *e)
 int index_write_commit(struct write *w, struct err *e)
 {
 	struct index *x = w->x;
-	int rc = OK, puts = w->puts > 0;
+	int rc = OK, puts = w->puts > 0, deletes = w->deletes > 0, notes = w->notes > 0;
 	if (w->failed) {
 		index_write_abort(w);
 		return err_set(e, E_USAGE, "a write that failed can only be aborted; nothing was written");
@@ -83,6 +83,7 @@ int index_write_commit(struct write *w, struct err *e)
 		return OK;
 	}
 	rc = words_flush(w, e);
+	fault_point("words.flushed");
 	for (size_t i = 0; !rc && i < w->coll_n; i++)
 		if (!w->colls[i].dropped) rc = coll_write(w->t, w->colls[i].name, &w->colls[i].rec, e);
 	if (!rc) rc = state_write(w->t, &w->state, e);
@@ -90,13 +91,16 @@ int index_write_commit(struct write *w, struct err *e)
 		index_write_abort(w);
 		return rc;
 	}
-	if (w->puts) fault_point("put.before_commit");
-	if (w->deletes) fault_point("delete.before_commit");
+	if (puts) fault_point("put.before_commit");
+	if (deletes) fault_point("delete.before_commit");
+	if (notes) fault_point("note.before_commit");
 	atomic_store(&x->writer, 0);
 	rc = txn_commit(w->t, e);
 	write_free(w);
 	if (rc) return rc;
 	if (puts) fault_point("put.after_commit");
+	if (deletes) fault_point("delete.after_commit");
+	if (notes) fault_point("note.after_commit");
 	catchup_kick(x);
 	return OK;
 }
