@@ -70,7 +70,7 @@ class Store:
         env, place, wait = dict(os.environ), None, None
         if random.random() < 0.6:
             place = random.choice(PLACES[kind])
-            env["FOOTNOTE_FAULT"] = f"{place}:{random.randint(1, 4) if "ingest" in kind else 1}"
+            env["FOOTNOTE_FAULT"] = f"{place}:{random.randint(1, 4) if 'ingest' in kind else 1}"
         else:
             wait = random.uniform(0.15, 1.0) * min(self.took.get(kind, 1), 3)
         procs, began = [], time.monotonic()
