@@ -82,6 +82,10 @@ static const struct setting settings[] = {
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
 		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
 		"\"none\": no model; answers are then sentences quoted from the documents."},
+	{NULL, "generate.lora", T_TEXT, AT(generate_lora), 0, PATH_MAX_LEN, "", NULL,
+		"Adapters (GGUF files of type lora) that are added to the language model when it is opened, each as FILE or "
+		"FILE:SCALE, with commas between: style.gguf, domain.gguf:0.5. An adapter that is not of this model is an error. "
+		"Each costs memory and time by its rank; the model's name in answers gets \"+lora\"."},
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",

@@ -25,6 +25,7 @@ struct conf {
 	int embed_inputs_max;               /* embed.inputs_max: texts of one /v1/embeddings */
 	char embed_query_prefix[256], embed_passage_prefix[256];
 	char generate_model[CONF_TEXT];     /* generate.model: name or path; "none": extractive only */
+	char generate_lora[CONF_TEXT];      /* generate.lora: adapters, "FILE[:SCALE], …" */
 	int generate_threads;               /* generate.threads, 0: one per core */
 	int generate_context;               /* generate.context */
 	char generate_kernel[16];           /* generate.kernel */

@@ -206,6 +206,7 @@ static int engine_start(struct service *s, struct err *e)
 	o.path = buf_cstr(&path);
 	o.threads = c->generate_threads ? c->generate_threads : cores();
 	o.context_max = c->generate_context;
+	o.lora = c->generate_lora;
 	o.kernel = c->generate_kernel;
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
 	rc = engine_open(&s->engine, &o, (size_t)c->generate_queue, e);

@@ -7,6 +7,8 @@
  * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends
  * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
  * half a head apart in the others. Angles are computed in float, as the reference implementations do.
+ * A matrix that an adapter touches is multiplied as it lies in the file; a x of the adapter's pair is made in a stage of
+ * its own before, and b times that is added tile by tile (lora.h).
  * Threads: one caller; the team works inside a stage. Failure: only at open. */
 #include "generate/decoder.h"
 #include <math.h>
@@ -30,8 +32,15 @@ static const struct arch archs[] = {
 	{ "gemma3", .neox = 1, .head_norms = 1, .gemma = 1 },
 };
 
+struct linear {                                  /* y = w x, and b (a x) of an adapter */
+	struct matrix w;
+	const struct lora_pair *lora;            /* or NULL */
+	size_t slot;                             /* of a x in low; another one for each that takes the same input */
+};
+enum { SLOTS = 3 };
+
 struct layer {
-	struct matrix q, k, v, o, gate, up, down;
+	struct linear q, k, v, o, gate, up, down;
 	const float *attn_norm, *ffn_norm;       /* (dim) */
 	const float *q_bias, *k_bias, *v_bias;   /* or NULL */
 	const float *q_norm, *k_norm;            /* (head_dim) or NULL */
@@ -50,7 +59,9 @@ struct decoder {
 	size_t rope_dim, q_dim, kv_dim;
 	size_t window, pattern;                  /* every pattern-th layer has no window */
 	float eps, scale, embed_scale;           /* scale: of q·k */
-	struct matrix embed, output;
+	struct matrix embed;
+	struct linear output;
+	struct lora *lora;                       /* or NULL */
 	const float *output_norm, *rope_factors; /* rope_factors: (rope_dim/2) or NULL */
 	struct layer *layers;
 	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
@@ -59,9 +70,14 @@ struct decoder {
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
 	float *scratch;                          /* (members, scratch_floats) */
 	size_t scratch_floats;
+	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
+	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
 	/* the pass under way */
 	size_t n, pos, layer, want;
 	float *logits;
+	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
+	size_t low_n, low_tokens;
+	const float *low_x;
 };
 
 /* --- opening --- */
@@ -108,6 +124,16 @@ static int take_matrix(struct decoder *d, const char *name, size_t k, size_t row
 	int st = take_tensor(d, name, k, rows, &t, e);
 	if (st != OK) return st;
 	*out = (struct matrix){ t->type, rows, k, t->data, quant_row_bytes(t->type, k) };
+	return OK;
+}
+
+static int take_linear(struct decoder *d, const char *name, size_t k, size_t rows, size_t slot, struct linear *out,
+	struct err *e)
+{
+	int st = take_matrix(d, name, k, rows, &out->w, e);
+	if (st != OK) return st;
+	out->slot = slot;
+	out->lora = lora_take(d->lora, gguf_tensor(d->g, name));
 	return OK;
 }
 
@@ -209,11 +235,11 @@ static int load_layer(struct decoder *d, size_t i, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
 	struct layer *l = &d->layers[i];
-	const struct { const char *name; size_t k, rows; struct matrix *to; } matrices[] = {
-		{ "attn_q.weight", f->dim, d->q_dim, &l->q }, { "attn_k.weight", f->dim, d->kv_dim, &l->k },
-		{ "attn_v.weight", f->dim, d->kv_dim, &l->v }, { "attn_output.weight", d->q_dim, f->dim, &l->o },
-		{ "ffn_gate.weight", f->dim, f->ff, &l->gate }, { "ffn_up.weight", f->dim, f->ff, &l->up },
-		{ "ffn_down.weight", f->ff, f->dim, &l->down },
+	const struct { const char *name; size_t k, rows, slot; struct linear *to; } matrices[] = {
+		{ "attn_q.weight", f->dim, d->q_dim, 0, &l->q }, { "attn_k.weight", f->dim, d->kv_dim, 1, &l->k },
+		{ "attn_v.weight", f->dim, d->kv_dim, 2, &l->v }, { "attn_output.weight", d->q_dim, f->dim, 0, &l->o },
+		{ "ffn_gate.weight", f->dim, f->ff, 0, &l->gate }, { "ffn_up.weight", f->dim, f->ff, 1, &l->up },
+		{ "ffn_down.weight", f->ff, f->dim, 0, &l->down },
 	};
 	enum { MUST, MAY, NOT };                 /* NOT: refused with the leftovers when it is there */
 	const int bias = d->arch->biases ? MUST : d->arch->neox ? NOT : MAY, head = d->arch->head_norms ? MUST : NOT,
@@ -230,7 +256,7 @@ static int load_layer(struct decoder *d, size_t i, struct err *e)
 	int st = OK;
 	for (size_t m = 0; m < sizeof matrices / sizeof *matrices && st == OK; m++) {
 		snprintf(name, sizeof name, "blk.%zu.%s", i, matrices[m].name);
-		st = take_matrix(d, name, matrices[m].k, matrices[m].rows, matrices[m].to, e);
+		st = take_linear(d, name, matrices[m].k, matrices[m].rows, matrices[m].slot, matrices[m].to, e);
 	}
 	for (size_t v = 0; v < sizeof vectors / sizeof *vectors && st == OK; v++) {
 		snprintf(name, sizeof name, "blk.%zu.%s", i, vectors[v].name);
@@ -265,13 +291,14 @@ static int load_tensors(struct decoder *d, struct err *e)
 		return err_set(e, E_FORMAT, "%s: tensor token_embd.weight: %zu tokens", gguf_path(d->g), f->vocab);
 	if ((st = take_matrix(d, "token_embd.weight", f->dim, f->vocab, &d->embed, e)) != OK) return st;
 	if ((st = take_vector(d, "output_norm.weight", f->dim, &d->output_norm, e)) != OK) return st;
-	d->output = d->embed;
-	if (!tied && (st = take_matrix(d, "output.weight", f->dim, f->vocab, &d->output, e)) != OK) return st;
+	d->output.w = d->embed;
+	if (!tied && (st = take_linear(d, "output.weight", f->dim, f->vocab, 0, &d->output, e)) != OK) return st;
 	if (!d->arch->neox && gguf_tensor(d->g, "rope_freqs.weight") &&
 		(st = take_vector(d, "rope_freqs.weight", d->rope_dim / 2, &d->rope_factors, e)) != OK) return st;
 	for (size_t i = 0; i < f->layers; i++)
 		if ((st = load_layer(d, i, e)) != OK) return st;
-	if ((st = refuse_leftovers(d, e)) != OK) return st;
+	if ((st = refuse_leftovers(d, e)) != OK || (st = lora_leftover(d->lora, e)) != OK) return st;
+	f->token_bytes = lora_bytes(d->lora);
 	for (size_t i = 0; i < gguf_tensor_n(d->g); i++) f->token_bytes += gguf_tensor_at(d->g, i)->bytes;
 	f->token_bytes += d->embed.row_bytes;                                /* one row is read … */
 	if (!tied) f->token_bytes -= d->embed.row_bytes * f->vocab; /* … and the table only where it is the output too */
@@ -362,8 +389,9 @@ static int make_cache(struct decoder *d, struct err *e)
 static int make_scratch(struct decoder *d, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
-	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX;
+	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX, rank = lora_rank(d->lora);
 	if (d->q_dim > k_max) k_max = d->q_dim;
+	if (rank > k_max) k_max = rank;
 	d->scratch_floats = ops_scratch_floats(k_max);
 	if (attend > d->scratch_floats) d->scratch_floats = attend;
 	d->scratch_floats = (d->scratch_floats + 15) / 16 * 16;
@@ -377,13 +405,18 @@ static int make_scratch(struct decoder *d, struct err *e)
 	d->gate = floats(DECODER_CHUNK, f->ff);
 	d->up = floats(DECODER_CHUNK, f->ff);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
-	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch)
+	if (rank) {
+		d->low = floats(SLOTS * DECODER_CHUNK, rank);
+		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
+	}
+	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
+		(rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
 	return make_cache(d, e);
 }
 
-int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max,
-	struct err *e)
+int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
+	struct team *team, int context_max, struct err *e)
 {
 	char key[NAME_MAX_BYTES];
 	double eps = 0;
@@ -392,6 +425,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 	*out = NULL;
 	if (!d) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(g));
 	d->g = g;
+	d->lora = lora;
 	d->ops = ops;
 	d->team = team;
 	st = read_sizes(d, context_max, e);
@@ -410,8 +444,9 @@ int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *o
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj, d->q, d->mix, d->k, d->v, d->gate, d->up,
-		d->scratch };
+	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj,
+		d->q, d->mix, d->k, d->v, d->gate, d->up,
+		d->scratch, d->low, d->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	kvcache_clear(&d->cache);
 	mem_free(d->layers);
@@ -458,13 +493,57 @@ static size_t tiles(size_t rows)
 	return (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
 }
 
-/* Rows of tile i of w times x, into y. Gives the rows through *r0, *r1. */
-static void multiply(struct decoder *d, const struct matrix *w, size_t i, const float *x, float *y, size_t *r0,
+/* Work space of a linear's a x: rows of b.k floats. */
+static float *low_of(const struct decoder *d, const struct linear *l)
+{
+	return d->low + l->slot * DECODER_CHUNK * lora_rank(d->lora);
+}
+
+/* Rows of tile i of a linear times n rows of x, into y. Gives the rows through *r0, *r1. */
+static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, size_t n, float *y, size_t *r0,
 	size_t *r1, float *scratch)
 {
+	const struct matrix *w = &l->w;
 	*r0 = i * OPS_TILE_ROWS;
 	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
-	d->ops->matmul(w, *r0, *r1, x, w->k, d->n, y, w->rows, scratch);
+	d->ops->matmul(w, *r0, *r1, x, w->k, n, y, w->rows, scratch);
+	if (!l->lora) return;
+	struct matrix b = l->lora->b;
+	size_t member = (size_t)(scratch - d->scratch) / d->scratch_floats, rows = *r1 - *r0;
+	float *added = d->added + member * DECODER_CHUNK * OPS_TILE_ROWS;
+	b.data += *r0 * b.row_bytes;
+	d->ops->matmul(&b, 0, rows, low_of(d, l), b.k, n, added, OPS_TILE_ROWS, scratch);
+	for (size_t t = 0; t < n; t++)
+		for (size_t r = 0; r < rows; r++) y[t * w->rows + *r0 + r] += added[t * OPS_TILE_ROWS + r];
+}
+
+/* Tiles of a x of the first linear of low_of, then of the next. What is behind the rank meets zeros of b. */
+static void item_low(struct decoder *d, size_t i, float *scratch)
+{
+	size_t p = 0, r0, r1;
+	while (i >= tiles(d->low_of[p]->lora->a.rows)) i -= tiles(d->low_of[p++]->lora->a.rows);
+	const struct matrix *a = &d->low_of[p]->lora->a;
+	size_t ld = d->low_of[p]->lora->b.k;
+	float *low = low_of(d, d->low_of[p]);
+	r0 = i * OPS_TILE_ROWS;
+	r1 = a->rows - r0 < OPS_TILE_ROWS ? a->rows : r0 + OPS_TILE_ROWS;
+	d->ops->matmul(a, r0, r1, d->low_x, a->k, d->low_tokens, low, ld, scratch);
+	for (size_t t = 0; r1 == a->rows && t < d->low_tokens; t++) memset(low + t * ld + r1, 0, (ld - r1) * sizeof *low);
+}
+
+/* Before the stage that multiplies n rows of x with linears: what their adapters need. */
+static void run_low(struct decoder *d, const struct linear *const *linears, size_t count, const float *x, size_t n)
+{
+	size_t items = 0;
+	d->low_n = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (!linears[i]->lora) continue;
+		d->low_of[d->low_n++] = linears[i];
+		items += tiles(linears[i]->lora->a.rows);
+	}
+	d->low_x = x;
+	d->low_tokens = n;
+	if (items) run_stage(d, items, item_low);
 }
 
 static void item_attn_norm(struct decoder *d, size_t t, float *scratch)
@@ -485,15 +564,15 @@ static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
 static void item_qkv(struct decoder *d, size_t i, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
-	const struct { const struct matrix *w; const float *bias; float *y; } parts[] = {
+	const struct { const struct linear *w; const float *bias; float *y; } parts[] = {
 		{ &l->q, l->q_bias, d->q }, { &l->k, l->k_bias, d->k }, { &l->v, l->v_bias, d->v },
 	};
 	size_t p = 0, r0, r1;
-	while (i >= tiles(parts[p].w->rows)) i -= tiles(parts[p++].w->rows);
-	multiply(d, parts[p].w, i, d->norm, parts[p].y, &r0, &r1, scratch);
+	while (i >= tiles(parts[p].w->w.rows)) i -= tiles(parts[p++].w->w.rows);
+	multiply(d, parts[p].w, i, d->norm, d->n, parts[p].y, &r0, &r1, scratch);
 	if (!parts[p].bias) return;
 	for (size_t t = 0; t < d->n; t++)
-		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->rows + r] += parts[p].bias[r];
+		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->w.rows + r] += parts[p].bias[r];
 }
 
 static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
@@ -571,15 +650,15 @@ static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
 static void item_out(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].o, i, d->mix, d->proj, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].o, i, d->mix, d->n, d->proj, &r0, &r1, scratch);
 	add_residual(d, r0, r1);
 }
 
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1, ff = d->info.ff;
-	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->gate, &r0, &r1, scratch);
-	multiply(d, &d->layers[d->layer].up, i, d->norm, d->up, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->n, d->gate, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].up, i, d->norm, d->n, d->up, &r0, &r1, scratch);
 	for (size_t t = 0; t < d->n; t++)
 		d->gate_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
 }
@@ -587,14 +666,14 @@ static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 static void item_down(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].down, i, d->gate, d->proj, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].down, i, d->gate, d->n, d->proj, &r0, &r1, scratch);
 	add_residual(d, r0, r1);
 }
 
 static void item_logits(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0 = i * OPS_TILE_ROWS, r1 = d->info.vocab - r0 < OPS_TILE_ROWS ? d->info.vocab : r0 + OPS_TILE_ROWS;
-	d->ops->matmul(&d->output, r0, r1, d->norm, d->info.dim, d->want, d->logits, d->info.vocab, scratch);
+	size_t r0, r1;
+	multiply(d, &d->output, i, d->norm, d->want, d->logits, &r0, &r1, scratch);
 }
 
 void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits)
@@ -610,20 +689,26 @@ void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, 
 		for (size_t i = 0; d->arch->gemma && i < f->dim; i++) d->x[t * f->dim + i] *= d->embed_scale;
 	}
 	for (d->layer = 0; d->layer < f->layers; d->layer++) {
+		const struct layer *l = &d->layers[d->layer];
 		run_stage(d, n, item_attn_norm);
+		run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
 		run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
 		run_stage(d, n, item_rope);
 		run_stage(d, n * f->heads, item_attend);
+		run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
 		run_stage(d, tiles(f->dim), item_out);
 		if (d->arch->gemma) run_stage(d, n, item_attn_post);
 		run_stage(d, n, item_ffn_norm);
+		run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
 		run_stage(d, tiles(f->ff), item_gate_up);
+		run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
 		run_stage(d, tiles(f->dim), item_down);
 		if (d->arch->gemma) run_stage(d, n, item_ffn_post);
 	}
 	if (want) {
 		for (size_t t = 0; t < want; t++)
 			d->ops->norm(d->x + (n - want + t) * f->dim, d->output_norm, f->dim, d->eps, d->norm + t * f->dim);
+		run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, want);
 		run_stage(d, tiles(f->vocab), item_logits);
 	}
 	memcpy(d->cache.ids + d->pos, ids, n * sizeof *ids);

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/team.h"
 #include "generate/kvcache.h"
+#include "generate/lora.h"
 #include "nn/gguf.h"
 #include "nn/ops.h"
 
@@ -24,11 +25,11 @@ struct decoder_info {
 	uint64_t token_bytes;          /* bytes of tensors that one decoded token touches */
 };
 
-/* g, ops and team are borrowed until close. context_max 0: the model's own, at most 4096; more than the model's own
+/* g, lora (NULL: no adapter), ops and team are borrowed until close. context_max 0: the model's own, at most 4096; more than the model's own
  * is cut to it.
  * E_UNSUPPORTED names architecture, key or tensor; E_FORMAT the key or tensor that is wrong; E_MEMORY. */
-int decoder_open(struct decoder **out, const struct gguf *g, const struct ops *ops, struct team *team, int context_max,
-	struct err *e);
+int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
+	struct team *team, int context_max, struct err *e);
 void decoder_close(struct decoder *d);                        /* NULL is allowed */
 const struct decoder_info *decoder_info(const struct decoder *d);
 struct kvcache *decoder_cache(struct decoder *d);

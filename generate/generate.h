@@ -22,11 +22,12 @@ struct generator_options {
 	const char *name;      /* what answers call the model; NULL: the file's base name without .gguf. Copied */
 	int threads;           /* 1 to 256 */
 	int context_max;       /* tokens of KV cache; 0: the model's own, at most 4096 */
+	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
 	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2": that one (tests) */
 };
 
 struct generator_info {
-	char name[64];
+	char name[64];         /* with adapters "+lora" at its end */
 	char arch[16];         /* "qwen2", "llama", … */
 	char family[16];       /* chat template: "chatml", "qwen3", "gemma", "llama3", "mistral", "zephyr"; "plain": none is known,
 	                          conversations become a labelled transcript */

@@ -17,6 +17,7 @@
 #include "base/team.h"
 #include "generate/chat.h"
 #include "generate/decoder.h"
+#include "generate/lora.h"
 #include "generate/sample.h"
 #include "generate/stream.h"
 #include "nn/gguf.h"
@@ -31,6 +32,7 @@ struct generator {
 	struct tokenizer *tokenizer;
 	const struct chat_family *chat;
 	struct team *team;
+	struct lora *lora;           /* adapters, or NULL */
 	struct decoder *decoder;
 	struct sampler sampler;
 	float *logits;               /* (vocab) of the last token evaluated */
@@ -89,6 +91,9 @@ static void fill_info(struct generator *g, const struct generator_options *o, co
 	snprintf(f->name, sizeof f->name, "%s", o->name ? o->name : path_base(o->path));
 	n = strlen(f->name);
 	if (!o->name && n > 5 && strcmp(f->name + n - 5, ".gguf") == 0) f->name[n - 5] = 0;
+	n = strlen(f->name);
+	if (n > sizeof f->name - sizeof "+lora") n = sizeof f->name - sizeof "+lora";
+	if (g->lora) memcpy(f->name + n, "+lora", sizeof "+lora");
 	snprintf(f->arch, sizeof f->arch, "%s", d->arch);
 	snprintf(f->family, sizeof f->family, "%s", chat_name(g->chat));
 	snprintf(f->kernel, sizeof f->kernel, "%s", ops->name);
@@ -102,18 +107,28 @@ static void fill_info(struct generator *g, const struct generator_options *o, co
 	f->token_bytes = d->token_bytes;
 }
 
+static int refuse_adapter(const struct gguf *g, struct err *e)
+{
+	struct gguf_str s;
+	if (!gguf_has(g, "general.type") || gguf_str(g, "general.type", &s, NULL) != OK) return OK;
+	return s.len == 7 && memcmp(s.s, "adapter", 7) == 0 ? err_set(e, E_UNSUPPORTED,
+		"%s: an adapter, not a model: name it in generate.lora beside its model", gguf_path(g)) : OK;
+}
+
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
 {
 	const struct ops *ops;
 	int st = ops_choose(&ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
+	if (st == OK) st = refuse_adapter(g->gguf, e);
 	if (st == OK) st = tokenizer_open(&g->tokenizer, g->gguf, e);
 	if (st == OK) st = read_ids(g, e);
 	if (st == OK) st = read_chat(g, e);
 	if (st != OK) return st;
 	if (!(g->team = team_new(o->threads)))
 		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
-	if ((st = decoder_open(&g->decoder, g->gguf, ops, g->team, o->context_max, e)) != OK) return st;
+	if (o->lora && *o->lora && (st = lora_open(&g->lora, o->lora, g->gguf, e)) != OK) return st;
+	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, o->context_max, e)) != OK) return st;
 	fill_info(g, o, ops);
 	if (tokenizer_vocab(g->tokenizer) != (size_t)g->info.vocab)
 		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
@@ -145,6 +160,7 @@ void generator_close(struct generator *g)
 	sampler_clear(&g->sampler);
 	mem_free(g->logits);
 	decoder_close(g->decoder);
+	lora_close(g->lora);
 	team_free(g->team);
 	tokenizer_close(g->tokenizer);
 	gguf_close(g->gguf);

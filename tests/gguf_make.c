@@ -139,6 +139,39 @@ static float reach_of(const float *w, size_t n)
 	return -low > high ? -low : high;
 }
 
+static uint16_t bf16_of(float f) /* to the nearest, ties to even; f is finite */
+{
+	uint32_t bits;
+	memcpy(&bits, &f, sizeof bits);
+	return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void encode_q4_0(const float *w, struct buf *out)
+{
+	struct block_q4_0 b;
+	float d = reach_of(w, 32) / 7;
+	b.d = half_of(d);
+	for (int i = 0; i < 16; i++)
+		b.qs[i] = (uint8_t)((step_of(w[i], d, -8, 7) + 8) | (step_of(w[i + 16], d, -8, 7) + 8) << 4);
+	buf_put(out, &b, sizeof b);
+}
+
+static void encode_q5_1(const float *w, struct buf *out)
+{
+	struct block_q5_1 b = { 0 };
+	float low, high, d;
+	range_of(w, 32, &low, &high);
+	d = (high - low) / 31;
+	b.d = half_of(d);
+	b.m = half_of(low);
+	for (int i = 0; i < 32; i++) {
+		int q = step_of(w[i] - low, d, 0, 31);
+		b.qs[i % 16] |= (uint8_t)((q & 15) << (i < 16 ? 0 : 4));
+		b.qh[i / 8] |= (uint8_t)((q >> 4) << i % 8);
+	}
+	buf_put(out, &b, sizeof b);
+}
+
 static void encode_q4_1(const float *w, struct buf *out)
 {
 	struct block_q4_1 b;
@@ -184,30 +217,56 @@ static void pack_k_scales(const int scale[8], const int min[8], uint8_t out[12])
 	}
 }
 
-static void encode_q4_k(const float *w, struct buf *out)
+/* Q4_K and Q5_K differ in the steps of a weight, 15 or 31, and in where the fifth bit goes. */
+struct k_block { uint16_t d, dmin; uint8_t scales[12], q[256]; };
+
+static void encode_k(const float *w, int steps, struct k_block *b)
 {
-	struct block_q4_k b = { 0 };
 	float d[8], m[8], d_max, m_max;
 	int scale[8], min[8];
 	for (int j = 0; j < 8; j++) {
 		float low, high;
 		range_of(w + 32 * j, 32, &low, &high);
 		m[j] = low < 0 ? -low : 0;
-		d[j] = (high + m[j]) / 15;
+		d[j] = (high + m[j]) / (float)steps;
 	}
 	d_max = reach_of(d, 8) / 63;
 	m_max = reach_of(m, 8) / 63;
-	b.d = half_of(d_max);
-	b.dmin = half_of(m_max);
+	b->d = half_of(d_max);
+	b->dmin = half_of(m_max);
 	for (int j = 0; j < 8; j++) {
 		scale[j] = step_of(d[j], d_max, 0, 63);
 		min[j] = step_of(m[j], m_max, 0, 63);
-		for (int i = 0; i < 32; i++) {
-			int q = step_of(w[32 * j + i] + m_max * (float)min[j], d_max * (float)scale[j], 0, 15);
-			b.qs[j / 2 * 32 + i] |= (uint8_t)(q << j % 2 * 4);
-		}
+		for (int i = 0; i < 32; i++)
+			b->q[32 * j + i] = (uint8_t)step_of(w[32 * j + i] + m_max * (float)min[j], d_max * (float)scale[j], 0, steps);
 	}
-	pack_k_scales(scale, min, b.scales);
+	pack_k_scales(scale, min, b->scales);
+}
+
+static void encode_q4_k(const float *w, struct buf *out)
+{
+	struct block_q4_k b = { 0 };
+	struct k_block k;
+	encode_k(w, 15, &k);
+	b.d = k.d;
+	b.dmin = k.dmin;
+	memcpy(b.scales, k.scales, sizeof b.scales);
+	for (int i = 0; i < 256; i++) b.qs[i / 64 * 32 + i % 32] |= (uint8_t)(k.q[i] << i / 32 % 2 * 4);
+	buf_put(out, &b, sizeof b);
+}
+
+static void encode_q5_k(const float *w, struct buf *out)
+{
+	struct block_q5_k b = { 0 };
+	struct k_block k;
+	encode_k(w, 31, &k);
+	b.d = k.d;
+	b.dmin = k.dmin;
+	memcpy(b.scales, k.scales, sizeof b.scales);
+	for (int i = 0; i < 256; i++) {
+		b.qs[i / 64 * 32 + i % 32] |= (uint8_t)((k.q[i] & 15) << i / 32 % 2 * 4);
+		b.qh[i % 32] |= (uint8_t)((k.q[i] >> 4) << i / 32);
+	}
 	buf_put(out, &b, sizeof b);
 }
 
@@ -237,10 +296,14 @@ void quant_encode(uint32_t type, const float *w, size_t n, struct buf *out)
 	for (size_t i = 0; i < n; i += quant_block_weights(type))
 		switch (type) {
 		case QUANT_F16: buf_put(out, &(uint16_t){ half_of(w[i]) }, 2); break;
+		case QUANT_BF16: buf_put(out, &(uint16_t){ bf16_of(w[i]) }, 2); break;
+		case QUANT_Q4_0: encode_q4_0(w + i, out); break;
 		case QUANT_Q4_1: encode_q4_1(w + i, out); break;
 		case QUANT_Q5_0: encode_q5_0(w + i, out); break;
+		case QUANT_Q5_1: encode_q5_1(w + i, out); break;
 		case QUANT_Q8_0: encode_q8_0(w + i, out); break;
 		case QUANT_Q4_K: encode_q4_k(w + i, out); break;
+		case QUANT_Q5_K: encode_q5_k(w + i, out); break;
 		case QUANT_Q6_K: encode_q6_k(w + i, out); break;
 		default: test_fail(__FILE__, __LINE__, "no encoder for type %u", type);
 		}

@@ -32,7 +32,7 @@ static struct model model_open(const struct model_spec *s, const char *kernel, i
 	CHECK_OK(gguf_open(&m.g, path, &e), e);
 	m.team = team_new(threads);
 	CHECK(m.team);
-	CHECK_OK(decoder_open(&m.d, m.g, ops, m.team, 0, &e), e);
+	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, 0, &e), e);
 	return m;
 }
 
@@ -220,7 +220,7 @@ static void expect_refusal(const char *arch, const char *find, const char *put, 
 	memcpy(hit, put, strlen(put));
 	CHECK_OK(file_write_atomic(path, file.data, file.len, &e), e);
 	CHECK_OK(gguf_open(&g, path, &e), e);
-	st = decoder_open(&d, g, &ops_ref, team, 0, &e);
+	st = decoder_open(&d, g, NULL, &ops_ref, team, 0, &e);
 	CHECK_MSG(st == status && strstr(e.msg, want), "%s: %d, %s", find, st, e.msg);
 	decoder_close(d);
 	team_free(team);

@@ -28,7 +28,7 @@ static struct model model_open(const char *name, const char *kernel, int threads
 	CHECK_OK(gguf_open(&m.g, path, &e), e);
 	m.team = team_new(threads);
 	CHECK(m.team);
-	CHECK_OK(decoder_open(&m.d, m.g, ops, m.team, 2048, &e), e);
+	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, 2048, &e), e);
 	return m;
 }
 
