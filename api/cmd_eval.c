@@ -38,7 +38,7 @@ struct eval_run {
 	struct reader reader;
 	struct tally t;
 	struct progress progress;
-	int answers, style;
+	int answers, style, mode;
 	long limit;
 	double began_ms;
 };
@@ -230,7 +230,7 @@ static int retrieve_one(struct eval_run *r, const struct eval_question *q, struc
 	double gains[DEPTH], *ideal;
 	size_t n, ideal_n = r->set.has_articles ? 1 : q->relevant_n;
 	if (!q->answerable || ideal_n == 0 || (r->set.has_articles && !*q->paragraph)) return OK;
-	int rc = retrieve(r->call->service, &r->reader, q->text, strlen(q->text), SEARCH_DENSE, DEPTH, 0, a, &f, e);
+	int rc = retrieve(r->call->service, &r->reader, q->text, strlen(q->text), (enum search_mode)r->mode, DEPTH, 0, a, &f, e);
 	if (rc) return rc;
 	rc = gains_of(r, q, &f, gains, &n, a, e);
 	retrieve_close(&f);
@@ -342,6 +342,7 @@ static cJSON *figures(struct eval_run *r)
 	double n = (double)t->retrieved;
 	cJSON_AddStringToObject(o, "set", r->set.name);
 	cJSON_AddStringToObject(o, "collection", r->collection);
+	cJSON_AddStringToObject(o, "mode", search_mode_name((enum search_mode)r->mode));
 	cJSON_AddNumberToObject(o, "questions", (double)r->set.question_n);
 	cJSON_AddNumberToObject(o, "questions_retrieved", n);
 	cJSON_AddNumberToObject(o, "ndcg@10", share(t->ndcg, n));
@@ -435,18 +436,20 @@ static void print_people(struct eval_run *r, const cJSON *o)
 int cmd_eval(struct command_call *c)
 {
 	struct eval_run r = { .call = c, .style = STYLE_GENERATE, .began_ms = clock_ms() };
-	const char *gate_path = NULL;
+	const char *gate_path = NULL, *mode = "hybrid";
 	int extractive = 0, failed = 0;
 	struct arena a;
 	struct err e = { 0 };
 	struct buf dir;
 	struct option options[] = { { "--answers", OPTION_FLAG, &r.answers, 0, 0 }, { "--extractive", OPTION_FLAG, &extractive, 0, 0 },
-		{ "--gate", OPTION_TEXT, &gate_path, 0, 0 }, { "--limit", OPTION_NUMBER, &r.limit, 1, 100000000 } };
+		{ "--gate", OPTION_TEXT, &gate_path, 0, 0 }, { "--mode", OPTION_TEXT, &mode, 0, 0 }, { "--limit", OPTION_NUMBER, &r.limit, 1, 100000000 } };
 	cJSON *o = NULL;
 	arena_init(&a, SET_BYTES_MAX);
 	buf_init(&dir, 8192);
 	progress_init(&r.progress, c);
 	int rc = options_parse(c, options, sizeof options / sizeof options[0], &e);
+	r.mode = search_mode_parse(mode);
+	if (!rc && r.mode < 0) rc = err_set(&e, E_USAGE, "--mode %.60s: hybrid, dense or lexical", mode);
 	if (!rc && c->argc != 2) rc = err_set(&e, E_USAGE, "eval: one folder is wanted");
 	if (rc) {
 		rc = command_misused(c, &e);

@@ -103,7 +103,7 @@ static const struct command commands[] = {
 		"The service must not be running on the data folder.\n\n"
 		"  --force       replace the store that the folder holds\n\n"
 		"Example: footnote --data ./data restore /backups/footnote-monday\n", cmd_restore, 0, COMMAND_ALONE},
-	{"eval", "eval DIR [--answers] [--extractive] [--gate FILE] [--limit N]",
+	{"eval", "eval DIR [--answers] [--extractive] [--mode M] [--gate FILE] [--limit N]",
 		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions\n"
 		"are asked.\n\n"
 		"  --answers     also write and score answers\n"

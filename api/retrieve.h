@@ -6,8 +6,10 @@
 #include "api/service.h"
 #include "base/arena.h"
 
+/* By meaning and by words, joined by rank (the default everywhere); by meaning; by words, which needs no embedder. */
 enum search_mode { SEARCH_HYBRID, SEARCH_DENSE, SEARCH_LEXICAL };
 int search_mode_parse(const char *s);           /* -1 when unknown */
+const char *search_mode_name(enum search_mode m);
 /* E_USAGE, naming `what`: not valid UTF-8, or nothing but white space and control characters. */
 int query_check(const char *query, size_t len, const char *what, struct err *e);
 
@@ -16,8 +18,9 @@ struct passage {
 	struct chunk chunk;
 	const char *text;        /* borrowed from the snapshot: the chunk's bytes */
 	size_t text_len;
-	double score;            /* what it is ranked by */
-	double cosine;           /* vector similarity to the query */
+	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
+	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it */
+	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
 	struct span *highlights; /* byte ranges in the document's text where query words stand, in the arena */
 	size_t highlight_n;
 };
@@ -27,12 +30,12 @@ struct retrieval {
 	uint64_t seq;            /* the state of the store that was read */
 	struct passage *passages;
 	size_t n;
-	float *query;            /* (dim), in the arena */
+	float *query;            /* (dim), in the arena; NULL in lexical mode */
 	double embed_ms, search_ms;
 };
 
 /* Passages of reader->collection (required) for the query, best first, at most k, starting behind the first `skip`.
- * E_USAGE: empty query or not UTF-8; E_UNSUPPORTED: a mode this build lacks; errors of embedder and index. */
+ * E_USAGE: empty query or not UTF-8; errors of embedder and index. */
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
 	struct arena *a, struct retrieval *out, struct err *e);
 void retrieve_close(struct retrieval *r);
