@@ -22,12 +22,14 @@ static const struct command commands[] = {
 		"  --prune       also remove documents whose files are gone from the folders named\n"
 		"  --dry-run     tell what would be done, store nothing\n\n"
 		"Example: footnote ingest ~/handbook --prune\n", cmd_ingest, NEED_EMBEDDER, COMMAND_OWNED},
-	{"search", "search QUERY [-k N] [--mode dense] [--as G,G]",
+	{"search", "search QUERY [-k N] [--mode hybrid|dense|lexical] [--as G,G] [--explain]",
 		"Passages that fit the query, best first.\n\n"
 		"  -k N          how many (default: search.k)\n"
-		"  --mode M      dense: by meaning\n"
-		"  --as G,G      as a reader of these groups would see it\n\n"
-		"Example: footnote search \"notice period\" -k 5\n", cmd_search, NEED_EMBEDDER, COMMAND_OWNED},
+		"  --mode M      hybrid: by meaning and by words (default); dense: by meaning; lexical: by words, for which no\n"
+		"                embedder is needed\n"
+		"  --as G,G      as a reader of these groups would see it\n"
+		"  --explain     what each score is made of\n\n"
+		"Example: footnote search \"notice period\" -k 5\n", cmd_search, 0, COMMAND_OWNED},
 	{"ask", "ask QUESTION [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"
 		"  --as G,G      as a reader of these groups would see it\n"
@@ -108,6 +110,7 @@ static const struct command commands[] = {
 		"are asked.\n\n"
 		"  --answers     also write and score answers\n"
 		"  --extractive  those by quoting, without the language model\n"
+		"  --mode M      how passages are searched: hybrid (default), dense, lexical; answers always use hybrid\n"
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
 		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},

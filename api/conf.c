@@ -186,10 +186,10 @@ static const struct setting settings[] = {
 	{NULL, "search.fuse_depth", T_INT, AT(search_depth), 1, 10000, "100", "passages",
 		"How many passages found by meaning and how many found by words are joined into one ranking. A search that "
 		"reaches deeper doubles it as often as it must."},
-	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "60", NULL,
+	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
 		"The constant of reciprocal rank fusion: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the "
 		"first places count for more, and a passage that only one of them puts first can win."},
-	{NULL, "search.word_weight", T_REAL, AT(search_word_weight), 0, 100, "1", NULL,
+	{NULL, "search.word_weight", T_REAL, AT(search_word_weight), 0, 100, "0.7", NULL,
 		"What the ranking by words counts against the one by meaning. 0: the order of the meaning alone."},
 	{NULL, "search.bm25_k1", T_REAL, AT(bm25_k1), 0, 10, "1.2", NULL,
 		"Search by words (BM25): how much a word's repetition in a passage adds. 0: nothing."},

@@ -29,7 +29,7 @@ static void send_passages(void *ctx, const struct answer *a)
 {
 	cJSON *o = cJSON_CreateObject(), *list = o ? cJSON_AddArrayToObject(o, "passages") : NULL;
 	for (size_t i = 0; list && i < a->retrieval.n; i++) {
-		cJSON *hit = view_hit(&a->retrieval.passages[i], 1);
+		cJSON *hit = view_hit(&a->retrieval.passages[i], 1, 0);
 		if (!hit || !cJSON_AddItemToArray(list, hit)) {
 			cJSON_Delete(hit);
 			list = NULL;

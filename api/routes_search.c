@@ -15,7 +15,7 @@ enum { DEPTH_MAX = 1000 };   /* hits that paging reaches */
 struct search_ask {
 	const char *query;
 	struct reader reader;
-	int mode, highlight;
+	int mode, highlight, explain;
 	int64_t k;
 	size_t skip;
 };
@@ -38,15 +38,16 @@ static int cursor_read(struct request *r, const char *s, size_t *skip, struct er
 
 static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, struct err *e)
 {
-	static const char *const lacking[] = { "filter", "facets", "group", "explain" };
+	static const char *const lacking[] = { "filter", "facets", "group" };
 	const struct conf *c = &r->service->conf;
 	const char *mode = NULL, *cursor = NULL;
-	*q = (struct search_ask){ .mode = SEARCH_DENSE, .highlight = 1, .k = c->search_k };
+	*q = (struct search_ask){ .mode = SEARCH_HYBRID, .highlight = 1, .k = c->search_k };
 	for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++)
 		if (field_lacking(r, o, lacking[i], e))
 			return e->status;
 	if (field_text(r, o, "query", &q->query, e) || field_text(r, o, "mode", &mode, e) ||
 	    field_text(r, o, "cursor", &cursor, e) || field_bool(r, o, "highlight", &q->highlight, e) ||
+	    field_bool(r, o, "explain", &q->explain, e) ||
 	    field_int(r, o, "k", 1, c->search_k_max, &q->k, e) || request_reader(r, o, c->collection, &q->reader, e))
 		return e->status;
 	if (!q->query) {
@@ -66,7 +67,7 @@ static cJSON *reply_make(const struct search_ask *q, const struct retrieval *fou
 	size_t next = q->skip + found->n;
 	char cursor[24];
 	for (size_t i = 0; hits && i < found->n; i++) {
-		cJSON *hit = view_hit(&found->passages[i], q->highlight);
+		cJSON *hit = view_hit(&found->passages[i], q->highlight, q->explain);
 		if (!hit || !cJSON_AddItemToArray(hits, hit)) {
 			cJSON_Delete(hit);
 			hits = NULL;
@@ -74,7 +75,7 @@ static cJSON *reply_make(const struct search_ask *q, const struct retrieval *fou
 	}
 	snprintf(cursor, sizeof cursor, "%zu", next);
 	if (hits && cJSON_AddObjectToObject(o, "facets") && cJSON_AddNumberToObject(o, "total", (double)total) &&
-	    (found->n && next < total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
+	    (found->n == (size_t)q->k && next < total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
 	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
 	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && cJSON_AddNumberToObject(times, "embed", found->embed_ms) &&
 	    cJSON_AddNumberToObject(times, "search", found->search_ms) && cJSON_AddNumberToObject(times, "total", total_ms))
@@ -95,8 +96,6 @@ int search_post(struct request *r, struct err *e)
 	if (rc)
 		goto out;
 	rc = retrieve(r->service, &q.reader, q.query, strlen(q.query), (enum search_mode)q.mode, (size_t)q.k, q.skip, &r->arena, &found, e);
-	if (rc == E_UNSUPPORTED)
-		r->param = "mode";
 	if (rc == E_USAGE)
 		r->param = "query";
 	if (!rc)

@@ -73,7 +73,27 @@ static int add_highlights(cJSON *o, const struct passage *p, int highlight)
 	return ok;
 }
 
-cJSON *view_hit(const struct passage *p, int highlight)
+static int add_part(cJSON *parts, const char *name, const struct rank_part *part)
+{
+	cJSON *o;
+	if (!part->rank) return 1;
+	o = cJSON_CreateObject();
+	if (o && cJSON_AddStringToObject(o, "name", name) && cJSON_AddNumberToObject(o, "rank", part->rank) &&
+		cJSON_AddNumberToObject(o, "score", part->score) && cJSON_AddNumberToObject(o, "part", part->part) &&
+		cJSON_AddItemToArray(parts, o))
+		return 1;
+	cJSON_Delete(o);
+	return 0;
+}
+
+static int add_explain(cJSON *o, const struct passage *p)
+{
+	cJSON *x = cJSON_AddObjectToObject(o, "explain"), *parts = x ? cJSON_AddArrayToObject(x, "parts") : NULL;
+	return parts && add_part(parts, "dense", &p->by_vector) && add_part(parts, "lexical", &p->by_words) &&
+		cJSON_AddNumberToObject(x, "score", p->score);
+}
+
+cJSON *view_hit(const struct passage *p, int highlight, int explain)
 {
 	cJSON *o = cJSON_CreateObject();
 	char id[24];
@@ -83,7 +103,8 @@ cJSON *view_hit(const struct passage *p, int highlight)
 		cJSON_AddStringToObject(o, "source", p->doc.source) && add_page(o, p->chunk.page) &&
 		cJSON_AddStringToObject(o, "heading", p->chunk.heading) && cJSON_AddNumberToObject(o, "start", p->chunk.start_cp) &&
 		cJSON_AddNumberToObject(o, "end", p->chunk.end_cp) && add_text(o, "text", p->text, p->text_len) &&
-		cJSON_AddNumberToObject(o, "score", p->score) && add_highlights(o, p, highlight) && add_meta(o, p->doc.meta));
+		cJSON_AddNumberToObject(o, "score", p->score) && add_highlights(o, p, highlight) && add_meta(o, p->doc.meta) &&
+		(!explain || add_explain(o, p)));
 }
 
 cJSON *view_document(const struct doc *d)
@@ -183,7 +204,7 @@ static int add_passages(cJSON *o, const struct answer *a)
 	cJSON *list = cJSON_AddArrayToObject(o, "passages");
 	int ok = list != NULL;
 	for (size_t i = 0; ok && i < a->retrieval.n; i++) {
-		cJSON *x = view_hit(&a->retrieval.passages[i], 1);
+		cJSON *x = view_hit(&a->retrieval.passages[i], 1, 0);
 		ok = x && cJSON_AddItemToArray(list, x);
 		if (!ok) cJSON_Delete(x);
 	}

@@ -6,7 +6,8 @@
 #include "api/retrieve.h"
 #include "base/json.h"
 
-cJSON *view_hit(const struct passage *p, int highlight);
+/* explain: with the parts of the score, which sum to it, each with its rank and score in its own ranking. */
+cJSON *view_hit(const struct passage *p, int highlight, int explain);
 cJSON *view_document(const struct doc *d);
 cJSON *view_answer(const struct answer *a);
 cJSON *view_citation(const struct answer *a, const struct answer_citation *c);

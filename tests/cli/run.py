@@ -239,6 +239,25 @@ def ask_generated(b):
 
 
 @test
+def search_modes(b):
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    both, words = b.json("search", "hotel night limit", "--explain"), b.json("search", "--mode", "lexical", "hotel night limit", "--explain")
+    assert both[0]["source"].endswith("travel.md") and words[0]["source"].endswith("travel.md"), (both, words)
+    assert [p["name"] for p in both[0]["explain"]["parts"]] == ["dense", "lexical"] and [p["name"] for p in words[0]["explain"]["parts"]] == ["lexical"]
+    assert abs(sum(p["part"] for p in both[0]["explain"]["parts"]) - both[0]["score"]) < 1e-9
+    assert b.json("search", "--mode", "lexical", "unheardof") == [] and b.json("search", "--mode", "dense", "unheardof")
+    assert "by words" in b.run("search", "hotel night limit", "--explain").stdout
+    # without an embedder words are still found, and the rest says what it lacks
+    def bare(mode, ok):
+        return b.run("--models", b.top + "/none", "--json", "search", "--mode", mode, "hotel night limit", ok=(ok,), env={"XDG_CACHE_HOME": b.top + "/none"})
+    assert json.loads(bare("lexical", 0).stdout.splitlines()[0])["source"] == words[0]["source"]
+    for mode in ("hybrid", "dense"):
+        assert "footnote models fetch" in bare(mode, 3).stderr
+
+
+@test
 def answers_without_generator_are_extractive_and_say_so(b):
     b.write("leave.txt", LEAVE)
     conf = b.write("../service.conf", "generate.model = no-such-model\n")

@@ -59,7 +59,7 @@ def wrong_types_name_the_field(s):
 
 @test
 def what_this_build_lacks_is_said(s):
-    for field, v in (("filter", 'type = "md"'), ("facets", ["type"]), ("group", "document"), ("explain", True), ("mode", "hybrid"), ("mode", "lexical")):
+    for field, v in (("filter", 'type = "md"'), ("facets", ["type"]), ("group", "document")):
         refused(s.post("/v1/search", {"query": "x", field: v}), 422, field)
     refused(s.post("/v1/answers", {"question": "x", "filter": 'type = "md"'}), 422, "filter")
     refused(s.ask("DELETE", "/v1/documents/x?erase=maybe"), 400, "erase")

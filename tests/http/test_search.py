@@ -56,6 +56,34 @@ def paging_reaches_everything_once(s):
 
 
 @test
+def modes_rank_by_meaning_by_words_and_by_both(s):
+    for i, t in enumerate(("The railway timetable was printed anew.", "Trains depart from platform nine at noon.", "Code XR-4471 opens the cellar door.",
+                           "A cat sleeps most of the day.")):
+        s.push(t, collection="modes", source=f"x{i}")
+    def ask(query, mode=None, **more):
+        return s.post("/v1/search", {"query": query, "collection": "modes", "explain": True, **({"mode": mode} if mode else {}), **more}).json["hits"]
+    words = ask("departing trains", "lexical")
+    assert [h["text"] for h in words] == ["Trains depart from platform nine at noon."], words
+    marked = {words[0]["text"][a - words[0]["start"]:b - words[0]["start"]] for a, b in words[0]["highlights"]}
+    assert marked == {"Trains", "depart"}, marked
+    assert ask("XR-4471", "lexical")[0]["text"].startswith("Code") and ask("zzz qqq", "lexical") == []
+    assert len(ask("locomotive", "dense")) == 4 and ask("locomotive", "lexical") == []
+    both = ask("XR-4471")
+    assert both == ask("XR-4471", "hybrid") and len(both) == 4 and both[0]["text"].startswith("Code"), both
+    for mode in ("hybrid", "dense", "lexical"):
+        hits = ask("departing trains", mode)
+        assert [h["score"] for h in hits] == sorted((h["score"] for h in hits), reverse=True)
+        for i, h in enumerate(hits):
+            x = h["explain"]
+            assert x["score"] == h["score"] and abs(sum(p["part"] for p in x["parts"]) - h["score"]) < 1e-9, h
+            assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical"} if mode == "hybrid" else {mode}), h
+            assert mode == "hybrid" or x["parts"][0]["rank"] == i + 1, h
+    assert "explain" not in s.post("/v1/search", {"query": "x", "collection": "modes"}).json["hits"][0]
+    page = s.post("/v1/search", {"query": "departing trains", "collection": "modes", "mode": "lexical", "k": 5}).json
+    assert page["next_cursor"] is None, page
+
+
+@test
 def nothing_there(s):
     r = s.post("/v1/search", {"query": "anything", "collection": "empty-one"}).json
     assert r["hits"] == [] and r["total"] == 0 and r["next_cursor"] is None
