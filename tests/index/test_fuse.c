@@ -1,0 +1,47 @@
+/* test_fuse.c: reciprocal rank fusion against its definition. */
+#include <math.h>
+#include "index/index.h"
+#include "tests/test.h"
+
+static const struct fuse_options plain = { 60, 1, 1 };
+
+TEST(fuse_scores_are_the_definition)
+{
+	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f }, { 9, 0.1f } };
+	struct word_hit word[] = { { 3, 12 }, { 7, 4 } };
+	struct fused_hit out[5];
+	CHECK_INT(fuse_ranks(vec, 3, word, 2, &plain, out), 4);
+	CHECK(out[0].chunk_id == 3 && fabs(out[0].score - (1.0 / 62 + 1.0 / 61)) < 1e-15);
+	CHECK(out[0].by_vector.rank == 2 && out[0].by_words.rank == 1 && out[0].by_vector.score == 0.8f && out[0].by_words.score == 12);
+	CHECK(out[1].chunk_id == 5 && out[1].score == 1.0 / 61 && out[1].by_words.rank == 0 && out[1].by_words.part == 0);
+	CHECK(out[2].chunk_id == 7 && out[2].by_vector.rank == 0 && out[2].by_words.rank == 2);
+	CHECK(out[3].chunk_id == 9);
+	for (int i = 0; i < 4; i++) CHECK(out[i].score == out[i].by_vector.part + out[i].by_words.part);
+}
+
+TEST(fuse_ties_go_to_meaning)
+{
+	struct vec_hit vec[] = { { 8, 1 }, { 4, 0.5f } };
+	struct word_hit word[] = { { 2, 1 }, { 1, 0.5f } };
+	struct fused_hit out[4];
+	CHECK_INT(fuse_ranks(vec, 2, word, 2, &plain, out), 4);
+	CHECK(out[0].chunk_id == 8 && out[1].chunk_id == 2 && out[2].chunk_id == 4 && out[3].chunk_id == 1);
+}
+
+TEST(fuse_of_one_list_keeps_its_order)
+{
+	struct vec_hit vec[50];
+	struct word_hit word[50];
+	struct fused_hit out[100];
+	for (int i = 0; i < 50; i++) {
+		vec[i] = (struct vec_hit){ (uint64_t)(i * 37 % 50) + 1, (float)(50 - i) };
+		word[i] = (struct word_hit){ (uint64_t)(i * 11 % 50) + 1, (float)(50 - i) };
+	}
+	CHECK_INT(fuse_ranks(vec, 50, NULL, 0, &plain, out), 50);
+	for (int i = 0; i < 50; i++) CHECK(out[i].chunk_id == vec[i].chunk_id);
+	CHECK_INT(fuse_ranks(NULL, 0, word, 50, &plain, out), 50);
+	for (int i = 0; i < 50; i++) CHECK(out[i].chunk_id == word[i].chunk_id);
+	CHECK_INT(fuse_ranks(vec, 50, word, 50, &(struct fuse_options){ 10, 1, 0 }, out), 50); /* words that count nothing */
+	for (int i = 0; i < 50; i++) CHECK(out[i].chunk_id == vec[i].chunk_id && out[i].by_words.rank);
+	CHECK_INT(fuse_ranks(NULL, 0, NULL, 0, &plain, out), 0);
+}
