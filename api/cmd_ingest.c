@@ -1,12 +1,12 @@
 /* cmd_ingest.c: `footnote ingest`: files and folders into the store, a line for each as it is safely stored.
  * Threads: runs in its caller's; ingest calls back in the same. Failure: a file's own is its verdict, and makes the
  * exit code 1; the store's or the encoder's ends the command, and what was told before is stored. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "api/auth.h"
 #include "api/command.h"
 #include "api/screen.h"
+#include "api/view.h"
 #include "base/utf8.h"
 
 enum { ARENA_BYTES_MAX = 1 << 20, LINE_BYTES_MAX = 1 << 20, META_BYTES_MAX = 1 << 16 };
@@ -87,16 +87,9 @@ static void on_progress(void *ctx, const struct ingest_progress *p)
 
 static int summary_json(struct command_call *c, const struct ingest_summary *s, struct err *e)
 {
-	cJSON *o = cJSON_CreateObject(), *x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
-	int ok = x != NULL;
-	for (int v = DOC_ADDED; v <= DOC_FAILED && ok; v++)
-		ok = cJSON_AddNumberToObject(x, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
-	ok = ok && cJSON_AddNumberToObject(x, "files", (double)s->files) &&
-		cJSON_AddNumberToObject(x, "chunks", (double)s->chunks) &&
-		cJSON_AddNumberToObject(x, "chars", (double)s->chars) &&
-		cJSON_AddNumberToObject(x, "bytes", (double)s->bytes) &&
-		cJSON_AddNumberToObject(x, "elapsed_ms", round(s->elapsed_ms * 1000) / 1000);
-	if (!ok) {
+	cJSON *o = cJSON_CreateObject(), *x = view_summary(s);
+	if (!o || !x || !cJSON_AddItemToObject(o, "summary", x)) {
+		cJSON_Delete(x);
 		cJSON_Delete(o);
 		o = NULL;
 	}

@@ -45,6 +45,12 @@ int documents_text(struct request *r, struct err *e);
 int documents_original(struct request *r, struct err *e);
 int documents_post(struct request *r, struct err *e);
 int documents_delete(struct request *r, struct err *e);
+/* routes_sources.c */
+int sources_post(struct request *r, struct err *e);
+int sources_list(struct request *r, struct err *e);
+int sources_delete(struct request *r, struct err *e);
+int jobs_list(struct request *r, struct err *e);       /* also one of them */
+int jobs_delete(struct request *r, struct err *e);
 /* routes_keys.c */
 int keys_get(struct request *r, struct err *e);
 int keys_post(struct request *r, struct err *e);

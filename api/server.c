@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "api/auth.h"
+#include "api/folders.h"
 #include "api/job.h"
 #include "api/keys.h"
 #include "api/route.h"
@@ -460,6 +461,8 @@ static int http_start(struct http *h, struct err *e)
 	const char *why = NULL;
 	if (service_embedder(h->service, &h->embedder, e) || service_engine(h->service, &h->engine, &why, e))
 		return e->status;
+	if (folders_open(&h->folders, h->service, e))
+		return e->status;
 	if (!h->engine)
 		log_put(LOG_WARN, "serve", "answers are extractive: %s", why ? why : "no generator");
 	atomic_store(&h->state, HTTP_READY);
@@ -505,6 +508,7 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 	while (!rc && !flag_is(&asked) && !flag_is(c->cancel))
 		nap(100);
 	http_drain(h, d);
+	folders_close(h->folders);
 	jobs_close(h->jobs);
 	return rc ? command_fail(c, &e) : 0;
 }

@@ -8,11 +8,13 @@
 #include "api/service.h"
 
 struct jobs;
+struct folders;
 
 enum http_state { HTTP_STARTING, HTTP_READY, HTTP_DRAINING };
 struct http {
 	struct service *service;
 	struct jobs *jobs;
+	struct folders *folders;           /* set before HTTP_READY */
 	_Atomic int state;                 /* enum http_state */
 	struct embedder *embedder;         /* set before HTTP_READY */
 	struct engine *engine;             /* NULL: no generator; set before HTTP_READY */

@@ -252,6 +252,17 @@ cJSON *view_answer(const struct answer *a)
 	return whole(o, ok);
 }
 
+cJSON *view_summary(const struct ingest_summary *s)
+{
+	cJSON *o = cJSON_CreateObject();
+	int ok = o != NULL;
+	for (int v = DOC_ADDED; v <= DOC_FAILED && ok; v++)
+		ok = cJSON_AddNumberToObject(o, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
+	return whole(o, ok && cJSON_AddNumberToObject(o, "files", (double)s->files) && cJSON_AddNumberToObject(o, "chunks", (double)s->chunks) &&
+		cJSON_AddNumberToObject(o, "chars", (double)s->chars) && cJSON_AddNumberToObject(o, "bytes", (double)s->bytes) &&
+		add_rounded(o, "elapsed_ms", s->elapsed_ms));
+}
+
 /* One row a status: HTTP status, exit code, the OpenAI error type. */
 static const struct { int status, http, exit; const char *type; } codes[] = {
 	{ OK, 200, 0, "" },

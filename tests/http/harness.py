@@ -53,10 +53,10 @@ class Reply:
 
 
 class Service:
-    def __init__(self, conf=None, wait=True, args=(), listen="127.0.0.1:0", before=()):
-        """before: commands that are run first; what each says is in self.said."""
+    def __init__(self, conf=None, wait=True, args=(), listen="127.0.0.1:0", before=(), data=None):
+        """before: commands that are run first; what each says is in self.said. data: a folder that is there."""
         self.top = tempfile.mkdtemp(prefix="footnote-http-")
-        self.data = self.top + "/data"
+        self.data = data or self.top + "/data"
         settings = {"generate.model": "none", "log.level": "debug", **(conf or {})}
         if model("") and "models.dir" not in settings:
             settings["models.dir"] = model("")

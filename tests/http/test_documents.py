@@ -192,7 +192,7 @@ def erased_to_the_last_byte(s):
 def held_documents_stay(s):
     id = s.push("A contract that a court has asked for.", source="/held")
     s.cli("hold", "add", id, "--reason", "case 17")
-    for r, status in ((s.ask("DELETE", doc_url(id)), 403), (s.ask("DELETE", doc_url(id, "?erase=true")), 403), (s.post("/v1/documents", {"id": id, "text": "Something else."}), 422)):
+    for r, status in ((s.ask("DELETE", doc_url(id)), 403), (s.ask("DELETE", doc_url(id, "?erase=true")), 403), (s.post("/v1/documents", {"id": id, "text": "Something else."}), 403)):
         assert r.status == status and "case 17" in r.error["message"], r.body
     assert "court" in s.get(doc_url(id, "/text")).text
     s.cli("hold", "remove", id)
