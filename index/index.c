@@ -187,8 +187,9 @@ static int state_settle(struct index *x, const struct index_options *o, struct e
 	if (!rc) rc = store_entries(t, T_CHUNK, &chunks, e);
 	if (rc) goto out;
 	if (o->dim && chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {
-		rc = err_set(e, E_CONFLICT, "the store holds vectors of %s (%u), not of %s (%d)", state.embedder, state.dim,
-			o->embedder, o->dim);
+		rc = err_set(e, E_CONFLICT, "the store holds vectors of another encoder (%.12s, %u floats) than the one set (%.12s, "
+			"%d): set embed.model and embed.passage_prefix as they were, or ingest into a new data folder", state.embedder,
+			state.dim, o->embedder, o->dim);
 		goto out;
 	}
 	if (o->dim && !chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {

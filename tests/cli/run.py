@@ -289,6 +289,42 @@ def models_that_cannot_run_are_not_taken_in(b):
 
 
 @test
+def an_embedder_of_ones_own(b):
+    golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "embedders", "tiny-e5")
+    conf, own = f"{b.top}/service.conf", {"XDG_CACHE_HOME": f"{b.top}/cache"}
+
+    def run(*args, ok=(0,)):
+        return b.run("-c", conf, "--models", f"{b.top}/models", *args, ok=ok, env=own)
+    open(conf, "w").close()
+    added = run("models", "add", golden).stdout
+    assert "tiny-e5: added" in added and '"query: "' in added and '"passage: "' in added and "licence" in added, added
+    kept = {os.path.relpath(os.path.join(d, f), f"{b.top}/models/tiny-e5") for d, _, fs in os.walk(f"{b.top}/models/tiny-e5") for f in fs}
+    assert {"config.json", "tokenizer.json", "model.safetensors", "modules.json", "1_Pooling/config.json"} <= kept, kept
+    assert "tiny-e5" in run("models", "list").stdout
+    run("models", "verify", "tiny-e5")
+    run("models", "use", "tiny-e5")
+    b.write("leave.txt", LEAVE)
+    run("ingest", b.docs)
+    assert "leave.txt" in run("search", "days of leave").stdout
+    # What questions begin with is free; what passages began with is in the vectors.
+    with open(conf, "a") as f:
+        f.write('embed.query_prefix = ""\n')
+    run("search", "days of leave")
+    with open(conf, "a") as f:
+        f.write('embed.passage_prefix = ""\n')
+    refused = run("search", "days of leave", ok=(5,)).stderr
+    assert "embed.passage_prefix" in refused and "another encoder" in refused, refused
+    run("docs", "list")
+    # What cannot be read is refused with what to do.
+    broken = f"{b.top}/broken"
+    shutil.copytree(golden, broken)
+    os.rename(f"{broken}/model.safetensors", f"{broken}/pytorch_model.bin")
+    refused = run("models", "add", broken, ok=None)
+    assert refused.returncode and "save_pretrained" in refused.stderr, refused
+    assert "broken" not in run("models", "list").stdout
+
+
+@test
 def delete_hides_at_once(b):
     path = b.write("leave.txt", LEAVE)
     rows, _ = b.ingest()
