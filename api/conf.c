@@ -146,6 +146,10 @@ static const struct setting settings[] = {
 		"The most that comes out of one file: text, structure, and files inside it. Beyond it the file is failed."},
 	{NULL, "ingest.pdftotext", T_TEXT, AT(pdftotext), 1, PATH_MAX_LEN, "pdftotext", NULL,
 		"The program that reads PDF files (Poppler; package poppler-utils): a name in PATH, or a path."},
+	{NULL, "ingest.pdftoppm", T_TEXT, AT(pdftoppm), 1, PATH_MAX_LEN, "pdftoppm", NULL,
+		"The program that draws a page of a PDF, a name to look for in PATH or a path. Pages are drawn when they are asked for."},
+	{NULL, "ingest.page_pixels", T_INT, AT(page_pixels), 100, 10000, "1600", "pixels",
+		"The longer side of a drawn page. Costs memory and time with its square."},
 	{NULL, "ingest.watch_settle_ms", T_INT, AT(watch_settle_ms), 10, 600000, "500", "ms",
 		"ingest --watch: how long a folder must be quiet before what changed is read, so that a file is not read while "
 		"it is being written. While changes never end, ten times as long."},

@@ -42,6 +42,8 @@ struct conf {
 	int parser_workers, parser_files, parser_seconds; /* ingest.parser_*: the processes that read files */
 	uint64_t parser_memory_bytes, parser_output_bytes;
 	char pdftotext[CONF_TEXT];          /* ingest.pdftotext: program */
+	char pdftoppm[CONF_TEXT];           /* ingest.pdftoppm: program */
+	int page_pixels;                    /* ingest.page_pixels: longer side of a drawn page */
 	int watch_settle_ms, watch_rescan_s;/* ingest.watch_* */
 	/* access */
 	char acl_default[CONF_LIST];        /* acl.default: acl.h reads these three */

@@ -23,6 +23,7 @@ static const struct route routes[] = {
 	{ "DELETE", "/v1/documents/{id}", "documents_delete", POOL_WRITE, 0, 0, documents_delete, ROLE_WRITE },
 	{ "GET", "/v1/documents/{id}/text", "documents_text", POOL_SEARCH, 0, 0, documents_text, ROLE_READ },
 	{ "GET", "/v1/documents/{id}/original", "documents_original", POOL_SEARCH, 0, 0, documents_original, ROLE_READ },
+	{ "GET", "/v1/documents/{id}/pages/{page}", "documents_page", POOL_SEARCH, 0, 0, documents_page, ROLE_READ },
 	{ "GET", "/v1/sources", "sources_list", POOL_SEARCH, 0, 0, sources_list, ROLE_WRITE },
 	{ "POST", "/v1/sources", "sources_post", POOL_ADMIN, 0, 0, sources_post, ROLE_WRITE },
 	{ "DELETE", "/v1/sources/{id}", "sources_delete", POOL_WRITE, 0, 0, sources_delete, ROLE_WRITE },

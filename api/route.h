@@ -43,6 +43,7 @@ int documents_list(struct request *r, struct err *e);
 int documents_get(struct request *r, struct err *e);
 int documents_text(struct request *r, struct err *e);
 int documents_original(struct request *r, struct err *e);
+int documents_page(struct request *r, struct err *e);
 int documents_post(struct request *r, struct err *e);
 int documents_delete(struct request *r, struct err *e);
 /* routes_sources.c */

@@ -1,4 +1,5 @@
-/* routes_documents.c: owns /v1/documents: the list, one document, its text, what is pushed, what is deleted.
+/* routes_documents.c: owns /v1/documents: the list, one document, its text, its file and pages, what is pushed,
+ * what is deleted.
  *
  * Method: reads take one snapshot. Uploads become ingest_item()s, committed together; their verdicts come back in the
  * order of the parts. An uploaded file's source is its name, so that sending it again replaces it. An original is read
@@ -16,6 +17,7 @@
 #include "base/hash.h"
 #include "base/stat.h"
 #include "base/utf8.h"
+#include "ingest/tool.h"
 
 enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, ACL_MAX = 256, ID_MAX = 63 };
 
@@ -150,15 +152,17 @@ int documents_text(struct request *r, struct err *e)
 	return rc;
 }
 
-/* Is the file that the document came from still what was ingested? Failure: E_NOT_FOUND, E_CONFLICT, told for people. */
+/* Is the file that the document came from still what was ingested? E_NOT_FOUND, E_CONFLICT, told for people. */
 static int original_check(const struct doc *d, struct err *e)
 {
 	struct stat st;
 	if (*d->source != '/' || !d->source_mtime_ns)
-		return err_set(e, E_NOT_FOUND, "document %s was sent to the service, which kept its text but not the file", d->id);
+		return err_set(e, E_NOT_FOUND, "document %s was sent to the service, which kept its text but not the file",
+			d->id);
 	if (stat(d->source, &st)) {
 		if (strchr(path_base(d->source), '#'))
-			return err_set(e, E_NOT_FOUND, "document %s is a part of another file; only whole files have an original", d->id);
+			return err_set(e, E_NOT_FOUND, "document %s is a part of another file; only whole files have an original",
+				d->id);
 		if (errno == EACCES)
 			return err_set(e, E_NOT_FOUND, "the file of document %s may no longer be read", d->id);
 		return err_set(e, E_NOT_FOUND, "the file of document %s is gone", d->id);
@@ -168,7 +172,7 @@ static int original_check(const struct doc *d, struct err *e)
 	return OK;
 }
 
-/* "attachment; filename=…" in both forms of RFC 6266: ASCII for old clients, percent-encoded UTF-8. NULL: no memory. */
+/* "attachment; filename=…" in both forms of RFC 6266: ASCII for old clients, percent-encoded UTF-8. NULL: memory. */
 static const char *disposition_make(struct request *r, const char *how, const char *name)
 {
 	struct buf plain, coded;
@@ -176,7 +180,8 @@ static const char *disposition_make(struct request *r, const char *how, const ch
 	buf_init(&plain, 4096);
 	buf_init(&coded, 3 * 4096);
 	for (const unsigned char *c = (const unsigned char *)name; *c; c++) {
-		int letter = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') || strchr("._-", *c);
+		int letter = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') || (*c >= 'a' && *c <= 'z') ||
+			strchr("._-", *c);
 		buf_put(&plain, letter || *c == ' ' ? (const char *)c : "_", 1);
 		if (letter)
 			buf_put(&coded, c, 1);
@@ -184,7 +189,8 @@ static const char *disposition_make(struct request *r, const char *how, const ch
 			buf_printf(&coded, "%%%02X", *c);
 	}
 	if (!buf_failed(&plain) && !buf_failed(&coded))
-		out = arena_printf(&r->arena, "%s; filename=\"%s\"; filename*=UTF-8''%s", how, buf_cstr(&plain), buf_cstr(&coded));
+		out = arena_printf(&r->arena, "%s; filename=\"%s\"; filename*=UTF-8''%s", how, buf_cstr(&plain),
+			buf_cstr(&coded));
 	buf_clear(&plain);
 	buf_clear(&coded);
 	return out;
@@ -197,37 +203,100 @@ static int original_reply(struct request *r, const struct doc *d, struct err *e)
 	r->disposition = disposition_make(r, shown ? "inline" : "attachment", path_base(d->source));
 	if (!r->disposition)
 		return err_set(e, E_MEMORY, "out of memory");
-	r->policy = pdf ? "frame-ancestors 'none'" : "sandbox; default-src 'none'"; /* no browser's PDF view works in a sandbox */
-	reply_static(r, 200, pdf ? "application/pdf" : shown ? "text/plain" : "application/octet-stream", buf_cstr(&r->out), r->out.len);
+	/* no browser's view of a PDF works in a sandbox */
+	r->policy = pdf ? "frame-ancestors 'none'" : "sandbox; default-src 'none'";
+	reply_static(r, 200, pdf ? "application/pdf" : shown ? "text/plain" : "application/octet-stream",
+		buf_cstr(&r->out), r->out.len);
+	return OK;
+}
+
+/* The document of the path and the bytes of its file, appended to out; after a failure out is empty. */
+static int original_read(struct request *r, struct doc *d, struct buf *out, struct err *e)
+{
+	struct snapshot *s = NULL;
+	uint8_t hash[32];
+	int rc = doc_open(r, &s, d, e);
+	snapshot_close(s); /* d lives in the arena; a large file is not read under a read transaction */
+	if (!rc)
+		rc = original_check(d, e);
+	if (!rc && d->source_size > r->service->conf.file_bytes_max) {
+		r->fail_status = 413;
+		rc = err_set(e, E_LIMIT, "document %s: its file is larger than ingest.file_bytes_max", d->id);
+	}
+	if (rc)
+		return rc;
+	if (file_read(d->source, out, e)) {
+		buf_reset(out);
+		return err_set(e, E_NOT_FOUND, "the file of document %s cannot be read", d->id);
+	}
+	/* What is sent is what was hashed: a file that changes meanwhile is told apart too. */
+	sha256_of(buf_cstr(out), out->len, hash);
+	if (memcmp(hash, d->hash, sizeof hash)) {
+		buf_reset(out);
+		return err_set(e, E_CONFLICT, "the file of document %s has changed since it was ingested", d->id);
+	}
 	return OK;
 }
 
 int documents_original(struct request *r, struct err *e)
 {
-	struct snapshot *s = NULL;
-	uint8_t hash[32];
 	struct doc d;
-	int rc = doc_open(r, &s, &d, e);
-	snapshot_close(s); /* d lives in the arena; a large file is not read under a read transaction */
-	if (!rc)
-		rc = original_check(&d, e);
-	if (!rc && d.source_size > r->service->conf.file_bytes_max) {
-		r->fail_status = 413;
-		rc = err_set(e, E_LIMIT, "document %s: its file is larger than ingest.file_bytes_max", d.id);
-	}
-	if (rc)
+	int rc = original_read(r, &d, &r->out, e);
+	return rc ? rc : original_reply(r, &d, e);
+}
+
+/* ---- pictures of pages ---- */
+/* "12.png" to 12; 0 when it is no such name. */
+static unsigned page_parse(const char *s)
+{
+	unsigned n = 0;
+	size_t i = 0;
+	for (; s[i] >= '0' && s[i] <= '9' && i < 6; i++)
+		n = n * 10 + (unsigned)(s[i] - '0');
+	return i > 0 && *s != '0' && !strcmp(s + i, ".png") ? n : 0;
+}
+
+/* Page n of a PDF, drawn by pdftoppm in a process of its own, into out. A file without that page: E_NOT_FOUND. */
+static int page_draw(struct request *r, const struct buf *pdf, unsigned n, struct buf *out, struct err *e)
+{
+	static const char png[] = "\x89PNG";
+	const struct conf *c = &r->service->conf;
+	struct tool_limits limits = { .memory_bytes = c->parser_memory_bytes, .seconds = c->parser_seconds,
+		.cancel = &r->cancel };
+	struct tool_result done;
+	char page[16], pixels[16];
+	const char *argv[] = { c->pdftoppm, "-png", "-singlefile", "-f", page, "-l", page, "-scale-to", pixels, "-", NULL };
+	int rc;
+	snprintf(page, sizeof page, "%u", n);
+	snprintf(pixels, sizeof pixels, "%d", c->page_pixels);
+	if ((rc = tool_run(argv, pdf->data, pdf->len, &limits, out, &done, e)))
 		return rc;
-	if (file_read(d.source, &r->out, e)) {
-		buf_reset(&r->out);
-		return err_set(e, E_NOT_FOUND, "the file of document %s cannot be read", d.id);
+	if (done.code == 0 && out->len > sizeof png && !memcmp(out->data, png, sizeof png - 1))
+		return OK;
+	buf_reset(out);
+	return err_set(e, E_NOT_FOUND, "page %u: not drawn%s%s", n, *done.words ? ": " : "", done.words);
+}
+
+int documents_page(struct request *r, struct err *e)
+{
+	unsigned n = page_parse(r->segments[4]);
+	struct buf pdf;
+	struct doc d;
+	int rc;
+	if (!n)
+		return err_set(e, E_NOT_FOUND, "no such page: %.40s; pages are named 1.png, 2.png …", r->segments[4]);
+	buf_init(&pdf, r->service->conf.file_bytes_max);
+	rc = original_read(r, &d, &pdf, e);
+	if (!rc && strcmp(d.type, "pdf"))
+		rc = err_set(e, E_NOT_FOUND, "document %s is no PDF; only those have pictures of pages", d.id);
+	if (!rc)
+		rc = page_draw(r, &pdf, n, &r->out, e);
+	buf_clear(&pdf);
+	if (!rc) {
+		r->policy = "sandbox; default-src 'none'";
+		reply_static(r, 200, "image/png", buf_cstr(&r->out), r->out.len);
 	}
-	/* What is sent is what was hashed: a file that changes meanwhile is told apart too. */
-	sha256_of(buf_cstr(&r->out), r->out.len, hash);
-	if (memcmp(hash, d.hash, sizeof hash)) {
-		buf_reset(&r->out);
-		return err_set(e, E_CONFLICT, "the file of document %s has changed since it was ingested", d.id);
-	}
-	return original_reply(r, &d, e);
+	return rc;
 }
 
 /* ---- deleting ---- */

@@ -56,7 +56,7 @@ void http_body_release(struct http *h, uint64_t bytes)
 
 /* ---- replies ---- */
 static const char page_policy[] =
-	"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+	"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static void headers_put(struct request *r, struct MHD_Response *m, const char *type)
 {

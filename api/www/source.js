@@ -118,7 +118,9 @@ function head_show() {
 		$("source-next").disabled = open.context.at === list.length - 1;
 	}
 	$("source-quote").hidden = open.place.end <= open.place.start;
-	$("source-original").hidden = !open.doc || !open.doc.source.startsWith("/");
+	const here = !!open.doc && open.doc.source.startsWith("/");
+	$("source-original").hidden = !here;
+	$("source-views").hidden = !here || open.doc.type !== "pdf";
 	if (open.doc && open.place.rev && open.doc.revision !== open.place.rev)
 		note_tell("This document has changed since it was cited: the marked place may not be the one that was meant.");
 }
@@ -158,6 +160,53 @@ function cover_set() {
 	document.body.classList.toggle("covered", covered);
 }
 
+/* ---- the page as it was printed ---- */
+const picture = { page: 0, last: 0, abort: null };
+
+async function page_show(page) {
+	const mine = open;
+	if (picture.abort) picture.abort.abort();
+	picture.abort = new AbortController();
+	tell($("page-number"), "Drawing page " + page + "…");
+	try {
+		const reply = await call(url(document_url(mine.place.doc, "/pages/" + page + ".png")),
+			{ signal: picture.abort.signal });
+		const data = await reply.blob();
+		if (mine !== open) return;
+		URL.revokeObjectURL($("page-picture").src);
+		$("page-picture").src = URL.createObjectURL(data);
+		$("page-picture").alt = "Page " + page + " of " + named(mine.doc);
+		picture.page = page;
+		$("source-page").scrollTop = 0;
+	} catch (e) {
+		if (mine !== open || e.name === "AbortError") return;
+		if (e.status === 404 && picture.page) picture.last = picture.page;
+		else note_tell(e.message, true);
+	}
+	tell($("page-number"), picture.page ? "Page " + picture.page : "");
+	$("page-before").disabled = picture.page <= 1;
+	$("page-after").disabled = !picture.page || picture.page === picture.last;
+}
+
+/* Text, or the picture of its page: only files of this machine that have pages have both. */
+function view_show(as_page) {
+	$("view-text").setAttribute("aria-pressed", String(!as_page));
+	$("view-page").setAttribute("aria-pressed", String(as_page));
+	$("source-page").hidden = !as_page;
+	$("source-body").hidden = as_page;
+	if (as_page && !picture.page) page_show(open.place.page || 1);
+	if (!as_page && picture.abort) picture.abort.abort();
+}
+
+function views_begin() {
+	if (picture.abort) picture.abort.abort();
+	Object.assign(picture, { page: 0, last: 0, abort: null });
+	URL.revokeObjectURL($("page-picture").src);
+	$("page-picture").removeAttribute("src");
+	$("source-views").hidden = true;
+	view_show(false);
+}
+
 /* ---- open and close ---- */
 async function source_open(place) {
 	const context = context_of(place) || {}, first = !open;
@@ -170,6 +219,7 @@ async function source_open(place) {
 	$("source").hidden = false;
 	cover_set();
 	note_tell("");
+	views_begin();
 	head_show();
 	place_tell();
 	if (first) $("source-h").focus({ preventScroll: true });
@@ -246,6 +296,10 @@ const open_tab = address => make("a", { href: address, target: "_blank", rel: "n
 
 export function source_begin() {
 	$("source-close").addEventListener("click", source_leave);
+	$("view-text").addEventListener("click", () => view_show(false));
+	$("view-page").addEventListener("click", () => view_show(true));
+	$("page-before").addEventListener("click", () => page_show(picture.page - 1));
+	$("page-after").addEventListener("click", () => page_show(picture.page + 1));
 	$("source-prev").addEventListener("click", () => step(-1));
 	$("source-next").addEventListener("click", () => step(1));
 	$("source-quote").addEventListener("click", () => quote_copy().catch(e => note_tell(e.message, true)));

@@ -479,6 +479,36 @@ def the_original(p):
     p.gone("#source-original")
 
 
+@flow()
+def a_pdf_is_shown_as_its_page(p):
+    p.allow("status of 404.*pages/3.png")
+    name = {"desktop": "grey", "phone": "black"}[p.size]
+    path = os.path.join(p.service.top, f"cormorant-{name}.pdf")
+    with open(path, "wb") as f:
+        f.write(harness.pdf(["A first page without much.", f"The {name} cormorant is fed at half past six."]))
+    if '"skipped"' in p.service.cli("ingest", path, "--json").stdout:
+        raise harness.Skip("this build reads no PDF")
+    p.open("#ask")
+    p.ask(f"When is the {name} cormorant fed?")
+    p.see(".notes", "page 2")
+    p.page.click("a.fn")
+    p.see("#source-text mark.quote", "half past six")
+    p.see("#source-where .page", "page 2")
+    p.page.click("#view-page")
+    p.see("#page-picture")
+    p.until("document.querySelector('#page-picture').naturalHeight === 1600")
+    p.see("#page-number", "Page 2")
+    p.no_overflow()
+    p.shot("page")
+    p.page.click("#page-after")
+    p.until("document.querySelector('#page-after').disabled")
+    p.see("#page-number", "Page 2")
+    p.page.click("#page-before")
+    p.see("#page-number", "Page 1")
+    p.page.click("#view-text")
+    p.see("#source-text mark.quote")
+
+
 @flow("desktop")
 def markup_stays_text(p):
     p.open("#q=zebra+password")

@@ -205,6 +205,25 @@ def events(lines):
             name, data = None, []
 
 
+def pdf(pages):
+    """A PDF with a line of Latin letters on each page."""
+    n = len(pages)
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>",
+               f"<< /Type /Pages /Count {n} /Kids [{' '.join(f'{4 + 2 * i} 0 R' for i in range(n))}] >>",
+               "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    for i, line in enumerate(pages):
+        draw = f"BT /F1 18 Tf 60 700 Td ({line}) Tj ET"
+        objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * i} 0 R /Resources << /Font << /F1 3 0 R >> >> >>")
+        objects.append(f"<< /Length {len(draw)} >>\nstream\n{draw}\nendstream")
+    out, at = b"%PDF-1.4\n", []
+    for i, body in enumerate(objects):
+        at.append(len(out))
+        out += f"{i + 1} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{x:010d} 00000 n \n" for x in at)
+    return out + (f"xref\n0 {len(at) + 1}\n0000000000 65535 f \n{table}trailer\n<< /Size {len(at) + 1} /Root 1 0 R >>\n"
+                  f"startxref\n{len(out)}\n%%EOF\n").encode()
+
+
 def multipart(parts):
     """Body and content type of a form; parts: (field, file name or None, bytes)."""
     mark = "x-----" + os.urandom(8).hex()

@@ -216,3 +216,27 @@ def backup_while_serving(s):
     assert s.stop() == 0
     s.cli("restore", path, "--force")
     assert id in s.cli("docs", "list").stdout
+
+
+@test
+def pictures_of_pages(s):
+    folder = s.top + "/pages"
+    os.makedirs(folder, exist_ok=True)
+    for name, data in (("two.pdf", pdf(["The cormorant plan", "is on the second page."])), ("plain.txt", b"No pages here.")):
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(data)
+    rows = [json.loads(x) for x in s.cli("ingest", folder, "--json", "--collection", "pages").stdout.splitlines()]
+    ids = {os.path.basename(r["source"]): r["document_id"] for r in rows if "source" in r}
+    pictures = [s.get(doc_url(ids["two.pdf"], f"/pages/{n}.png")) for n in (1, 2)]
+    for r in pictures:
+        assert r.status == 200 and r.headers["Content-Type"] == "image/png" and r.body[:8] == b"\x89PNG\r\n\x1a\n", r.body[:200]
+        assert int.from_bytes(r.body[20:24], "big") == 1600                       # ingest.page_pixels: the longer side
+    assert pictures[0].body != pictures[1].body
+    for page in ("3.png", "0.png", "1.jpg", "x.png", "1.png.png", "-1.png", "99999999999.png"):
+        assert s.get(doc_url(ids["two.pdf"], "/pages/" + page)).status == 404, page
+    assert s.get(doc_url(ids["plain.txt"], "/pages/1.png")).status == 404
+    original = s.get(doc_url(ids["two.pdf"], "/original"))
+    assert original.headers["Content-Type"] == "application/pdf" and original.body == pdf(["The cormorant plan", "is on the second page."])
+    with open(folder + "/two.pdf", "ab") as f:
+        f.write(b"%")
+    assert s.get(doc_url(ids["two.pdf"], "/pages/1.png")).status == 409
