@@ -6,6 +6,9 @@
  * needs only two numbers, and its sentences are a slice of the one array. Nothing is looked at twice but the overlap
  * and what is cut in pieces, so the time is linear also for a text that is a single line.
  *
+ * A chunk lies on one page, so that the page named with a quote is the one it stands on; extract_pdf.c parts a paragraph
+ * that goes on over a page break behind the sentence that straddles it.
+ *
  * What chunk_embed_text puts in front (title > headings) counts against the embedder's limit, not the budget: a chunk's
  * budget shrinks only where both together would be cut off. Threads: no state. Failure: memory. */
 #include "ingest/chunk.h"
@@ -315,6 +318,7 @@ static int chunk_put(struct chunker *c, size_t from, size_t to)
 	if (from == 0 || c->units[from - 1].block != first->block)      /* the whole block, with its bullet */
 		off = k->off;
 	s->chunks[s->n++] = (struct chunk_in){ .range = { (uint32_t)off, (uint32_t)(end - off) }, .heading = c->heading,
+		.page = c->x->blocks[c->units[quotable < to ? quotable : from].block].page,
 		.sentence_n = (uint32_t)(to - quotable), .sentences = s->units + quotable };
 	return OK;
 }
@@ -359,6 +363,12 @@ static int block_cut(struct chunker *c, size_t from, size_t to, size_t *open, si
 	return rc;
 }
 
+/* Does unit i stand on another page than the one before it? A quote is shown with its chunk's page. */
+static int is_new_page(const struct chunker *c, size_t i)
+{
+	return c->x->blocks[c->units[i].block].page != c->x->blocks[c->units[i - 1].block].page;
+}
+
 /* Packs the units [from, to) of one section. */
 static int section_put(struct chunker *c, size_t from, size_t to)
 {
@@ -371,7 +381,7 @@ static int section_put(struct chunker *c, size_t from, size_t to)
 
 		for (; next < to && c->units[next].block == c->units[i].block; next++)
 			tokens += c->units[next].tokens;
-		if (i > open && !only_headings && sum + tokens > c->budget) {
+		if (i > open && !only_headings && (sum + tokens > c->budget || is_new_page(c, i))) {
 			rc = chunk_put(c, open, i);
 			open = i;
 			sum = 0;

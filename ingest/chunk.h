@@ -26,7 +26,7 @@ struct chunk_set {
 };
 
 /* Cuts x into chunks. A chunk lies in one section (headings in a row belong to what follows them), holds whole
- * paragraphs, list items, rows while they fit the budget, and every character of the text that is not white space lies
+ * paragraphs, list items, rows of one page (the page of the first it may quote) while they fit the budget, and every character of the text that is not white space lies
  * in at least one. A block over the budget is cut between its quotable units, and the next chunk then begins with the
  * last of them again. Units: a list item (without its bullet), table row, line of code, or sentence, each at
  * most UNIT_CP_MAX code points (longer ones are cut at line breaks, clause borders, spaces); a heading is text of its

@@ -36,6 +36,8 @@ struct writer {
 	struct buf text;                /* the open paragraph */
 	struct buf cell;
 	float size;                     /* of it */
+	const struct pdf_line *last;    /* its last line so far */
+	float left, right;              /* of the block that one lies in */
 	int lines, is_item, is_bulleted;
 	size_t mark;                    /* bytes of the bullet at its start */
 	struct { size_t at; uint32_t page; } breaks[BREAKS_MAX];        /* where it comes to a page; the first at 0 */
@@ -174,6 +176,7 @@ static void flush(struct writer *w)
 	}
 	buf_reset(&w->text);
 	w->lines = w->is_item = w->break_n = 0;
+	w->last = NULL;
 	w->mark = 0;
 }
 
@@ -302,7 +305,14 @@ static int goes_on(const struct writer *w, const struct pdf_line *l, const char 
 
 	if (w->text.len == 0 || !is_near(w->size, l->size, SAME_SIZE) || l->bullet || bullet_len(s, len))
 		return 0;
-	return is_lower(first_char(s, len)) && !ends_sentence(t, w->text.len);
+	if (ends_sentence(t, w->text.len))
+		return 0;
+	if (is_lower(first_char(s, len)))
+		return 1;
+	/* A full line, and the next one right below it: Poppler parts blocks for reasons of its own. */
+	return w->last && w->last->page == l->page && l->upright && !l->rtl && !is_numbered(s, len)
+		&& w->last->x1 > w->right - l->size && fabsf(l->x0 - w->left) < l->size && l->y0 > w->last->y0
+		&& l->y0 - w->last->y0 < 1.6f * l->size && w->lines > 1 && w->size <= w->p->body * HEADING_SIZE;
 }
 
 /* The usual distance between lines of a block. */
@@ -352,7 +362,9 @@ static void block_put(struct writer *w, const struct pdf_block *k, struct buf *l
 			w->breaks[w->break_n++].page = l->page;
 		}
 		w->lines++;
-		prev = l;
+		w->last = prev = l;
+		w->left = left;
+		w->right = right;
 	}
 }
 

@@ -18,7 +18,7 @@ struct wire_head {
 	uint32_t title_len, type_len, reason_len, verdict, needs_boxes, pad;
 };
 
-static const char *const types[] = { "txt", "md", "html", "pdf", "docx", "odt", "eml", "csv" };
+static const char *const types[] = { "txt", "md", "html", "pdf", "docx", "odt", "eml", "csv", "xml" };
 
 /* ---- writing ---- */
 

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Phrases of a set of difficult files, found in what Footnote extracts from them. Usage: messy.py PROGRAM FOLDER [KIND,…]
+
+FOLDER/manifest.jsonl names the files under FOLDER/files and what is expected of each: phrases that must be in the text,
+or that the file is encrypted, empty, binary or harmful. They are ingested into a data folder of its own; texts come from
+`docs text`. White space is compared as one blank. KIND: the formats whose phrases must all be found (default: those this
+version reads). Exit 1 when one of these phrases is missing or a verdict is not what it must be. Not part of
+`make check`: it needs the set, and an embedder."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+KINDS = "txt,md,html,pdf,docx,odt,eml,csv,xml,rst,org,asciidoc,txt named .pdf,binary named .txt"
+REASONS = {"encrypted": "encrypted", "empty": "empty", "binary": "binary", "no_text": "no text"}
+
+
+def run(program, data, *words):
+    out = subprocess.run([program, "--data", data, *words], capture_output=True, text=True, errors="replace", timeout=1800)
+    return out.returncode, out.stdout, out.stderr
+
+
+def spaced(text):
+    return " ".join(text.split())
+
+
+def main():
+    program, folder = sys.argv[1], os.path.abspath(sys.argv[2])
+    kinds = (sys.argv[3] if len(sys.argv) > 3 else KINDS).split(",")
+    files = os.path.join(folder, "files")
+    with open(os.path.join(folder, "manifest.jsonl"), encoding="utf-8") as f:
+        manifest = [json.loads(line) for line in f]
+    found = wanted = wrong = 0
+    with tempfile.TemporaryDirectory() as data:
+        rc, out, err = run(program, data, "ingest", files, "--json")
+        events = {}
+        for line in out.splitlines():
+            event = json.loads(line)
+            if "source" in event:
+                events[event["source"]] = event
+        if not events:
+            sys.exit(f"messy.py: ingest told nothing (exit {rc}): {err.strip()[-300:]}")
+        for m in manifest:
+            event = events.get(os.path.join(files, m["file"]), {})
+            verdict, reason = event.get("verdict", "no event"), event.get("reason") or ""
+            text = ""
+            if event.get("document_id"):
+                text = spaced(run(program, data, "docs", "text", event["document_id"])[1])
+            missing = [p for p in m["phrases"] if spaced(p) not in text]
+            unwanted = [p for p in m["must_not_contain"] if spaced(p) in text]
+            need = m["kind"] in kinds
+            bad = verdict == "no event" or bool(unwanted)
+            if m["expect"] in REASONS and (need or m["expect"] == "encrypted"):
+                bad |= verdict != "skipped" or REASONS[m["expect"]] not in reason
+            if need:
+                wanted += len(m["phrases"])
+                found += len(m["phrases"]) - len(missing)
+            wrong += bad
+            print(f"{'BAD ' if bad or (need and missing) else 'ok  ' if not missing else '-   '} {m['kind']:16} {m['file']}: "
+                  f"{len(m['phrases']) - len(missing)} of {len(m['phrases'])}; {verdict}{', ' + reason if reason else ''}")
+            for p in missing if need else []:
+                print(f"       missing: {p}")
+            for p in unwanted:
+                print(f"       must not be there: {p}")
+    print(f"{found} of {wanted} phrases of {', '.join(kinds)}; {wrong} wrong verdicts")
+    sys.exit(0 if found == wanted and not wrong else 1)
+
+
+if __name__ == "__main__":
+    main()
