@@ -163,6 +163,25 @@ TEST(arch_gemma3)
 	check_spec(&s);
 }
 
+/* Every weight type in every architecture, the table of tokens too. */
+TEST(arch_every_type)
+{
+	static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1,
+		QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K };
+	static const char *const names[] = { "llama", "qwen2", "qwen3", "gemma3" };
+	for (size_t i = 0; i < 4; i++)
+		for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+			struct model_spec s = model_spec_of(names[i]);
+			s.layers = 1;
+			s.heads = 4;
+			s.kv_heads = 2;
+			s.head_dim = 64;
+			s.vocab = 272;
+			s.type = s.embed_type = types[t];
+			check_spec(&s);
+		}
+}
+
 /* Past the room of the windows: rows have moved, going back a little works, going back far starts anew. */
 TEST(arch_gemma3_windows_move)
 {
