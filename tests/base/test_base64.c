@@ -1,6 +1,7 @@
 /* test_base64.c: bytes as text. */
 #include <string.h>
 #include "base/base64.h"
+#include "base/err.h"
 #include "tests/test.h"
 
 /* RFC 4648, section 10. */
