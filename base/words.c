@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 
@@ -31,9 +32,14 @@ static const char *const asking[] = { "how", "what", "when", "where", "which", "
 static pthread_key_t stemmer_key;
 static pthread_once_t stemmer_once = PTHREAD_ONCE_INIT;
 
+struct stemmers { struct sb_stemmer *english, *arabic; };
+
 static void stemmer_free(void *p)
 {
-	sb_stemmer_delete(p);
+	struct stemmers *s = p;
+	sb_stemmer_delete(s->english);
+	sb_stemmer_delete(s->arabic);
+	mem_free(s);
 }
 
 static void stemmer_key_make(void)
@@ -41,15 +47,21 @@ static void stemmer_key_make(void)
 	(void)pthread_key_create(&stemmer_key, stemmer_free);
 }
 
-static struct sb_stemmer *stemmer_get(void)
+/* This thread's stemmer for a word that begins with cp; NULL: out of memory. */
+static struct sb_stemmer *stemmer_get(int32_t cp)
 {
 	pthread_once(&stemmer_once, stemmer_key_make);
-	struct sb_stemmer *s = pthread_getspecific(stemmer_key);
+	struct stemmers *s = pthread_getspecific(stemmer_key);
 	if (!s) {
-		s = sb_stemmer_new("english", "UTF_8");
-		if (s) pthread_setspecific(stemmer_key, s);
+		s = mem_calloc(1, sizeof *s);
+		if (!s || pthread_setspecific(stemmer_key, s)) {
+			mem_free(s);
+			return NULL;
+		}
 	}
-	return s;
+	struct sb_stemmer **one = cp >= 0x600 && cp <= 0x6ff ? &s->arabic : &s->english;
+	if (!*one) *one = sb_stemmer_new(one == &s->arabic ? "arabic" : "english", "UTF_8");
+	return *one;
 }
 
 static int listed(const char *const *list, size_t n, const char *word)
@@ -70,6 +82,23 @@ static uint64_t hash_bytes(const char *s, size_t len)
 	uint64_t h = 14695981039346656037ull;
 	for (size_t i = 0; i < len; i++) h = (h ^ (uint8_t)s[i]) * 1099511628211ull;
 	return h;
+}
+
+/* Characters of scripts that put no blanks between words, and Hangul, whose blanks leave particles on: each is a word. */
+static int is_alone(int32_t cp)
+{
+	static const struct { int32_t first, last; } blocks[] = {
+		{ 0x0e00, 0x0eff }, { 0x1000, 0x109f }, { 0x1780, 0x17ff }, { 0x3040, 0x30ff }, { 0x31f0, 0x31ff }, { 0xac00, 0xd7a3 },
+		{ 0xff66, 0xff9f },
+	};
+	for (size_t i = 0; cp >= 0x0e00 && i < sizeof blocks / sizeof blocks[0]; i++)
+		if (cp >= blocks[i].first && cp <= blocks[i].last) return 1;
+	return cp >= 0 && uni_is_cjk((uint32_t)cp);
+}
+
+static int is_mark(int32_t cp)
+{
+	return cp >= 0 && uni_class((uint32_t)cp) == UNI_MARK;
 }
 
 static int is_apostrophe(int32_t cp)
@@ -93,8 +122,9 @@ static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 		cp = utf8_next(s, len, &j);
 		size_t k = j;
 		after = j < len ? utf8_next(s, len, &k) : -1;
-		if (cp >= 0 && uni_is_cjk((uint32_t)cp)) {
-			if (i == at) i = j;
+		if (is_alone(cp) && !is_mark(cp)) {
+			if (i > at) break;
+			for (i = j; j < len && is_mark(utf8_next(s, len, &j)); i = j) continue;
 			break;
 		}
 		int inner = after >= 0 && uni_is_word((uint32_t)after) && i > at;
@@ -129,11 +159,12 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	w->asks = (uint8_t)listed(asking, sizeof asking / sizeof asking[0], text);
 	w->negation = (uint8_t)listed(negations, sizeof negations / sizeof negations[0], text) ||
 		(stem_end < w->off + w->len && s[w->off + w->len - 1] == 't' && stem_end > w->off && s[stem_end - 1] == 'n');
-	w->alone = first >= 0 && uni_is_cjk((uint32_t)first);
+	w->alone = (uint8_t)is_alone(first);
 	*term = text;
 	*term_len = out;
-	struct sb_stemmer *st = w->number ? NULL : stemmer_get();
-	if (st) {
+	if (!w->number && !w->alone) {
+		struct sb_stemmer *st = stemmer_get(first);
+		if (!st) return err_set(e, E_MEMORY, "words: out of memory");
 		*term = (const char *)sb_stemmer_stem(st, (const sb_symbol *)text, (int)out);
 		if (!*term) return err_set(e, E_MEMORY, "words: out of memory");
 		*term_len = (size_t)sb_stemmer_length(st);

@@ -1,6 +1,6 @@
 /* words.h: the words of a text with their places, in a form that other wordings of the same word share: case and marks
- * folded (unicode.h), English stemming by Snowball (libstemmer), numbers without thousands commas. CJK characters are
- * words of their own. Used to mark query words, to weigh sentences and to verify what an answer says. */
+ * folded (unicode.h), English and Arabic stemming by Snowball (libstemmer), numbers without thousands commas. Characters
+ * of scripts without blanks (Chinese, Japanese, Thai …) and of Korean are words of their own. Used to mark query words, to weigh sentences and to verify what an answer says. */
 #ifndef BASE_WORDS_H
 #define BASE_WORDS_H
 #include <stddef.h>

@@ -63,6 +63,23 @@ TEST(words_marks_negation_cjk)
 	arena_clear(&a);
 }
 
+TEST(words_of_scripts_without_blanks)
+{
+	struct arena a;
+	struct word *x, *y;
+	arena_init(&a, 1 << 20);
+	CHECK_INT(words("カタカナ とうきょう", &a, &x), 9);
+	CHECK(x[0].alone && x[8].alone && x[1].len == 3 && x[0].stem == x[2].stem && x[1].stem != x[2].stem);
+	CHECK_INT(words("한국어 go", &a, &x), 4);
+	CHECK(x[0].alone && !x[3].alone);
+	CHECK_INT(words("ที่", &a, &x), 1);       /* a consonant with its marks */
+	CHECK_INT(x[0].len, 9);
+	CHECK_INT(words("المكتبة والمكتبات", &a, &x), 2);
+	CHECK_INT(words("مكتبة", &a, &y), 1);
+	CHECK(x[0].stem == y[0].stem && !y[0].alone);
+	arena_clear(&a);
+}
+
 TEST(words_cover_long_text)
 {
 	static char text[100000];
