@@ -319,20 +319,24 @@ static int duplicates_delete(struct erase *p, struct err *e)
 	return OK;
 }
 
-/* What people configured, and holds, which name documents that can't be erased. */
+/* What people configured (keys, synced folders), and holds, which name documents that can't be erased. */
 static int kind_is_kept(const char *kind)
 {
-	return strcmp(kind, "key") == 0 || strcmp(kind, NOTE_HOLD) == 0 || strcmp(kind, NOTE_ERASURE) == 0;
+	return strcmp(kind, "key") == 0 || strcmp(kind, "source") == 0 || strcmp(kind, NOTE_HOLD) == 0 || strcmp(kind, NOTE_ERASURE) == 0;
 }
 
-/* 1 when a string of the JSON holds a piece of the document, or is its source. */
+/* 1 when the string quotes the document's text or names it: by its source, or by an id too long to occur by chance. */
+static int text_quotes(struct erase *p, const char *s)
+{
+	return samples_quote(&p->samples, s, strlen(s)) || (*p->source && strstr(s, p->source)) ||
+		(strlen(p->id) >= 16 && strstr(s, p->id));
+}
+
 static int json_quotes(struct erase *p, const cJSON *o)
 {
 	for (; o; o = o->next) {
 		const char *s = cJSON_GetStringValue(o);
-		if (s && (samples_quote(&p->samples, s, strlen(s)) || (*p->source && strcmp(s, p->source) == 0))) return 1;
-		if (o->string && samples_quote(&p->samples, o->string, strlen(o->string))) return 1;
-		if (json_quotes(p, o->child)) return 1;
+		if ((s && text_quotes(p, s)) || (o->string && text_quotes(p, o->string)) || json_quotes(p, o->child)) return 1;
 	}
 	return 0;
 }
@@ -358,7 +362,7 @@ static int note_delete_next(struct erase *p, struct key *at, struct err *e)
 		name[name_n] = 0;
 		if (kind_is_kept(kind) || rec_note_get(&json, at, value, NULL)) continue;
 		if (json_parse(&o, (const char *)json.p, json.n, NOTE_JSON_MAX, "note", NULL)) continue;
-		quotes = samples_quote(&p->samples, name, name_n) || json_quotes(p, o);
+		quotes = text_quotes(p, name) || json_quotes(p, o);
 		cJSON_Delete(o);
 		if (quotes) break;
 	}

@@ -108,7 +108,9 @@ int samples_seal(struct samples *s, struct err *e)
 		const uint8_t *p = bytes_of(s, &one);
 		uint64_t bit = mix(p, 0) % FILTER_BITS;
 		uint32_t *head = &s->bucket[hash(p, one.len) & s->bucket_mask];
-		if (find(s, p, one.len)) continue;
+		struct sample *have = find(s, p, one.len);
+		if (have && one.kind == SAMPLE_TEXT) have->kind = SAMPLE_TEXT;
+		if (have) continue;
 		one.next = *head;
 		s->at[++kept] = one;
 		*head = (uint32_t)kept;
@@ -135,7 +137,10 @@ int samples_quote(struct samples *s, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	for (size_t i = 0; i + SHORT <= len; i++)
-		if (find(s, p + i, SHORT) || (i + LONG <= len && find(s, p + i, LONG))) return 1;
+		for (size_t n = SHORT; n <= LONG && i + n <= len; n += LONG - SHORT) {
+			const struct sample *one = find(s, p + i, n);
+			if (one && one->kind == SAMPLE_TEXT) return 1;
+		}
 	return 0;
 }
 
