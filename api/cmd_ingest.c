@@ -8,6 +8,7 @@
 #include "api/screen.h"
 #include "api/view.h"
 #include "base/utf8.h"
+#include "ingest/watch.h"
 
 enum { ARENA_BYTES_MAX = 1 << 20, LINE_BYTES_MAX = 1 << 20, META_BYTES_MAX = 1 << 16 };
 
@@ -15,6 +16,7 @@ struct ingest_view {
 	struct command_call *call;
 	struct progress progress;
 	struct err err;              /* of the output */
+	int watching, told;          /* after the first sync what did not change is not told; told: something was */
 };
 
 /* A name that is not UTF-8 is shown with U+FFFD in the bad places. */
@@ -65,6 +67,8 @@ static void event_text(struct ingest_view *v, const struct ingest_event *ev)
 static void on_event(void *ctx, const struct ingest_event *ev)
 {
 	struct ingest_view *v = ctx;
+	if (v->watching && ev->verdict == DOC_UNCHANGED) return;
+	v->told = 1;
 	progress_hide(&v->progress);
 	if (v->call->json) event_json(v, ev);
 	else event_text(v, ev);
@@ -112,37 +116,87 @@ static int summary_text(struct command_call *c, const struct ingest_summary *s, 
 	return OK;
 }
 
-static int ingest_run(struct command_call *c, struct ingest_request *q, struct err *e)
+static int summary_print(struct command_call *c, const struct ingest_summary *s, int dry, struct err *e)
 {
-	struct ingest_view view = { .call = c };
-	struct ingest_sink sink = { &view, on_event, on_progress };
+	return c->json ? summary_json(c, s, e) : summary_text(c, s, dry);
+}
+
+/* One sync. *failed grows by the files that failed. */
+static int ingest_round(struct ingest_view *view, const struct ingest *with, const struct ingest_request *q, uint64_t *failed,
+	struct err *e)
+{
+	struct command_call *c = view->call;
+	struct ingest_sink sink = { view, on_event, on_progress };
 	struct ingest_summary sum = {0};
-	struct ingest with;
-	int rc = service_ingest(c->service, &with, c->cancel, e);
-	if (rc) return command_fail(c, e);
-	progress_init(&view.progress, c);
-	rc = ingest_paths(&with, q, &sink, &sum, e);
-	progress_hide(&view.progress);
-	if (!rc && view.err.status) {
-		*e = view.err;
+	int rc;
+	progress_init(&view->progress, c);
+	view->told = 0;
+	rc = ingest_paths(with, q, &sink, &sum, e);
+	progress_hide(&view->progress);
+	*failed += sum.by_verdict[DOC_FAILED];
+	if (!rc && view->err.status) {
+		*e = view->err;
 		rc = e->status;
 	}
+	if (rc) return rc;
+	sum.files -= view->watching ? sum.by_verdict[DOC_UNCHANGED] : 0;
+	if (view->watching) sum.by_verdict[DOC_UNCHANGED] = 0;
+	return view->watching && !view->told ? OK : summary_print(c, &sum, q->dry_run, e);
+}
+
+static void gap_tell(struct command_call *c, const char *gap, char *told, size_t cap)
+{
+	if (*gap && strcmp(gap, told) != 0) out_printf(c->out, 2, "ingest: %s\n", gap);
+	snprintf(told, cap, "%s", gap);
+}
+
+/* Follows what changes until it is cancelled, which is how it ends. */
+static int ingest_follow(struct ingest_view *view, struct watch *w, const struct ingest *with, struct ingest_request *q,
+	uint64_t *failed, struct err *e)
+{
+	struct command_call *c = view->call;
+	char told[200] = "";
+	int rc = OK;
+	view->watching = 1;
+	if (!c->quiet && !c->json)
+		out_printf(c->out, 2, "watching %zu folder%s (Ctrl-C ends)\n", watch_folders(w), watch_folders(w) == 1 ? "" : "s");
+	while (!rc) {
+		gap_tell(c, watch_gap(w), told, sizeof told);
+		rc = watch_wait(w, c->cancel, &q->only, &q->only_n, e);
+		if (!rc) rc = ingest_round(view, with, q, failed, e);
+	}
+	return rc == E_CANCELLED ? OK : rc;
+}
+
+static int ingest_run(struct command_call *c, struct ingest_request *q, int watching, struct err *e)
+{
+	struct ingest_view view = { .call = c };
+	const struct conf *conf = &c->service->conf;
+	struct watch_options o = { .cwd = q->cwd, .paths = q->paths, .path_n = q->path_n, .depth_max = conf->depth_max, .except = conf->data_dir,
+		.settle_ms = conf->watch_settle_ms, .rescan_s = conf->watch_rescan_s };
+	struct watch *w = NULL;
+	struct ingest with;
+	uint64_t failed = 0;
+	int rc = service_ingest(c->service, &with, c->cancel, e);
+	if (!rc && watching) rc = watch_open(&w, &o, c->cancel, e);
+	if (!rc) rc = ingest_round(&view, &with, q, &failed, e);
+	if (!rc && watching) rc = ingest_follow(&view, w, &with, q, &failed, e);
+	watch_close(w);
 	if (rc == E_CANCELLED) err_set(e, rc, "ingest: interrupted; what was told is stored");
 	if (rc) return command_fail(c, e);
-	rc = c->json ? summary_json(c, &sum, e) : summary_text(c, &sum, q->dry_run);
-	if (rc) return command_fail(c, e);
-	return sum.by_verdict[DOC_FAILED] ? EXIT_SOME_FAILED : EXIT_DONE;
+	return failed ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
 int cmd_ingest(struct command_call *c)
 {
 	const char *acl = NULL;
+	int watching = 0;
 	struct ingest_request q = { .collection = c->collection, .cwd = c->cwd };
 	cJSON *meta = cJSON_CreateObject();
 	struct option options[] = {
 		{"--acl", OPTION_TEXT, &acl, 0, 0}, {"--meta", OPTION_PAIR, meta, 0, 0},
 		{"--prune", OPTION_FLAG, &q.prune, 0, 0},
-		{"--dry-run", OPTION_FLAG, &q.dry_run, 0, 0}, {"--watch", OPTION_ABSENT, NULL, 0, 0},
+		{"--dry-run", OPTION_FLAG, &q.dry_run, 0, 0}, {"--watch", OPTION_FLAG, &watching, 0, 0},
 	};
 	struct arena arena;
 	struct err e = {0};
@@ -151,6 +205,7 @@ int cmd_ingest(struct command_call *c)
 	arena_init(&arena, ARENA_BYTES_MAX);
 	if (!rc) rc = options_parse(c, options, sizeof options / sizeof *options, &e);
 	if (!rc && c->argc < 2) rc = err_set(&e, E_USAGE, "ingest: a file or folder is missing");
+	if (!rc && watching && q.dry_run) rc = err_set(&e, E_USAGE, "ingest: --watch and --dry-run do not go together");
 	if (!rc && acl) rc = groups_split(acl, &arena, &q.acl, &q.acl_n, &e) ? err_wrap(&e, "--acl") : OK;
 	if (!rc && meta->child && !(text = cJSON_PrintUnformatted(meta))) rc = err_set(&e, E_MEMORY, "out of memory");
 	if (!rc && text && strlen(text) > META_BYTES_MAX)
@@ -162,7 +217,7 @@ int cmd_ingest(struct command_call *c)
 	q.meta = text;
 	q.paths = (const char *const *)(c->argv + 1);
 	q.path_n = (size_t)(c->argc - 1);
-	code = ingest_run(c, &q, &e);
+	code = ingest_run(c, &q, watching, &e);
 out:
 	cJSON_free(text);
 	cJSON_Delete(meta);

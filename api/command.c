@@ -13,9 +13,10 @@
 enum { LINE_STACK_BYTES = 1024 };
 
 static const struct command commands[] = {
-	{"ingest", "ingest PATH... [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
+	{"ingest", "ingest PATH... [--watch] [--acl G,G] [--meta k=v] [--prune] [--dry-run]",
 		"Brings files and folders into the store. Each file gets a verdict (added, updated, unchanged, duplicate,\n"
 		"removed, partial, skipped, failed) with the reason, told once it is safely stored.\n\n"
+		"  --watch       stay, and follow what changes until Ctrl-C\n"
 		"  --acl G,G     only readers of these groups see the documents; \"\" opens them to everyone. Without it the rules\n"
 		"                of acl.rules hold; files that none fits keep their groups, new ones get acl.default\n"
 		"  --meta k=v    kept with each document; may be given several times\n"

@@ -178,7 +178,8 @@ int service_embedder(struct service *s, struct embedder **out, struct err *e)
 
 int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e)
 {
-	*out = (struct ingest){ .index = s->index, .parsers = s->parsers, .limits = &s->ingest_limits, .cancel = cancel };
+	*out = (struct ingest){ .index = s->index, .parsers = s->parsers, .limits = &s->ingest_limits,
+		.except = s->conf.data_dir, .cancel = cancel };
 	return service_embedder(s, &out->embedder, e);
 }
 

@@ -65,6 +65,7 @@ struct ingest {                   /* all borrowed */
 	struct embedder *embedder;
 	struct parsers *parsers;      /* NULL is enough where all that comes is text (is_text) */
 	const struct ingest_limits *limits;
+	const char *except;           /* a folder that is passed over wherever it is met: the data folder; may be NULL */
 	const volatile int *cancel;   /* polled; may be NULL */
 };
 

@@ -484,7 +484,7 @@ int ingest_paths(const struct ingest *g, const struct ingest_request *q, const s
 	r->reader = q->reader;
 	r->g.dry_run = q->dry_run;
 	if (rc == OK)
-		rc = walk_paths(&s.w, q->cwd, q->paths, q->path_n, g->limits->depth_max, g->cancel, r->e);
+		rc = walk_paths(&s.w, q->cwd, q->paths, q->path_n, g->limits->depth_max, g->except, g->cancel, r->e);
 	r->g.progress.files_total = s.w.n;
 	for (size_t i = 0; i < s.w.n; i++)
 		r->g.progress.bytes_total += s.w.files[i].size;

@@ -79,15 +79,14 @@ static int no_memory(struct walker *k)
 	return err_set(k->e, E_MEMORY, "walk of %zu files: out of memory", k->w->n);
 }
 
-/* The path as a source: the same text when it is valid UTF-8. */
-static const char *source_of(struct walker *k, const char *path)
+static const char *source_of(struct arena *a, const char *path)
 {
 	size_t len = strlen(path), n = 0, i = 0;
 	char *out;
 
 	if (utf8_valid(path, len))
 		return path;
-	out = arena_alloc(&k->w->strings, len * 3 + 1);
+	out = arena_alloc(a, len * 3 + 1);
 	while (out && i < len) {
 		size_t was = i;
 
@@ -100,6 +99,13 @@ static const char *source_of(struct walker *k, const char *path)
 	if (out)
 		out[n] = 0;
 	return out;
+}
+
+const char *walk_source(struct arena *a, const char *path)
+{
+	const char *out = source_of(a, path);
+
+	return out == path ? arena_strdup(a, path) : out;
 }
 
 static struct walk_file *entry(struct walker *k, const char *path, const char *root)
@@ -119,7 +125,7 @@ static struct walk_file *entry(struct walker *k, const char *path, const char *r
 	f = &w->files[w->n];
 	*f = (struct walk_file){ .root = root, .reason = "" };
 	f->path = arena_strdup(&w->strings, path);
-	f->source = f->path ? source_of(k, f->path) : NULL;
+	f->source = f->path ? source_of(&w->strings, f->path) : NULL;
 	if (!f->source)
 		return NULL;
 	if (f->source != f->path)
@@ -245,6 +251,23 @@ static int visit(struct walker *k, const char *path, const char *root, size_t ro
 	return seen < 0 ? no_memory(k) : put_file(k, path, root, &st);
 }
 
+static int put_dir(struct walker *k, const char *path)
+{
+	struct walk *w = k->w;
+
+	if (w->dir_n == w->dir_cap) {
+		size_t cap = w->dir_cap ? w->dir_cap * 2 : 64;
+		const char **more = mem_realloc(w->dirs, cap * sizeof *more);
+
+		if (!more)
+			return no_memory(k);
+		w->dirs = more;
+		w->dir_cap = cap;
+	}
+	w->dirs[w->dir_n] = arena_strdup(&w->strings, path);
+	return w->dirs[w->dir_n] ? (w->dir_n++, OK) : no_memory(k);
+}
+
 static int walk_folder(struct walker *k, const char *path, const char *root, size_t root_i, int depth)
 {
 	struct names names = { 0 };
@@ -263,6 +286,8 @@ static int walk_folder(struct walker *k, const char *path, const char *root, siz
 		if (seen != 0)
 			return seen < 0 ? no_memory(k) : OK;
 	}
+	if (put_dir(k, path) != OK)
+		return E_MEMORY;
 	buf_init(&child, SIZE_MAX);
 	why = names_read(&names, path);
 	if (why != 0) {
@@ -310,7 +335,7 @@ static int walk_given(struct walker *k, const char *path)
 		return put_file(k, path, "", &st);
 	w->roots[w->root_n].source = arena_strdup(&w->strings, path);
 	if (w->roots[w->root_n].source)
-		w->roots[w->root_n].source = source_of(k, w->roots[w->root_n].source);
+		w->roots[w->root_n].source = source_of(&w->strings, w->roots[w->root_n].source);
 	if (!w->roots[w->root_n].source)
 		return no_memory(k);
 	w->roots[w->root_n].complete = 1;
@@ -340,10 +365,11 @@ static void files_sort(struct walk *w)
 }
 
 int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, int depth_max,
-	const volatile int *cancel, struct err *e)
+	const char *except, const volatile int *cancel, struct err *e)
 {
 	struct walker k = { .w = w, .depth_max = depth_max, .cancel = cancel, .e = e };
 	struct buf path;
+	struct stat st;
 	int rc = OK;
 
 	memset(w, 0, sizeof *w);
@@ -351,6 +377,8 @@ int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t
 	buf_init(&path, SIZE_MAX);
 	w->roots = mem_calloc(path_n + 1, sizeof *w->roots);
 	if (!w->roots)
+		rc = no_memory(&k);
+	if (except && stat(except, &st) == 0 && seen_add(&k, &st) < 0)
 		rc = no_memory(&k);
 	for (size_t i = 0; i < path_n && rc == OK; i++) {
 		if (!paths[i] || !paths[i][0])
@@ -386,8 +414,10 @@ void walk_clear(struct walk *w)
 {
 	mem_free(w->files);
 	mem_free(w->roots);
+	mem_free(w->dirs);
 	arena_clear(&w->strings);
 	w->files = NULL;
 	w->roots = NULL;
-	w->n = w->root_n = 0;
+	w->dirs = NULL;
+	w->n = w->root_n = w->dir_n = 0;
 }

@@ -21,16 +21,19 @@ struct walk_root { const char *source; int complete; }; /* complete: every folde
 struct walk {
 	struct walk_file *files; size_t n, cap;         /* by source; a source once */
 	struct walk_root *roots; size_t root_n;         /* the folders among the paths */
+	const char **dirs; size_t dir_n, dir_cap;       /* every folder that was read, as the system knows it */
 	struct arena strings;
 };
 
 /* Lists what is under the paths, taken from cwd when relative. Files and folders that begin with "." are passed over
  * unless given themselves. Links are followed once, after all that is not a link: a file or folder already seen (device
  * and inode) is not seen again, so loops end. Folders deeper than depth_max are left out, and their root is then not
- * complete. E_CANCELLED when *cancel is set, E_MEMORY, E_USAGE for an empty path. The caller clears w in every case. */
+ * complete. So is `except` (a folder, may be NULL) passed over, by whatever name it is met. E_CANCELLED when *cancel is set, E_MEMORY, E_USAGE for an empty path. The caller clears w in every case. */
 int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, int depth_max,
-	const volatile int *cancel, struct err *e);
+	const char *except, const volatile int *cancel, struct err *e);
 void walk_clear(struct walk *w);
+/* The path as a source, a copy in a: bytes that are not UTF-8 are written %XX. NULL: out of memory. */
+const char *walk_source(struct arena *a, const char *path);
 /* 1 when source is among the files. Binary search; valid after walk_paths. */
 int walk_has(const struct walk *w, const char *source);
 

@@ -72,7 +72,7 @@ TEST(walk_tree)
 	links("../out/o.txt", "in/zz.txt");     /* already seen through the folder */
 	links("nowhere", "in/dangling");
 	CHECK(mkfifo(at("in/pipe"), 0600) == 0);
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, NULL, &e), e);
 	CHECK(find(&w, "in/z.txt") && find(&w, "in/b/c/d.txt"));
 	CHECK(!find(&w, "in/.hidden") && !find(&w, "in/.git/x") && !find(&w, "in/a_link.txt"));
 	CHECK_INT((find(&w, "in/outside/o.txt") != NULL) + (find(&w, "in/zz.txt") != NULL), 1);
@@ -99,14 +99,14 @@ TEST(walk_given)
 	begin();
 	folder("in");
 	put("in/z.txt");
-	CHECK_OK(walk_paths(&w, dir, paths, 4, 8, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 4, 8, NULL, NULL, &e), e);
 	CHECK_INT(w.n, 2);
 	CHECK(find(&w, "gone.txt")->missing);
 	CHECK_INT(find(&w, "gone.txt")->verdict, DOC_FAILED);
 	CHECK_STR(find(&w, "gone.txt")->reason, strerror(ENOENT));
 	CHECK_STR(find(&w, "in/z.txt")->root, at("in"));
 	walk_clear(&w);
-	CHECK_INT(walk_paths(&w, dir, empty, 1, 8, NULL, &e), E_USAGE);
+	CHECK_INT(walk_paths(&w, dir, empty, 1, 8, NULL, NULL, &e), E_USAGE);
 	walk_clear(&w);
 }
 
@@ -121,12 +121,12 @@ TEST(walk_limits)
 	folder("in/1/2/3");
 	put("in/1/a.txt");
 	put("in/1/2/3/b.txt");
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 2, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, 2, NULL, NULL, &e), e);
 	CHECK(find(&w, "in/1/a.txt") && !find(&w, "in/1/2/3/b.txt"));
 	CHECK(!w.roots[0].complete);
 	CHECK_INT(find(&w, "in/1/2/3")->verdict, DOC_SKIPPED);
 	walk_clear(&w);
-	CHECK_INT(walk_paths(&w, dir, paths, 1, 2, &stop, &e), E_CANCELLED);
+	CHECK_INT(walk_paths(&w, dir, paths, 1, 2, NULL, &stop, &e), E_CANCELLED);
 	walk_clear(&w);
 }
 
@@ -140,7 +140,7 @@ TEST(walk_name_not_utf8)
 	begin();
 	fd = open(at("caf\xE9.txt"), O_CREAT | O_WRONLY, 0600);
 	CHECK(fd >= 0 && close(fd) == 0);
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, NULL, &e), e);
 	CHECK_INT(w.n, 1);
 	CHECK_STR(w.files[0].source, at("caf%E9.txt"));
 	CHECK_STR(w.files[0].path, at("caf\xE9.txt"));
