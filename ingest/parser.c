@@ -203,6 +203,55 @@ static int ask(struct worker *w, struct parse *q, enum wire_what what, const cha
 
 /* ---- one file ---- */
 
+/* What pdftotext says of a file it cannot read. 1: its output is to be taken. */
+static int pdf_read(const struct parsers *p, struct parse *q, int rc, const struct tool_result *r, const struct buf *out,
+	const struct err *e)
+{
+	if (rc == E_NOT_FOUND)
+		fail(q, "%.60s is needed to read PDF files: install the package poppler-utils, or set ingest.pdftotext", p->pdftotext);
+	else if (rc == E_LIMIT && buf_failed(out))
+		fail_output(p, q);
+	else if (rc == E_LIMIT || r->signal == SIGXCPU)
+		fail_time(p, q);
+	else if (rc != OK)
+		fail(q, "pdftotext: %.150s", e->msg);
+	else if (strstr(r->words, "memory"))
+		fail_memory(p, q);
+	else if (r->signal)
+		fail(q, "pdftotext crashed (signal %d)", r->signal);
+	else if (strstr(r->words, "ncorrect password") || strstr(r->words, "ncrypted"))
+		q->x.verdict = EXTRACT_SKIPPED, snprintf(q->x.reason, sizeof q->x.reason, "encrypted");
+	else if (r->code != 0)
+		fail(q, "pdftotext cannot read it: %.140s", *r->words ? r->words : "it gives no reason");
+	else
+		return 1;
+	return 0;
+}
+
+/* Its words with their boxes come from pdftotext, what they mean is the child's to find out. */
+static int work_pdf(struct worker *w, struct parse *q, struct err *e)
+{
+	const struct parsers *p = w->pool;
+	const char *const argv[] = { p->pdftotext, "-bbox-layout", "-enc", "UTF-8", "-", "-", NULL };
+	struct tool_limits l = { p->o.memory_bytes, p->o.seconds, &q->cancel };
+	struct tool_result r;
+	struct err why = { 0 };
+	struct buf out;
+	int rc;
+
+	buf_init(&out, p->o.output_bytes_max < SIZE_MAX ? (size_t)p->o.output_bytes_max : SIZE_MAX);
+	rc = tool_run(argv, q->data, q->len, &l, &out, &r, &why);
+	if (rc == E_CANCELLED || rc == E_MEMORY)
+		*e = why;
+	else if (pdf_read(p, q, rc, &r, &out, &why))
+		rc = ask(w, q, WIRE_BOXES, buf_cstr(&out), out.len, e);
+	else
+		rc = OK;
+	q->x.needs_boxes = 0;
+	buf_clear(&out);
+	return rc;
+}
+
 static int work(struct worker *w, struct parse *q, struct err *e)
 {
 	int rc = flag_is(&q->cancel) ? err_set(e, E_CANCELLED, "cancelled") : OK;
@@ -210,7 +259,7 @@ static int work(struct worker *w, struct parse *q, struct err *e)
 	fault_point("ingest.parse");
 	if (rc == OK)
 		rc = ask(w, q, WIRE_FILE, q->data, q->len, e);
-	return rc;
+	return rc == OK && q->x.needs_boxes ? work_pdf(w, q, e) : rc;
 }
 
 /* ---- the threads ---- */

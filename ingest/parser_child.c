@@ -67,7 +67,8 @@ static int serve(const struct wire_request *q, const char *name, const char *dat
 	int rc, told;
 
 	buf_init(&out, SIZE_MAX);
-	rc = extract_file(&x, name, data, (size_t)q->data_len, (size_t)q->text_bytes_max, &e);
+	rc = q->what == WIRE_BOXES ? extract_pdf(&x, name, data, (size_t)q->data_len, (size_t)q->text_bytes_max, &e)
+		: extract_file(&x, name, data, (size_t)q->data_len, (size_t)q->text_bytes_max, &e);
 	if (rc == OK)
 		rc = wire_put(&out, &x, &e);
 	extracted_clear(&x);
@@ -83,6 +84,7 @@ int parser_child_run(void)
 	int going = 1;
 
 	extract_prepare(NULL);          /* a database that is missing makes some types unknown, no more */
+	extract_prepare(NULL);                                  /* what is missing, extraction does without */
 	sandbox_parser(&state);
 	while (going && read_all(&q, sizeof q)) {
 		char *name, *data;

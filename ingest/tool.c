@@ -1,8 +1,8 @@
 /* tool.c: owns foreign programs run on a file's bytes.
  *
  * The bytes go into a memory file that becomes the program's standard input, so that nobody has to feed it while its
- * outputs are read, and nothing touches the disk. Both outputs are read until they end; only the first line of what it
- * says is kept, the rest is read and dropped lest it blocks. Time up, output too long or a cancel: it is killed.
+ * outputs are read, and nothing touches the disk. Both outputs are read until they end; of what it says the line that
+ * speaks of an error is kept, the rest is dropped. Time up, output too long or a cancel: it is killed.
  * Threads: no state; the caller's. Failure: see tool.h. */
 #include "ingest/tool.h"
 
@@ -23,7 +23,7 @@
 #include "base/utf8.h"
 #include "ingest/child.h"
 
-enum { POLL_MS = 100, READ_BYTES = 64 << 10, PATH_BYTES = 4096, ARGS_MAX = 32 };
+enum { POLL_MS = 100, READ_BYTES = 64 << 10, PATH_BYTES = 4096, ARGS_MAX = 32, SAID_BYTES = 8192 };
 
 /* The program's absolute path. */
 static int find_program(const char *name, char out[PATH_BYTES], struct err *e)
@@ -75,47 +75,42 @@ static int input_make(const void *data, size_t len, int *out, struct err *e)
 	return OK;
 }
 
-/* Keeps what fits of the first line. */
-static void words_put(struct tool_result *r, int *ended, const char *data, size_t len)
+/* The line worth showing: the first that speaks of an error, else the first. */
+static void words_choose(struct tool_result *r, const char *said)
 {
-	size_t n = strlen(r->words);
+	const char *line = strcasestr(said, "error");
+	size_t n;
 
-	for (size_t i = 0; i < len && !*ended; i++) {
-		if (data[i] == '\n' && n > 0)
-			*ended = 1;
-		else if (n + 1 < sizeof r->words && data[i] != '\n')
-			r->words[n++] = (unsigned char)data[i] < 0x20 || data[i] == 0x7f ? ' ' : data[i];
-	}
-	r->words[n] = 0;
-}
-
-static void words_clean(struct tool_result *r)
-{
-	size_t n = strlen(r->words);
-
+	while (line && line > said && line[-1] != '\n')
+		line--;
+	line = line ? line : said + strspn(said, " \r\n");
+	n = strcspn(line, "\n");
+	if (n >= sizeof r->words)
+		n = utf8_floor(line, n, sizeof r->words - 1);
+	for (size_t i = 0; i < n; i++)
+		r->words[i] = (unsigned char)line[i] < 0x20 || line[i] == 0x7f ? ' ' : line[i];
 	while (n > 0 && r->words[n - 1] == ' ')
-		r->words[--n] = 0;
-	if (!utf8_valid(r->words, n))                           /* cut inside a character, or another encoding */
+		n--;
+	r->words[n] = 0;
+	if (!utf8_valid(r->words, n))
 		for (size_t i = 0; i < n; i++)
 			if ((unsigned char)r->words[i] >= 0x80)
 				r->words[i] = '?';
 }
 
-/* Reads what one pipe has. OK, or E_LIMIT, E_MEMORY of out; *open: 0 when it ended. */
-static int drain(int fd, struct buf *out, struct tool_result *r, int *ended, int *open, char *part, struct err *e)
+/* Reads what one pipe has. OK, or E_LIMIT, E_MEMORY of out; *open: 0 when it ended. What does not fit into `said` is
+ * dropped. */
+static int drain(int fd, struct buf *out, int is_said, int *open, char *part, struct err *e)
 {
 	ssize_t n = read(fd, part, READ_BYTES);
+	size_t room = out->max - out->len;
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return OK;
 	*open = n > 0;
 	if (n <= 0)
 		return OK;
-	if (!out) {
-		words_put(r, ended, part, (size_t)n);
-		return OK;
-	}
-	switch (buf_put(out, part, (size_t)n)) {
+	switch (buf_put(out, part, is_said && (size_t)n > room ? room : (size_t)n)) {
 	case OK:
 		return OK;
 	case E_LIMIT:
@@ -125,11 +120,11 @@ static int drain(int fd, struct buf *out, struct tool_result *r, int *ended, int
 	}
 }
 
-static int gather(struct child *c, const struct tool_limits *l, struct buf *out, struct tool_result *r, struct err *e)
+static int gather(struct child *c, const struct tool_limits *l, struct buf *out, struct buf *said, struct err *e)
 {
 	uint64_t until = clock_us() + (uint64_t)l->seconds * 1000000;
 	char *part = mem_alloc(READ_BYTES);
-	int open[2] = { 1, 1 }, ended = 0, rc = part ? OK : err_set(e, E_MEMORY, "tool: out of memory");
+	int open[2] = { 1, 1 }, rc = part ? OK : err_set(e, E_MEMORY, "tool: out of memory");
 
 	while (rc == OK && (open[0] || open[1])) {
 		struct pollfd p[2] = { { open[0] ? c->out : -1, POLLIN, 0 }, { open[1] ? c->err : -1, POLLIN, 0 } };
@@ -140,9 +135,9 @@ static int gather(struct child *c, const struct tool_limits *l, struct buf *out,
 			rc = err_set(e, E_LIMIT, "it took longer than %d s", l->seconds);
 		else if (poll(p, 2, POLL_MS) > 0) {
 			if (p[0].revents)
-				rc = drain(c->out, out, r, &ended, &open[0], part, e);
+				rc = drain(c->out, out, 0, &open[0], part, e);
 			if (rc == OK && p[1].revents)
-				rc = drain(c->err, NULL, r, &ended, &open[1], part, e);
+				rc = drain(c->err, said, 1, &open[1], part, e);
 		}
 	}
 	mem_free(part);
@@ -170,6 +165,7 @@ int tool_run(const char *const *argv, const void *in, size_t in_len, const struc
 	const char *args[ARGS_MAX];
 	struct child c = { 0, -1, -1, -1 };
 	struct child_fate fate;
+	struct buf said;
 	char program[PATH_BYTES];
 	int fd = -1, rc;
 	size_t n = 0;
@@ -190,11 +186,13 @@ int tool_run(const char *const *argv, const void *in, size_t in_len, const struc
 	if (rc != OK)
 		return rc;
 	fault_point("ingest.tool");
-	rc = gather(&c, l, out, r, e);
+	buf_init(&said, SAID_BYTES);
+	rc = gather(&c, l, out, &said, e);
 	if (rc == OK)
 		wait_end(&c, l);
 	child_end(&c, &fate);
-	words_clean(r);
+	words_choose(r, buf_cstr(&said));
+	buf_clear(&said);
 	r->signal = fate.signal;
 	r->code = fate.signal ? -1 : fate.code;
 	if (rc == OK && fate.code == CHILD_EXIT_EXEC)
