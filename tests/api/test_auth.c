@@ -113,3 +113,27 @@ TEST(groups_of_a_text)
 		CHECK_MSG(groups_split(bad[i], &a, &list, &n, NULL) == E_USAGE, "%s", bad[i]);
 	arena_clear(&a);
 }
+
+TEST(callers_give_only_groups_they_have)
+{
+	static const char *const own[] = { "hr", "staff" }, *const some[] = { "staff" }, *const more[] = { "hr", "board" }, *const star[] = { "*" };
+	struct caller c = { .role = ROLE_WRITE, .groups = own, .group_n = 2 };
+	CHECK_INT(caller_grants(&c, NULL, 0, NULL), OK);
+	CHECK_INT(caller_grants(&c, some, 1, NULL), OK);
+	CHECK_INT(caller_grants(&c, more, 2, NULL), E_DENIED);
+	CHECK_INT(caller_grants(&c, star, 1, NULL), E_USAGE);
+	c.all_groups = 1;
+	CHECK_INT(caller_grants(&c, more, 2, NULL), OK);
+	CHECK_INT(caller_grants(&c, star, 1, NULL), E_USAGE);
+}
+
+TEST(bearer_keys)
+{
+	static const struct { const char *header, *key; } cases[] = { { "Bearer abc", "abc" }, { "bEARER   abc  ", "abc" }, { "Bearer a b", "a b" },
+		{ "Bearer", "" }, { "Bearer ", "" }, { "Bearer   ", "" }, { "", "" }, { "Basic abc", "" }, { "Bearerabc", "" }, { "Bearer\tabc", "" }, { " Bearer abc", "" } };
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		size_t n;
+		const char *key = bearer_read(cases[i].header, strlen(cases[i].header), &n);
+		CHECK_MSG(n == strlen(cases[i].key) && !memcmp(key, cases[i].key, n), "\"%s\"", cases[i].header);
+	}
+}

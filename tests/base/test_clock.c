@@ -28,3 +28,24 @@ TEST(clock_runs_forward)
 	CHECK(clock_ms() >= (double)before / 1000);
 	CHECK(clock_wall_ms() > 1700000000000);
 }
+
+TEST(clock_reads_dates_and_moments)
+{
+	static const struct { const char *text, *moment; int day; } good[] = {
+		{ "2026-12-31", "2027-01-01T00:00:00.000Z", 1 }, { "2024-02-29", "2024-03-01T00:00:00.000Z", 1 },
+		{ "2026-12-31T12:00:00Z", "2026-12-31T12:00:00.000Z", 0 }, { "2026-12-31t12:30z", "2026-12-31T12:30:00.000Z", 0 },
+		{ "2026-12-31 12:00:00.1234Z", "2026-12-31T12:00:00.123Z", 0 }, { "2026-01-01T00:30:00+01:00", "2025-12-31T23:30:00.000Z", 0 },
+		{ "2026-01-01T00:30:00-01:30", "2026-01-01T02:00:00.000Z", 0 } };
+	static const char *const bad[] = { "", "2026", "2026-1-1", "2026-13-01", "2026-02-30", "2026-00-10", "2026-01-00", "2026-01-01T", "2026-01-01T24:00Z", "2026-01-01T12:60Z",
+		"2026-01-01T12:00", "2026-01-01T12:00:00", "2026-01-01T12:00:00Zx", "2026-01-01T12:00:00+1:00", "2026-01-01x", "soon", "2026-01-01T12:00:61Z", "-026-01-01" };
+	char text[CLOCK_TEXT_LEN];
+	int64_t ms;
+	int day;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		CHECK_MSG(clock_read(good[i].text, &ms, &day), "%s", good[i].text);
+		clock_text(text, ms);
+		CHECK_STR(text, good[i].moment);
+		CHECK_INT(day, good[i].day);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK_MSG(!clock_read(bad[i], &ms, NULL), "%s", bad[i]);
+}
