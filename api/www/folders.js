@@ -11,32 +11,46 @@ let on_change = () => {};
 
 /* "3 added, 1 failed": the verdicts of a summary that are not nought. */
 const summary_text = s => Object.entries(s || {}).filter(([k, v]) => typeof v === "number" && v > 0 &&
-	!/ms|bytes|seconds|chars|chunks|_s$/.test(k))
+	!/^(files|chunks|chars|bytes|elapsed_ms)$/.test(k))
 	.map(([k, v]) => v.toLocaleString("en") + " " + k.replaceAll("_", " ")).join(", ");
 
-function job_show(box, job) {
-	const bar = make("progress", { "aria-label": "Progress" }), problems = job.problems || [];
-	const words = [job.state];
-	if (RUNNING.includes(job.state) && job.files_total) {
-		bar.max = job.files_total;
-		bar.value = job.files_done;
-	}
-	if (job.files_total || job.files_done) words.push(count(job.files_done, "file") +
-		(RUNNING.includes(job.state) && job.files_total ? " of " + job.files_total.toLocaleString("en") : ""));
-	if (job.chunks) words.push(count(job.chunks, "passage"));
-	if (!RUNNING.includes(job.state) && job.summary) words.push(summary_text(job.summary));
+function stop_make(job) {
+	const stop = make("button", { type: "button", className: "quiet small" }, "Stop");
+	stop.addEventListener("click", () => {
+		stop.disabled = true;
+		call(url("/v1/jobs/" + encodeURIComponent(job.id)),
+			{ method: "DELETE" }).catch(() => { /* it is over already */ });
+	});
+	return stop;
+}
+
+/* What has just been shown of a running job is brought up to date in place: its button may have the focus. */
+function running_show(box, job) {
+	if (!box.querySelector("progress"))
+		box.replaceChildren(make("p", { className: "facts" }), make("progress", { "aria-label": "Progress" }),
+			stop_make(job));
+	const files = job.files_total ? " of " + job.files_total.toLocaleString("en") : "";
+	const words = [job.state, job.files_done || files ? count(job.files_done, "file") + files : "",
+		job.chunks ? count(job.chunks, "passage") : ""];
+	box.querySelector("p").textContent = words.filter(Boolean).join(" · ");
+	if (job.files_total) Object.assign(box.querySelector("progress"),
+		{ max: job.files_total, value: job.files_done });
+}
+
+function over_show(box, job) {
+	const left_out = job.problems_left_out || 0, problems = job.problems || [];
+	const words = [job.state, count(job.files_done, "file"), job.chunks ? count(job.chunks, "passage") : "",
+		summary_text(job.summary)];
 	box.replaceChildren(make("p", { className: "facts" }, words.filter(Boolean).join(" · ")));
-	if (RUNNING.includes(job.state)) box.append(bar);
 	if (job.error) box.append(make("p", { className: "bad" }, job.error.message || String(job.error)));
-	if (problems.length) {
-		const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ",
-			path_make(p.source), " ", p.reason));
-		if (problems.length > PROBLEMS_SHOWN) rows.push(make("li", {},
-			"and " + (problems.length - PROBLEMS_SHOWN).toLocaleString("en") + " more"));
-		box.append(make("details", { className: "looked" },
-			make("summary", {}, count(problems.length, "file") + " not read"),
-			make("ul", { className: "problems" }, ...rows)));
-	}
+	if (!problems.length) return;
+	const more = Math.max(0, problems.length - PROBLEMS_SHOWN) + left_out;
+	const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ",
+		path_make(p.source), " ", p.reason));
+	if (more) rows.push(make("li", {}, "and " + more.toLocaleString("en") + " more"));
+	box.append(make("details", { className: "looked" },
+		make("summary", {}, count(problems.length + left_out, "file") + " not read"),
+		make("ul", { className: "problems" }, ...rows)));
 }
 
 async function job_follow(id, box) {
@@ -46,11 +60,15 @@ async function job_follow(id, box) {
 		for (;;) {
 			const job = await get_json("/v1/jobs/" + encodeURIComponent(id));
 			if (!box.isConnected) break;
-			job_show(box, job);
 			if (!RUNNING.includes(job.state)) {
-				if (box.dataset.fresh) on_change();
+				over_show(box, job);
+				if (box.dataset.fresh) {
+					on_change();
+					folders_load();
+				}
 				break;
 			}
+			running_show(box, job);
 			box.dataset.fresh = "1";
 			await new Promise(r => setTimeout(r, POLL_MS));
 		}
@@ -77,6 +95,7 @@ function source_item(s) {
 		try {
 			await call(url("/v1/sources/" + encodeURIComponent(s.id)), { method: "DELETE" });
 			item.remove();
+			tell($("folders-status"), "Forgotten: it is not kept in step any more. Its documents stay.");
 			$("folders-path").focus();
 		} catch (e) {
 			tell($("folders-status"), e.message, true);
