@@ -709,6 +709,35 @@ def a_key_is_asked_for_once(p):
     assert "fk-good" not in p.page.url
 
 
+@flow("desktop")
+def a_key_sees_what_it_may(p):
+    p.allow("status of 40[13]")
+    other = harness.Service()
+    try:
+        other.push("The staff jetty opens at dawn.", title="Staff jetty", acl=["staff"])
+        other.push("The public jetty opens at nine.", title="Public jetty")
+        keys = {g: json.loads(other.cli("keys", "add", g, "--json", *(["--groups", g] if g == "staff" else [])).stdout)["key"] for g in ("staff", "guest")}
+        for who, shown in (("staff", 2), ("guest", 1)):
+            p.page.goto(f"http://127.0.0.1:{other.port}/#q=jetty")
+            p.see("#key-dialog")
+            p.page.fill("#key", keys[who])
+            p.press("Enter")
+            p.see(".hit mark")
+            expect(p.all(".hit")).to_have_count(shown, timeout=WAIT)
+            p.page.click("nav a[data-view=documents]")
+            p.see(".doc")
+            p.gone("#folders-box")                                       # a key that only reads names no folders
+            p.page.set_input_files("#files", [{"name": "no.txt", "mimeType": "text/plain", "buffer": b"Not for readers."}])
+            p.see("#uploads .verdict.failed")
+            p.page.click("#key-forget")
+            p.see("#key-dialog")
+            p.press("Escape")
+        p.page.goto(p.base)
+        p.requests[:] = [r for r in p.requests if f":{other.port}/" not in r.url]
+    finally:
+        other.close()
+
+
 # ---- for everybody ----
 CHECKS = open(os.path.join(ROOT, "tests/browser/checks.js")).read()
 
