@@ -2,9 +2,9 @@
  *
  * At open U+2581 in tokens becomes the blank it stands for, so that text is encoded and decoded without escapes, and
  * scores become ranks that order as they do. Two hash tables, open addressing, at most half full: ordinary tokens, which
- * merging may reach, and marks (control and user-defined tokens), which are found as they stand. Where no token goes on
- * behind a blank within it ("a b"), text is cut before each run of blanks: no merge could cross, and words are
- * short. Encoding a word: a node a character, doubly linked, named by its place; a heap holds the neighbours whose
+ * merging may reach, and marks (control and user-defined tokens), which are found as they stand. Text is cut
+ * before each run of blanks, but for those behind a byte that some token has before a blank within it (Gemma has
+ * "> </"): no merge could cross, and words are short. Encoding a word: a node a character, doubly linked, named by its place; a heap holds the neighbours whose
  * joint text is a token, by (rank, place). The best is taken, checked to be still as it was, merged, and the two new
  * pairs enter the heap. Threads: read-only after open; encoding keeps its state in memory of its own. Failure:
  * E_FORMAT for a vocabulary that contradicts itself. */
@@ -34,7 +34,8 @@ struct spm {
 	uint16_t mark_max[256];         /* bytes of the longest mark that starts with this byte */
 	int32_t byte_id[256];           /* -1: no token */
 	int32_t unknown;                /* for a byte that has no token, or -1 */
-	int blank_first, cuts;
+	uint8_t joins[256];             /* 1: an ordinary token has this byte before a blank within it */
+	int blank_first;
 };
 
 const char *spm_bytes(const struct spm *m, int32_t id, size_t *len)
@@ -153,7 +154,7 @@ static void index_token(struct spm *m, int32_t id, int32_t type)
 		add(m, &m->normal, id);
 		if (len > m->normal_max) m->normal_max = len;
 		for (size_t i = 1; i < len; i++)
-			if (s[i] == ' ' && s[i - 1] != ' ') m->cuts = 0;
+			if (s[i] == ' ' && s[i - 1] != ' ') m->joins[(uint8_t)s[i - 1]] = 1;
 	} else if (m->kind[id] != TOKEN_UNUSED && len && len <= MARK_BYTES_MAX) {
 		uint16_t *max = &m->mark_max[(uint8_t)s[0]];
 		add(m, &m->marks, id);
@@ -226,7 +227,6 @@ int spm_open(struct spm **out, const struct gguf *g, struct err *e)
 	*out = NULL;
 	if (!m) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(g));
 	memset(m->byte_id, 0xff, sizeof m->byte_id);
-	m->cuts = 1;
 	st = load_tokens(m, g, e);
 	if (st == OK) st = load_flags(m, g, e);
 	if (st != OK) spm_close(m);
@@ -351,12 +351,11 @@ static int encode_word(const struct spm *m, struct word *w, const char *s, size_
 	return st;
 }
 
-/* End of the word at `at`: before the next run of blanks, where text may be cut there. */
+/* End of the word at `at`: before the next run of blanks where text may be cut. */
 static size_t word_end(const struct spm *m, const char *s, size_t len, size_t at)
 {
-	if (!m->cuts) return len;
 	for (at++; at < len; at++)
-		if (s[at] == ' ' && s[at - 1] != ' ') break;
+		if (s[at] == ' ' && s[at - 1] != ' ' && !m->joins[(uint8_t)s[at - 1]]) break;
 	return at;
 }
 

@@ -312,11 +312,11 @@ TEST(spm_merges_as_defined)
 		struct small v;
 		struct spm *m;
 		small_begin(&v);
-		for (const char *c = "abcd"; *c; c++) small_add(&v, (char[]){ *c, 0 }, -50, 1);
+		for (const char *c = "abc "; *c; c++) small_add(&v, (char[]){ *c, 0 }, -50, 1);
 		for (int k = 0; k < 40; k++) { /* random words, some with the same score */
 			char word[8] = { 0 };
 			size_t len = 2 + (r = r * 1664525 + 1013904223) % 4, i, same = 0;
-			for (i = 0; i < len; i++) word[i] = "abcd"[(r = r * 1664525 + 1013904223) >> 30];
+			for (i = 0; i < len; i++) word[i] = "abc "[(r = r * 1664525 + 1013904223) >> 30];
 			for (i = WORDS_AT; i < v.n; i++) same |= strcmp(v.text[i], word) == 0;
 			if (!same) small_add(&v, word, -(float)((r = r * 1664525 + 1013904223) >> 28), 1);
 		}
@@ -324,7 +324,7 @@ TEST(spm_merges_as_defined)
 		for (int k = 0; k < 30; k++) {
 			char text[64];
 			size_t len = 1 + k * 2, piece[64], n, at = 0;
-			for (size_t i = 0; i < len; i++) text[i] = "abcd"[(r = r * 1664525 + 1013904223) >> 30];
+			for (size_t i = 0; i < len; i++) text[i] = "abc "[(r = r * 1664525 + 1013904223) >> 30];
 			n = merge_slowly(&v, text, len, piece);
 			struct ids t = encode(m, text, len, 0);
 			CHECK_INT(t.n, n);
