@@ -69,7 +69,7 @@ static void terms_merge(struct terms *t)
 	size_t kept = 0;
 	int content = 0;
 	for (size_t i = 0; i < t->n; i++) content |= !t->list[i].stop;
-	qsort(t->list, t->n, sizeof *t->list, by_text);
+	if (t->n) qsort(t->list, t->n, sizeof *t->list, by_text);
 	for (size_t i = 0; i < t->n; i++) {
 		if (content && t->list[i].stop) continue;
 		if (kept && strcmp(t->list[kept - 1].text, t->list[i].text) == 0) t->list[kept - 1].times++;
