@@ -62,13 +62,15 @@ def groups_see_their_documents_and_no_trace_of_others(s):
         assert (page["next_cursor"] is not None) == (len(names) > 1), page
         a = s.post("/v1/answers", {"question": "What about the canteen?", "style": "extractive"}, **with_key).json
         assert {p["document_id"] for p in a["passages"]} <= names and {c["document_id"] for c in a["citations"]} <= names, (groups, a)
+        chat = s.post("/v1/chat/completions", {"model": "footnote", "messages": [{"role": "user", "content": "What about the canteen?"}]}, **with_key)
+        assert chat.status == 200 and not any(text.split(".")[0] in chat.text for name, (text, _) in TEXTS.items() if name not in names), (groups, chat.text)
         for name in TEXTS:
-            for tail in ("", "/text", "/original"):
+            for tail in ("", "/text", "/original", "/pages/1.png"):
                 r = s.get(f"/v1/documents/{name}{tail}", **with_key)
                 other = s.get(f"/v1/documents/no-such{tail}", **with_key)
                 if name not in names:
                     assert r.status == 404 and r.body.replace(name.encode(), b"no-such") == other.body, (groups, name, r.body)
-                elif tail != "/original":
+                elif tail in ("", "/text"):
                     assert r.status == 200, (groups, name, r.body)
         for verdict in ("added", "updated", "duplicate", "skipped", "failed", "partial"):
             assert {d["id"] for d in s.get("/v1/documents?verdict=" + verdict, **with_key).json["documents"]} <= names
@@ -102,6 +104,10 @@ ENDPOINTS = [("GET", "/v1/documents", None, "read"), ("GET", "/v1/documents/x", 
              ("GET", "/v1/documents/x/original", None, "read"), ("POST", "/v1/search", {"query": "canteen"}, "read"),
              ("POST", "/v1/answers", {"question": "What?", "style": "extractive"}, "read"), ("POST", "/v1/documents", {"text": "A text that is new."}, "write"),
              ("DELETE", "/v1/documents/none", None, "write"), ("GET", "/v1/keys", None, "admin"), ("POST", "/v1/keys", {"name": "", "role": "admin"}, "admin"),
+             ("GET", "/v1/models", None, "read"), ("POST", "/v1/embeddings", {"input": "x", "model": "all-minilm-l6-v2"}, "read"),
+             ("POST", "/v1/chat/completions", {"model": "footnote", "messages": [{"role": "user", "content": "What?"}]}, "read"), ("GET", "/v1/documents/x/pages/1.png", None, "read"),
+             ("GET", "/v1/sources", None, "write"), ("DELETE", "/v1/sources/x", None, "write"), ("GET", "/v1/jobs", None, "write"), ("GET", "/v1/jobs/x", None, "write"),
+             ("DELETE", "/v1/jobs/x", None, "write"), ("POST", "/v1/backup", {}, "admin"),
              ("DELETE", "/v1/keys/none", None, "admin"), ("GET", "/metrics", None, "admin")]
 
 
