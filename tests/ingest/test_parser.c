@@ -155,12 +155,16 @@ TEST(parser_cancel)
 {
 	struct parse q = { .name = "b.txt", .data = "words", .len = 5, .text_bytes_max = 1000 };
 	volatile int cancel = 1;
+	pid_t pid;
 
 	begin(usual);
 	check_good();
-	CHECK_INT(kill(the_child(), SIGSTOP), 0);
+	pid = the_child();
+	CHECK_INT(kill(pid, SIGSTOP), 0);
 	CHECK_OK(parse_start(pool, &q, &e), e);
+	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
 	CHECK_INT(parse_wait(pool, &q, &cancel, &e), E_CANCELLED);
+	kill(pid, SIGCONT);                     /* had it not been asked yet, it lives */
 	extracted_clear(&q.x);
 	check_good();
 	parsers_close(pool);

@@ -152,7 +152,7 @@ TEST(ingest_verdicts)
 	begin();
 	put("in/a.md", "# Alpha\n\nThe alpha text. It has two sentences.\n");
 	put("in/b.txt", "Beta text stands here.\n");
-	put("in/bin.txt", "%PDF-1.7 and so on");
+	put("in/bin.txt", "\x89PNG\r\n\x1a\n and so on");
 	put("in/copy.txt", "Beta text stands here.\n");
 	put("in/empty.txt", "");
 	put("in/latin.txt", "Prix \xE0 r\xE9gler.");
