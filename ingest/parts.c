@@ -309,7 +309,7 @@ int parts_run(struct run *r, struct job *top)
 	if ((!top->may_have_parts && top->x.part_n == 0) || top->verdict == DOC_FAILED)
 		return OK;
 	if (!*top->source) {                                    /* nothing to call them by */
-		const char *more = arena_printf(&top->strings, "%s%s%zu attached files are left out: pushed without a source", top->reason,
+		const char *more = arena_printf(&top->strings, "%s%sattached files left out: %zu (pushed without a source)", top->reason,
 			*top->reason ? "; " : "", top->x.part_n);
 
 		if (more && top->x.part_n > 0)

@@ -28,6 +28,24 @@ def acknowledged(out):
     return {r["source"]: r for r in rows if "verdict" in r}
 
 
+def orphans(pid):
+    """Parsers of the killed process that live on; they get a while to be told."""
+    for _ in range(100):
+        left = []
+        for p in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{p}/cmdline", "rb") as f:
+                    argv = f.read().split(b"\0")
+            except OSError:
+                continue
+            if len(argv) > 2 and argv[1] in (b"--parser", b"--tool") and argv[2] == str(pid).encode():
+                left.append(p)
+        if not left:
+            break
+        time.sleep(0.1)
+    return [f"{len(left)} parsers outlive the process that was killed"] if left else []
+
+
 def problems(acks):
     """What is wrong after a kill; empty when all is well."""
     check = tool("check")
@@ -65,7 +83,7 @@ try:
             out, _ = p.communicate()
             killed += 1
         acks.update(acknowledged(out))
-        wrong = problems(acks)
+        wrong = problems(acks) + orphans(p.pid)
         passed, failed = passed + (not wrong), failed + bool(wrong)
         for line in wrong:
             print(f"FAIL run {run}: {line}")

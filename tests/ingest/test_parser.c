@@ -263,3 +263,45 @@ TEST(parser_many)
 	}
 	parsers_close(pool);
 }
+
+/* ---- PDF ---- */
+
+/* A page with one line; its table of objects is wrong, which readers mend. */
+static const char pdf[] = "%PDF-1.4\n1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj\n"
+	"2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj\n"
+	"3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>> endobj\n"
+	"4 0 obj <</Length 61>> stream\nBT /F1 18 Tf 20 100 Td (The harbour opens at seven.) Tj ET    \nendstream endobj\n"
+	"5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj\ntrailer <</Root 1 0 R>>\n%%EOF\n";
+
+TEST(parser_pdf)
+{
+	struct extracted x;
+
+	begin(usual);
+	x = extract("a.pdf", pdf);
+	CHECK_MSG(x.verdict == EXTRACT_OK, "%s", x.reason);
+	CHECK_STR(x.type, "pdf");
+	CHECK_STR(buf_cstr(&x.text), "The harbour opens at seven.");
+	CHECK_INT(x.blocks[0].page, 1);
+	CHECK_INT(x.needs_boxes, 0);
+	extracted_clear(&x);
+	x = extract("a.pdf", "%PDF-1.4\nand nothing more");
+	CHECK_INT(x.verdict, EXTRACT_FAILED);
+	CHECK_MSG(strstr(x.reason, "pdftotext cannot read it"), "%s", x.reason);
+	extracted_clear(&x);
+	parsers_close(pool);
+}
+
+TEST(parser_pdf_without_its_program)
+{
+	struct parsers_options o = usual;
+	struct extracted x;
+
+	o.pdftotext = "no-such-pdftotext";
+	begin(o);
+	x = extract("a.pdf", pdf);
+	CHECK_INT(x.verdict, EXTRACT_FAILED);
+	CHECK_MSG(strstr(x.reason, "no-such-pdftotext") && strstr(x.reason, "poppler-utils"), "%s", x.reason);
+	extracted_clear(&x);
+	parsers_close(pool);
+}
