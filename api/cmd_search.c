@@ -39,7 +39,7 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 	return left;
 }
 
-static int hits_print(struct command_call *c, const struct retrieval *r, int explain, struct err *e)
+static int hits_print(struct command_call *c, const struct retrieval *r, int mode, int explain, struct err *e)
 {
 	int rc = OK;
 	for (size_t i = 0; i < r->n && !rc; i++) {
@@ -47,7 +47,8 @@ static int hits_print(struct command_call *c, const struct retrieval *r, int exp
 		else if (hit_text(c, &r->passages[i], i + 1, explain)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
 	}
 	if (!rc && r->n == 0 && !c->json && !c->quiet)
-		out_printf(c->out, 1, "nothing found in collection %s (footnote ingest PATH adds documents)\n", c->collection);
+		out_printf(c->out, 1, mode == SEARCH_LEXICAL ? "nothing found: no passage of collection %s holds a word of the query\n"
+			: "nothing found: no documents in collection %s (footnote ingest PATH adds some)\n", c->collection);
 	return rc;
 }
 
@@ -78,7 +79,7 @@ int cmd_search(struct command_call *c)
 		goto out;
 	}
 	rc = retrieve(c->service, &reader, query, strlen(query), (enum search_mode)mode, (size_t)k, 0, &arena, &r, &e);
-	if (!rc) rc = hits_print(c, &r, explain, &e);
+	if (!rc) rc = hits_print(c, &r, mode, explain, &e);
 	if (rc) code = command_fail(c, &e);
 	retrieve_close(&r);
 out:
