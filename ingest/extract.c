@@ -524,7 +524,6 @@ void extract_finish(void)
 	pthread_mutex_lock(&prepare_lock);
 	if (is_prepared) {
 		sniff_finish();
-		eml_finish();
 		xml_finish();
 		charset_finish();
 		is_prepared = 0;

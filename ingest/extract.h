@@ -107,7 +107,6 @@ void extract_boxes(struct builder *b, const char *name, const char *boxes, size_
 /* How many different header fields of mail data begins with; 0 when it does not begin with a header. */
 int eml_looks_like(const char *data, size_t len);
 void eml_prepare(void);
-void eml_finish(void);
 /* Raw HTML inside another document: as extract_html without a title. */
 void extract_html_part(struct builder *b, const char *text, size_t len);
 /* The encoding that an HTML file's first bytes declare, in out; 0 when they don't. */

@@ -472,12 +472,8 @@ void extract_eml(struct builder *b, const char *data, size_t len)
 	g_object_unref(stream);
 }
 
+/* GMime does not start a second time once it was shut down: it stays until the process ends. */
 void eml_prepare(void)
 {
 	g_mime_init();
-}
-
-void eml_finish(void)
-{
-	g_mime_shutdown();
 }

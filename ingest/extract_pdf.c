@@ -3,7 +3,7 @@
  * Poppler's order of blocks is kept (it follows columns). Inside a block a paragraph ends at an item's bullet, at
  * another size, at a wider gap between lines, at an indented line or behind a short line that ends a sentence. It goes
  * on over the border of a block, column or page when the text goes on in lower case; lines are joined by a blank, or by
- * nothing where a word is parted by a hyphen or the script has no blanks. A block of the text belongs to one page: of
+ * nothing where a hyphen parts a word (unless the document writes it so elsewhere) or the script has no blanks. A block of the text belongs to one page: of
  * a paragraph that goes on over a page break, the sentence that straddles it stays on the page where it begins, and
  * what follows is the next page's. Headings are short lines larger than the body (levels by size), and numbered ones
  * ("3.2 Title"). Running headers and page numbers are gone (pdfpage.c), tables are rows (pdftable.c).
@@ -44,6 +44,7 @@ struct writer {
 	int break_n;
 	uint32_t groups;
 	int in_list;
+	uint64_t *hyphens; size_t hyphen_n;     /* words that the document writes with a hyphen */
 };
 
 /* ---- sizes of headings ---- */
@@ -214,8 +215,68 @@ static int has_no_blanks(int32_t c)
 	return c > 0 && (uni_is_cjk((uint32_t)c) || (c >= 0x3000 && c < 0x3100) || (c >= 0xFF00 && c < 0xFFF0));
 }
 
+/* ---- words parted at the end of a line ---- */
+
+static uint64_t hash_part(const char *s, size_t len)
+{
+	uint64_t hash = 1469598103934665603u;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		hash = (hash ^ (c >= 'A' && c <= 'Z' ? c + 32u : c)) * 1099511628211u;
+	}
+	return hash;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Which words of the document are written with a hyphen: the hash of what stands in front of it, in order. */
+static int hyphens_of(struct writer *w)
+{
+	const struct pdf *p = w->p;
+	size_t n = 0;
+
+	for (int turn = 0; turn < 2; turn++) {
+		for (size_t i = 0; i < p->word_n; i++) {
+			const char *s = p->text.data + p->words[i].off, *end = s + p->words[i].len;
+			const char *hyphen = memchr(s, '-', p->words[i].len);
+
+			if (!hyphen || hyphen == s || hyphen + 1 == end)
+				continue;
+			if (turn)
+				w->hyphens[w->hyphen_n++] = hash_part(s, (size_t)(hyphen - s));
+			n++;
+		}
+		if (turn == 0) {
+			w->hyphens = mem_calloc(n + 1, sizeof *w->hyphens);
+			if (!w->hyphens)
+				return err_set(w->b->e, E_MEMORY, "PDF of %zu words: out of memory", p->word_n);
+		}
+	}
+	qsort(w->hyphens, w->hyphen_n, sizeof *w->hyphens, by_hash);
+	return OK;
+}
+
+/* Does the text that ends with "twenty-" part a word that the document writes with this hyphen elsewhere? */
+static int keeps_hyphen(const struct writer *w, const char *s, size_t len)
+{
+	size_t from = len;
+	uint64_t hash;
+
+	while (from > 0 && !strchr(" \n", s[from - 1]))
+		from--;
+	hash = hash_part(s + from, len - from);
+	return w->hyphen_n > 0 && bsearch(&hash, w->hyphens, w->hyphen_n, sizeof hash, by_hash) != NULL;
+}
+
 /* Joins a line's text to the paragraph's. */
-static void join(struct buf *text, const char *s, size_t len)
+static void join(const struct writer *w, struct buf *text, const char *s, size_t len)
 {
 	size_t i = text->len, before;
 	int32_t last = i ? utf8_prev(text->data, &i) : -1, next = first_char(s, len), was;
@@ -223,9 +284,8 @@ static void join(struct buf *text, const char *s, size_t len)
 	before = i;
 	if (last == '-' || last == 0x2010 || last == 0xAD) {
 		was = before ? utf8_prev(text->data, &before) : -1;
-		if (is_lower(next) && was > 0 && uni_class((uint32_t)was) == UNI_LETTER)
-			text->len = i;                              /* a parted word */
-		else if (last == 0xAD)
+		if (last == 0xAD || (is_lower(next) && was > 0 && uni_class((uint32_t)was) == UNI_LETTER
+			&& !keeps_hyphen(w, text->data, i)))
 			text->len = i;
 	} else if (text->len > 0 && !(has_no_blanks(last) && has_no_blanks(next))) {
 		buf_putc(text, ' ');
@@ -356,7 +416,7 @@ static void block_put(struct writer *w, const struct pdf_block *k, struct buf *l
 		if (prev ? begins_paragraph(w, prev, l, gap, left, right, s, line->len) : !goes_on(w, l, s, line->len))
 			paragraph_begin(w, l, s, line->len);
 		before = w->text.len;
-		join(&w->text, s, line->len);
+		join(w, &w->text, s, line->len);
 		if (w->break_n > 0 && w->breaks[w->break_n - 1].page != l->page && w->break_n < BREAKS_MAX) {
 			w->breaks[w->break_n].at = before;
 			w->breaks[w->break_n++].page = l->page;
@@ -370,7 +430,31 @@ static void block_put(struct writer *w, const struct pdf_block *k, struct buf *l
 
 /* ---- tables ---- */
 
-/* Writes the table that line `first` belongs to: row by row, cell by cell. Its lines are of this page. */
+/* Gathers the words of one cell: lines from the top down, as they lie in strips. */
+static void cell_gather(struct writer *w, const struct pdf_page *g, int table, int row, int column, struct buf *line)
+{
+	const struct pdf *p = w->p;
+
+	buf_reset(&w->cell);
+	for (uint32_t i = g->line; i < g->line + g->line_n; i++) {
+		const struct pdf_line *l = &p->lines[i];
+		uint32_t from = 0, to;
+
+		if (l->table != table || l->row != row)
+			continue;
+		while (from < l->word_n && p->words[l->word + from].column != column)
+			from++;
+		for (to = from; to < l->word_n && p->words[l->word + to].column == column; to++)
+			;
+		if (from == to)
+			continue;
+		buf_reset(line);
+		pdf_words_put(p, l, l->word + from, to - from, line);
+		join(w, &w->cell, buf_cstr(line), line->len);
+	}
+}
+
+/* Writes a table of this page: row by row, cell by cell. */
 static void table_put(struct writer *w, const struct pdf_page *g, int table, struct buf *line)
 {
 	struct pdf *p = w->p;
@@ -379,27 +463,22 @@ static void table_put(struct writer *w, const struct pdf_page *g, int table, str
 	flush(w);
 	w->groups++;
 	w->in_list = 0;
-	for (uint32_t i = g->line; i < g->line + g->line_n; i++)
-		if (p->lines[i].table == table) {
-			rows = p->lines[i].row >= rows ? p->lines[i].row + 1 : rows;
-			columns = p->lines[i].column >= columns ? p->lines[i].column + 1 : columns;
-		}
+	for (uint32_t i = g->line; i < g->line + g->line_n; i++) {
+		const struct pdf_line *l = &p->lines[i];
+
+		if (l->table != table)
+			continue;
+		rows = l->row >= rows ? l->row + 1 : rows;
+		for (uint32_t k = 0; k < l->word_n; k++)
+			columns = p->words[l->word + k].column >= columns ? p->words[l->word + k].column + 1 : columns;
+	}
 	for (int r = 0; r < rows && !builder_stopped(w->b); r++) {
 		int waiting = 0;
 
 		builder_open(w->b, BLOCK_TABLE_ROW, 0, w->groups);
 		w->b->open.page = p->lines[g->line].page + 1;
 		for (int c = 0; c < columns; c++, waiting++) {
-			buf_reset(&w->cell);
-			for (uint32_t i = g->line; i < g->line + g->line_n; i++) {
-				const struct pdf_line *l = &p->lines[i];
-
-				if (l->table != table || l->row != r || l->column != c)
-					continue;
-				buf_reset(line);
-				pdf_words_put(p, l, l->word, l->word_n, line);
-				join(&w->cell, buf_cstr(line), line->len);
-			}
+			cell_gather(w, g, table, r, c, line);
 			if (w->cell.len == 0)
 				continue;
 			for (; waiting > 0; waiting--)
@@ -482,6 +561,8 @@ void extract_boxes(struct builder *b, const char *name, const char *boxes, size_
 	pdf_join_bullets(&p);
 	for (size_t i = 0; i < p.page_n && b->rc == OK; i++)
 		b->rc = pdf_find_tables(&p, i, &tables, b->e);
+	if (b->rc == OK)
+		b->rc = hyphens_of(&w);
 	if (b->rc == OK) {
 		title_put(&w);
 		sizes_of(&w);
@@ -495,5 +576,6 @@ void extract_boxes(struct builder *b, const char *name, const char *boxes, size_
 	buf_clear(&w.text);
 	buf_clear(&w.cell);
 	buf_clear(&line);
+	mem_free(w.hyphens);
 	pdf_clear(&p);
 }

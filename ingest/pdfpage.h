@@ -8,7 +8,11 @@
 #include "base/err.h"
 #include "ingest/extract.h"
 
-struct pdf_word { uint32_t off, len; float x0, y0, x1, y1; };   /* bytes in pdf.text */
+struct pdf_word {
+	uint32_t off, len;              /* bytes in pdf.text */
+	float x0, y0, x1, y1;
+	int column;                     /* of the table its line belongs to */
+};
 struct pdf_line {
 	uint32_t word, word_n, block, page;     /* page from 0 */
 	float x0, y0, x1, y1;
@@ -18,7 +22,7 @@ struct pdf_line {
 	int dropped;                    /* a running header or footer, a bullet alone */
 	int bullet;                     /* 1: a bullet stands in front of it */
 	int table;                      /* number of the table it belongs to, from 1; 0: none */
-	int row, column;                /* where in it */
+	int row;                        /* in it */
 };
 struct pdf_block { uint32_t line, line_n; };
 struct pdf_page { uint32_t block, block_n, line, line_n; float width, height; };
@@ -40,7 +44,7 @@ void pdf_clear(struct pdf *p);
 int pdf_drop_running(struct pdf *p, struct err *e);
 /* Gives lines that are nothing but a bullet to the line they stand in front of. */
 void pdf_join_bullets(struct pdf *p);
-/* Finds rows of cells that lie in columns on a page and marks their lines; tables: the count so far. E_MEMORY. */
+/* Finds rows of cells that lie in columns on a page and marks their lines and words; tables: the count so far. E_MEMORY. */
 int pdf_find_tables(struct pdf *p, size_t page, int *tables, struct err *e);
 /* Appends the words [from, from + n) of a line in reading order, with a blank between them. */
 void pdf_words_put(const struct pdf *p, const struct pdf_line *l, uint32_t from, uint32_t n, struct buf *out);
