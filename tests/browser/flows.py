@@ -485,8 +485,7 @@ def a_pdf_is_shown_as_its_page(p):
     path = os.path.join(p.service.top, f"cormorant-{name}.pdf")
     with open(path, "wb") as f:
         f.write(harness.pdf(["A first page without much.", f"The {name} cormorant is fed at half past six."]))
-    if '"skipped"' in p.service.cli("ingest", path, "--json").stdout:
-        raise harness.Skip("this build reads no PDF")
+    p.service.cli("ingest", path, "-q")
     p.open("#ask")
     p.ask(f"When is the {name} cormorant fed?")
     p.see(".notes", "page 2")
