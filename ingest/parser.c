@@ -211,7 +211,7 @@ static int pdf_read(const struct parsers *p, struct parse *q, int rc, const stru
 		fail(q, "%.60s is needed to read PDF files: install the package poppler-utils, or set ingest.pdftotext", p->pdftotext);
 	else if (rc == E_LIMIT && buf_failed(out))
 		fail_output(p, q);
-	else if (rc == E_LIMIT || r->signal == SIGXCPU)
+	else if (rc == E_LIMIT)
 		fail_time(p, q);
 	else if (rc != OK)
 		fail(q, "pdftotext: %.150s", e->msg);

@@ -50,26 +50,29 @@ static uint64_t address_space(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void limit(int which, uint64_t value)
+static void limit(int which, uint64_t value, uint64_t hard)
 {
-	struct rlimit have, l = { value, value };
+	struct rlimit have, l = { value, hard };
 
-	if (getrlimit(which, &have) == 0 && have.rlim_max != RLIM_INFINITY && have.rlim_max < value)
-		l.rlim_cur = l.rlim_max = have.rlim_max;
+	if (getrlimit(which, &have) == 0 && have.rlim_max != RLIM_INFINITY && have.rlim_max < hard)
+		l.rlim_max = have.rlim_max;
+	if (l.rlim_cur > l.rlim_max)
+		l.rlim_cur = l.rlim_max;
 	setrlimit(which, &l);
 }
 
 void sandbox_limits(uint64_t memory_bytes, int more, int cpu_seconds, int files_max)
 {
 	uint64_t have = more ? address_space() : 0;
+	uint64_t memory = memory_bytes < UINT64_MAX - have ? memory_bytes + have : UINT64_MAX;
 
 	if (memory_bytes && !SANITIZED)
-		limit(RLIMIT_AS, memory_bytes < UINT64_MAX - have ? memory_bytes + have : UINT64_MAX);
-	if (cpu_seconds > 0)
-		limit(RLIMIT_CPU, (uint64_t)cpu_seconds);
-	limit(RLIMIT_NOFILE, (uint64_t)files_max);
-	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_FSIZE, 0);
+		limit(RLIMIT_AS, memory, memory);
+	if (cpu_seconds > 0)                            /* SIGXCPU first, which says why; SIGKILL a second later */
+		limit(RLIMIT_CPU, (uint64_t)cpu_seconds, (uint64_t)cpu_seconds + 1);
+	limit(RLIMIT_NOFILE, (uint64_t)files_max, (uint64_t)files_max);
+	limit(RLIMIT_CORE, 0, 0);
+	limit(RLIMIT_FSIZE, 0, 0);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 

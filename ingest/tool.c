@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,8 @@ int tool_run(const char *const *argv, const void *in, size_t in_len, const struc
 	buf_clear(&said);
 	r->signal = fate.signal;
 	r->code = fate.signal ? -1 : fate.code;
+	if (rc == OK && fate.signal == SIGXCPU)
+		rc = err_set(e, E_LIMIT, "it took longer than %d s", l->seconds);
 	if (rc == OK && fate.code == CHILD_EXIT_EXEC)
 		rc = err_set(e, E_IO, "%s could not be started: %s", argv[0], r->words);
 	return rc;

@@ -185,12 +185,13 @@ static char *repeat(const char *s, size_t n)
 TEST(parser_memory_is_limited)
 {
 	struct parsers_options o = usual;
-	char *big = repeat("<p>Some words in a paragraph.</p>\n", 600000);
 	struct extracted x = { 0 };
+	char *big;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	test_skip("a sanitizer's shadow memory knows no limit");
 #endif
+	big = repeat("<p>Some words in a paragraph.</p>\n", 600000);
 	o.memory_bytes = (uint64_t)32 << 20;
 	begin(o);
 	CHECK_OK(parsers_extract(pool, &x, "big.html", big, strlen(big), 32 << 20, NULL, &e), e);

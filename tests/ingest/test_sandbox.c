@@ -144,7 +144,7 @@ static void try_limits(void)
 	sandbox_limits((uint64_t)64 << 20, 1, 100, 20);
 	report->error[0] = getrlimit(RLIMIT_CORE, &l) || l.rlim_max != 0;
 	report->error[1] = getrlimit(RLIMIT_NOFILE, &l) || l.rlim_max != 20;
-	report->error[2] = getrlimit(RLIMIT_CPU, &l) || l.rlim_max != 100;
+	report->error[2] = getrlimit(RLIMIT_CPU, &l) || l.rlim_cur != 100 || l.rlim_max != 101;
 	report->error[3] = getrlimit(RLIMIT_AS, &l) || l.rlim_max == RLIM_INFINITY;
 	report->error[4] = mmap(NULL, 256 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 	snprintf(name, sizeof name, "%s.grow", own);
