@@ -7,19 +7,20 @@
  *
  * Running lines: a line near the upper or lower edge is compared with those of other pages in the same place. Two are
  * the same when their words are, and their numbers are or differ as the pages do. What most pages have is dropped, but
- * for the first time that words (not numbers alone) are seen. Threads: one document, one thread. Failure: memory. */
+ * for the first time that words (not page numbers) are seen. Threads: one document, one thread. Failure: memory. */
 #include "ingest/pdfpage.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "ingest/xml.h"
 
-enum { RUNNING_PAGES_MIN = 3, EDGE_PERCENT = 10, MOST_PERCENT = 40, NEAR_PERMILLE = 12, KEY_MAX = 160, BULLET_GAP = 6 };
+enum { RUNNING_PAGES_MIN = 2, EDGE_PERCENT = 10, MOST_PERCENT = 40, NEAR_PERMILLE = 12, KEY_MAX = 160, BULLET_GAP = 6 };
 
 static const struct xml_ns namespaces[] = { { "http://www.w3.org/1999/xhtml", "h" }, { NULL, NULL } };
 
@@ -285,6 +286,8 @@ void pdf_words_put(const struct pdf *p, const struct pdf_line *l, uint32_t from,
 
 struct running { uint64_t key; float y; uint32_t line; int chained; };
 
+enum { SAME_NUMBERS, COUNTS_PAGES, IS_PAGE };           /* IS_PAGE: a number is the page's, from the first on */
+
 /* Two lines of the same words on different pages: are their numbers the same, or do they count the pages? */
 static int is_same_line(const struct pdf *p, const struct pdf_line *a, const struct pdf_line *b, int *counts)
 {
@@ -292,7 +295,7 @@ static int is_same_line(const struct pdf *p, const struct pdf_line *a, const str
 	const char *s_end = p->text.data + p->words[a->word + a->word_n - 1].off + p->words[a->word + a->word_n - 1].len;
 	const char *t_end = p->text.data + p->words[b->word + b->word_n - 1].off + p->words[b->word + b->word_n - 1].len;
 
-	*counts = 0;
+	*counts = SAME_NUMBERS;
 	while (s < s_end && t < t_end) {
 		long m = 0, n = 0;
 
@@ -306,7 +309,7 @@ static int is_same_line(const struct pdf *p, const struct pdf_line *a, const str
 		for (; t < t_end && *t >= '0' && *t <= '9'; t++)
 			n = n < 100000000 ? n * 10 + (*t - '0') : n;
 		if (n - m == (long)b->page - (long)a->page)
-			*counts = 1;
+			*counts = n == (long)b->page + 1 ? IS_PAGE : *counts ? *counts : COUNTS_PAGES;
 		else if (m != n)
 			return 0;
 	}
@@ -344,11 +347,24 @@ static int by_key(const void *a, const void *b)
 	return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : (x->line > y->line) - (x->line < y->line);
 }
 
+static int says_page(const char *s, size_t len)
+{
+	static const char *const words[] = { "page", "seite", "p.", "pag", "pág", "side", "sida", "strana", "стр" };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		for (size_t k = 0; k + strlen(words[i]) <= len; k++)
+			if (strncasecmp(s + k, words[i], strlen(words[i])) == 0)
+				return 1;
+	return 0;
+}
+
 /* r[0, n) are lines of the same words on different pages, in order of pages: drops those that run. */
 static void drop_group(struct pdf *p, struct running *r, size_t n)
 {
+	const struct pdf_line *one = &p->lines[r[0].line];
+	const struct pdf_word *last = &p->words[one->word + one->word_n - 1];
 	size_t linked = 0, need = p->page_n * MOST_PERCENT / 100;
-	int counts_all = 1, letters;
+	int least = IS_PAGE, letters;
 
 	for (size_t i = 1; i < n; i++) {
 		struct pdf_line *a = &p->lines[r[i - 1].line], *b = &p->lines[r[i].line];
@@ -358,17 +374,20 @@ static void drop_group(struct pdf *p, struct running *r, size_t n)
 			|| !is_same_line(p, a, b, &counts))
 			continue;
 		r[i - 1].chained = r[i].chained = 1;
-		counts_all &= counts;
+		least = counts < least ? counts : least;
 	}
 	for (size_t i = 0; i < n; i++)
 		linked += (size_t)r[i].chained;
-	key_of(p, &p->lines[r[0].line], &letters);
-	/* Two pages are enough for "1", "2" and "Page 1 of 2", which mean nothing to a reader. */
-	if (linked < (counts_all && letters <= 6 ? 2 : RUNNING_PAGES_MIN) || linked < need)
+	key_of(p, one, &letters);
+	if (linked < RUNNING_PAGES_MIN || linked < need)
+		return;
+	/* "Invoice 17", "Invoice 18" count as pages do, and are no page numbers. */
+	if (least == COUNTS_PAGES && letters > 2 && !says_page(p->text.data + p->words[one->word].off,
+		last->off + last->len - p->words[one->word].off))
 		return;
 	for (size_t i = 0, seen = 0; i < n; i++)
 		if (r[i].chained)
-			p->lines[r[i].line].dropped = counts_all || seen++ > 0;
+			p->lines[r[i].line].dropped = least != SAME_NUMBERS || seen++ > 0;
 }
 
 int pdf_drop_running(struct pdf *p, struct err *e)

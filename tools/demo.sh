@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 model=${MODEL:-qwen-1.5b}
-question=${QUESTION:-What is the deductible of the car insurance, and who pays it?}
+question=${QUESTION:-When does the occupational physician come to Harbour Street?}
 footnote=$build/footnote
 data=$build/demo-data
 server=
@@ -56,7 +56,8 @@ if "error" in answer:
     sys.exit("demo.sh: " + answer["error"]["message"])
 print("\n" + answer["answer"] + "\n")
 for c in answer["citations"]:
-    print(f'[{c["n"]}] {c["title"]} ({c["source"]}{", page %d" % c["page"] if c["page"] else ""}, characters {c["start"]} to {c["end"]})\n    "{c["quote"]}"')
+    page = f'page {c["page"]}, ' if c["page"] else ""
+    print(f'[{c["n"]}] {c["title"]} ({c["source"]}, {page}characters {c["start"]} to {c["end"]})\n    "{c["quote"]}"')
 print(f'\n{answer["status"]} by {answer["model"] or "quotes alone"} in {answer["timings_ms"]["total"] / 1000:.1f} s')
 if answer["status"] == "abstained" or not answer["citations"]:
     sys.exit("demo.sh: an answer with footnotes was expected")

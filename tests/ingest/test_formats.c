@@ -345,6 +345,25 @@ TEST(format_pdf_flow)
 	buf_clear(&b);
 }
 
+/* Numbers that count as pages do are kept when they are not pages'; a head of two pages is kept once. */
+TEST(format_pdf_running)
+{
+	static const char *const one[] = { "50 20 150 30 Invoice 17", "0 0 0 0 ", "50 100 550 112 First bill.", "0 0 0 0 ",
+		"50 770 150 780 Beam and Sons" };
+	static const char *const two[] = { "50 20 150 30 Invoice 18", "0 0 0 0 ", "50 100 550 112 Second bill.", "0 0 0 0 ",
+		"50 770 150 780 Beam and Sons" };
+	struct buf b;
+
+	buf_init(&b, MAX);
+	page_put(&b, one, sizeof one / sizeof *one);
+	page_put(&b, two, sizeof two / sizeof *two);
+	load_pages(&b);
+	CHECK_STR(buf_cstr(&x.text), "Invoice 17\n\nFirst bill.\n\nBeam and Sons\n\nInvoice 18\n\nSecond bill.");
+	CHECK_INT(block_of("Invoice 18")->page, 2);
+	extracted_clear(&x);
+	buf_clear(&b);
+}
+
 TEST(format_pdf_table)
 {
 	/* Cells as Poppler tells them: each a block, in the order of columns; one row is two lines high. */
