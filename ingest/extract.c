@@ -460,7 +460,7 @@ int extract_file(struct extracted *x, const char *name, const char *data, size_t
 	if (strcmp(s.mime, "application/pdf") == 0) {
 		x->type = "pdf";
 		x->needs_boxes = 1;
-		extracted_note(x, EXTRACT_SKIPPED, "pages not read");     /* until extract_pdf has them */
+		extracted_note(x, EXTRACT_SKIPPED, "pages not read");     /* what stands when no boxes follow */
 		return OK;
 	}
 	if (ext_in(ext, not_reading) || strcmp(s.mime, "text/rtf") == 0 || strcmp(s.mime, "application/postscript") == 0) {
