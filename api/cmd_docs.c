@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/command.h"
+#include "api/remove.h"
 #include "api/screen.h"
 #include "api/view.h"
 #include "base/clock.h"
@@ -189,20 +190,21 @@ int command_document(struct command_call *c, const char *id, const char *source,
 	return rc;
 }
 
-static int doc_delete(struct command_call *c, const char *id, struct err *e)
+/* What a command names, with what goes with it. */
+static int target_plan(struct command_call *c, const char *id, const char *source, struct arena *a, struct removal *m,
+	struct err *e)
 {
-	struct write *w;
-	int rc = index_write_begin(&w, c->service->index, e);
+	struct snapshot *s;
+	struct doc d;
+	int rc = command_document(c, id, source, a, &d, e);
+	if (!rc) rc = snapshot_open(&s, c->service->index, e);
 	if (rc) return rc;
-	rc = index_delete(w, id, e);
-	if (rc) {
-		index_write_abort(w);
-		return rc;
-	}
-	return index_write_commit(w, e);
+	rc = remove_plan(m, s, &d, a, e);
+	snapshot_close(s);
+	return rc;
 }
 
-static int deleted_print(struct command_call *c, const struct doc *d, struct err *e)
+static int deleted_print(struct command_call *c, const struct ingest_part *d, struct err *e)
 {
 	cJSON *o;
 	if (!c->json) {
@@ -233,22 +235,22 @@ int cmd_delete(struct command_call *c)
 {
 	const char *source = NULL;
 	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0} };
+	struct removal m;
 	struct arena arena;
-	struct doc d;
 	struct err e = {0};
 	int rc = target_parse(c, options, 1, &source, &e);
 	if (rc) return command_misused(c, &e);
 	arena_init(&arena, ARENA_BYTES_MAX);
-	rc = command_document(c, c->argv[1], source, &arena, &d, &e);
-	if (!rc) rc = doc_delete(c, d.id, &e);
-	if (!rc) rc = deleted_print(c, &d, &e);
+	rc = target_plan(c, c->argv[1], source, &arena, &m, &e);
+	if (!rc) rc = remove_delete(c->service->index, &m, &e);
+	for (size_t i = 0; !rc && i < m.n; i++) rc = deleted_print(c, &m.docs[m.n - 1 - i], &e);
 	arena_clear(&arena);
 	return rc ? command_fail(c, &e) : EXIT_DONE;
 }
 
 /* ---- erase ---- */
 
-static int erased_print(struct command_call *c, const struct doc *d, const struct index_erasure *r, struct err *e)
+static int erased_print(struct command_call *c, const struct ingest_part *d, const struct index_erasure *r, struct err *e)
 {
 	char size[24];
 	struct buf b;
@@ -266,7 +268,6 @@ static int erased_print(struct command_call *c, const struct doc *d, const struc
 	if (r->duplicates || r->notes)
 		out_printf(c->out, 1, "with it   %llu records of files with the same content, %llu notes that quoted it\n",
 			(unsigned long long)r->duplicates, (unsigned long long)r->notes);
-	if (!c->quiet) out_printf(c->out, 1, "Backups made before still hold it, and so does the file it came from.\n");
 	return OK;
 }
 
@@ -311,9 +312,8 @@ int cmd_erase(struct command_call *c)
 	const char *source = NULL;
 	int list = 0;
 	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0}, {"--list", OPTION_FLAG, &list, 0, 0} };
-	struct index_erasure receipt;
+	struct removal m;
 	struct arena arena;
-	struct doc d;
 	struct err e = {0};
 	int rc = options_parse(c, options, 2, &e);
 	if (!rc && (list || source ? c->argc != 1 || (list && source) : c->argc != 2))
@@ -321,9 +321,11 @@ int cmd_erase(struct command_call *c)
 	if (rc) return command_misused(c, &e);
 	if (list) return receipts_list(c, &e) ? command_fail(c, &e) : EXIT_DONE;
 	arena_init(&arena, ARENA_BYTES_MAX);
-	rc = command_document(c, c->argv[1], source, &arena, &d, &e);
-	if (!rc) rc = index_erase(c->service->index, d.id, &receipt, &e);
-	if (!rc) rc = erased_print(c, &d, &receipt, &e);
+	rc = target_plan(c, c->argv[1], source, &arena, &m, &e);
+	if (!rc) rc = remove_erase(c->service->index, &m, &e);
+	for (size_t i = 0; !rc && i < m.n; i++) rc = erased_print(c, &m.docs[m.n - 1 - i], &m.receipts[m.n - 1 - i], &e);
+	if (!rc && !c->quiet && !c->json)
+		out_printf(c->out, 1, "Backups made before still hold it, and so does the file it came from.\n");
 	arena_clear(&arena);
 	return rc ? command_fail(c, &e) : EXIT_DONE;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "api/multipart.h"
+#include "api/remove.h"
 #include "api/route.h"
 #include "api/view.h"
 #include "base/file.h"
@@ -300,15 +301,23 @@ int documents_page(struct request *r, struct err *e)
 }
 
 /* ---- deleting ---- */
-/* DELETE with erase=true: as delete, and no byte is left; the reply is the receipt. */
-static int document_erase(struct request *r, const char *id, struct err *e)
+/* DELETE with erase=true: as delete, and no byte is left; the reply is the receipt, with those of its parts. */
+static int document_erase(struct request *r, struct removal *m, struct err *e)
 {
-	struct index_erasure receipt;
-	int rc = index_erase(r->service->index, id, &receipt, e);
+	cJSON *o, *parts;
+	int rc = remove_erase(r->service->index, m, e);
 	if (rc)
 		return rc;
-	stat_count("footnote_ingest_total", "verdict=\"removed\"", 1);
-	reply_json(r, 200, view_erasure(&receipt));
+	stat_count("footnote_ingest_total", "verdict=\"removed\"", m->n);
+	o = view_erasure(&m->receipts[m->n - 1]);
+	parts = o && m->n > 1 ? cJSON_AddArrayToObject(o, "parts") : NULL;
+	for (size_t i = 0; i + 1 < m->n; i++)
+		if (!parts || !cJSON_AddItemToArray(parts, view_erasure(&m->receipts[i]))) {
+			cJSON_Delete(o);
+			o = NULL;
+			break;
+		}
+	reply_json(r, 200, o);
 	return OK;
 }
 
@@ -316,7 +325,7 @@ int documents_delete(struct request *r, struct err *e)
 {
 	const char *erase = query_text(r, "erase");
 	struct snapshot *s = NULL;
-	struct write *w = NULL;
+	struct removal m;
 	struct doc d;
 	cJSON *o = NULL;
 	int rc;
@@ -325,20 +334,16 @@ int documents_delete(struct request *r, struct err *e)
 		return err_set(e, E_USAGE, "erase: true or false");
 	}
 	rc = doc_open(r, &s, &d, e); /* also: in the collection asked for */
+	if (!rc)
+		rc = remove_plan(&m, s, &d, &r->arena, e);
 	snapshot_close(s);
 	if (rc)
 		return rc;
 	if (erase && !strcmp(erase, "true"))
-		return document_erase(r, d.id, e);
-	if ((rc = index_write_begin(&w, r->service->index, e)))
+		return document_erase(r, &m, e);
+	if ((rc = remove_delete(r->service->index, &m, e)))
 		return rc;
-	if ((rc = index_delete(w, r->segments[2], e))) {
-		index_write_abort(w);
-		return rc;
-	}
-	if ((rc = index_write_commit(w, e)))
-		return rc;
-	stat_count("footnote_ingest_total", "verdict=\"removed\"", 1);
+	stat_count("footnote_ingest_total", "verdict=\"removed\"", m.n);
 	o = cJSON_CreateObject();
 	if (o && !(cJSON_AddStringToObject(o, "id", d.id) && cJSON_AddTrueToObject(o, "deleted"))) {
 		cJSON_Delete(o);

@@ -103,6 +103,12 @@ struct ingest_sink {
 int ingest_paths(const struct ingest *g, const struct ingest_request *q, const struct ingest_sink *sink,
 	struct ingest_summary *sum, struct err *e);
 
+/* The documents that the store has of the parts of d, a file: *parts in the arena. When d's type can have any, the
+ * collection's records are read once. E_MEMORY and the store's. */
+struct ingest_part { const char *id, *source; };
+int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struct ingest_part **parts, size_t *n,
+	struct err *e);
+
 struct ingest_item {              /* one pushed document: an upload (data is a file's bytes, name tells the type) or plain text */
 	const char *id, *collection, *title, *source, *name, *meta; /* NULL or "" where unknown */
 	const char *const *acl; size_t acl_n;         /* as in ingest_request, and so is meta; rules are for files, not for these */

@@ -104,6 +104,53 @@ static int known_load(struct run *r)
 	return rc;
 }
 
+static int is_part_of(const struct doc *part, const struct doc *d)
+{
+	size_t n = strlen(d->source);
+
+	return n > 0 && part->source_mtime_ns == 0 && strncmp(part->source, d->source, n) == 0 && part->source[n] == '#';
+}
+
+int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struct ingest_part **parts, size_t *n,
+	struct err *e)
+{
+	struct reader all = { .collection = d->collection, .all_groups = 1 };
+	struct ingest_part *list = NULL;
+	struct doc *page = parts_possible(d->type) ? mem_calloc(DOC_PAGE, sizeof *page) : NULL;
+	struct arena scratch;
+	uint64_t after = 0;
+	size_t cap = 0, count = 0, got = page ? DOC_PAGE : 0;
+	int rc = page || !parts_possible(d->type) ? OK : err_set(e, E_MEMORY, "parts of %.180s: out of memory", d->source);
+
+	arena_init(&scratch, DOC_ARENA);
+	while (rc == OK && got == DOC_PAGE) {
+		arena_clear(&scratch);
+		rc = snapshot_docs(s, &all, after, ~0u, DOC_PAGE, &scratch, page, &got, e);
+		for (size_t i = 0; i < got && rc == OK; i++) {
+			after = page[i].key;
+			if (!is_part_of(&page[i], d))
+				continue;
+			if (count == cap) {
+				struct ingest_part *more = arena_alloc(a, (cap = cap * 2 + 16) * sizeof *more);
+
+				if (more && count > 0)
+					memcpy(more, list, count * sizeof *more);
+				list = more;
+			}
+			if (list)
+				list[count] = (struct ingest_part){ arena_strdup(a, page[i].id), arena_strdup(a, page[i].source) };
+			if (!list || !list[count].id || !list[count].source)
+				rc = err_set(e, E_MEMORY, "parts of %.180s: out of memory", d->source);
+			count++;
+		}
+	}
+	arena_clear(&scratch);
+	mem_free(page);
+	*parts = list;
+	*n = rc == OK ? count : 0;
+	return rc;
+}
+
 void parts_forget(struct run *r)
 {
 	if (!r->known.loaded)

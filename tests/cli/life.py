@@ -99,6 +99,54 @@ def erase_and_its_receipt(b):
     assert b.ingest()["quillfeather.md"]["verdict"] == "added"
 
 
+MAIL = """From: a@example.org
+To: b@example.org
+Subject: The heron file
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=xx
+
+--xx
+Content-Type: text/plain
+
+The list of berths is attached.
+--xx
+Content-Type: text/plain
+Content-Disposition: attachment; filename=berths.txt
+
+Berth nine belongs to the Quillfeather.
+--xx
+Content-Type: text/plain
+Content-Disposition: attachment; filename=tides.txt
+
+High water is at the ermine hour.
+--xx--
+"""
+
+
+@test
+def what_a_mail_brought_goes_with_it(b):
+    for name in ("heron.eml", "heron2.eml"):
+        b.write(name, MAIL if name == "heron.eml" else MAIL.replace("Quillfeather", "Dotterel").replace("ermine", "amber").replace("attached", "below"))
+    b.write("heron.eml#real.txt", "A real file whose name looks like a part.\n")
+    rows = b.ingest()
+    mail, berths = rows["heron.eml"]["document_id"], rows["heron.eml#berths.txt"]["document_id"]
+    assert len(b.json("docs", "list")) == 7, rows
+    b.run("hold", "add", berths, "--reason", "case 18")
+    for verb in ("delete", "erase"):
+        assert "case 18" in b.run(verb, mail, ok=(5,)).stderr
+    assert len(b.json("docs", "list")) == 7
+    b.run("hold", "remove", berths)
+    receipts = b.json("erase", mail)
+    assert len(receipts) == 3 and receipts[0]["document_id"] == mail and all(r["verified"] for r in receipts), receipts
+    for word in ("uillfeather", "ermine hour", "heron.eml#berths"):
+        assert b.raw(word) == 0, word
+    gone = b.json("delete", "--source", f"{b.docs}/heron2.eml")
+    assert [os.path.basename(r["source"]) for r in gone][0] == "heron2.eml" and len(gone) == 3, gone
+    assert [os.path.basename(d["source"]) for d in b.json("docs", "list")] == ["heron.eml#real.txt"]
+    assert b.json("search", "Dotterel", "--mode", "lexical") == []
+    b.run("check")
+
+
 @test
 def erase_beside_a_service(b):
     b.write("plain.txt", PLAIN)

@@ -188,6 +188,25 @@ def erased_to_the_last_byte(s):
     assert "0 problems" in s.cli("check").stdout
 
 
+MAIL = b"""From: a@example.org\r\nSubject: Berths\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=xx\r\n\r\n--xx\r
+Content-Type: text/plain\r\n\r\nThe list of berths is attached.\r\n--xx\r
+Content-Type: text/plain\r\nContent-Disposition: attachment; filename=berths.txt\r\n\r\nBerth nine belongs to the Quillfeather.\r\n--xx--\r\n"""
+
+
+@test(own=True)
+def a_mail_goes_with_its_attachments(s):
+    for end in ("", "?erase=true"):
+        body, kind = multipart([("file", "berths.eml", MAIL)])
+        r = s.ask("POST", "/v1/documents", body, {"Content-Type": kind})
+        docs = s.get("/v1/documents").json["documents"]
+        assert r.status in (200, 201) and len(docs) == 2, (r.status, r.body, docs)
+        mail = next(d["id"] for d in docs if d["source"].endswith(".eml"))
+        r = s.ask("DELETE", doc_url(mail, end))
+        assert r.status == 200 and s.get("/v1/documents").json["documents"] == [], r.body
+    assert [p["verified"] for p in r.json["parts"]] == [True] and r.json["document_id"] == mail, r.json
+    assert b"uillfeather" not in open(f"{s.data}/data.mdb", "rb").read()
+
+
 @test(own=True)
 def held_documents_stay(s):
     id = s.push("A contract that a court has asked for.", source="/held")
