@@ -311,6 +311,7 @@ int cmd_retention(struct command_call *c)
 {
 	struct ageing g = { .c = c, .now_ms = clock_wall_ms() };
 	struct option options[] = { {"--dry-run", OPTION_FLAG, &g.dry_run, 0, 0} };
+	const struct conf *conf = &c->service->conf;
 	struct arena arena;
 	const char *what;
 	struct err e = {0};
@@ -322,7 +323,7 @@ int cmd_retention(struct command_call *c)
 	if (!rc && g.dry_run && !g.apply) rc = err_set(&e, E_USAGE, "--dry-run belongs to retention apply");
 	arena_init(&arena, ARENA_BYTES_MAX);
 	arena_init(&g.arena, ARENA_BYTES_MAX);
-	if (!rc) rc = retention_parse(&g.rules, &c->service->conf, &arena, &e);
+	if (!rc) rc = retention_parse(&g.rules, conf->retention_rules, conf->retention_days, &arena, &e);
 	if (rc) {
 		arena_clear(&arena);
 		return command_misused(c, &e);

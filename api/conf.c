@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/acl.h"
+#include "api/retention.h"
 #include "base/file.h"
 #include "base/utf8.h"
 
-enum conf_type { T_TEXT, T_NAME, T_GROUPS, T_RULES, T_ROOTS, T_CHOICE, T_INT, T_COUNT, T_SIZE, T_REAL };
+enum conf_type { T_TEXT, T_NAME, T_GROUPS, T_RULES, T_AGES, T_ROOTS, T_CHOICE, T_INT, T_COUNT, T_SIZE, T_REAL };
 enum { FILE_BYTES_MAX = 1 << 20, WRAP_COLUMNS = 110 };
 
 struct setting {
@@ -179,7 +180,7 @@ static const struct setting settings[] = {
 	{"Retention", "retention.days", T_REAL, AT(retention_days), 0, 36500, "0", "days",
 		"Documents whose content has not changed for so long are removed by footnote retention apply; by nothing else. 0: "
 		"they are kept for ever."},
-	{NULL, "retention.rules", T_TEXT, AT(retention_rules), 0, PATH_MAX_LEN, "", NULL,
+	{NULL, "retention.rules", T_AGES, AT(retention_rules), 0, PATH_MAX_LEN, "", NULL,
 		"Other times for folders and what lies under them: \"PATH DAYS, PATH DAYS\", for example \"/srv/mail 365, "
 		"/srv/contracts 0\". The longest path that fits a document's source holds; 0: for ever."},
 
@@ -334,6 +335,7 @@ static int choice_ok(const char *choices, const char *value)
 static int form_check(const struct setting *s, const char *value, struct err *e)
 {
 	struct ingest_acl table;
+	struct retention ages;
 	const char *const *roots;
 	struct arena a;
 	size_t n;
@@ -341,6 +343,7 @@ static int form_check(const struct setting *s, const char *value, struct err *e)
 	arena_init(&a, 1 << 20);
 	if (s->type == T_GROUPS) rc = acl_default_parse(value, &a, &table, e);
 	if (s->type == T_RULES) rc = acl_rules_parse(value, &a, &table, e);
+	if (s->type == T_AGES) rc = retention_parse(&ages, value, 0, &a, e);
 	if (s->type == T_ROOTS) rc = roots_parse(value, &a, &roots, &n, e);
 	arena_clear(&a);
 	return rc ? err_wrap(e, "%s", s->key) : OK;

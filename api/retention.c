@@ -20,17 +20,17 @@ static int rule_parse(struct retention_rule *out, const char *s, size_t len, str
 	errno = 0;
 	out->days = strtod(days, &end);
 	if (days == text || *end || end == days || errno || !(out->days >= 0 && out->days <= 36500))
-		return err_set(e, E_USAGE, "retention.rules: \"%.100s\" is not a path and 0 to 36500 days", text);
+		return err_set(e, E_USAGE, "\"%.100s\" is not a path and 0 to 36500 days", text);
 	while (days > text && strchr(" \t", days[-1])) days--;
 	while (days > text + 1 && days[-1] == '/') days--;
 	*days = 0;
 	out->path = text;
-	return *text ? OK : err_set(e, E_USAGE, "retention.rules: a path is missing");
+	return *text ? OK : err_set(e, E_USAGE, "a path is missing");
 }
 
-int retention_parse(struct retention *out, const struct conf *c, struct arena *a, struct err *e)
+int retention_parse(struct retention *out, const char *rules, double days, struct arena *a, struct err *e)
 {
-	const char *s = c->retention_rules;
+	const char *s = rules;
 	size_t max = 2;
 	for (const char *p = s; *p; p++) max += *p == ',';
 	out->n = 0;
@@ -46,7 +46,7 @@ int retention_parse(struct retention *out, const struct conf *c, struct arena *a
 		if (*s == ',') s++;
 		s += strspn(s, " \t");
 	}
-	out->rule[out->n++] = (struct retention_rule){ "", c->retention_days };
+	out->rule[out->n++] = (struct retention_rule){ "", days };
 	return OK;
 }
 

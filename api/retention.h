@@ -3,7 +3,6 @@
 #define API_RETENTION_H
 #include <stddef.h>
 #include <stdint.h>
-#include "api/conf.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "index/index.h"
@@ -11,8 +10,8 @@
 struct retention_rule { const char *path; double days; };   /* path "": what no other rule fits; days 0: for ever */
 struct retention { struct retention_rule *rule; size_t n; };
 
-/* Rules in the order of the settings, the general one last; in the arena. E_USAGE names retention.rules. */
-int retention_parse(struct retention *out, const struct conf *c, struct arena *a, struct err *e);
+/* Rules of the text "PATH DAYS, PATH DAYS" in its order, the general one, `days`, last; in the arena. E_USAGE. */
+int retention_parse(struct retention *out, const char *rules, double days, struct arena *a, struct err *e);
 /* The rule that holds for the source: that of the longest path that is it or a folder above it. Never NULL. */
 const struct retention_rule *retention_of(const struct retention *r, const char *source);
 /* When a document that last changed at updated_ms is due by the rule, wall time; 0: never. */

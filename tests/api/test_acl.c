@@ -56,5 +56,7 @@ TEST(acl_settings_are_checked_when_they_are_read)
 	CHECK(strstr(e.msg, "acl.rules") && strstr(e.msg, "/srv/hr"));
 	CHECK_INT(conf_set(&c, "sources.roots", "relative", &e), E_USAGE);
 	CHECK(strstr(e.msg, "sources.roots"));
+	CHECK_INT(conf_set(&c, "retention.rules", "/srv/mail soon", &e), E_USAGE);
+	CHECK(strstr(e.msg, "retention.rules"));
 	CHECK_STR(c.acl_rules, "/srv/hr: hr");
 }

@@ -74,10 +74,11 @@ def erase_and_its_receipt(b):
     b.ingest()
     b.write("quillfeather.md", SECRET)
     b.ingest()
+    assert b.raw("cinnabar") > 0
     b.write("zz-quillfeather-again.md", SECRET)
     rows = b.ingest()
     assert rows["zz-quillfeather-again.md"]["verdict"] == "duplicate", rows
-    assert b.raw("uillfeather") > 0 and b.raw("cinnabar") > 0
+    assert b.raw("uillfeather") > 0
     id = rows["quillfeather.md"]["document_id"]
     r = b.json("erase", "--source", "docs/quillfeather.md")[0]
     assert r["verified"] is True and r["document_id"] == id and r["duplicates_removed"] == 1 and r["samples"] > 5, r
