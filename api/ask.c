@@ -4,8 +4,9 @@
  * Threads: no state. Failure: *q is then of no use; nothing stays open. */
 #include "api/ask.h"
 #include <string.h>
+#include "api/auth.h"
 
-enum { HISTORY_MAX = 64, PASSAGES_MAX = 100 };
+enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, GROUPS_MAX = 256 };
 static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
 
 static int history_read(const cJSON *o, struct arena *a, struct answer_request *q, struct err *e)
@@ -68,4 +69,24 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	q->max_tokens = (int)max_tokens;
 	q->seed = (uint64_t)seed;
 	return OK;
+}
+
+int ask_narrow(const cJSON *o, const char *absent, struct reader *r, struct arena *a, struct err *e)
+{
+	const cJSON *v = json_get(o, "as");
+	const char *text = cJSON_IsString(v) ? v->valuestring : v ? NULL : absent, **list = NULL;
+	const char *const *as;
+	size_t n = 0;
+	if (!v && !text) return OK;
+	if (text && groups_split(text, a, &as, &n, e)) return err_wrap(e, "as");
+	if (!text && json_get_texts(o, "as", GROUPS_MAX, a, &list, &n, e)) return e->status;
+	return reader_narrow(r, text ? as : list, n, a, e);
+}
+
+int ask_collection_check(const char *name, struct err *e)
+{
+	static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	size_t n = strlen(name);
+	if (n >= 1 && n <= 64 && strspn(name, sane) == n) return OK;
+	return err_set(e, E_USAGE, "collection: must be 1 to 64 of A-Z a-z 0-9 . _ -");
 }

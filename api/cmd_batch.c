@@ -28,7 +28,7 @@ struct batch {
 	int fd;
 	size_t at;                   /* byte of `in` behind the last line taken */
 	size_t line, lines;          /* lines taken; lines that are not blank */
-	size_t resumed, answered, abstained, failed;
+	size_t resumed, resumed_failed, answered, abstained, failed;
 	double synced_ms;
 };
 
@@ -66,13 +66,14 @@ static int out_sync(struct batch *b, struct err *e)
 	return fdatasync(b->fd) ? err_sys(e, "write %s", buf_cstr(&b->out_path)) : OK;
 }
 
-/* {"id","answer","error"}; takes answer. error is the failure's own text when answer is NULL. */
-static int result_write(struct batch *b, const cJSON *id, cJSON *answer, const struct err *why, const char *param, struct err *e)
+/* {"id","answer","error"}; takes id and answer. error is the failure's own text when answer is NULL; http: the status it would
+ * have there, 0: the usual one. */
+static int result_write(struct batch *b, cJSON *id, cJSON *answer, const struct err *why, const char *param, int http, struct err *e)
 {
-	cJSON *o = cJSON_CreateObject(), *copy = id ? cJSON_Duplicate(id, 1) : cJSON_CreateNull();
-	cJSON *error = answer ? NULL : view_error(why, param), *inner = error ? cJSON_DetachItemFromObject(error, "error") : cJSON_CreateNull();
-	int ok = o && copy && inner && cJSON_AddItemToObject(o, "id", copy);
-	if (!ok) cJSON_Delete(copy);
+	cJSON *o = cJSON_CreateObject();
+	cJSON *error = answer ? NULL : view_error(why, param, http), *inner = error ? cJSON_DetachItemFromObject(error, "error") : cJSON_CreateNull();
+	int ok = o && id && inner && cJSON_AddItemToObject(o, "id", id);
+	if (!ok) cJSON_Delete(id);
 	if (!answer) answer = cJSON_CreateNull();
 	if (!ok || !answer || !cJSON_AddItemToObject(o, "answer", answer)) ok = 0, cJSON_Delete(answer);
 	if (!ok || !cJSON_AddItemToObject(o, "error", inner)) ok = 0, cJSON_Delete(inner);
@@ -88,6 +89,23 @@ static int result_write(struct batch *b, const cJSON *id, cJSON *answer, const s
 
 /* ---- one question ---- */
 
+/* The id that a line's result carries; NULL, and null there, when the line has none. */
+static const cJSON *id_get(const cJSON *line)
+{
+	const cJSON *id = cJSON_IsObject(line) ? json_get(line, "id") : NULL;
+	return cJSON_IsString(id) || cJSON_IsNumber(id) ? id : NULL;
+}
+
+/* A copy of it with every digit; NULL: out of memory. */
+static cJSON *id_copy(const cJSON *id, const char *line, size_t len, struct arena *a)
+{
+	size_t n;
+	const char *digits = cJSON_IsNumber(id) ? json_digits(line, len, "id", &n) : NULL;
+	char *copy = digits ? arena_strndup(a, digits, n) : NULL;
+	if (digits) return copy ? cJSON_CreateRaw(copy) : NULL;
+	return id ? cJSON_Duplicate(id, 1) : cJSON_CreateNull();
+}
+
 static int question_answer(struct batch *b, const cJSON *o, struct arena *arena, struct answer *a, const char **param, struct err *e)
 {
 	struct command_call *c = b->call;
@@ -96,8 +114,13 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 	int rc = ask_read(c->service, o, arena, &q, param, e);
 	if (rc) return rc;
 	rc = json_get_text(o, *param = "collection", &collection, e);
+	if (!rc) rc = ask_collection_check(collection, e);
 	if (!rc) rc = command_reader(c, NULL, arena, &q.reader, e);
 	if (rc) return rc;
+	if ((rc = ask_narrow(o, NULL, &q.reader, arena, e))) {
+		*param = "as";
+		return rc;
+	}
 	q.reader.collection = collection;
 	q.cancel = c->cancel;
 	*param = NULL;
@@ -117,9 +140,10 @@ static int question_do(struct batch *b, const char *line, size_t len, struct err
 	arena_init(&arena, ANSWER_ARENA);
 	int rc = json_parse(&o, line, len, LINE_BYTES_MAX, "line", &why);
 	if (!rc && !cJSON_IsObject(o)) rc = err_set(&why, E_FORMAT, "line: not an object");
-	const cJSON *id = rc ? NULL : json_get(o, "id");
+	int http = rc ? 400 : 0;
+	const cJSON *id = id_get(o);
 	if (rc) err_wrap(&why, "line %zu", b->line);
-	else if (!cJSON_IsString(id) && !cJSON_IsNumber(id)) rc = err_set(&why, E_USAGE, "id: must be a text or a number"), param = "id";
+	else if (!id) rc = err_set(&why, E_USAGE, "id: must be a text or a number"), param = "id";
 	else rc = question_answer(b, o, &arena, &a, &param, &why);
 	if (rc && (flag_is(b->call->cancel) || rc == E_CANCELLED)) {
 		rc = err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->line);
@@ -129,7 +153,7 @@ static int question_do(struct batch *b, const char *line, size_t len, struct err
 		b->answered += !rc && a.status != ANSWER_ABSTAINED;
 		cJSON *answer = rc ? NULL : view_answer(&a);
 		if (!rc && !answer) rc = err_set(e, E_MEMORY, "batch: out of memory");
-		else rc = result_write(b, id, answer, &why, param, e);
+		else rc = result_write(b, id_copy(id, line, len, &arena), answer, &why, param, http, e);
 	}
 	answer_close(&a);
 	arena_clear(&arena);
@@ -139,15 +163,17 @@ static int question_do(struct batch *b, const char *line, size_t len, struct err
 
 /* ---- going on with what is there ---- */
 
-static int ids_compare(const char *asked, size_t asked_len, const char *told, size_t told_len)
+/* Is `told` the result of the line `asked`? *failed: it is an error. */
+static int result_fits(const char *asked, size_t asked_len, const char *told, size_t told_len, int *failed)
 {
 	cJSON *q = NULL, *r = NULL;
 	int same = 0;
+	*failed = 0;
 	if (!json_parse(&r, told, told_len, FILE_BYTES_MAX, "line", NULL) && json_get(r, "answer") != json_get(r, "error")) {
-		const cJSON *x, *y = json_get(r, "id");
-		int read = !json_parse(&q, asked, asked_len, LINE_BYTES_MAX, "line", NULL);
-		x = read ? json_get(q, "id") : NULL;
-		same = x && (cJSON_IsString(x) || cJSON_IsNumber(x)) ? cJSON_Compare(x, y, 1) : !y;
+		(void)json_parse(&q, asked, asked_len, LINE_BYTES_MAX, "line", NULL);
+		const cJSON *x = id_get(q), *y = json_get(r, "id");
+		same = x ? cJSON_Compare(x, y, 1) : !y;
+		*failed = json_get(r, "error") != NULL;
 	}
 	cJSON_Delete(q);
 	cJSON_Delete(r);
@@ -159,13 +185,15 @@ static int out_resume(struct batch *b, const struct buf *out, struct err *e)
 {
 	size_t whole = out->len, at = 0, asked_len, told_len;
 	const char *asked, *told;
+	int failed;
 	while (whole && out->data[whole - 1] != '\n') whole--;
 	const struct buf lines = { .data = out->data, .len = whole };
 	while (line_next(&lines, &at, &told, &told_len)) {
 		b->line++;
-		if (!line_next(&b->in, &b->at, &asked, &asked_len) || !ids_compare(asked, asked_len, told, told_len))
+		if (!line_next(&b->in, &b->at, &asked, &asked_len) || !result_fits(asked, asked_len, told, told_len, &failed))
 			return err_set(e, E_CONFLICT, "%s: line %zu is no result of line %zu of this batch", buf_cstr(&b->out_path), b->line, b->line);
 		b->resumed++;
+		b->resumed_failed += (size_t)failed;
 	}
 	return ftruncate(b->fd, (off_t)whole) ? err_sys(e, "cut %s", buf_cstr(&b->out_path)) : OK;
 }
@@ -232,14 +260,15 @@ static int summary_print(struct batch *b, struct err *e)
 	struct command_call *c = b->call;
 	if (!c->json) {
 		if (!c->quiet)
-			out_printf(c->out, 1, "%zu questions: %zu answered, %zu abstained, %zu failed%s\n", b->lines, b->answered, b->abstained,
-				b->failed, b->resumed ? ", the others were there before" : "");
+			out_printf(c->out, 1, "%zu questions: %zu answered, %zu abstained, %zu failed%s%s\n", b->lines, b->answered, b->abstained,
+				b->failed, b->resumed ? ", the others were there before" : "", b->resumed_failed ? ", some of them failed" : "");
 		return OK;
 	}
 	cJSON *o = cJSON_CreateObject(), *s = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
 	if (s && cJSON_AddNumberToObject(s, "questions", (double)b->lines) && cJSON_AddNumberToObject(s, "answered", (double)b->answered) &&
 		cJSON_AddNumberToObject(s, "abstained", (double)b->abstained) && cJSON_AddNumberToObject(s, "failed", (double)b->failed) &&
-		cJSON_AddNumberToObject(s, "resumed", (double)b->resumed)) return command_json(c, o, e);
+		cJSON_AddNumberToObject(s, "resumed", (double)b->resumed) &&
+		cJSON_AddNumberToObject(s, "resumed_failed", (double)b->resumed_failed)) return command_json(c, o, e);
 	cJSON_Delete(o);
 	return err_set(e, E_MEMORY, "batch: out of memory");
 }
@@ -262,7 +291,7 @@ int cmd_batch(struct command_call *c)
 	rc = files_open(&b, c->argv[1], out, resume, &e);
 	if (!rc) rc = batch_run(&b, &e);
 	if (!rc) rc = summary_print(&b, &e);
-	code = rc ? command_fail(c, &e) : b.failed ? EXIT_SOME_FAILED : EXIT_DONE;
+	code = rc ? command_fail(c, &e) : b.failed || b.resumed_failed ? EXIT_SOME_FAILED : EXIT_DONE;
 out:
 	if (b.fd >= 0) close(b.fd);
 	buf_clear(&b.in);

@@ -92,7 +92,7 @@ void job_fail(struct request *r, struct err *e)
 	if (e->status == E_BUG || e->status == E_CORRUPT || e->status == E_IO || e->status == E_FULL || e->status == E_MEMORY)
 		log_put(LOG_ERROR, "http", "%s %s: %s", r->id, r->route ? r->route->name : "", e->msg);
 	if (open)
-		sse_event(r, "error", view_error(e, r->param));
+		sse_event(r, "error", view_error(e, r->param, 0));
 	else
 		reply_error(r, 0, e);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include "api/ask.h"
 #include "api/server.h"
 #include "api/view.h"
 #include "base/clock.h"
@@ -17,7 +18,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-enum { ARENA_MAX = 256 << 20, REPLY_MAX = 1 << 30, STREAM_MAX = 4 << 20, TARGET_MAX = 16384, GROUPS_MAX = 256 };
+enum { ARENA_MAX = 256 << 20, REPLY_MAX = 1 << 30, STREAM_MAX = 4 << 20, TARGET_MAX = 16384 };
 
 static int hex_digit(char c)
 {
@@ -271,27 +272,7 @@ int field_bool(struct request *r, const cJSON *o, const char *key, int *out, str
 
 int field_texts(struct request *r, const cJSON *o, const char *key, size_t max, const char ***out, size_t *n, struct err *e)
 {
-	const cJSON *v = json_get(o, key), *item;
-	const char **list;
-	*out = NULL;
-	*n = 0;
-	if (!v)
-		return OK;
-	r->param = key;
-	if (!cJSON_IsArray(v))
-		return err_set(e, E_USAGE, "%s: must be an array of strings", key);
-	if ((size_t)cJSON_GetArraySize(v) > max)
-		return err_set(e, E_USAGE, "%s: more than %zu entries", key, max);
-	if (!(list = arena_calloc(&r->arena, (size_t)cJSON_GetArraySize(v) + 1, sizeof *list)))
-		return err_set(e, E_MEMORY, "out of memory");
-	cJSON_ArrayForEach(item, v) {
-		if (!cJSON_IsString(item) || !*item->valuestring)
-			return err_set(e, E_USAGE, "%s: must be an array of non-empty strings", key);
-		list[(*n)++] = item->valuestring;
-	}
-	r->param = NULL;
-	*out = list;
-	return OK;
+	return field_read(r, key, json_get_texts(o, key, max, &r->arena, out, n, e));
 }
 
 int field_lacking(struct request *r, const cJSON *o, const char *key, struct err *e)
@@ -301,12 +282,7 @@ int field_lacking(struct request *r, const cJSON *o, const char *key, struct err
 
 int collection_check(struct request *r, const char *name, struct err *e)
 {
-	static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-	size_t n = strlen(name);
-	if (n >= 1 && n <= 64 && strspn(name, sane) == n)
-		return OK;
-	r->param = "collection";
-	return err_set(e, E_USAGE, "collection: must be 1 to 64 of A-Z a-z 0-9 . _ -");
+	return field_read(r, "collection", ask_collection_check(name, e));
 }
 
 int request_collection(struct request *r, const cJSON *o, const char *absent, const char **out, struct err *e)
@@ -317,43 +293,14 @@ int request_collection(struct request *r, const cJSON *o, const char *absent, co
 	return rc ? rc : s ? collection_check(r, s, e) : OK;
 }
 
-/* The groups that `as` names, of the body or the query; *named 0: neither has it. */
-static int as_read(struct request *r, const cJSON *body, const char *const **as, size_t *n, int *named, struct err *e)
-{
-	const cJSON *v = json_get(body, "as");
-	const char *text = v && cJSON_IsString(v) ? v->valuestring : v ? NULL : query_text(r, "as");
-	const char **list = NULL;
-	int rc;
-	*n = 0;
-	*named = v || text;
-	if (!*named)
-		return OK;
-	r->param = "as";
-	if (text) {
-		rc = groups_split(text, &r->arena, as, n, e);
-		if (rc)
-			return err_wrap(e, "as");
-	} else {
-		rc = field_texts(r, body, "as", GROUPS_MAX, &list, n, e);
-		if (rc)
-			return rc;
-		*as = list;
-	}
-	r->param = NULL;
-	return OK;
-}
-
 int request_reader(struct request *r, const cJSON *body, const char *absent, struct reader *out, struct err *e)
 {
-	const char *collection = NULL, *const *as = NULL;
-	size_t n = 0;
-	int named = 0, rc = request_collection(r, body, absent, &collection, e);
-	if (!rc)
-		rc = as_read(r, body, &as, &n, &named, e);
+	const char *collection = NULL;
+	int rc = request_collection(r, body, absent, &collection, e);
 	if (rc)
 		return rc;
 	caller_reader(&r->caller, collection, out);
-	return named ? reader_narrow(out, as, n, &r->arena, e) : OK;
+	return field_read(r, "as", ask_narrow(body, query_text(r, "as"), out, &r->arena, e));
 }
 
 static const char no_memory[] =
@@ -388,5 +335,5 @@ void reply_error(struct request *r, int http_status, const struct err *e)
 	int status = http_status ? http_status : r->fail_status ? r->fail_status : view_http_status(e->status);
 	if ((status == 429 || status == 503) && !r->retry_after)
 		r->retry_after = 1;
-	reply_json(r, status, view_error(e, r->param));
+	reply_json(r, status, view_error(e, r->param, status));
 }

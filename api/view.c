@@ -263,24 +263,24 @@ cJSON *view_summary(const struct ingest_summary *s)
 		add_rounded(o, "elapsed_ms", s->elapsed_ms));
 }
 
-/* One row a status: HTTP status, exit code, the OpenAI error type. */
-static const struct { int status, http, exit; const char *type; } codes[] = {
-	{ OK, 200, 0, "" },
-	{ E_USAGE, 400, 2, "invalid_request_error" },
-	{ E_NOT_FOUND, 404, 3, "invalid_request_error" },
-	{ E_IO, 500, 1, "server_error" },
-	{ E_FULL, 507, 1, "server_error" },
-	{ E_CORRUPT, 500, 4, "server_error" },
-	{ E_FORMAT, 422, 1, "invalid_request_error" },
-	{ E_LIMIT, 429, 5, "rate_limit_error" },
-	{ E_BUSY, 503, 5, "server_error" },
-	{ E_KEY, 401, 5, "authentication_error" },
-	{ E_DENIED, 403, 5, "permission_error" },
-	{ E_CONFLICT, 409, 5, "invalid_request_error" },
-	{ E_UNSUPPORTED, 422, 2, "invalid_request_error" },
-	{ E_CANCELLED, 503, 5, "server_error" },
-	{ E_MEMORY, 500, 1, "server_error" },
-	{ E_BUG, 500, 70, "server_error" },
+/* One row a status: HTTP status, exit code. */
+static const struct { int status, http, exit; } codes[] = {
+	{ OK, 200, 0 },
+	{ E_USAGE, 400, 2 },
+	{ E_NOT_FOUND, 404, 3 },
+	{ E_IO, 500, 1 },
+	{ E_FULL, 507, 1 },
+	{ E_CORRUPT, 500, 4 },
+	{ E_FORMAT, 422, 1 },
+	{ E_LIMIT, 429, 5 },
+	{ E_BUSY, 503, 5 },
+	{ E_KEY, 401, 5 },
+	{ E_DENIED, 403, 5 },
+	{ E_CONFLICT, 409, 5 },
+	{ E_UNSUPPORTED, 422, 2 },
+	{ E_CANCELLED, 503, 5 },
+	{ E_MEMORY, 500, 1 },
+	{ E_BUG, 500, 70 },
 };
 
 static size_t code_row(int status)
@@ -301,10 +301,17 @@ int view_exit_code(int status)
 	return codes[code_row(status)].exit;
 }
 
-cJSON *view_error(const struct err *e, const char *param)
+/* OpenAI's type of an error. */
+static const char *error_type(int http)
+{
+	return http == 401 ? "authentication_error" : http == 403 ? "permission_error" : http == 429 ? "rate_limit_error" :
+		http < 500 ? "invalid_request_error" : "server_error";
+}
+
+cJSON *view_error(const struct err *e, const char *param, int http)
 {
 	cJSON *o = cJSON_CreateObject(), *x = o ? cJSON_AddObjectToObject(o, "error") : NULL;
-	return whole(o, x && cJSON_AddStringToObject(x, "type", codes[code_row(e->status)].type) &&
+	return whole(o, x && cJSON_AddStringToObject(x, "type", error_type(http ? http : view_http_status(e->status))) &&
 		cJSON_AddStringToObject(x, "code", status_name(e->status)) && cJSON_AddStringToObject(x, "message", e->msg) &&
 		(param ? cJSON_AddStringToObject(x, "param", param) : cJSON_AddNullToObject(x, "param")));
 }

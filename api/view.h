@@ -14,7 +14,8 @@ cJSON *view_citation(const struct answer *a, const struct answer_citation *c);
 /* A receipt, with the hashes and what a reader should know of copies made before. */
 cJSON *view_erasure(const struct index_erasure *r);
 cJSON *view_summary(const struct ingest_summary *s);           /* a count a verdict, files, chunks, chars, bytes, elapsed_ms */
-cJSON *view_error(const struct err *e, const char *param);    /* {"error":{type,code,message,param}} */
+/* {"error":{type,code,message,param}}; the type is that of the HTTP status it is sent with, 0: the usual one of e. */
+cJSON *view_error(const struct err *e, const char *param, int http);
 int view_http_status(int status);                              /* of an enum status */
 int view_exit_code(int status);
 

@@ -140,6 +140,44 @@ int json_get_bool(const cJSON *obj, const char *key, int *out, struct err *e)
 	return OK;
 }
 
+int json_get_texts(const cJSON *obj, const char *key, size_t max, struct arena *a, const char ***out, size_t *n, struct err *e)
+{
+	const cJSON *v = json_get(obj, key), *item;
+	*out = NULL;
+	*n = 0;
+	if (!v) return OK;
+	if (!cJSON_IsArray(v)) return err_set(e, E_USAGE, "%s: must be an array of strings", key);
+	size_t size = (size_t)cJSON_GetArraySize(v);
+	if (size > max) return err_set(e, E_USAGE, "%s: more than %zu entries", key, max);
+	if (!(*out = arena_calloc(a, size + 1, sizeof **out))) return err_set(e, E_MEMORY, "out of memory");
+	cJSON_ArrayForEach(item, v) {
+		if (!cJSON_IsString(item) || !*item->valuestring)
+			return err_set(e, E_USAGE, "%s: must be an array of non-empty strings", key);
+		(*out)[(*n)++] = item->valuestring;
+	}
+	return OK;
+}
+
+const char *json_digits(const char *text, size_t len, const char *key, size_t *n)
+{
+	size_t i = 0, key_len = strlen(key), at = len, depth = 0;
+	while (i < len && at == len) {
+		size_t from = i++;
+		if (text[from] == '[' || text[from] == '{') depth++;
+		if (text[from] == ']' || text[from] == '}') depth--;
+		if (text[from] != '"') continue;
+		if (string_scan(text, len, &i)) return NULL;
+		if (depth != 1 || i - from != key_len + 2 || memcmp(text + from + 1, key, key_len)) continue;
+		while (i < len && strchr(" \t\r\n", text[i])) i++;
+		if (i < len && text[i] == ':') at = i + 1;
+	}
+	while (at < len && strchr(" \t\r\n", text[at])) at++;
+	size_t end = at + (at < len && text[at] == '-'), first = end;
+	while (end < len && text[end] >= '0' && text[end] <= '9') end++;
+	*n = end - at;
+	return end == first || (text[first] == '0' && end > first + 1) || (end < len && strchr(".eE", text[end])) ? NULL : text + at;
+}
+
 int json_lacking(const cJSON *obj, const char *key, struct err *e)
 {
 	const cJSON *v = json_get(obj, key);

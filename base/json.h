@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cjson/cJSON.h>
+#include "base/arena.h"
 #include "base/err.h"
 
 enum { JSON_DEPTH_MAX = 64 };
@@ -24,8 +25,13 @@ int json_get_text(const cJSON *obj, const char *key, const char **out, struct er
 int json_get_num(const cJSON *obj, const char *key, double lo, double hi, double *out, struct err *e);
 int json_get_int(const cJSON *obj, const char *key, int64_t lo, int64_t hi, int64_t *out, struct err *e);
 int json_get_bool(const cJSON *obj, const char *key, int *out, struct err *e);
+/* An array of non-empty strings, at most max; *out in the arena, borrowing from obj; NULL when absent. */
+int json_get_texts(const cJSON *obj, const char *key, size_t max, struct arena *a, const char ***out, size_t *n, struct err *e);
 /* The member when it is there and not null. */
 const cJSON *json_get(const cJSON *obj, const char *key);
+/* Where the digits of a member that is a whole number stand in an object's text (as json_parse took it): cJSON keeps doubles and
+ * prints 15 digits. NULL when it is of another kind, or its key is written with escapes. */
+const char *json_digits(const char *text, size_t len, const char *key, size_t *n);
 /* Refuses a member that asks for something this build lacks (E_UNSUPPORTED): null, false, "", [] and {} do not. */
 int json_lacking(const cJSON *obj, const char *key, struct err *e);
 

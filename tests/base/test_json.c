@@ -93,3 +93,21 @@ TEST(json_getters)
 	CHECK_INT(json_bool(j, "none", 9), 9);
 	cJSON_Delete(j);
 }
+
+TEST(json_digits_keeps_them_all)
+{
+	static const struct { const char *text, *digits; } rows[] = {
+		{ "{\"id\":1234567890123456789}", "1234567890123456789" }, { " { \"a\" : {\"id\":1}, \"id\" :\t-9007199254740993 , \"b\":2}", "-9007199254740993" },
+		{ "{\"x\":\"id\",\"id\":0}", "0" }, { "{\"x\":[\"id\",{\"id\":5}],\"id\":7}", "7" }, { "{\"q\":\"\\\"id\\\":4\",\"id\":8}", "8" }, { "{\"id\":1.5}", NULL },
+		{ "{\"id\":1e3}", NULL }, { "{\"id\":01}", NULL }, { "{\"id\":\"1\"}", NULL }, { "{\"id\":null}", NULL }, { "{\"idx\":1}", NULL }, { "{}", NULL },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		size_t len = strlen(rows[i].text), n;
+		char *exact = mem_alloc(len);        /* a byte too far is seen by the sanitizer */
+		memcpy(exact, rows[i].text, len);
+		const char *got = json_digits(exact, len, "id", &n);
+		CHECK(!got == !rows[i].digits);
+		if (got && rows[i].digits) CHECK(n == strlen(rows[i].digits) && memcmp(got, rows[i].digits, n) == 0);
+		mem_free(exact);
+	}
+}

@@ -75,7 +75,7 @@ def batch_in_order(b):
     path = b.write("in.jsonl", "\n".join(lines[:3]) + "\n\n  \n" + "\r\n".join(lines[3:]))
     out = b.top + "/out.jsonl"
     summary = b.json("batch", path, "-o", "out.jsonl", ok=(1,))[-1]["summary"]
-    assert summary == {"questions": 7, "answered": 2, "abstained": 1, "failed": 4, "resumed": 0}, summary
+    assert summary == {"questions": 7, "answered": 2, "abstained": 1, "failed": 4, "resumed": 0, "resumed_failed": 0}, summary
     got = [json.loads(x) for x in open(out)]
     assert [g["id"] for g in got] == ["a", 2, None, None, "c", "d", "e"]
     assert all((g["answer"] is None) == (g["error"] is not None) and set(g) == {"id", "answer", "error"} for g in got)
@@ -89,12 +89,46 @@ def batch_in_order(b):
     # Cut short in mid-line, as a kill leaves it: goes on there and gives the same lines.
     with open(out, "wb") as f:
         f.write(b"".join(before.splitlines(True)[:3]) + before.splitlines(True)[3][:25])
-    assert b.json("batch", path, "-o", out, "--resume", ok=(1,))[-1]["summary"] == {"questions": 7, "answered": 1, "abstained": 1, "failed": 2, "resumed": 3}
+    assert b.json("batch", path, "-o", out, "--resume", ok=(1,))[-1]["summary"] == {"questions": 7, "answered": 1, "abstained": 1, "failed": 2, "resumed": 3, "resumed_failed": 2}
     again = [json.loads(x) for x in open(out)]
     assert [(g["id"], g["answer"] and g["answer"]["answer"]) for g in again] == [(g["id"], g["answer"] and g["answer"]["answer"]) for g in got]
-    assert b.json("batch", path, "-o", out, "--resume")[-1]["summary"]["resumed"] == 7
+    summary = b.json("batch", path, "-o", out, "--resume", ok=(1,))[-1]["summary"]
+    assert summary["resumed"] == 7 and summary["failed"] == 0 and summary["resumed_failed"] == 4, summary
+    assert "some of them failed" in b.run("batch", path, "-o", out, "--resume", ok=(1,)).stdout
     other = b.write("other.jsonl", json.dumps({"id": "z", "question": "Who?"}) + "\n")
     assert "line 1" in b.run("batch", other, "-o", out, "--resume", ok=(5,)).stderr
+
+
+@test
+def batch_ids_and_lines_that_cannot_be_taken(b):
+    """What an id cannot carry is told and resumable; a mistake in a line is the client's, whatever limit it broke."""
+    ask = "Who?"
+    ids = [[1], True, None, {"a": 1}, 1234567890123456789, -9007199254740993, 9007199254740991, 0, 1.5, "x"]
+    rows = [{"meta": {"id": 3}, "id": i, "question": ask, "style": "extractive"} for i in ids]
+    lines = [json.dumps(r) for r in rows] + ["[" * 100, '{"id":"long","question":"' + "x" * (1 << 20) + '"}', '{"id":"c","question":"Who?","collection":"../x"}', '["id"]']
+    path, out = b.write("in.jsonl", "\n".join(lines) + "\n"), b.top + "/out.jsonl"
+    b.run("batch", path, "-o", out, ok=(1,))
+    text = open(out).read()
+    got = [json.loads(x) for x in text.splitlines()]
+    assert [g["id"] for g in got] == [None] * 4 + ids[4:] + [ None, None, "c", None], got
+    assert all(g["error"]["param"] == "id" for g in got[:4]), got
+    assert all(g["error"]["type"] == "invalid_request_error" for g in got if g["error"]), got
+    assert got[10]["error"]["code"] == got[11]["error"]["code"] == "limit" and got[12]["error"]["param"] == "collection", got[10:]
+    b.run("batch", path, "-o", out, "--resume", ok=(1,))
+    assert open(out).read() == text
+
+
+@test
+def batch_lines_narrow_what_is_seen(b):
+    b.write("leave.txt", LEAVE)
+    b.ingest("--acl", "hr", b.docs)
+    q = {"question": "How many days of paid leave do employees receive?", "style": "extractive"}
+    rows = [q, {**q, "as": ["public"]}, {**q, "as": "hr, public"}, {**q, "as": []}, {**q, "as": ["hr"]}, {**q, "as": 5}, {**q, "as": ["hr", 5]}, {**q, "as": "a,,b"}, {**q, "as": None}]
+    path, out = b.write("../in.jsonl", "".join(json.dumps({"id": i, **r}) + "\n" for i, r in enumerate(rows))), b.top + "/out.jsonl"
+    b.run("batch", path, "-o", out, ok=(1,))
+    got = [json.loads(x) for x in open(out)]
+    assert [g["answer"] and g["answer"]["status"] for g in got] == ["answered", "abstained", "answered", "abstained", "answered", None, None, None, "answered"], got
+    assert all(not g["answer"]["passages"] for g in (got[1], got[3])) and all(g["error"]["param"] == "as" for g in got[5:8]), got
 
 
 @test

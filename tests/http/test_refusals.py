@@ -104,6 +104,8 @@ def bodies_over_the_limit(s):
 @test
 def questions_over_their_limit(s):
     refused(s.ask("POST", "/v1/search", b'{"query":"' + b"x" * (1 << 20) + b'"}'), 413)
+    r = refused(s.ask("POST", "/v1/search", b'{"query":' + b"[" * 100), 400)
+    assert r.error["type"] == "invalid_request_error" and r.error["code"] == "limit", r.error     # waiting does not help
 
 
 @test
