@@ -59,6 +59,9 @@ struct chunk_in {
 	uint32_t sentence_n;
 };
 
+struct reader;
+struct doc_over { uint64_t key; uint32_t revision; }; /* of a record as it was read; all 0: there was none */
+
 struct doc_in {                  /* all borrowed during index_put */
 	const char *id;              /* NULL or "": keep the id of the document with this source, or make one */
 	const char *collection;      /* 1 … 64 of [A-Za-z0-9._-] */
@@ -69,6 +72,8 @@ struct doc_in {                  /* all borrowed during index_put */
 	const char *root;            /* the synced folder this came from, "" when none (for --prune) */
 	const char *meta;            /* JSON object text, "{}" when none */
 	const char *const *acl; size_t acl_n;          /* groups; none: everyone */
+	const struct reader *reader; /* on whose behalf, its collection aside: what they may not see is not replaced; NULL: everyone's eyes */
+	const struct doc_over *over; /* what acl was decided by; NULL: it was not by a record */
 	int verdict;                 /* DOC_ADDED (the store turns it to UPDATED when it replaces), DOC_PARTIAL, or one without text: DOC_DUPLICATE (duplicate_of set), DOC_SKIPPED, DOC_FAILED */
 	const char *reason;          /* why partial, skipped or failed; "" otherwise */
 	const char *duplicate_of;    /* id of a document with equal text, "" when none */
@@ -107,7 +112,9 @@ int index_write_begin(struct write **out, struct index *x, struct err *e);
 /* Adds or replaces (same id, or same collection and source). Copies everything. id_out: 64 bytes. verdict_out: what
  * it became. E_USAGE, E_CONFLICT (an id that another collection holds), E_LIMIT, E_FULL; after a failure the write
  * must be aborted. NaN or infinite vectors are E_USAGE. An id has at most 63 bytes and no control characters; E_CONFLICT
- * also when another document of the collection has the source. */
+ * also when another document of the collection has the source, when d->reader may not see what is replaced (the words
+ * then tell nothing of it), and when d->over stands no more and what does has other groups than d->acl: a check that
+ * was made in a snapshot holds at the commit. */
 int index_put(struct write *w, const struct doc_in *d, char id_out[64], int *verdict_out, struct err *e);
 /* Hides and removes a document with its text, chunks and vectors. E_NOT_FOUND and E_DENIED (on hold) leave the write
  * usable. */

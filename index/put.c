@@ -274,6 +274,49 @@ static int doc_read(struct write *w, uint64_t key, struct rec_doc *r, struct err
 	return rc ? err_wrap(e, "document %llu", (unsigned long long)key) : OK;
 }
 
+/* May who puts d see the document that stands where it would go? */
+static int sees_standing(const struct doc_in *d, const struct rec_doc *r)
+{
+	const uint8_t *p = r->acl;
+	struct reader reader;
+	int sees = 0;
+	if (!d->reader) return 1;
+	reader = *d->reader;
+	reader.collection = NULL;
+	for (uint32_t i = 0; i < r->acl_n && !sees; i++) {
+		const char *group = rec_acl_next(&p);
+		sees = reader_may_see(&reader, &(struct doc){ .acl = &group, .acl_n = 1 });
+	}
+	return r->acl_n ? sees : reader_may_see(&reader, &(struct doc){ 0 });
+}
+
+static int has_group(const struct doc_in *d, const char *group)
+{
+	for (size_t i = 0; i < d->acl_n; i++)
+		if (strcmp(d->acl[i], group) == 0) return 1;
+	return 0;
+}
+
+/* Does each of the two lists hold all groups of the other? Neither names one twice, or the answer may be no. */
+static int same_acl(const struct doc_in *d, const struct rec_doc *r)
+{
+	const uint8_t *p = r->acl;
+	int same = d->acl_n == r->acl_n;
+	for (uint32_t i = 0; i < r->acl_n && same; i++) same = has_group(d, rec_acl_next(&p));
+	return same;
+}
+
+/* Reads the record that d would replace, or collide with; E_CONFLICT where that may not be. */
+static int standing_read(struct write *w, const struct doc_in *d, uint64_t key, struct rec_doc *r, struct err *e)
+{
+	int rc = doc_read(w, key, r, e);
+	if (rc) return rc;
+	if (!sees_standing(d, r)) return err_set(e, E_CONFLICT, "this id or source cannot be used");
+	if (d->over && (d->over->key != key || d->over->revision != r->revision) && !same_acl(d, r))
+		return err_set(e, E_CONFLICT, "document %s got other groups meanwhile; nothing was written of this one", r->id);
+	return OK;
+}
+
 /* Finds the document that d replaces: *key is its key, 0 when d is new. */
 static int find_replaced(struct write *w, const struct doc_in *d, const struct touched *c, uint64_t *key, struct err *e)
 {
@@ -285,14 +328,14 @@ static int find_replaced(struct write *w, const struct doc_in *d, const struct t
 	if (d->id && *d->id) {
 		key_text(&k, d->id);
 		rc = ref_get(w, T_ID, &k, &by_id, e);
-		if (!rc && by_id) rc = doc_read(w, by_id, &r, e);
+		if (!rc && by_id) rc = standing_read(w, d, by_id, &r, e);
 		if (!rc && by_id && r.coll != c->rec.number)
 			rc = err_set(e, E_CONFLICT, "document id %s belongs to another collection", d->id);
 	}
 	if (!rc && d->source && *d->source) {
 		key_source(&k, c->rec.number, d->source);
 		rc = ref_get(w, T_SOURCE, &k, &by_source, e);
-		if (!rc && by_source) rc = doc_read(w, by_source, &r, e);
+		if (!rc && by_source) rc = standing_read(w, d, by_source, &r, e);
 		if (!rc && by_source && strcmp(r.source, d->source) != 0)
 			rc = err_set(e, E_CONFLICT, "source %.100s has the SHA-256 of another source", d->source);
 		if (!rc && by_source && d->id && *d->id && by_source != by_id)

@@ -197,6 +197,57 @@ TEST(put_given_ids_and_conflicts)
 	arena_clear(&a);
 }
 
+/* The look before the write is repeated in it: nobody replaces what they may not see, or opens what was closed. */
+TEST(put_sees_what_it_replaces)
+{
+	static const char *const hr[] = { "hr" }, *const w[] = { "w" };
+	const struct reader people = { .collection = "elsewhere", .groups = hr, .group_n = 1 }, other = { .groups = w, .group_n = 1 };
+	struct index *x = help_open(test_dir());
+	struct doc_in d = { .collection = "c", .source = "/hr", .verdict = DOC_ADDED, .text = "t", .text_len = 1, .acl = w, .acl_n = 1,
+		.reader = &other };
+	struct doc_over over = { 0 };
+	struct write *wr;
+	struct err e;
+	struct doc was;
+	char id[64];
+	int v;
+	arena_init(&a, 1 << 20);
+	help_add(x, "c", "hidden", "/hr", 1, 1, "hr", id);
+	for (int turn = 0; turn < 3; turn++) {
+		d.id = turn == 0 ? NULL : turn == 1 ? id : "own";
+		CHECK_OK(index_write_begin(&wr, x, &e), e);
+		CHECK_INT(index_put(wr, &d, (char[64]){ 0 }, &v, &e), E_CONFLICT);
+		CHECK_STR(e.msg, "this id or source cannot be used");
+		index_write_abort(wr);
+	}
+	d.id = NULL;
+	d.reader = &people;
+	d.acl = hr;
+	d.over = &over;                          /* there was none, and what came has the same groups */
+	CHECK_OK(index_write_begin(&wr, x, &e), e);
+	CHECK_OK(index_put(wr, &d, id, &v, &e), e);
+	CHECK_OK(index_write_commit(wr, &e), e);
+	doc_of(x, &everyone, id, &was);
+	CHECK(was.revision == 2);
+	d.acl_n = 0;
+	for (int turn = 0; turn < 3; turn++) {       /* another document, another revision, this one */
+		over = (struct doc_over){ was.key + (turn == 0), was.revision - (turn == 1) };
+		CHECK_OK(index_write_begin(&wr, x, &e), e);
+		CHECK_INT(index_put(wr, &d, id, &v, &e), turn < 2 ? E_CONFLICT : OK);
+		if (turn < 2) {
+			CHECK(strstr(e.msg, "other groups meanwhile"));
+			index_write_abort(wr);
+		} else {
+			CHECK_OK(index_write_commit(wr, &e), e);
+		}
+	}
+	doc_of(x, &everyone, id, &was);
+	CHECK(was.revision == 3 && was.acl_n == 0);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
 TEST(put_refuses_bad_input)
 {
 	struct span sentence = { 0, 3 };
