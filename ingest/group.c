@@ -174,15 +174,16 @@ static int job_put(struct group *g, struct write *w, struct job *j, struct err *
 	return index_put(w, &j->d, j->put_id, &j->put_verdict, e);
 }
 
-/* The refused job becomes an event; those that would have pointed at it are failed with it. E_DENIED: its document is
- * on hold, which is no failure: what is stored stays. */
+/* The refused job becomes an event; those that would have pointed at it are failed with it, and so are its parts, which
+ * have their groups from it. E_DENIED: its document is on hold, which is no failure: what is stored stays. */
 static void job_refuse(struct group *g, size_t at, const struct err *why)
 {
 	for (size_t i = at; i < g->n; i++) {
 		struct job *j = g->jobs[i];
 		const char *reason;
+		int is_part = why->status != E_DENIED && j->part_of[0] && strcmp(j->part_of, g->jobs[at]->source) == 0;
 
-		if (i != at && j->duplicate_job != (long)at)
+		if (i != at && j->duplicate_job != (long)at && !is_part)
 			continue;
 		reason = arena_strdup(&j->strings, why->msg);
 		j->store = j->remove = 0;

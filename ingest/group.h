@@ -17,6 +17,7 @@ enum { NO_JOB = -1 };
 struct job {                    /* one document */
 	struct arena strings;   /* of d, source, reason; each job has its own so that a group can be any size */
 	struct doc_in d;        /* what is put when `store` is set; its text and chunks are x's and set's */
+	struct doc_over over;   /* what d.over points at */
 	struct extracted x;
 	struct chunk_set set;
 	float *vectors;         /* (set.n, dim), owned */

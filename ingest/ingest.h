@@ -73,7 +73,9 @@ struct ingest_request {
 	const char *collection;
 	const char *cwd;                              /* relative paths are taken from here; NULL: the process's own */
 	const char *const *paths; size_t path_n;
-	/* NULL: what limits->acl says; files that no rule of it fits keep the groups they have. Else these (none: everyone). */
+	/* NULL: what limits->acl says; files that no rule of it fits keep the groups they were synced with. Else these (none:
+	 * everyone). A record of the same source that was pushed may narrow the default, never widen it: E_CONFLICT, or
+	 * `failed`, where it is neither narrower nor wider. */
 	const char *const *acl; size_t acl_n;
 	const char *meta;                             /* JSON object text; NULL: kept likewise */
 	int prune, dry_run;
@@ -111,7 +113,7 @@ int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struc
 
 struct ingest_item {              /* one pushed document: an upload (data is a file's bytes, name tells the type) or plain text */
 	const char *id, *collection, *title, *source, *name, *meta; /* NULL or "" where unknown */
-	const char *const *acl; size_t acl_n;         /* as in ingest_request, and so is meta; rules are for files, not for these */
+	const char *const *acl; size_t acl_n;         /* as in ingest_request, and so is meta; with an id those of its document are kept. Rules are for files, not for these */
 	const char *data; size_t len;
 	int is_text;                  /* 1: data is UTF-8 text as it is; 0: a file by its name and content */
 	const struct reader *reader;  /* as in ingest_request */

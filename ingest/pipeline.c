@@ -4,8 +4,10 @@
  * what this call asks for. A file that repeats another document of the collection (same hash, groups and meta) is kept
  * as a record without text that names the original (verdict skipped in the store, with duplicate_of); as soon as the
  * original is gone or differs, the next call makes it a document. A file that fails to be read keeps the text it had.
- * Groups that the call does not name come from the path rules, else stay as they are, else are the default. What the
- * call's reader may not see is left alone: its file or id is refused, without a word about what is there.
+ * Groups that the call does not name come from the path rules, else stay as they are, else are the default. They stay
+ * only where the record is known to be the same thing (a file that was synced, a document pushed by its id): a source
+ * alone is a name that anyone may have taken before. What the call's reader may not see is left alone: its file or id
+ * is refused, without a word about what is there; the store looks again as it writes, since embedding takes its time.
  * Files are extracted by the parsers' processes, pushed text here. Reads of the store go through one snapshot a group, closed before each commit.
  * Threads: everything runs in the caller's. Failure: a file's is its verdict; the store's, the embedder's and memory end
  * the call after what was committed. */
@@ -319,14 +321,52 @@ void job_fields(struct run *r, struct job *j, const char *source, const char *ro
 	j->bytes = bytes;
 	j->d = (struct doc_in){ .collection = r->collection, .title = "", .source = j->source, .type = "", .bytes = bytes,
 		.source_size = bytes, .root = job_keep(j, root), .meta = r->meta ? r->meta : "{}", .acl = r->acl, .acl_n = r->acl_n, .reason = "",
-		.duplicate_of = "", .verdict = DOC_ADDED };
+		.duplicate_of = "", .verdict = DOC_ADDED, .reader = r->reader };
 }
 
-int job_inherit(const struct run *r, struct job *j, const char *path, const struct doc *have)
+/* Is every reader of what has the groups a also one of what has b? */
+static int is_narrower(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
+{
+	if (b_n == 0)
+		return 1;
+	for (size_t i = 0; i < a_n; i++) {
+		size_t k = 0;
+
+		while (k < b_n && strcmp(a[i], b[k]) != 0)
+			k++;
+		if (k == b_n)
+			return 0;
+	}
+	return a_n > 0;
+}
+
+static int groups_keep(struct run *r, struct job *j, const struct doc *have)
+{
+	const char **acl = arena_alloc(&j->strings, (have->acl_n + 1) * sizeof *acl);
+
+	for (size_t i = 0; acl && i < have->acl_n; i++)
+		if (!(acl[i] = arena_strdup(&j->strings, have->acl[i])))
+			acl = NULL;
+	if (!acl)
+		return err_set(r->e, E_MEMORY, "%s: out of memory", j->source);
+	j->d.acl = acl;
+	j->d.acl_n = have->acl_n;
+	return OK;
+}
+
+static void job_conflict(struct run *r, struct job *j, const char *why)
+{
+	j->verdict = DOC_FAILED;
+	j->reason = why;
+	if (r->g.refused.status == OK)
+		err_set(&r->g.refused, E_CONFLICT, "%s", why);
+}
+
+int job_inherit(struct run *r, struct job *j, const char *path, const struct doc *have, int own)
 {
 	const struct ingest_acl *table = &r->g.l->acl;
 	const struct ingest_acl_rule *rule = path ? ingest_acl_find(table, path) : NULL;
-	const char **acl;
+	const char *const *has = have ? (const char *const *)have->acl : NULL;
 
 	if (!r->meta && have)
 		j->d.meta = job_keep(j, have->meta);
@@ -334,27 +374,23 @@ int job_inherit(const struct run *r, struct job *j, const char *path, const stru
 		return OK;
 	j->d.acl = rule ? rule->groups : table->unset;
 	j->d.acl_n = rule ? rule->group_n : table->unset_n;
-	if (rule || !have)
+	if (rule)
 		return OK;
-	acl = arena_alloc(&j->strings, (have->acl_n + 1) * sizeof *acl);
-	if (!acl)
-		return err_set(r->e, E_MEMORY, "%s: out of memory", j->source);
-	for (size_t i = 0; i < have->acl_n; i++) {
-		acl[i] = arena_strdup(&j->strings, have->acl[i]);
-		if (!acl[i])
-			return err_set(r->e, E_MEMORY, "%s: out of memory", j->source);
-	}
-	j->d.acl = acl;
-	j->d.acl_n = have->acl_n;
-	return OK;
+	j->over = have ? (struct doc_over){ have->key, have->revision } : (struct doc_over){ 0 };
+	j->d.over = &j->over;
+	if (!have)
+		return OK;
+	if (own || is_narrower(has, have->acl_n, table->unset, table->unset_n))
+		return groups_keep(r, j, have);
+	if (is_narrower(table->unset, table->unset_n, has, have->acl_n))
+		return OK;
+	job_conflict(r, j, "what has this source has other groups than acl.default gives: name the groups, or delete it before");
+	return E_CONFLICT;
 }
 
 void job_refuse_hidden(struct run *r, struct job *j)
 {
-	j->verdict = DOC_FAILED;
-	j->reason = "this id or source cannot be used";
-	if (r->g.refused.status == OK)
-		err_set(&r->g.refused, E_CONFLICT, "%s", j->reason);
+	job_conflict(r, j, "this id or source cannot be used");
 }
 
 int job_duplicate(struct run *r, struct job *j, int *is)

@@ -44,8 +44,10 @@ int doc_is_hidden(const struct run *r, const struct doc *d);
 void job_fields(struct run *r, struct job *j, const char *source, const char *root, uint64_t bytes);
 /* Groups and meta that this call does not name: a rule's for the path, else those the document has (what was for some
  * eyes only must not become everyone's because a later call forgot to say so), else the default. path NULL: no rules.
- * have NULL: a new document. */
-int job_inherit(const struct run *r, struct job *j, const char *path, const struct doc *have);
+ * have NULL: a new document. own 0: the document may be anyone's who took its source first, so what it says never opens
+ * the new content to more than the default does: the narrower of the two holds. E_CONFLICT when neither is: j is then
+ * the refusal. */
+int job_inherit(struct run *r, struct job *j, const char *path, const struct doc *have, int own);
 /* What stands in the way may not be seen: refused in words that fit any reason. */
 void job_refuse_hidden(struct run *r, struct job *j);
 const char *job_keep(struct job *j, const char *s);     /* a copy; "" when out of memory */

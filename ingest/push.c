@@ -1,7 +1,7 @@
 /* push.c: owns documents that are pushed: uploads and texts, of which each call has the bytes.
  *
- * A document is found again by its id, else by its source; one without both that repeats a stored text is not stored
- * again. Threads: the caller's. Failure: a document's is its verdict; see ingest.h. */
+ * A document is found again by its id, else by its source, whose groups it then need not keep (pipeline.h); one without
+ * both that repeats a stored text is not stored again. Threads: the caller's. Failure: a document's is its verdict; see ingest.h. */
 #include "ingest/pipeline.h"
 
 #include <stdio.h>
@@ -40,7 +40,7 @@ static int item_repeats(struct run *r, const struct ingest_item *it, struct job 
 static int look_at_item(struct run *r, const struct ingest_item *it, struct job *j)
 {
 	const char *source = it->source ? it->source : "";
-	int nameless = (!it->id || !*it->id) && !*source, found, done = 0, rc;
+	int by_id = it->id && *it->id, nameless = !by_id && !*source, found = 0, done = 0, rc = OK;
 	struct doc d;
 	char reason[100];
 
@@ -50,17 +50,22 @@ static int look_at_item(struct run *r, const struct ingest_item *it, struct job 
 	r->meta = it->meta && *it->meta ? it->meta : NULL;
 	r->reader = it->reader;
 	job_fields(r, j, source, "", it->len);
-	j->d.id = it->id && *it->id ? job_keep(j, it->id) : NULL;
+	j->d.id = by_id ? job_keep(j, it->id) : NULL;
 	j->d.title = job_keep(j, it->title);
 	sha256_of(it->data ? it->data : "", it->len, j->d.hash);
-	rc = run_find(r, it->id, source, &d, &found);
+	if (by_id)                                      /* the store will look at both */
+		rc = run_find(r, NULL, source, &d, &found);
+	if (rc == OK && !(found && doc_is_hidden(r, &d)))
+		rc = run_find(r, it->id, source, &d, &found);
 	j->may_have_parts = found && parts_possible(d.type);
 	if (rc == OK && found && doc_is_hidden(r, &d)) {
 		job_refuse_hidden(r, j);
 		return OK;
 	}
 	if (rc == OK)
-		rc = job_inherit(r, j, NULL, found ? &d : NULL);
+		rc = job_inherit(r, j, NULL, found ? &d : NULL, by_id);
+	if (rc == E_CONFLICT)
+		return OK;
 	if (rc == OK && found && doc_verdict_has_text(d.verdict) && same_item(r, it, j, &d))
 		rc = job_keep_record(r, j, &d, &done);
 	else if (rc == OK && nameless)

@@ -221,9 +221,10 @@ static int look_at_file(struct sync *s, const struct walk_file *f, struct ahead 
 		job_refuse_hidden(r, j);
 		return OK;
 	}
-	if (job_inherit(r, j, f->source, have) != OK)
-		return E_MEMORY;
-	return look_at_known(s, f, a, j, have);
+	rc = job_inherit(r, j, f->source, have, have && (have->source_mtime_ns || have->root[0]));
+	if (rc == E_CONFLICT)
+		return OK;
+	return rc == OK ? look_at_known(s, f, a, j, have) : rc;
 }
 
 /* One file in its turn. */

@@ -236,9 +236,10 @@ def pushing_within_ones_groups(s):
     assert s.get("/v1/documents/" + r.json["document_id"], **admin).json["acl"] == ["staff"]
     assert s.post("/v1/documents", {"text": "Open to all.", "acl": []}, **none).json["document"]["acl"] == []
     # what is not seen is neither replaced, nor deleted, nor told of
-    for body in ({"id": "plan", "text": secret}, {"id": "plan", "text": "Mine now."}, {"source": "plan.txt", "text": "Mine now."}, {"id": "plan", "collection": "other", "text": "x y"}):
+    for body in ({"id": "plan", "text": secret}, {"id": "plan", "text": "Mine now."}, {"source": "plan.txt", "text": "Mine now."}, {"id": "plan", "collection": "other", "text": "x y"},
+                 {"id": "my-own", "source": "plan.txt", "text": "Mine now."}):
         r = refused(s.post("/v1/documents", body, **staff), 409)
-        assert "hr" not in r.error["message"] and "merger" not in r.error["message"]
+        assert r.error["message"] == "this id or source cannot be used", r.error
     body, kind = multipart([("file", "plan.txt", b"Mine now."), ("file", "other.txt", b"This one is kept.")])
     r = s.post("/v1/documents", body, headers={"Content-Type": kind, **staff["headers"]})
     assert [d["verdict"] for d in r.json["documents"]] == ["failed", "added"] and not r.json["documents"][0]["document_id"], r.body
@@ -250,6 +251,33 @@ def pushing_within_ones_groups(s):
     r = s.post("/v1/documents", {"text": secret, "acl": ["hr"]}, **hr)
     assert r.json["verdict"] == "duplicate" and r.json["document_id"] == "plan", r.body
     assert s.ask("DELETE", "/v1/documents/plan", **hr).status == 200
+
+
+@test(own=True, acl__default="hr")
+def a_name_taken_first_opens_nothing(s):
+    """Who pushes under the name of a file that others will bring does not read that file."""
+    path = s.top + "/docs"
+    os.makedirs(path, exist_ok=True)
+    w, hr = bearer(key_of(s, "w", "--role", "write", "--groups", "w")), bearer(key_of(s, "hr", "--role", "write", "--groups", "hr"))
+    planted = [s.post("/v1/documents", {"source": f"{path}/{name}.txt", "text": "Planted.", "acl": acl}, **w).json["document_id"] for name, acl in (("pay", ["w"]), ("open", []))]
+    for name in ("pay", "open"):
+        with open(f"{path}/{name}.txt", "w") as f:
+            f.write(f"The confidential file {name} is here.\n")
+    done = [json.loads(x) for x in s.cli("ingest", path, "--json", ok=(1,)).stdout.splitlines()]
+    assert {x["source"][len(path) + 1:]: x["verdict"] for x in done[:-1]} == {"pay.txt": "failed", "open.txt": "updated"}, done
+    assert s.get(f"/v1/documents/{planted[0]}/text", **w).text.strip() == "Planted."
+    refused(s.get(f"/v1/documents/{planted[1]}/text", **w), 404)
+    s.cli("ingest", path, "--acl", "hr")
+    for id in planted:
+        refused(s.get(f"/v1/documents/{id}/text", **w), 404)
+        assert "confidential" in s.get(f"/v1/documents/{id}/text", **hr).text
+    # uploads go by their names
+    assert s.post("/v1/documents", {"source": "salaries.txt", "text": "Planted.", "acl": []}, **w).status == 201
+    body, kind = multipart([("file", "salaries.txt", b"What everyone earns, name by name.")])
+    r = s.post("/v1/documents", body, headers={"Content-Type": kind, **hr["headers"]}).json
+    id = (r.get("document") or r["documents"][0])["id"] if "document" in r else r["documents"][0]["document_id"]
+    refused(s.get(f"/v1/documents/{id}", **w), 404)
+    assert s.get(f"/v1/documents/{id}", **hr).json["acl"] == ["hr"]
 
 
 @test(own=True)

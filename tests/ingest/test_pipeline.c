@@ -446,6 +446,127 @@ TEST(ingest_on_behalf_of_a_reader)
 	end();
 }
 
+/* A pushed document of these groups (a list, "" for none), as whoever has them. Returns what ingest_item does. */
+static int push(const char *id, const char *source, const char *text, const char *group, int named)
+{
+	const char *const groups[] = { group };
+	struct ingest_item it = { .collection = "default", .id = id, .source = source, .data = text, .len = strlen(text), .is_text = 1,
+		.acl = named ? groups : NULL, .acl_n = *group != 0 };
+
+	event_n = 0;
+	return ingest_item(&with, &it, &sink, &e);
+}
+
+/* Who takes a name first does not decide who reads what comes under it later. */
+TEST(ingest_acl_of_a_planted_source)
+{
+	static const char *const w[] = { "w" }, *const hr[] = { "hr" };
+	const struct reader planter = { .groups = w, .group_n = 1 }, people = { .groups = hr, .group_n = 1 }, none = { 0 };
+	char path[400], text[200];
+
+	begin();
+	limits.acl = (struct ingest_acl){ .unset = hr, .unset_n = 1 };
+	CHECK_OK(push(NULL, at("in/open.txt"), "Planted for all.", "", 1), e);
+	CHECK_OK(push(NULL, at("in/pay.txt"), "Planted for w.", "w", 1), e);
+	put("in/open.txt", "The payroll of May.\n");
+	put("in/pay.txt", "The payroll of June.\n");
+	sync_in();
+	VERDICT("in/open.txt", DOC_UPDATED);
+	CHECK(seen(&people, "in/open.txt") && !seen(&none, "in/open.txt") && !seen(&planter, "in/open.txt"));
+	VERDICT("in/pay.txt", DOC_FAILED);              /* neither list is the narrower one: someone must say */
+	CHECK(strstr(events[event("in/pay.txt")].reason, "name the groups"));
+	CHECK_INT(stored("in/pay.txt", text, sizeof text), OK);
+	CHECK_STR(text, "Planted for w.");
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1 }), e);
+	CHECK(seen(&people, "in/pay.txt") && !seen(&planter, "in/pay.txt"));
+	sync_in();                                      /* a synced file keeps what it has */
+	CHECK_INT(sum.by_verdict[DOC_UNCHANGED], 2);
+	/* the same of what is pushed by its source alone */
+	snprintf(path, sizeof path, "%s", at("in/salaries"));
+	CHECK_OK(push(NULL, path, "Planted for all.", "", 1), e);
+	CHECK_OK(push(NULL, path, "What everyone earns.", "", 0), e);
+	CHECK(seen(&people, "in/salaries") && !seen(&none, "in/salaries"));
+	CHECK_OK(push(NULL, at("in/bonus"), "Planted for w.", "w", 1), e);
+	CHECK_INT(push(NULL, at("in/bonus"), "What everyone is given.", "", 0), E_CONFLICT);
+	CHECK_OK(push(NULL, at("in/bonus"), "What everyone is given.", "hr", 1), e);
+	CHECK(!seen(&planter, "in/bonus"));
+	/* the narrower one stays; an id says that this document is meant */
+	limits.acl = (struct ingest_acl){ 0 };
+	CHECK_OK(push(NULL, path, "What everyone earns now.", "", 0), e);
+	CHECK(!seen(&none, "in/salaries"));
+	limits.acl = (struct ingest_acl){ .unset = w, .unset_n = 1 };
+	CHECK_OK(push("mine", at("in/mine"), "Minutes of a meeting.", "hr", 1), e);
+	CHECK_OK(push("mine", at("in/mine"), "Minutes of another meeting.", "", 0), e);
+	CHECK(seen(&people, "in/mine") && !seen(&planter, "in/mine"));
+	end();
+}
+
+static const char *late_group;
+static const struct ingest *late_with;
+
+/* While a run embeds, before it commits: another one stores a document under the same source. */
+static void late_progress(void *ctx, const struct ingest_progress *p)
+{
+	const char *const groups[] = { late_group };
+	struct ingest_item it = { .collection = "default", .source = at("in/late.txt"), .data = "Not for w.", .len = 10, .is_text = 1,
+		.acl = groups, .acl_n = *late_group != 0 };
+
+	(void)ctx;
+	(void)p;
+	if (!late_with)
+		return;
+	late_with = NULL;
+	CHECK_OK(ingest_item(&with, &it, NULL, &e), e);
+}
+
+/* What was looked at before the text was embedded is looked at again as it is written. */
+TEST(ingest_hidden_meanwhile)
+{
+	static const char *const w[] = { "w" }, *const hr[] = { "hr" };
+	const struct reader planter = { .groups = w, .group_n = 1 }, people = { .groups = hr, .group_n = 1 }, none = { 0 };
+	const struct ingest_sink late = { .event = on_event, .progress = late_progress };
+	struct ingest_item it = { .collection = "default", .source = "", .data = "Taken over.", .len = 11, .is_text = 1, .acl = w,
+		.acl_n = 1, .reader = &planter };
+	char path[400], text[200];
+
+	begin();
+	snprintf(path, sizeof path, "%s", at("in/late.txt"));
+	it.source = path;
+	late_group = "hr", late_with = &with, event_n = 0;
+	CHECK_INT(ingest_item(&with, &it, &late, &e), E_CONFLICT);
+	CHECK_STR(e.msg, "this id or source cannot be used");
+	it.id = "other", late_with = NULL;
+	CHECK_INT(ingest_item(&with, &it, &late, &e), E_CONFLICT);
+	CHECK_STR(e.msg, "this id or source cannot be used");
+	CHECK_INT(stored("in/late.txt", text, sizeof text), OK);
+	CHECK_STR(text, "Not for w.");
+	CHECK(seen(&people, "in/late.txt") && !seen(&planter, "in/late.txt"));
+	/* groups that were decided by what stood there */
+	CHECK_OK(push(NULL, path, "For all to read.", "", 1), e);
+	it = (struct ingest_item){ .collection = "default", .source = path, .data = "Newer.", .len = 6, .is_text = 1 };
+	late_group = "hr", late_with = &with, event_n = 0;
+	CHECK_INT(ingest_item(&with, &it, &late, &e), E_CONFLICT);
+	CHECK(strstr(e.msg, "meanwhile"));
+	CHECK(!seen(&none, "in/late.txt"));
+	CHECK_OK(ingest_item(&with, &it, &late, &e), e);
+	CHECK(!seen(&none, "in/late.txt"));
+	/* the same groups: whoever writes last */
+	it.data = "Newest";
+	late_with = &with;
+	CHECK_OK(ingest_item(&with, &it, &late, &e), e);
+	CHECK_INT(stored("in/late.txt", text, sizeof text), OK);
+	CHECK_STR(text, "Newest");
+	/* a file of a folder */
+	CHECK_OK(sync_with((struct ingest_request){ .acl = hr, .acl_n = 1 }), e);
+	put("in/late.txt", "From the folder.\n");
+	late_group = "hr", late_with = &with, event_n = 0;
+	CHECK_OK(ingest_paths(&with, &(struct ingest_request){ .collection = "default", .cwd = dir, .paths = (const char *[]){ "in" },
+		.path_n = 1, .acl = w, .acl_n = 1, .reader = &planter }, &late, &sum, &e), e);
+	VERDICT("in/late.txt", DOC_FAILED);
+	CHECK(seen(&people, "in/late.txt") && !seen(&planter, "in/late.txt"));
+	end();
+}
+
 TEST(ingest_limits)
 {
 	char text[200];
