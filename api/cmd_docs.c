@@ -266,7 +266,7 @@ static int erased_print(struct command_call *c, const struct ingest_part *d, con
 	if (r->shared) out_printf(c->out, 1, ", but %llu that other documents also hold", (unsigned long long)r->shared);
 	out_printf(c->out, 1, "\n");
 	if (r->duplicates || r->notes)
-		out_printf(c->out, 1, "with it   %llu records of files with the same content, %llu notes that quoted it\n",
+		out_printf(c->out, 1, "with it   %llu records of files with the same content, %llu notes that named its file\n",
 			(unsigned long long)r->duplicates, (unsigned long long)r->notes);
 	return OK;
 }

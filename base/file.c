@@ -266,6 +266,22 @@ int path_absolute(struct buf *out, const char *cwd, const char *path, struct err
 	return rc ? buf_err(e, rc, out, path) : OK;
 }
 
+/* Is this what follows a path in a sentence? whole: the text begins with the path and may go on as a longer one. */
+static int ends_name(const char *s, int whole)
+{
+	if (!*s || *s == '#' || *s == ':') return 1;
+	if (*s == '.' && (s[1] == ' ' || !s[1])) return !whole;
+	return !whole && strchr(" ,;)]>\"'", *s) != NULL;
+}
+
+int path_is_named(const char *text, const char *path)
+{
+	size_t n = strlen(path);
+	for (const char *at = text; n && (at = strstr(at, path)); at++)
+		if ((at == text || strchr(" ([<\"'", at[-1])) && ends_name(at + n, at == text)) return 1;
+	return 0;
+}
+
 const char *path_base(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -20,6 +20,9 @@ int path_dir(const char *path, char *out, size_t size);            /* "." for a 
 /* Absolute path as given: cwd is put in front when path is relative, "." and ".." and double slashes are folded in
  * the text alone, links stay unresolved. out is reset. cwd NULL: the process's own. */
 int path_absolute(struct buf *out, const char *cwd, const char *path, struct err *e);
+/* 1: the text, a path or a sentence, names this very path: it stands alone, or before "#" or a mark that ends a name. A
+ * path that only begins like it, or ends like it, is another. */
+int path_is_named(const char *text, const char *path);
 const char *path_base(const char *path);                           /* borrows: after the last slash */
 const char *path_ext(const char *path);                            /* borrows: after the base's last dot, or "" */
 

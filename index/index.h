@@ -177,6 +177,8 @@ size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit
 	const struct fuse_options *o, struct fused_hit *out);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
+ * They hold no text of documents, and name a file by its path alone: index_erase takes entries of lists that do out of
+ * them, and removes one that does elsewhere (a source: by its "path"; keys, holds and receipts stay).
  * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB.
  * E_USAGE (a bad kind or name, no JSON), E_LIMIT and E_NOT_FOUND leave the write usable; others want it aborted. */
 int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e); /* adds or replaces */
@@ -220,7 +222,7 @@ struct index_erasure {           /* a receipt */
 	uint64_t snapshot;           /* first state of the store without it */
 	uint64_t bytes_rewritten;    /* size of the new file */
 	uint64_t samples, shared;    /* pieces looked for; of them held by other documents, which keep them */
-	uint64_t duplicates, notes;  /* records of equal files and notes that named or quoted it: removed with it */
+	uint64_t duplicates, notes;  /* records of equal files, removed with it; notes that named its file, changed or removed */
 	int verified;                /* the raw file was read: none of the samples is in it */
 };
 /* Removes a document and every byte of it: hides it in one commit, then rewrites the file and reads it raw. What

@@ -2,8 +2,8 @@
  *
  * Compaction is store_rewrite: the living entries in a new file. Erasure takes three commits around it:
  *
- *   1  in one write: the document, the records of files equal to it (they hold its source), notes that quote it and
- *      the stored graph that may hold its vectors are taken away; a receipt of hashes is put in, "state": "pending".
+ *   1  in one write: the document, the records of files equal to it (they hold its source), what notes say of its file
+ *      and the stored graph that may hold its vectors are taken away; a receipt of hashes is put in, "state": "pending".
  *      Before, pieces of all that is taken away are copied into memory (samples.h).
  *   2  the store is rewritten. While writers still wait, the new file is read raw, from the first byte to the last,
  *      for every piece. A piece that is found must lie in a living record: then another document says the same, and
@@ -14,7 +14,9 @@
  * the next open sees: it rewrites the store again. A graph that is being built meanwhile from an older snapshot is
  * thrown away (index.erasures), so that it can't bring the vectors back; the one in memory is searched on, its
  * tombstones are skipped as ever, until the next is built from the living vectors alone.
- * Notes of kinds that others configured (see kind_is_kept) stay even when they hold such words.
+ * Notes hold no text of documents, but paths of files: a job's problem that names the file leaves the job's note, and
+ * a note that is about the file alone (a job or source of that very path) goes. A pushed document's source is any
+ * word that its sender chose: it is looked for in no note, since it would be found in those of others.
  * Threads: any; the writer's place is held through 1, 2 and 3 in turn. Failure: index.h. */
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +24,7 @@
 #include <sys/stat.h>
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -204,6 +207,8 @@ struct erase {
 	struct samples samples;
 	struct arena a;
 	const char *source, *id;         /* in the arena */
+	const char *coll_name;           /* likewise */
+	const char **paths; size_t path_n, path_cap; /* of the files that go: by these notes name them; in the arena */
 	uint64_t key, first_chunk;
 	uint32_t coll;
 	struct err found;                /* what the raw file still holds */
@@ -248,6 +253,30 @@ static int text_samples(struct erase *p, const struct rec_doc *d, struct err *e)
 	return rc;
 }
 
+/* Keeps the source of a document that a sync brought. */
+static int path_add(struct erase *p, const struct rec_doc *d)
+{
+	if (d->source[0] != '/' || (!d->source_mtime_ns && !*d->root && !strchr(d->source, '#'))) return OK;
+	if (p->path_n == p->path_cap) {
+		const char **more = arena_alloc(&p->a, (p->path_cap = p->path_cap ? 2 * p->path_cap : 16) * sizeof *more);
+		if (!more) return E_MEMORY;
+		if (p->path_n) memcpy(more, p->paths, p->path_n * sizeof *more);
+		p->paths = more;
+	}
+	return (p->paths[p->path_n++] = arena_strdup(&p->a, d->source)) ? OK : E_MEMORY;
+}
+
+static int coll_name_find(struct erase *p, uint32_t number, struct err *e)
+{
+	struct coll_entry *list;
+	size_t n = 0;
+	int rc = coll_list(p->w->t, &p->a, &list, &n, e);
+	p->coll_name = "";
+	for (size_t i = 0; !rc && i < n; i++)
+		if (list[i].rec.number == number) p->coll_name = list[i].name;
+	return rc;
+}
+
 /* Finds the document and copies pieces of all that is stored of it. */
 static int doc_samples(struct erase *p, const char *id, struct err *e)
 {
@@ -268,7 +297,9 @@ static int doc_samples(struct erase *p, const char *id, struct err *e)
 	p->first_chunk = d.first_chunk;
 	p->id = arena_strdup(&p->a, id);
 	p->source = arena_strdup(&p->a, d.source);
-	if (!p->id || !p->source) return err_set(e, E_MEMORY, "erase %s: out of memory", id);
+	rc = coll_name_find(p, d.coll, e);
+	if (rc) return rc;
+	if (!p->id || !p->source || path_add(p, &d)) return err_set(e, E_MEMORY, "erase %s: out of memory", id);
 	snprintf(p->r->document_id, sizeof p->r->document_id, "%s", id);
 	sha256_of(d.source, strlen(d.source), p->r->source_hash);
 	memcpy(p->r->content_hash, d.hash, 32);
@@ -305,7 +336,7 @@ static int duplicates_delete(struct erase *p, struct err *e)
 		}
 		if (!(ids[n] = arena_strdup(&p->a, d.id))) break;
 		n++;
-		if (samples_add(&p->samples, d.source, strlen(d.source), SAMPLE_NAME, NULL) ||
+		if (path_add(p, &d) || samples_add(&p->samples, d.source, strlen(d.source), SAMPLE_NAME, NULL) ||
 			samples_add(&p->samples, d.reason, strlen(d.reason), SAMPLE_NAME, NULL)) break;
 	}
 	cursor_close(&c);
@@ -319,40 +350,70 @@ static int duplicates_delete(struct erase *p, struct err *e)
 	return OK;
 }
 
-/* What people configured (keys, synced folders), and holds, which name documents that can't be erased. */
+/* Access keys, and what speaks of other documents: holds, by ids that can't be erased, and receipts. */
 static int kind_is_kept(const char *kind)
 {
-	return strcmp(kind, "key") == 0 || strcmp(kind, "source") == 0 || strcmp(kind, NOTE_HOLD) == 0 || strcmp(kind, NOTE_ERASURE) == 0;
+	return strcmp(kind, "key") == 0 || strcmp(kind, NOTE_HOLD) == 0 || strcmp(kind, NOTE_ERASURE) == 0;
 }
 
-/* 1 when the string quotes the document's text or names it: by its source, or by an id too long to occur by chance. */
-static int text_quotes(struct erase *p, const char *s)
+static int is_named(const struct erase *p, const char *s)
 {
-	return samples_quote(&p->samples, s, strlen(s)) || (*p->source && strstr(s, p->source)) ||
-		(strlen(p->id) >= 16 && strstr(s, p->id));
+	for (size_t i = 0; i < p->path_n; i++)
+		if (path_is_named(s, p->paths[i])) return 1;
+	return 0;
 }
 
-static int json_quotes(struct erase *p, const cJSON *o)
+static int is_path(const struct erase *p, const char *s)
 {
-	for (; o; o = o->next) {
-		const char *s = cJSON_GetStringValue(o);
-		if ((s && text_quotes(p, s)) || (o->string && text_quotes(p, o->string)) || json_quotes(p, o->child)) return 1;
+	for (size_t i = 0; i < p->path_n; i++)
+		if (strcmp(s, p->paths[i]) == 0) return 1;
+	return 0;
+}
+
+/* Takes the entries of lists that name a file out. 1: something outside of such entries names one. */
+static int json_forget(const struct erase *p, cJSON *o, int *changed)
+{
+	for (cJSON *x = o->child, *next; x; x = next) {
+		const char *s = cJSON_GetStringValue(x);
+		next = x->next;
+		if (!(s && is_named(p, s)) && !json_forget(p, x, changed)) continue;
+		if (!cJSON_IsArray(o) || !cJSON_IsObject(x)) return 1;
+		cJSON_Delete(cJSON_DetachItemViaPointer(o, x));
+		*changed = 1;
 	}
 	return 0;
 }
 
-/* Deletes the first note from `at` on that quotes the document and moves at behind it. E_NOT_FOUND at the end. */
-static int note_delete_next(struct erase *p, struct key *at, struct err *e)
+/* What becomes of a note: 1 in *gone: deleted; *text: what it is then; neither: it stays. A synced folder or file is
+ * what someone configured: its other strings are theirs. */
+static int note_forget(struct erase *p, const char *kind, struct slice json, int *gone, char **text, struct err *e)
+{
+	cJSON *o;
+	const char *coll;
+	int changed = 0;
+	*gone = 0;
+	*text = NULL;
+	if (json_parse(&o, (const char *)json.p, json.n, NOTE_JSON_MAX, "note", NULL)) return OK;
+	coll = json_str(o, "collection", NULL);
+	if (coll && strcmp(coll, p->coll_name) != 0) *gone = 0; /* the same file, as another document */
+	else if (strcmp(kind, "source") == 0) *gone = is_path(p, json_str(o, "path", ""));
+	else *gone = json_forget(p, o, &changed);
+	if (!*gone && changed) *text = cJSON_PrintUnformatted(o);
+	cJSON_Delete(o);
+	return !*gone && changed && !*text ? err_set(e, E_MEMORY, "erase %s: out of memory", p->id) : OK;
+}
+
+/* Rids the first note from `at` on that names the document of it and moves at behind it. E_NOT_FOUND at the end. */
+static int note_clean_next(struct erase *p, struct key *at, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
-	char kind[NOTE_KIND_MAX + 1], name[NOTE_NAME_MAX + 1];
-	int quotes, rc = cursor_open(&c, p->w->t, T_NOTE, e);
+	char kind[NOTE_KIND_MAX + 1], name[NOTE_NAME_MAX + 1], *text = NULL;
+	int gone = 0, rc = cursor_open(&c, p->w->t, T_NOTE, e);
 	if (!rc) rc = cursor_seek(&c, at->n ? at : NULL, &key, &value, e);
 	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 		const uint8_t *zero = memchr(key.p, 0, key.n);
 		struct slice json;
-		cJSON *o = NULL;
 		size_t kind_n = zero ? (size_t)(zero - key.p) : 0, name_n = key.n - kind_n - 1;
 		if (!zero || kind_n > NOTE_KIND_MAX || name_n > NOTE_NAME_MAX) continue;
 		memcpy(at->b, key.p, key.n);
@@ -361,24 +422,23 @@ static int note_delete_next(struct erase *p, struct key *at, struct err *e)
 		memcpy(name, zero + 1, name_n);
 		name[name_n] = 0;
 		if (kind_is_kept(kind) || rec_note_get(&json, at, value, NULL)) continue;
-		if (json_parse(&o, (const char *)json.p, json.n, NOTE_JSON_MAX, "note", NULL)) continue;
-		quotes = text_quotes(p, name) || json_quotes(p, o);
-		cJSON_Delete(o);
-		if (quotes) break;
+		rc = note_forget(p, kind, json, &gone, &text, e);
+		if (rc || gone || text) break;
 	}
 	cursor_close(&c);
 	if (rc) return rc;
 	at->b[at->n++] = 0; /* the key right behind; notes' keys leave room for it */
 	p->r->notes++;
-	return index_note_delete(p->w, kind, name, e);
+	rc = gone ? index_note_delete(p->w, kind, name, e) : index_note_put(p->w, kind, name, text, strlen(text), e);
+	cJSON_free(text);
+	return rc;
 }
 
-static int notes_delete(struct erase *p, struct err *e)
+static int notes_clean(struct erase *p, struct err *e)
 {
 	struct key at = { .n = 0 };
-	int rc;
-	do rc = note_delete_next(p, &at, e);
-	while (!rc);
+	int rc = p->path_n ? OK : E_NOT_FOUND;
+	while (!rc) rc = note_clean_next(p, &at, e);
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
@@ -391,7 +451,7 @@ static int erase_commit(struct erase *p, const char *id, struct err *e)
 	rc = hold_check(p->w, id, e);
 	if (!rc) rc = doc_samples(p, id, e);
 	if (!rc) rc = duplicates_delete(p, e);
-	if (!rc) rc = notes_delete(p, e);
+	if (!rc) rc = notes_clean(p, e);
 	if (!rc) rc = index_delete(p->w, id, e);
 	if (!rc) rc = write_forget_graph(p->w, p->coll, p->first_chunk, e);
 	if (!rc && getrandom(number, sizeof number, 0) != sizeof number) rc = err_sys(e, "number of a receipt");

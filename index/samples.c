@@ -108,9 +108,7 @@ int samples_seal(struct samples *s, struct err *e)
 		const uint8_t *p = bytes_of(s, &one);
 		uint64_t bit = mix(p, 0) % FILTER_BITS;
 		uint32_t *head = &s->bucket[hash(p, one.len) & s->bucket_mask];
-		struct sample *have = find(s, p, one.len);
-		if (have && one.kind == SAMPLE_TEXT) have->kind = SAMPLE_TEXT;
-		if (have) continue;
+		if (find(s, p, one.len)) continue;
 		one.next = *head;
 		s->at[++kept] = one;
 		*head = (uint32_t)kept;
@@ -131,17 +129,6 @@ void samples_scan(struct samples *s, const void *data, size_t len, uint8_t mark)
 			if (one) one->seen |= mark;
 		}
 	}
-}
-
-int samples_quote(struct samples *s, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	for (size_t i = 0; i + SHORT <= len; i++)
-		for (size_t n = SHORT; n <= LONG && i + n <= len; n += LONG - SHORT) {
-			const struct sample *one = find(s, p + i, n);
-			if (one && one->kind == SAMPLE_TEXT) return 1;
-		}
-	return 0;
 }
 
 int samples_scan_file(struct samples *s, int fd, uint8_t mark, uint64_t *bytes, struct err *e)

@@ -29,8 +29,6 @@ int samples_add_text(struct samples *s, const char *text, size_t len, struct err
 int samples_seal(struct samples *s, struct err *e);             /* E_MEMORY; then nothing is added any more */
 /* Marks every sample that occurs in the bytes. */
 void samples_scan(struct samples *s, const void *data, size_t len, uint8_t mark);
-/* 1: a piece of the text occurs in the bytes. Marks nothing. Pieces of names don't count: a path begins like others. */
-int samples_quote(struct samples *s, const void *data, size_t len);
 int samples_scan_file(struct samples *s, int fd, uint8_t mark, uint64_t *bytes, struct err *e); /* from its beginning */
 void samples_clear(struct samples *s);
 

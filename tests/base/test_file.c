@@ -248,6 +248,19 @@ TEST(path_absolute_cases)
 	buf_clear(&out);
 }
 
+TEST(path_named_in_a_text)
+{
+	static const struct { const char *text; int named; } cases[] = {
+		{ "/a/b.txt", 1 }, { "/a/b.txt#part", 1 }, { "/a/b.txt: no parser", 1 }, { "same content as /a/b.txt", 1 },
+		{ "\"/a/b.txt\" and others", 1 }, { "took /a/b.txt, then (/a/c)", 1 }, { "It was /a/b.txt.", 1 },
+		{ "/a/b.txt2", 0 }, { "/a/b.txt.gz", 0 }, { "/a/b.txt c", 0 }, { "/a/b.txt/d", 0 }, { "/x/a/b.txt", 0 }, { "/a/b.tx", 0 },
+		{ "took /x/a/b.txt and /a/b.txt.gz", 0 }, { "/a/b.txt.gz holds /a/b.txt", 1 }, { "", 0 },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		CHECK_MSG(path_is_named(cases[i].text, "/a/b.txt") == cases[i].named, "%s", cases[i].text);
+	CHECK(!path_is_named("x", "") && !path_is_named("", ""));
+}
+
 TEST(path_parts)
 {
 	static const struct { const char *a, *b, *want; } joins[] = {

@@ -49,7 +49,7 @@ int help_put(struct write *w, const char *coll, const char *name, const char *so
 	struct span *spans = mem_calloc((size_t)n + 1, sizeof *spans);
 	float *vectors = mem_calloc((size_t)n + 1, DIM * sizeof *vectors);
 	struct doc_in d = { .collection = coll, .title = name, .source = source ? source : "", .type = "txt", .root = "",
-		.meta = "{}", .verdict = DOC_ADDED, .reason = "", .duplicate_of = "", .acl = &acl, .acl_n = acl != NULL };
+		.meta = "{}", .verdict = DOC_ADDED, .reason = "", .duplicate_of = "", .acl = &acl, .acl_n = acl != NULL, .source_mtime_ns = source && *source == '/' };
 	struct buf text;
 	struct err e;
 	char made[64];

@@ -12,7 +12,7 @@ struct index *help_open(const char *dir);
 void help_unit(uint64_t seed, float *out, int dim);        /* a unit vector, the same for the same seed */
 
 /* A document of n chunks of one sentence each, "Sentence I of NAME." joined by blanks; the vector of chunk i is
- * help_unit(seed + i). source NULL: "". acl NULL: none. Returns the verdict; id gets the id when not NULL. */
+ * help_unit(seed + i). source NULL: ""; "/…": a file's, with a time of change. acl NULL: none. Returns the verdict; id gets the id when not NULL. */
 int help_put(struct write *w, const char *coll, const char *name, const char *source, uint64_t seed, int n,
 	const char *acl, char id[64]);
 /* The same in a write of its own. */

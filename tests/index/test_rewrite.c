@@ -79,6 +79,22 @@ static int note_is(struct index *x, const char *kind, const char *name)
 	return rc == OK;
 }
 
+static const char *note_text(struct index *x, const char *kind, const char *name)
+{
+	static char out[1000];
+	struct snapshot *s;
+	struct arena a;
+	struct note n;
+	struct err e;
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_note(s, kind, name, &a, &n, &e), e);
+	snprintf(out, sizeof out, "%s", n.json);
+	snapshot_close(s);
+	arena_clear(&a);
+	return out;
+}
+
 static int doc_is(struct index *x, const char *id)
 {
 	struct snapshot *s;
@@ -240,11 +256,8 @@ TEST(samples_are_found_wherever_they_lie)
 	CHECK_OK(samples_add(&s, "seventeen bytes..", 17, SAMPLE_NAME, &e), e);
 	CHECK_OK(samples_seal(&s, &e), e);
 	CHECK_INT(s.n, 4);
-	CHECK(!samples_quote(&s, "seventeen bytes..", 17)); /* a name */
 	memset(far, '-', sizeof far);
-	CHECK(!samples_quote(&s, far, sizeof far));
 	memcpy(far + 200 - 32, "2026-01-01 12:00:00 two log line", 32);
-	CHECK(samples_quote(&s, far, sizeof far) && !samples_quote(&s, far, sizeof far - 1));
 	samples_scan(&s, far, sizeof far, SEEN_RAW);
 	CHECK(s.at[2].seen == SEEN_RAW && !s.at[1].seen && !s.at[3].seen);
 	samples_scan(&s, "x seventeen bytes.", 18, SEEN_ALIVE);
@@ -257,11 +270,12 @@ TEST(samples_are_found_wherever_they_lie)
 	samples_clear(&s);
 }
 
-/* Old revisions, a stored graph, a file that says the same, a note that quotes it: none of it is left. */
+/* Old revisions, a stored graph, a file that says the same, notes that name it: none of it is left. */
 TEST(erase_leaves_no_byte)
 {
 	struct index *x = fresh_open();
 	struct doc_in dup = { .collection = "c", .source = "/files/copy-of-secret.txt", .title = "copy", .verdict = DOC_DUPLICATE,
+		.source_mtime_ns = 1,
 		.reason = "same content as /files/the-secret-file.txt" };
 	struct index_erasure r;
 	struct write *w;
@@ -277,7 +291,9 @@ TEST(erase_leaves_no_byte)
 	CHECK_OK(index_put(w, &dup, dup_id, &verdict, &e), e);
 	CHECK_OK(index_write_commit(w, &e), e);
 	note_put(x, "job", "one", "{\"files\":[\"/files/the-secret-file.txt\"]}");
-	note_put(x, "job", "two", "{\"text\":\"It says: Sentence 3 of Crimson verdict of the zebra.\"}");
+	note_put(x, "job", "two", "{\"problems\":[{\"source\":\"/files/the-secret-file.txt#a\",\"why\":[\"x\"]},{\"source\":\"/files/b\"}]}");
+	note_put(x, "job", "five", "{\"problems\":[{\"source\":\"/files/b\",\"reason\":\"same content as /files/copy-of-secret.txt\"}]}");
+	note_put(x, "source", "six", "{\"path\":\"/files/the-secret-file.txt\",\"collection\":\"c\"}");
 	note_put(x, "job", "three", "{\"text\":\"nothing of it, but /files/the-secret-file\"}");
 	note_put(x, "job", "four", "{\"log\":[{\"line\":\"took /files/the-secret-file.txt and others\"}]}");
 	index_close(x);
@@ -286,8 +302,12 @@ TEST(erase_leaves_no_byte)
 	x = help_open(dir);
 	CHECK_OK(index_erase(x, id, &r, &e), e);
 	CHECK(r.verified && r.samples > 400 && r.bytes_rewritten > 4096 && strlen(r.receipt) == 32);
-	CHECK(r.duplicates == 1 && r.notes == 3);
+	CHECK(r.duplicates == 1 && r.notes == 5);
 	CHECK(!doc_is(x, id) && !doc_is(x, dup_id) && note_is(x, "job", "three") && !note_is(x, "job", "one"));
+	CHECK(!note_is(x, "source", "six"));
+	CHECK_STR(note_text(x, "job", "two"), "{\"problems\":[{\"source\":\"/files/b\"}]}");
+	CHECK_STR(note_text(x, "job", "four"), "{\"log\":[]}");
+	CHECK_STR(note_text(x, "job", "five"), "{\"problems\":[]}");
 	CHECK(note_is(x, NOTE_ERASURE, r.receipt));
 	help_check_clean(x);
 	CHECK_OK(index_rebuild_wait(x, &e), e);
@@ -303,6 +323,43 @@ TEST(erase_leaves_no_byte)
 	CHECK(raw_text("of Ordinary one.") > 0 && raw_vector(1003) > 0);
 	x = help_open(dir);
 	CHECK_INT(index_erase(x, id, &r, &e), E_NOT_FOUND);
+	index_close(x);
+}
+
+/* Whoever pushes a document chooses its source, id and text: none of them reaches into notes, not even erased. */
+TEST(erase_leaves_the_notes_of_others_alone)
+{
+	static const char job[] = "{\"id\":\"j0123456789abcdef\",\"kind\":\"ingest\",\"collection\":\"c\",\"paths\":[\"/srv/docs\"],"
+		"\"problems\":[{\"source\":\"/srv/docs/scan.bin\",\"reason\":\"no text was found in this file\"}]}";
+	static const char source[] = "{\"path\":\"/srv/docs\",\"collection\":\"c\",\"meta\":{\"see\":\"/srv/docs/index.txt\"}}";
+	static const char other[] = "{\"path\":\"/srv/docs/index.txt\",\"collection\":\"other\"}";
+	static const char *const sources[] = { "e", "ingest", "/srv/docs", "j0123456789abcdef", "", "/srv/docs/scan.bin" };
+	struct index *x = fresh_open();
+	struct index_erasure r;
+	struct err e;
+	char id[64];
+	note_put(x, "job", "j0123456789abcdef", job);
+	note_put(x, "source", "s1", source);
+	note_put(x, "source", "s2", other);
+	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+		struct doc_in d = { .id = i ? "j0123456789abcdef" : "e", .collection = "c", .source = sources[i], .verdict = DOC_ADDED,
+			.text = "no text was found in this file", .text_len = 30 };
+		struct write *w;
+		int verdict;
+		CHECK_OK(index_write_begin(&w, x, &e), e);
+		CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+		CHECK_OK(index_write_commit(w, &e), e);
+		CHECK_OK(index_erase(x, id, &r, &e), e);
+		CHECK_INT(r.notes, 0);
+		CHECK(r.verified);
+	}
+	help_add(x, "c", "a file", "/srv/docs/index.txt", 1, 2, NULL, id);
+	CHECK_OK(index_erase(x, id, &r, &e), e);
+	CHECK_INT(r.notes, 0);
+	CHECK_STR(note_text(x, "job", "j0123456789abcdef"), job);
+	CHECK_STR(note_text(x, "source", "s1"), source);
+	CHECK_STR(note_text(x, "source", "s2"), other);
+	help_check_clean(x);
 	index_close(x);
 }
 
