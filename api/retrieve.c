@@ -2,15 +2,22 @@
  *
  * The query is embedded once, the collection's vectors and its words are searched with the reader's access inside
  * candidate generation (index.h), the two rankings are joined by rank, and each chunk is looked up in the same snapshot,
- * so that text, offsets and revision belong together. Both rankings have one fixed depth, so that pages of one search are
- * cut from one order; a page below it is cut from rankings of double depth, as often as needed.
+ * so that text, offsets and revision belong together. Both rankings have one fixed depth, whatever k is, so that pages of
+ * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
+ * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
+ * would repeat and lose hits.)
  * Threads: any; nothing is shared. Failure: out is closed, nothing stays open. */
 #include "api/retrieve.h"
+#include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "base/words.h"
+
+struct ask { const char *query; size_t len; enum search_mode mode; };
+struct stems { uint64_t *stem; size_t n; int only_stops; };
+struct ranking { struct fused_hit *hits; size_t n; };
 
 static const char *const mode_names[] = { "hybrid", "dense", "lexical" };
 
@@ -37,8 +44,31 @@ int query_check(const char *query, size_t len, const char *what, struct err *e)
 	return err_set(e, E_USAGE, "%s: empty", what);
 }
 
-/* Where content words of the query stand in the passage. */
-static int highlight(struct passage *p, const struct word *q, size_t q_n, struct arena *a, struct err *e)
+static int by_id(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+/* The query's words as the search by words takes them: function words only where there are no others. Sorted, since a
+ * query may be as long as a document. */
+static int stems_take(const char *query, size_t len, struct arena *a, struct stems *out, struct err *e)
+{
+	struct word *w;
+	size_t n;
+	int rc = words_of(query, len, a, &w, &n, e);
+	if (rc) return rc;
+	*out = (struct stems){ arena_alloc(a, (n + 1) * sizeof *out->stem), 0, 1 };
+	if (!out->stem) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; i < n; i++) out->only_stops &= w[i].stop;
+	for (size_t i = 0; i < n; i++)
+		if (!w[i].stop || out->only_stops) out->stem[out->n++] = w[i].stem;
+	qsort(out->stem, out->n, sizeof *out->stem, by_id);
+	return OK;
+}
+
+/* Where words of the query stand in the passage. */
+static int highlight(struct passage *p, const struct stems *q, struct arena *a, struct err *e)
 {
 	struct word *w;
 	size_t n;
@@ -47,7 +77,7 @@ static int highlight(struct passage *p, const struct word *q, size_t q_n, struct
 	p->highlights = arena_alloc(a, (n + 1) * sizeof *p->highlights);
 	if (!p->highlights) return err_set(e, E_MEMORY, "search: out of memory");
 	for (size_t i = 0; i < n; i++)
-		if (!w[i].stop && words_have(q, q_n, w[i].stem))
+		if ((!w[i].stop || q->only_stops) && bsearch(&w[i].stem, q->stem, q->n, sizeof *q->stem, by_id))
 			p->highlights[p->highlight_n++] = (struct span){ p->chunk.range.off + w[i].off, w[i].len };
 	return OK;
 }
@@ -99,51 +129,81 @@ static int query_embed(struct service *s, const char *query, size_t len, struct 
 	return rc;
 }
 
-/* The ranking of a mode: *got hits, at least `want` where there are so many. */
-static int rank(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t want,
-	const struct retrieval *found, struct arena *a, struct fused_hit **out, size_t *got, struct err *e)
+/* The ranking of a mode from lists of `depth` hits each; *more: a list was that long, so deeper ones may hold others. */
+static int rank_at(struct service *s, const struct reader *r, const struct ask *ask, size_t depth, const struct retrieval *found,
+	struct arena *a, struct ranking *out, int *more, struct err *e)
 {
 	const struct fuse_options fuse = { s->conf.search_rrf_k, 1, s->conf.search_word_weight };
-	size_t depth = mode == SEARCH_HYBRID ? (size_t)s->conf.search_depth : want, vec_n = 0, word_n = 0;
-	while (depth < want) depth *= 2;
 	struct vec_hit *vec = arena_alloc(a, (depth + 1) * sizeof *vec);
 	struct word_hit *word = arena_alloc(a, (depth + 1) * sizeof *word);
-	struct fused_hit *hits = arena_calloc(a, 2 * depth + 1, sizeof *hits);
-	int rc = vec && word && hits ? OK : err_set(e, E_MEMORY, "search: out of memory for %zu hits", want);
-	if (!rc && mode != SEARCH_LEXICAL) rc = snapshot_search(found->snapshot, r, found->query, depth, vec, &vec_n, e);
-	if (!rc && mode != SEARCH_DENSE) rc = snapshot_search_words(found->snapshot, r, query, len, depth, word, &word_n, e);
+	struct fused_hit *hits = out->hits = arena_calloc(a, 2 * depth + 1, sizeof *hits);
+	size_t vec_n = 0, word_n = 0;
+	int rc = vec && word && hits ? OK : err_set(e, E_MEMORY, "search: out of memory for %zu hits", depth);
+	if (!rc && ask->mode != SEARCH_LEXICAL) rc = snapshot_search(found->snapshot, r, found->query, depth, vec, &vec_n, e);
+	if (!rc && ask->mode != SEARCH_DENSE) rc = snapshot_search_words(found->snapshot, r, ask->query, ask->len, depth, word, &word_n, e);
 	if (rc) return rc;
-	*out = hits;
-	*got = vec_n + word_n;
-	if (mode == SEARCH_HYBRID) *got = fuse_ranks(vec, vec_n, word, word_n, &fuse, hits);
-	for (size_t i = 0; mode == SEARCH_DENSE && i < vec_n; i++)
+	*more = vec_n == depth || word_n == depth;
+	out->n = vec_n + word_n;
+	if (ask->mode == SEARCH_HYBRID) out->n = fuse_ranks(vec, vec_n, word, word_n, &fuse, hits);
+	for (size_t i = 0; ask->mode == SEARCH_DENSE && i < vec_n; i++)
 		hits[i] = (struct fused_hit){ vec[i].chunk_id, vec[i].score, .by_vector = { (uint32_t)i + 1, vec[i].score, vec[i].score } };
-	for (size_t i = 0; mode == SEARCH_LEXICAL && i < word_n; i++)
+	for (size_t i = 0; ask->mode == SEARCH_LEXICAL && i < word_n; i++)
 		hits[i] = (struct fused_hit){ word[i].chunk_id, word[i].score, .by_words = { (uint32_t)i + 1, word[i].score, word[i].score } };
 	return OK;
+}
+
+/* Puts the hits of `deeper` that `all` lacks behind it. */
+static int rank_append(struct ranking *all, const struct ranking *deeper, struct arena *a, struct err *e)
+{
+	struct fused_hit *hits = arena_alloc(a, (all->n + deeper->n + 1) * sizeof *hits);
+	uint64_t *seen = arena_alloc(a, (all->n + 1) * sizeof *seen);
+	size_t n = all->n;
+	if (!hits || !seen) return err_set(e, E_MEMORY, "search: out of memory for %zu hits", n + deeper->n);
+	for (size_t i = 0; i < n; i++) hits[i] = all->hits[i], seen[i] = all->hits[i].chunk_id;
+	qsort(seen, n, sizeof *seen, by_id);
+	for (size_t i = 0; i < deeper->n; i++)
+		if (!bsearch(&deeper->hits[i].chunk_id, seen, n, sizeof *seen, by_id)) hits[all->n++] = deeper->hits[i];
+	all->hits = hits;
+	return OK;
+}
+
+/* At least `want` hits where there are so many. How deep it looks changes nothing above: lists of one depth give the
+ * beginning, and each doubling only adds what was not there. */
+static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, const struct retrieval *found,
+	struct arena *a, struct ranking *out, struct err *e)
+{
+	struct ranking deeper;
+	size_t depth = (size_t)s->conf.search_depth;
+	int more, rc = rank_at(s, r, ask, depth, found, a, out, &more, e);
+	while (!rc && more && out->n < want) {
+		depth *= 2;
+		rc = rank_at(s, r, ask, depth, found, a, &deeper, &more, e);
+		if (!rc) rc = rank_append(out, &deeper, a, e);
+	}
+	return rc;
 }
 
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
 	struct arena *a, struct retrieval *out, struct err *e)
 {
-	struct fused_hit *hits = NULL;
-	struct word *q;
-	size_t q_n, got = 0;
+	const struct ask ask = { query, len, mode };
+	struct ranking ranked = { NULL, 0 };
+	struct stems stems;
 	memset(out, 0, sizeof *out);
 	int rc = query_check(query, len, "query", e);
 	if (!rc && mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
-	if (!rc) rc = words_of(query, len, a, &q, &q_n, e);
+	if (!rc) rc = stems_take(query, len, a, &stems, e);
 	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);
 	if (rc) return rc;
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
 	out->passages = arena_calloc(a, k + 1, sizeof *out->passages);
 	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", k);
-	if (!rc) rc = rank(s, r, query, len, mode, k + skip, out, a, &hits, &got, e);
-	for (size_t i = skip; rc == OK && i < got && out->n < k; i++) {
+	if (!rc) rc = rank(s, r, &ask, k + skip, out, a, &ranked, e);
+	for (size_t i = skip; rc == OK && i < ranked.n && out->n < k; i++) {
 		struct passage *p = &out->passages[out->n];
-		rc = passage_fill(s, r, &hits[i], out, a, p, e);
-		if (rc == OK) rc = highlight(p, q, q_n, a, e);
+		rc = passage_fill(s, r, &ranked.hits[i], out, a, p, e);
+		if (rc == OK) rc = highlight(p, &stems, a, e);
 		if (rc == OK) out->n++;
 	}
 	out->search_ms = clock_ms() - t0;

@@ -34,7 +34,8 @@ struct retrieval {
 	double embed_ms, search_ms;
 };
 
-/* Passages of reader->collection (required) for the query, best first, at most k, starting behind the first `skip`.
+/* Passages of reader->collection (required) for the query, best first, at most k, starting behind the first `skip`. The
+ * order does not depend on k and skip; beyond search.fuse_depth a score may be a little over one above it.
  * E_USAGE: empty query or not UTF-8; errors of embedder and index. */
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
 	struct arena *a, struct retrieval *out, struct err *e);

@@ -104,3 +104,32 @@ def readiness_and_metrics(s):
     for line in text.splitlines():
         assert line.startswith("#") or re.fullmatch(r'[a-zA-Z_:][\w:]*(\{[^}]*\})? [-+.\deEnaIf]+', line), line
     assert s.metric("footnote_documents") == after["documents"] and s.metric("process_resident_memory_bytes") > 1e6
+
+
+@test
+def highlights_follow_the_words_that_were_looked_for(s):
+    text = "To be, or not to be: that is the question. Whether it is nobler to suffer."
+    s.push(text, collection="stops", source="hamlet")
+    def marked(query, mode):
+        hits = s.post("/v1/search", {"query": query, "collection": "stops", "mode": mode}).json["hits"]
+        return [text[a:b].lower() for a, b in hits[0]["highlights"]] if hits else None
+    for mode in ("lexical", "hybrid"):
+        assert marked("it is to be", mode) == ["to", "be", "to", "be", "is", "it", "is", "to"], mode
+        assert marked("is it the question", mode) == ["question"], mode
+        assert marked(" ".join(f"x{i}" for i in range(20000)) + " suffering is nobler", mode) == ["nobler", "suffer"], mode
+
+
+@test(search__fuse_depth="10")
+def deep_pages_repeat_and_lose_nothing(s):
+    for i in range(60):
+        s.push(f"Number {i} is a document about {('apples', 'pears', 'night trains')[i * 5 % 3]}." + " A good harvest." * (i % 4 == 0), collection="deep", source=f"m{i}")
+    whole = [h["chunk_id"] for h in s.post("/v1/search", {"query": "harvest of apples", "collection": "deep", "k": 60}).json["hits"]]
+    seen, cursor = [], None
+    while True:
+        body = {"query": "harvest of apples", "collection": "deep", "k": 7}
+        r = s.post("/v1/search", {**body, "cursor": cursor} if cursor else body).json
+        seen += [h["chunk_id"] for h in r["hits"]]
+        cursor = r["next_cursor"]
+        if not cursor:
+            break
+    assert len(set(whole)) == 60 and seen == whole, (seen, whole)

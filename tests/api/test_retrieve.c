@@ -1,0 +1,85 @@
+/* Retrieval over a store of its own with the real encoder: one order for every page of a search. */
+#include "api/retrieve.h"
+#include "tests/test.h"
+
+enum { DOCS = 130 };
+
+static struct conf conf;
+static struct service *service;
+static struct arena arena;
+static struct err e;
+
+static void put(const char *source, const char *text)
+{
+	struct ingest_item it = { .collection = "default", .title = source, .source = source, .name = "", .meta = "", .id = "",
+		.data = text, .len = strlen(text), .is_text = 1 };
+	const struct ingest_sink sink = { 0 };
+	struct ingest with;
+	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+}
+
+/* Documents whose order by meaning is not that by words. */
+static void open_filled(void)
+{
+	static const char *const things[] = { "apples", "pears", "railway tickets", "night trains", "a broken lamp", "the harbour", "violins" };
+	char source[32], text[256];
+	if (!test_model("all-minilm-l6-v2")) test_skip("the embedder is not there");
+	conf_default(&conf);
+	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
+	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", test_model("all-minilm-l6-v2"));
+	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
+	conf.map_bytes = 64 << 20;
+	conf.embed_threads = 2;
+	conf.search_depth = 10;          /* so that a small store reaches far below it */
+	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
+	arena_init(&arena, 64 << 20);
+	for (int i = 0; i < DOCS; i++) {
+		snprintf(source, sizeof source, "d%d", i);
+		snprintf(text, sizeof text, "Note %d is about %s.%s%s", i, things[i * 5 % 7], i % 3 ? "" : " The harvest was good, a harvest indeed.",
+			i % 11 ? "" : " Trees bear fruit in autumn.");
+		put(source, text);
+	}
+}
+
+static void close_filled(void)
+{
+	arena_clear(&arena);
+	service_close(service);
+}
+
+/* Chunk ids of hits [skip, skip + k) in ids; how many. */
+static size_t ask(enum search_mode mode, size_t k, size_t skip, uint64_t *ids)
+{
+	const struct reader all = { .collection = "default", .all_groups = 1 };
+	static const char query[] = "Was the harvest of apples good?";
+	struct retrieval found;
+	size_t n;
+	CHECK_OK(retrieve(service, &all, query, sizeof query - 1, mode, k, skip, &arena, &found, &e), e);
+	for (n = 0; n < found.n; n++) ids[n] = found.passages[n].chunk.id;
+	retrieve_close(&found);
+	return n;
+}
+
+TEST(pages_are_cut_from_one_order)
+{
+	static const size_t sizes[] = { 1, 7, 10, 33, DOCS };
+	uint64_t whole[DOCS + 1], got[DOCS + 1];
+	open_filled();
+	for (enum search_mode mode = SEARCH_HYBRID; mode <= SEARCH_LEXICAL; mode++) {
+		size_t n = ask(mode, DOCS + 1, 0, whole);
+		CHECK(mode == SEARCH_LEXICAL ? n > 40 && n < DOCS : n == DOCS);
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < i; j++) CHECK(whole[i] != whole[j]);
+		for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+			size_t at = 0, page;
+			while (at < n && (page = ask(mode, sizes[s], at, got)) > 0) {
+				CHECK_MSG(memcmp(got, whole + at, page * sizeof *got) == 0, "%s: the page of %zu behind %zu", search_mode_name(mode), sizes[s], at);
+				at += page;
+			}
+			CHECK_INT(at, n);
+			arena_clear(&arena);
+		}
+	}
+	close_filled();
+}
