@@ -15,6 +15,7 @@
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/view.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/stat.h"
@@ -38,40 +39,55 @@ struct chat {
 
 /* ---- the request ---- */
 
-/* A message's text: a string, or an array of parts of type text, which are joined. */
-static int content_read(struct chat *c, const cJSON *content, size_t i, const char **text, struct err *e)
+static int parts_join(struct chat *c, const cJSON *list, size_t i, const char **text, struct err *e)
 {
 	const cJSON *part;
+	struct buf b;
+	int rc = OK;
+	buf_init(&b, c->r->body.len + 1);        /* the parts' texts are not longer than the body they came in */
+	cJSON_ArrayForEach(part, list) {
+		const char *type = json_str(part, "type", ""), *more = json_str(part, "text", NULL);
+		if (strcmp(type, "text") || !more) {
+			rc = err_set(e, E_UNSUPPORTED, "messages[%zu].content: only parts of type text can be read", i);
+			break;
+		}
+		if (b.len)
+			buf_putc(&b, '\n');
+		buf_puts(&b, more);
+	}
+	if (!rc && (buf_failed(&b) || !(*text = arena_strndup(&c->arena, buf_cstr(&b), b.len))))
+		rc = err_set(e, E_MEMORY, "out of memory");
+	buf_clear(&b);
+	return rc;
+}
+
+/* A message's text: a string, or an array of parts of type text, which are joined. An assistant's may be null. */
+static int content_read(struct chat *c, const cJSON *content, const char *role, size_t i, const char **text, struct err *e)
+{
 	*text = cJSON_IsString(content) ? content->valuestring : "";
-	if (cJSON_IsString(content))
+	if (cJSON_IsString(content) || (cJSON_IsNull(content) && !strcmp(role, "assistant")))
 		return OK;
 	if (!cJSON_IsArray(content))
 		return err_set(e, E_USAGE, "messages[%zu].content: must be a string or an array of parts", i);
-	cJSON_ArrayForEach(part, content) {
-		const char *type = json_str(part, "type", ""), *more = json_str(part, "text", NULL);
-		if (strcmp(type, "text") || !more)
-			return err_set(e, E_UNSUPPORTED, "messages[%zu].content: only parts of type text can be read", i);
-		*text = **text ? arena_printf(&c->arena, "%s\n%s", *text, more) : more;
-		if (!*text)
-			return err_set(e, E_MEMORY, "out of memory");
-	}
-	return OK;
+	return parts_join(c, content, i, text, e);
 }
 
 static int message_read(struct chat *c, const cJSON *item, struct err *e)
 {
 	static const struct { const char *sent, *role; } roles[] = { { "system", "system" }, { "developer", "system" },
 		{ "user", "user" }, { "assistant", "assistant" } };
-	const char *sent = json_str(item, "role", ""), *text;
+	const char *sent = json_str(item, "role", NULL), *text;
 	struct chat_message *m = &c->messages[c->message_n];
 	int rc;
+	if (!sent)
+		return err_set(e, E_USAGE, "messages[%zu]: must be {\"role\":text,\"content\":text}", c->message_n);
 	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
 		if (!strcmp(sent, roles[i].sent))
 			m->role = roles[i].role;
 	if (!m->role)
 		return err_set(e, E_UNSUPPORTED, "messages[%zu].role: %.40s is not one of system, developer, user, assistant",
 			c->message_n, sent);
-	rc = content_read(c, cJSON_GetObjectItemCaseSensitive(item, "content"), c->message_n, &text, e);
+	rc = content_read(c, cJSON_GetObjectItemCaseSensitive(item, "content"), m->role, c->message_n, &text, e);
 	m->text = text;
 	m->len = rc ? 0 : strlen(text);
 	c->message_n++;
@@ -132,14 +148,19 @@ static int lacking_check(struct request *r, const cJSON *o, struct err *e)
 static int chat_read(struct chat *c, const cJSON *o, struct err *e)
 {
 	struct request *r = c->r;
+	const cJSON *options = json_get(o, "stream_options");
 	int64_t context = r->service->conf.generate_context;
 	if (field_text(r, o, "model", &c->model, e) || lacking_check(r, o, e) || field_bool(r, o, "stream", &c->stream, e) ||
 	    field_int(r, o, "max_tokens", 1, context, &c->max_tokens, e) ||
 	    field_int(r, o, "max_completion_tokens", 1, context, &c->max_tokens, e) ||
 	    field_num(r, o, "temperature", 0, 2, &c->temperature, e) || field_num(r, o, "top_p", 0, 1, &c->top_p, e) ||
-	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &c->seed, e) ||
-	    field_bool(r, json_get(o, "stream_options"), "include_usage", &c->include_usage, e))
+	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &c->seed, e))
 		return e->status;
+	r->param = "stream_options";
+	if (options && !cJSON_IsObject(options))
+		return err_set(e, E_USAGE, "stream_options: must be an object");
+	if (json_get_bool(options, "include_usage", &c->include_usage, e))
+		return err_wrap(e, "stream_options");
 	r->param = "model";
 	if (!c->model)
 		return err_set(e, E_USAGE, "model: missing");
@@ -296,7 +317,7 @@ static int plain_params(struct chat *c, const struct generator *g, const struct 
 		return err_set(e, E_USAGE, "messages: %zu tokens do not fit the model's context of %zu", prompt->n, context);
 	c->r->param = NULL;
 	p->max_tokens = c->max_tokens && (size_t)c->max_tokens < context - prompt->n ? (int)c->max_tokens : (int)(context - prompt->n);
-	p->temperature = c->temperature > 0 ? (float)c->temperature : 0;
+	p->temperature = c->temperature > 0 && c->top_p > 0 ? (float)c->temperature : 0;  /* no mass but the likeliest's: greedy */
 	p->top_p = c->top_p > 0 ? (float)c->top_p : 1;
 	p->seed = (uint64_t)c->seed;
 	p->stops = c->stops;
@@ -389,7 +410,7 @@ static int question_make(struct chat *c, struct answer_request *q, struct err *e
 	if (strcmp(last->role, "user"))
 		return err_set(e, E_USAGE, "messages: the last one must be the user's question");
 	for (size_t i = c->message_n > TURNS_MAX ? c->message_n - TURNS_MAX : 0; i + 1 < c->message_n; i++)
-		if (strcmp(c->messages[i].role, "system"))
+		if (strcmp(c->messages[i].role, "system") && c->messages[i].len)
 			turns[q->history_n++] = (struct answer_turn){ c->messages[i].role, c->messages[i].text };
 	c->r->param = "stop";
 	if (c->stops[0])

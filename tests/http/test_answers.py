@@ -163,3 +163,34 @@ def what_does_not_fit_the_context(s):
     check_answer(s, a.json)
     r = s.post("/v1/answers", {"question": "When does the Ethiopia library open? " + "\U00020000" * 1900, "collection": "eth"})
     assert r.status == 400 and r.error["param"] == "question" and "Retry-After" not in r.headers, r.body
+
+
+@test
+def chat_messages_of_every_form(s):
+    s.push("The canteen opens at seven in the morning.", collection="chatforms", source="canteen")
+    ask, url = "When does the canteen open?", "/v1/chat/completions?collection=chatforms"
+    def chat(messages, **more):
+        return s.post(url, {"model": "footnote", "messages": messages, **more})
+    user = {"role": "user", "content": ask}
+    assert "seven" in chat([user]).json["choices"][0]["message"]["content"]
+    parts = [{"type": "text", "text": "Good morning."}] * 20000 + [{"type": "text", "text": ask}]
+    r = chat([user, {"role": "assistant", "content": parts}, user])
+    assert r.status == 200 and "seven" in r.json["choices"][0]["message"]["content"], r.body
+    assert chat([user, {"role": "assistant", "content": None}, user]).status == 200
+    for messages in ([{}], [{"role": 5, "content": "x"}], ["x"], [{"role": "user", "content": None}], [{"role": "user"}]):
+        r = chat(messages)
+        assert r.status == 400 and r.error["param"] == "messages" and "messages[0]" in r.error["message"], (messages, r.body)
+    for options in ("x", [], 1, {"include_usage": "yes"}):
+        r = chat([user], stream_options=options)
+        assert r.status == 400 and r.error["param"] == "stream_options", (options, r.body)
+    assert chat([user], stream_options=None).status == 200
+
+
+@test(generate__model="small")
+def no_probability_mass_is_greedy(s):
+    name = next(m["id"] for m in s.get("/v1/models").json["data"] if m["id"].startswith("smollm2"))
+    def chat(**more):
+        r = s.post("/v1/chat/completions", {"model": name, "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 24, **more})
+        return r.json["choices"][0]["message"]["content"]
+    greedy = chat()
+    assert {chat(temperature=1.5, top_p=0, seed=i) for i in range(4)} == {greedy}
