@@ -168,5 +168,5 @@ int uni_nfd(const char *s, size_t len, struct buf *out, struct err *e)
 int uni_fold(const char *s, size_t len, struct buf *out, struct err *e)
 {
 	return form_put(s, len, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
-		UTF8PROC_STRIPMARK, out, e);
+		UTF8PROC_STRIPMARK | UTF8PROC_IGNORE, out, e);
 }

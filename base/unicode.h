@@ -26,7 +26,8 @@ uint32_t uni_toupper(uint32_t cp);
 /* Appends the normal form of s to out. s must be valid UTF-8. OK, E_LIMIT, E_MEMORY, E_FORMAT. */
 int uni_nfc(const char *s, size_t len, struct buf *out, struct err *e);
 int uni_nfd(const char *s, size_t len, struct buf *out, struct err *e);
-/* Appends lower-cased NFKD without marks: the form two wordings are compared in. */
+/* Appends lower-cased NFKD without marks and without what is not seen (soft hyphens, joiners, variation selectors): the
+ * form two wordings are compared in. */
 int uni_fold(const char *s, size_t len, struct buf *out, struct err *e);
 
 #endif

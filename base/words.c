@@ -1,7 +1,8 @@
 /* words.c: words of a text (words.h).
  *
  * One pass over the code points finds runs of letters, marks and digits; an apostrophe inside a run ends the stem
- * ("company's" is "company"), a comma or full stop between digits belongs to the number. Each run is folded, stemmed
+ * ("company's" is "company"), a comma or full stop between digits belongs to the number, and what only says where a line
+ * may break, as a soft hyphen, belongs to the run and falls out when it is folded. Each run is folded, stemmed
  * and hashed (FNV-1a, 64 bits: with a few thousand words at a time, equal hashes mean equal words).
  * Threads: a Snowball stemmer has state, so every thread has one of its own, freed when the thread ends.
  * Failure: only memory. The only file that includes libstemmer. */
@@ -111,6 +112,12 @@ static int is_digit(int32_t cp)
 	return cp >= '0' && cp <= '9';
 }
 
+/* Soft hyphen, word joiner, zero width no-break space: nothing is seen of them inside a word. */
+static int is_joiner(int32_t cp)
+{
+	return cp == 0xad || cp == 0x2060 || cp == 0xfeff;
+}
+
 /* The end of the word that begins at `at`; *stem_end is where its stem part ends (before an apostrophe). */
 static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 {
@@ -120,8 +127,11 @@ static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 	while (i < len) {
 		j = i;
 		cp = utf8_next(s, len, &j);
-		size_t k = j;
-		after = j < len ? utf8_next(s, len, &k) : -1;
+		size_t k = j, next;
+		do {
+			next = k;
+			after = k < len ? utf8_next(s, len, &k) : -1;
+		} while (is_joiner(after));
 		if (is_alone(cp) && !is_mark(cp)) {
 			if (i > at) break;
 			for (i = j; j < len && is_mark(utf8_next(s, len, &j)); i = j) continue;
@@ -129,6 +139,7 @@ static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 		}
 		int inner = after >= 0 && uni_is_word((uint32_t)after) && i > at;
 		if (cp >= 0 && uni_is_word((uint32_t)cp)) prev = cp;
+		else if (inner && is_joiner(cp)) j = next;
 		else if (inner && is_apostrophe(cp) && !*stem_end) *stem_end = i;
 		else if (!(inner && (cp == ',' || cp == '.') && is_digit(prev) && is_digit(after))) break;
 		i = j;

@@ -77,7 +77,7 @@ static int hash_term(void *ctx, const char *term, size_t n, int flag)
 int words_fingerprint(uint32_t *out, struct err *e)
 {
 	static const char probe[] = "Running runners ran the Löwen's 1,234.5 naïve café’s ÆON straße Œuvre ﬁne x² Ⅷ "
-		"relational conditional happiness flies dying generously skis communism it's cannot. "
+		"sof\u00adt hy\u2060phen relational conditional happiness flies dying generously skis communism it's cannot. "
 		"Привет ёлка книги новый. Ελλάδα ΣΊΣΥΦΟΣ. المكتبة الكِتاب. हिन्दी भाषा. 東京都は日本の首都。カタカナ 한국어 ภาษาไทย";
 	uint32_t h = ANALYSIS_VERSION;
 	int rc = chunk_words_visit(&(struct chunk_words){ "", "", probe, sizeof probe - 1 }, hash_term, &h, e);

@@ -1,5 +1,6 @@
 /* Words: folding, stems, numbers, places. */
 #include "base/words.h"
+#include "base/mem.h"
 #include "tests/test.h"
 
 static size_t words(const char *text, struct arena *a, struct word **w)
@@ -43,6 +44,26 @@ TEST(words_numbers)
 	CHECK(x[2].stem != y[2].stem);
 	CHECK(x[0].number && x[2].number && x[3].number && !x[1].number);
 	CHECK_INT(x[2].len, 4);
+	arena_clear(&a);
+}
+
+TEST(words_with_soft_hyphens_are_whole)
+{
+	struct arena a;
+	struct word *x, *y;
+	char *many = mem_alloc(3 * 200000 + 3);
+	arena_init(&a, 64 << 20);
+	CHECK_INT(words("Vor\u00adstands\u00ad\u2060sitzung, tail\u00ad and 1\u00ad250\u2060's", &a, &x), 5);
+	CHECK_INT(words("vorstandssitzung tail and 1250", &a, &y), 4);
+	CHECK_INT(x[0].off, 0);
+	CHECK_INT(x[0].len, strlen("Vor\u00adstands\u00ad\u2060sitzung"));
+	CHECK(x[0].stem == y[0].stem && x[1].stem == y[1].stem && x[2].stem == y[2].stem);
+	CHECK_INT(x[1].len, 4);              /* nothing follows its hyphen */
+	many[0] = 'a';                       /* in one pass, however many there are */
+	for (size_t i = 0; i < 200000; i++) memcpy(many + 1 + 3 * i, "\u2060", 3);
+	memcpy(many + 1 + 3 * 200000, "b", 2);
+	CHECK_INT(words(many, &a, &x), 1);
+	mem_free(many);
 	arena_clear(&a);
 }
 

@@ -133,3 +133,10 @@ def deep_pages_repeat_and_lose_nothing(s):
         if not cursor:
             break
     assert len(set(whole)) == 60 and seen == whole, (seen, whole)
+
+
+@test
+def soft_hyphens_hide_no_word(s):
+    s.push("Die Vor\u00adstands\u00adsitzung beginnt um neun.", collection="soft", source="soft")
+    h = s.post("/v1/search", {"query": "Vorstandssitzung", "collection": "soft", "mode": "lexical"}).json["hits"][0]
+    assert [h["text"][a:b] for a, b in h["highlights"]] == ["Vor\u00adstands\u00adsitzung"], h
