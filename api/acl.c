@@ -4,6 +4,8 @@
  * be named. Paths are folded in the text alone, as sources of documents are. Thread-safe, no state. Failure: E_USAGE
  * names the entry, E_MEMORY. */
 #include "api/acl.h"
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include "api/auth.h"
 #include "base/file.h"
@@ -102,12 +104,13 @@ int roots_parse(const char *text, struct arena *a, const char *const **out, size
 	return rc;
 }
 
-int path_is_within(const char *path, const char *const *roots, size_t n)
+int roots_resolve(const char *const *roots, size_t n, struct arena *a, const char *const **out, struct err *e)
 {
-	for (size_t i = 0; i < n; i++) {
-		size_t len = strcmp(roots[i], "/") ? strlen(roots[i]) : 0;
-		if (!strncmp(path, roots[i], len) && (path[len] == '/' || !path[len]))
-			return 1;
-	}
-	return 0;
+	const char **list = arena_calloc(a, n + 1, sizeof *list);
+	char real[PATH_MAX];
+	*out = list;
+	for (size_t i = 0; list && i < n; i++)
+		if (!(list[i] = arena_strdup(a, realpath(roots[i], real) ? real : roots[i])))
+			list = NULL;
+	return list ? OK : err_set(e, E_MEMORY, "out of memory");
 }

@@ -12,7 +12,7 @@ int acl_default_parse(const char *text, struct arena *a, struct ingest_acl *out,
 int acl_rules_parse(const char *text, struct arena *a, struct ingest_acl *out, struct err *e);
 /* sources.roots: "/srv/share; /data": absolute folders, folded. E_USAGE. */
 int roots_parse(const char *text, struct arena *a, const char *const **out, size_t *n, struct err *e);
-/* 1 when path (absolute, folded) is one of these folders or lies under one. */
-int path_is_within(const char *path, const char *const *roots, size_t n);
+/* The real paths of folders: links resolved, those that are not there as they are. E_MEMORY. */
+int roots_resolve(const char *const *roots, size_t n, struct arena *a, const char *const **out, struct err *e);
 
 #endif

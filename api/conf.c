@@ -170,7 +170,7 @@ static const struct setting settings[] = {
 		"';' in it cannot be named. What is pushed over HTTP follows no rule, only acl.default."},
 	{NULL, "sources.roots", T_ROOTS, AT(sources_roots), 0, CONF_LIST - 1, "", NULL,
 		"Folders that may be named over HTTP (POST /v1/sources), with all below them, separated by ';'. What lies in "
-		"them can be read by every write key. Empty: any folder that the service can read, but only without keys or "
+		"them can be read by every write key; links that lead out of them are not followed. Empty: any folder that the service can read, but only without keys or "
 		"with an admin key of every group."},
 	{NULL, "sources.queue", T_INT, AT(sources_queue), 1, 10000, "100", "jobs",
 		"Syncs of folders waiting for the one that runs. One more is refused (HTTP 429)."},

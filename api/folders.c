@@ -16,6 +16,7 @@
 #include "api/screen.h"
 #include "api/view.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/flag.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -401,9 +402,16 @@ static void job_do(struct folders *f, struct sync *s)
 	struct ingest_summary sum = { 0 };
 	struct ingest with;
 	struct err e = { 0 }, of_end;
+	struct arena a;
 	int rc = flag_is(&s->cancel) ? err_set(&e, E_CANCELLED, "cancelled") : service_ingest(f->service, &with, &s->cancel, &e);
+	arena_init(&a, JOB_ARENA);
+	if (!rc)
+		rc = roots_parse(f->service->conf.sources_roots, &a, &q.within, &q.within_n, &e);
+	if (!rc)
+		rc = roots_resolve(q.within, q.within_n, &a, &q.within, &e);
 	if (!rc)
 		rc = ingest_paths(&with, &q, &sink, &sum, &e);
+	arena_clear(&a);
 	if (job_end(f, s, rc, &sum, &e, &of_end))
 		log_put(LOG_ERROR, "folders", "job %s: its end is not written: %s", s->id, of_end.msg);
 }

@@ -20,8 +20,8 @@ enum { PATHS_MAX = 100, GROUPS_MAX = 256 };
 
 static int root_check(struct request *r, const char *path, struct err *e)
 {
-	const char *const *roots;
-	char real[PATH_MAX], root[PATH_MAX];
+	const char *const *roots, *const *resolved;
+	char real[PATH_MAX];
 	size_t n;
 	int rc = roots_parse(r->service->conf.sources_roots, &r->arena, &roots, &n, e);
 	if (rc)
@@ -34,11 +34,9 @@ static int root_check(struct request *r, const char *path, struct err *e)
 		return err_set(e, E_DENIED, "path: %.160s is not in a folder of sources.roots", path);
 	if (!realpath(path, real))
 		return err_sys(e, "path: %.160s", path);
-	for (size_t i = 0; i < n; i++) {
-		const char *resolved = realpath(roots[i], root) ? root : roots[i];
-		if (path_is_within(real, &resolved, 1))
-			return OK;
-	}
+	rc = roots_resolve(roots, n, &r->arena, &resolved, e);
+	if (rc || path_is_within(real, resolved, n))
+		return rc;
 	return err_set(e, E_DENIED, "path: %.160s leads out of the folders of sources.roots", path);
 }
 

@@ -47,7 +47,25 @@ static int fd_read_all(int fd, const char *path, struct buf *out, struct err *e)
 	}
 }
 
+/* Where an open file lies now. */
+static int fd_is_within(int fd, const char *path, const char *const *within, size_t n, struct err *e)
+{
+	char link[40], real[PATH_MAX];
+	ssize_t len;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	len = readlink(link, real, sizeof real);
+	if (len < 0) return err_sys(e, "find out where %s lies", path);
+	if ((size_t)len == sizeof real) return err_set(e, E_LIMIT, "%s: its real path is too long", path);
+	real[len] = 0;
+	return path_is_within(real, within, n) ? OK : err_set(e, E_DENIED, "%s: leads out of the folders it may lie in", path);
+}
+
 int file_read(const char *path, struct buf *out, struct err *e)
+{
+	return file_read_within(path, NULL, 0, out, e);
+}
+
+int file_read_within(const char *path, const char *const *within, size_t n, struct buf *out, struct err *e)
 {
 	size_t before = out->len;
 	struct stat st;
@@ -55,6 +73,7 @@ int file_read(const char *path, struct buf *out, struct err *e)
 	if (out->failed) return buf_err(e, out->failed, out, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return err_sys(e, "open %s", path);
+	if (n && (rc = fd_is_within(fd, path, within, n, e))) goto out;
 	if (fstat(fd, &st) != 0) {
 		rc = err_sys(e, "stat %s", path);
 		goto out;
@@ -279,6 +298,15 @@ int path_is_named(const char *text, const char *path)
 	size_t n = strlen(path);
 	for (const char *at = text; n && (at = strstr(at, path)); at++)
 		if ((at == text || strchr(" ([<\"'", at[-1])) && ends_name(at + n, at == text)) return 1;
+	return 0;
+}
+
+int path_is_within(const char *path, const char *const *roots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strcmp(roots[i], "/") ? strlen(roots[i]) : 0;
+		if (!strncmp(path, roots[i], len) && (path[len] == '/' || !path[len])) return 1;
+	}
 	return 0;
 }
 

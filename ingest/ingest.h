@@ -82,6 +82,7 @@ struct ingest_request {
 	/* On whose behalf; NULL: someone who sees every document. Others are neither replaced nor removed (their files are
 	 * `failed`), nor named as what a file duplicates. Its collection is not looked at. */
 	const struct reader *reader;
+	const char *const *within; size_t within_n;   /* real paths of folders that files must lie in, links followed; none: anywhere */
 	const char *const *only; size_t only_n;       /* sources, sorted by bytes: nothing but these and what lies below them; NULL: all */
 };
 
@@ -113,7 +114,8 @@ int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struc
 
 struct ingest_item {              /* one pushed document: an upload (data is a file's bytes, name tells the type) or plain text */
 	const char *id, *collection, *title, *source, *name, *meta; /* NULL or "" where unknown */
-	const char *const *acl; size_t acl_n;         /* as in ingest_request, and so is meta; with an id those of its document are kept. Rules are for files, not for these */
+	/* As in ingest_request, and so is meta; with an id those of its document are kept. Rules are for files, not for these. */
+	const char *const *acl; size_t acl_n;
 	const char *data; size_t len;
 	int is_text;                  /* 1: data is UTF-8 text as it is; 0: a file by its name and content */
 	const struct reader *reader;  /* as in ingest_request */

@@ -58,7 +58,7 @@ static void ahead_read(struct sync *s, struct ahead *a, const struct walk_file *
 
 	a->file = f;
 	buf_init(&a->data, max < SIZE_MAX ? (size_t)max : SIZE_MAX);
-	a->read_rc = file_read(f->path, &a->data, &a->why);
+	a->read_rc = file_read_within(f->path, s->q->within, s->q->within_n, &a->data, &a->why);
 	if (a->read_rc != OK)
 		buf_clear(&a->data);
 	s->bytes += a->data.len;
@@ -475,6 +475,8 @@ int ingest_paths(const struct ingest *g, const struct ingest_request *q, const s
 	struct ingest_summary *sum, struct err *e)
 {
 	struct sync s = { .q = q };
+	const struct walk_options walk = { .depth_max = g->limits->depth_max, .except = g->except, .within = q->within,
+		.within_n = q->within_n, .cancel = g->cancel };
 	struct run *r = &s.r;
 	int rc = run_begin(r, g, sink, sum, e);
 
@@ -485,7 +487,7 @@ int ingest_paths(const struct ingest *g, const struct ingest_request *q, const s
 	r->reader = q->reader;
 	r->g.dry_run = q->dry_run;
 	if (rc == OK)
-		rc = walk_paths(&s.w, q->cwd, q->paths, q->path_n, g->limits->depth_max, g->except, g->cancel, r->e);
+		rc = walk_paths(&s.w, q->cwd, q->paths, q->path_n, &walk, r->e);
 	r->g.progress.files_total = s.w.n;
 	for (size_t i = 0; i < s.w.n; i++)
 		r->g.progress.bytes_total += s.w.files[i].size;

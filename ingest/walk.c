@@ -3,13 +3,15 @@
  * A folder's names are read whole, sorted and visited in order, so that a walk is the same on every machine. What a
  * link leads to is put off until everything that is not a link is known, in a first-in first-out list that may grow:
  * so the real name of a file wins over a link to it, and with the set of seen (device, inode) pairs no loop can form.
- * Hard links are names in their own right. Recursion goes over folder depth, which depth_max bounds.
+ * Hard links are names in their own right. Where links must not lead is asked of the real path; that a name was not
+ * turned into a link since is for who opens the file (file_read_within). Recursion goes over folder depth, which depth_max bounds.
  * Threads: one walk, one thread. Failure: memory and cancel end the walk; a folder or file that cannot be read becomes
  * an entry with its reason. */
 #include "ingest/walk.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +29,7 @@ struct later { char *path; const char *root; size_t root_i; int depth; };
 
 struct walker {
 	struct walk *w;
-	int depth_max;
-	const volatile int *cancel;
+	const struct walk_options *o;
 	struct id *seen; size_t seen_n, seen_cap;       /* open addressing, ino 0 and dev 0: free */
 	struct later *later; size_t later_n, later_cap;
 	struct err *e;
@@ -275,9 +276,9 @@ static int walk_folder(struct walker *k, const char *path, const char *root, siz
 	struct stat st;
 	int rc = OK, why, seen;
 
-	if (flag_is(k->cancel))
+	if (flag_is(k->o->cancel))
 		return err_set(k->e, E_CANCELLED, "cancelled");
-	if (depth > k->depth_max) {
+	if (depth > k->o->depth_max) {
 		k->w->roots[root_i].complete = 0;
 		return entry_bad(k, path, root, DOC_SKIPPED, "%s", "folder deeper than ingest.depth_max");
 	}
@@ -303,12 +304,22 @@ static int walk_folder(struct walker *k, const char *path, const char *root, siz
 	return rc;
 }
 
+/* Does the path, whose links are followed, stay in the folders it must stay in? What is not there does. */
+static int leads_out(const struct walker *k, const char *path)
+{
+	char real[PATH_MAX];
+
+	return k->o->within_n > 0 && realpath(path, real) && !path_is_within(real, k->o->within, k->o->within_n);
+}
+
 /* What a link leads to, when nothing else led there. A link into nowhere is a failed file. */
 static int visit_link(struct walker *k, const struct later *l)
 {
 	struct stat st;
 	int seen;
 
+	if (leads_out(k, l->path))
+		return entry_bad(k, l->path, l->root, DOC_SKIPPED, "link leads out of %s", "sources.roots");
 	if (stat(l->path, &st) != 0)
 		return entry_bad(k, l->path, l->root, DOC_FAILED, "link: %s", strerror(errno));
 	if (S_ISDIR(st.st_mode))
@@ -324,6 +335,8 @@ static int walk_given(struct walker *k, const char *path)
 	struct walk *w = k->w;
 	struct stat st;
 
+	if (leads_out(k, path))
+		return entry_bad(k, path, "", DOC_FAILED, "leads out of %s", "sources.roots");
 	if (stat(path, &st) != 0) {
 		int rc = entry_bad(k, path, "", DOC_FAILED, "%s", strerror(errno));
 
@@ -364,10 +377,10 @@ static void files_sort(struct walk *w)
 	w->n = n + 1;
 }
 
-int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, int depth_max,
-	const char *except, const volatile int *cancel, struct err *e)
+int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, const struct walk_options *o,
+	struct err *e)
 {
-	struct walker k = { .w = w, .depth_max = depth_max, .cancel = cancel, .e = e };
+	struct walker k = { .w = w, .o = o, .e = e };
 	struct buf path;
 	struct stat st;
 	int rc = OK;
@@ -378,7 +391,7 @@ int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t
 	w->roots = mem_calloc(path_n + 1, sizeof *w->roots);
 	if (!w->roots)
 		rc = no_memory(&k);
-	if (except && stat(except, &st) == 0 && seen_add(&k, &st) < 0)
+	if (o->except && stat(o->except, &st) == 0 && seen_add(&k, &st) < 0)
 		rc = no_memory(&k);
 	for (size_t i = 0; i < path_n && rc == OK; i++) {
 		if (!paths[i] || !paths[i][0])

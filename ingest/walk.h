@@ -28,9 +28,17 @@ struct walk {
 /* Lists what is under the paths, taken from cwd when relative. Files and folders that begin with "." are passed over
  * unless given themselves. Links are followed once, after all that is not a link: a file or folder already seen (device
  * and inode) is not seen again, so loops end. Folders deeper than depth_max are left out, and their root is then not
- * complete. So is `except` (a folder, may be NULL) passed over, by whatever name it is met. E_CANCELLED when *cancel is set, E_MEMORY, E_USAGE for an empty path. The caller clears w in every case. */
-int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, int depth_max,
-	const char *except, const volatile int *cancel, struct err *e);
+ * complete. So is `except` passed over, by whatever name it is met. With `within`, what a link or a given path leads to
+ * outside of these folders is not looked at: an entry says so. E_CANCELLED when *cancel is set, E_MEMORY, E_USAGE for
+ * an empty path. The caller clears w in every case. */
+struct walk_options {
+	int depth_max;
+	const char *except;     /* a folder; may be NULL */
+	const char *const *within; size_t within_n;     /* real paths; none: links may lead anywhere */
+	const volatile int *cancel;     /* may be NULL */
+};
+int walk_paths(struct walk *w, const char *cwd, const char *const *paths, size_t path_n, const struct walk_options *o,
+	struct err *e);
 void walk_clear(struct walk *w);
 /* The path as a source, a copy in a: bytes that are not UTF-8 are written %XX. NULL: out of memory. */
 const char *walk_source(struct arena *a, const char *path);

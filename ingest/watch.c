@@ -119,8 +119,8 @@ static int look(struct watch *w, const volatile int *cancel, struct err *e)
 {
 	struct walk walk;
 	struct stat st;
-	int rc = walk_paths(&walk, w->o.cwd, w->o.paths, w->o.path_n, w->o.depth_max,
-		w->o.except, cancel, e);
+	int rc = walk_paths(&walk, w->o.cwd, w->o.paths, w->o.path_n,
+		&(struct walk_options){ .depth_max = w->o.depth_max, .except = w->o.except, .cancel = cancel }, e);
 
 	w->gap[0] = 0;
 	for (size_t i = 0; i < walk.dir_n && rc == OK; i++)

@@ -1,6 +1,7 @@
 /* test_acl.c: settings that give folders their groups, and folders that may be named. */
 #include "api/acl.h"
 #include "api/conf.h"
+#include "base/file.h"
 #include "tests/test.h"
 
 TEST(acl_rules_of_a_line)

@@ -141,6 +141,10 @@ def who_may_name_what(s):
             assert mine.status == 202, mine.body
             theirs = t.post("/v1/sources", {"path": free}, **people).json
             assert finished(t, mine.json["job_id"], **desk)["state"] == "done" and finished(t, theirs["job_id"], **people)["state"] == "done"
+            # a link in the folder leads nowhere either
+            link = [p for p in t.get("/v1/jobs/" + theirs["job_id"], **people).json["problems"]]
+            assert [(p["source"], p["verdict"], p["reason"]) for p in link] == [(free + "/link", "skipped", "link leads out of sources.roots")], link
+            assert not [d for d in t.get("/v1/documents", **root).json["documents"] if "Outside" in t.get(f"/v1/documents/{d['id']}/text", **root).text]
             # only who sees all of it knows of it
             assert {x["path"] for x in t.get("/v1/sources", **desk).json["sources"]} == {free + "/a.txt"}
             assert {x["path"] for x in t.get("/v1/sources", **people).json["sources"]} == {free + "/a.txt", free}

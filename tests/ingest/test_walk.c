@@ -72,7 +72,7 @@ TEST(walk_tree)
 	links("../out/o.txt", "in/zz.txt");     /* already seen through the folder */
 	links("nowhere", "in/dangling");
 	CHECK(mkfifo(at("in/pipe"), 0600) == 0);
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, &(struct walk_options){ .depth_max = 8 }, &e), e);
 	CHECK(find(&w, "in/z.txt") && find(&w, "in/b/c/d.txt"));
 	CHECK(!find(&w, "in/.hidden") && !find(&w, "in/.git/x") && !find(&w, "in/a_link.txt"));
 	CHECK_INT((find(&w, "in/outside/o.txt") != NULL) + (find(&w, "in/zz.txt") != NULL), 1);
@@ -99,15 +99,62 @@ TEST(walk_given)
 	begin();
 	folder("in");
 	put("in/z.txt");
-	CHECK_OK(walk_paths(&w, dir, paths, 4, 8, NULL, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 4, &(struct walk_options){ .depth_max = 8 }, &e), e);
 	CHECK_INT(w.n, 2);
 	CHECK(find(&w, "gone.txt")->missing);
 	CHECK_INT(find(&w, "gone.txt")->verdict, DOC_FAILED);
 	CHECK_STR(find(&w, "gone.txt")->reason, strerror(ENOENT));
 	CHECK_STR(find(&w, "in/z.txt")->root, at("in"));
 	walk_clear(&w);
-	CHECK_INT(walk_paths(&w, dir, empty, 1, 8, NULL, NULL, &e), E_USAGE);
+	CHECK_INT(walk_paths(&w, dir, empty, 1, &(struct walk_options){ .depth_max = 8 }, &e), E_USAGE);
 	walk_clear(&w);
+}
+
+/* Links lead no further than they may, whatever they are called. */
+TEST(walk_within)
+{
+	const char *paths[] = { "in/open", "in/way" }, *within[1];
+	struct walk_options o = { .depth_max = 8, .within = within, .within_n = 1 };
+	struct buf text;
+	struct walk w;
+	struct err e = { 0 };
+	char in[400];
+
+	begin();
+	snprintf(in, sizeof in, "%s", at("in"));
+	within[0] = in;
+	folder("in/open");
+	folder("in/other");
+	folder("out/deep");
+	put("in/open/a.txt");
+	put("in/other/b.txt");
+	put("out/deep/c.txt");
+	links("../other", "in/open/near");
+	links("../../out", "in/open/link");
+	links("../../out/deep/c.txt", "in/open/c.txt");
+	links("../../in-gone", "in/open/gone");
+	links("../out", "in/way");
+	CHECK_OK(walk_paths(&w, dir, paths, 2, &o, &e), e);
+	CHECK_INT(w.n, 6);
+	CHECK_INT(find(&w, "in/open/a.txt")->verdict, 0);
+	CHECK_INT(find(&w, "in/open/near/b.txt")->verdict, 0);
+	CHECK_INT(find(&w, "in/open/link")->verdict, DOC_SKIPPED);
+	CHECK_STR(find(&w, "in/open/link")->reason, "link leads out of sources.roots");
+	CHECK_INT(find(&w, "in/open/c.txt")->verdict, DOC_SKIPPED);
+	CHECK_INT(find(&w, "in/open/gone")->verdict, DOC_FAILED);
+	CHECK_INT(find(&w, "in/way")->verdict, DOC_FAILED);
+	walk_clear(&w);
+	o.within_n = 0;
+	CHECK_OK(walk_paths(&w, dir, paths, 2, &o, &e), e);
+	CHECK_INT(w.n, 4);
+	CHECK_INT(find(&w, "in/way/deep/c.txt")->verdict, 0);
+	walk_clear(&w);
+	/* a name that became a link after the walk */
+	buf_init(&text, 100);
+	CHECK_INT(file_read_within(at("in/open/c.txt"), within, 1, &text, &e), E_DENIED);
+	CHECK_INT(text.len, 0);
+	CHECK_OK(file_read_within(at("in/open/near/b.txt"), within, 1, &text, &e), e);
+	buf_clear(&text);
 }
 
 TEST(walk_limits)
@@ -121,12 +168,12 @@ TEST(walk_limits)
 	folder("in/1/2/3");
 	put("in/1/a.txt");
 	put("in/1/2/3/b.txt");
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 2, NULL, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, &(struct walk_options){ .depth_max = 2 }, &e), e);
 	CHECK(find(&w, "in/1/a.txt") && !find(&w, "in/1/2/3/b.txt"));
 	CHECK(!w.roots[0].complete);
 	CHECK_INT(find(&w, "in/1/2/3")->verdict, DOC_SKIPPED);
 	walk_clear(&w);
-	CHECK_INT(walk_paths(&w, dir, paths, 1, 2, NULL, &stop, &e), E_CANCELLED);
+	CHECK_INT(walk_paths(&w, dir, paths, 1, &(struct walk_options){ .depth_max = 2, .cancel = &stop }, &e), E_CANCELLED);
 	walk_clear(&w);
 }
 
@@ -140,7 +187,7 @@ TEST(walk_name_not_utf8)
 	begin();
 	fd = open(at("caf\xE9.txt"), O_CREAT | O_WRONLY, 0600);
 	CHECK(fd >= 0 && close(fd) == 0);
-	CHECK_OK(walk_paths(&w, dir, paths, 1, 8, NULL, NULL, &e), e);
+	CHECK_OK(walk_paths(&w, dir, paths, 1, &(struct walk_options){ .depth_max = 8 }, &e), e);
 	CHECK_INT(w.n, 1);
 	CHECK_STR(w.files[0].source, at("caf%E9.txt"));
 	CHECK_STR(w.files[0].path, at("caf\xE9.txt"));
