@@ -37,7 +37,7 @@ static void source_put(struct buf *b, const struct doc *d, uint32_t page)
 	screen_line(b, d->title, strlen(d->title), TITLE_CHARS);
 	buf_puts(b, " — ");
 	screen_line(b, where, strlen(where), 0);
-	if (page) buf_printf(b, ":%u", page);
+	if (page) buf_printf(b, ", page %u", page);
 }
 
 static void footnotes_print(struct command_call *c, const struct answer *a)

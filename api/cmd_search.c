@@ -26,7 +26,7 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 	}
 	buf_puts(&b, "\n   ");
 	screen_line(&b, *p->doc.source ? p->doc.source : p->doc.id, strlen(*p->doc.source ? p->doc.source : p->doc.id), 0);
-	if (p->chunk.page) buf_printf(&b, ":%u", p->chunk.page);
+	if (p->chunk.page) buf_printf(&b, ", page %u", p->chunk.page);
 	buf_puts(&b, "\n   ");
 	screen_line(&b, p->text, p->text_len, SNIPPET_CHARS);
 	if (explain) {

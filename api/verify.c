@@ -91,6 +91,18 @@ size_t verify_best(const struct selection *sel, const struct claim *c, size_t pa
 	return best;
 }
 
+/* Claim and unit both speak of numbers, and of no common one. */
+static int other_numbers(const struct claim *c, const struct unit *x)
+{
+	int claimed = 0, has = 0;
+	for (size_t i = 0; i < c->word_n; i++) {
+		claimed |= c->words[i].number;
+		if (c->words[i].number && words_have(x->words, x->word_n, c->words[i].stem)) return 0;
+	}
+	for (size_t i = 0; i < x->word_n; i++) has |= x->words[i].number;
+	return claimed && has;
+}
+
 size_t verify_second(const struct selection *sel, const struct claim *c, size_t u)
 {
 	double all = 0, missing = 0, best_gain = 0;
@@ -103,13 +115,17 @@ size_t verify_second(const struct selection *sel, const struct claim *c, size_t 
 	if (all <= 0 || missing < SECOND_SHARE * all) return best;
 	for (size_t x = 0; x < sel->unit_n; x++) {
 		double gain = 0;
+		size_t gained = 0;
 		if (x == u || sel->units[x].is_question || !sel->units[x].chosen) continue;
 		for (size_t i = 0; i < c->word_n; i++) {
 			const struct word *w = &c->words[i];
 			if (words_have(sel->question, sel->question_n, w->stem) || words_have(sel->units[u].words, sel->units[u].word_n, w->stem)) continue;
-			if (words_have(sel->units[x].words, sel->units[x].word_n, w->stem)) gain += select_weight(sel, w);
+			if (!words_have(sel->units[x].words, sel->units[x].word_n, w->stem)) continue;
+			gain += select_weight(sel, w);
+			gained++;
 		}
-		if (gain <= best_gain) continue;
+		/* "euros" alone comes from any price */
+		if (gain <= best_gain || (gained < 2 && other_numbers(c, &sel->units[x]))) continue;
 		best_gain = gain;
 		best = x;
 	}

@@ -91,6 +91,18 @@ TEST(verify_second_sentence_fills_the_gap)
 	arena_clear(&arena);
 }
 
+TEST(verify_second_is_no_other_price)
+{
+	static const char *const prices[] = { "Product: Pallets; Price per unit (EUR): 11.20", "Lunch costs 6.80 euros.", "It is served at noon.",
+		"Prices are in euros.", NULL };
+	make("What does a pallet cost?", prices);
+	struct claim c = claim_of("A pallet costs 11.20 euros.");
+	CHECK_INT(verify_second(&sel, &c, 0), 3);
+	units[3].chosen = 0;
+	CHECK_INT(verify_second(&sel, &c, 0), (size_t)-1);
+	arena_clear(&arena);
+}
+
 TEST(cite_short_is_what_the_answer_adds)
 {
 	struct span s;
