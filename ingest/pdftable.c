@@ -243,12 +243,44 @@ static void rows_of(const struct page *g, struct strip *s, size_t n, const struc
 	}
 }
 
+/* The column that a word stands in: the first it touches, or -1. */
+static int touched(const struct span_x *columns, size_t n, const struct pdf_word *w)
+{
+	for (size_t c = 0; c < n; c++)
+		if (w->x0 < columns[c].x1 && columns[c].x0 < w->x1)
+			return (int)c;
+	return -1;
+}
+
+/* Gives each word of a strip the column it stands in, and one between two columns that of the word before it. Returns
+ * 1 when every column has got a word: then cells stood closer than words do, and the pieces were no cells. */
+static int split(const struct page *g, const struct strip *s, const struct span_x *columns, size_t column_n)
+{
+	uint32_t seen = 0;
+
+	for (size_t j = s->from; j < s->from + s->n; j++) {
+		int c = (int)column_of(columns, column_n, &g->k[j]);
+
+		for (uint32_t k = 0; k < g->k[j].word_n; k++) {
+			struct pdf_word *w = &g->p->words[g->k[j].word + k];
+			int at = touched(columns, column_n, w);
+
+			c = at >= 0 && (k == 0 || at > c) ? at : c;
+			w->column = c;
+			seen |= 1u << c;
+		}
+	}
+	return seen == (1u << column_n) - 1;
+}
+
 static void mark(const struct page *g, const struct strip *s, size_t n, const struct span_x *columns, size_t column_n,
 	int table)
 {
 	int row = 0;
 
 	for (size_t i = 0; i < n; i++) {
+		int whole = split(g, &s[i], columns, column_n);
+
 		row += i > 0 && !s[i].goes_on;
 		for (size_t j = s[i].from; j < s[i].from + s[i].n; j++) {
 			struct pdf_line *l = &g->p->lines[g->k[j].line];
@@ -256,7 +288,7 @@ static void mark(const struct page *g, const struct strip *s, size_t n, const st
 
 			l->table = table;
 			l->row = row;
-			for (uint32_t k = 0; k < g->k[j].word_n; k++)
+			for (uint32_t k = 0; !whole && k < g->k[j].word_n; k++)
 				g->p->words[g->k[j].word + k].column = (int)c;
 		}
 	}

@@ -375,9 +375,17 @@ TEST(format_pdf_table)
 	static const char *const columns[] = {
 		"50 100 290 112 The first column holds a text of some length,", "50 114 290 126 which goes on from line to line until it ends.",
 		"0 0 0 0 ", "310 100 550 112 The second one stands beside it and is no part", "310 114 550 126 of any table, whatever its lines look like." };
+	/* Cells no further apart than words: Tank stands over T1, Capacity over 12,500. */
+	static const char *const tight[] = { "37 187 183 200 Tank Capacity (litres)", "0 0 0 0 ", "203 187 260 200 Material", "0 0 0 0 ",
+		"37 206 53 219 T1", "0 0 0 0 ", "74 206 116 219 12,500", "0 0 0 0 ", "187 206 275 219 Stainless steel", "0 0 0 0 ",
+		"37 225 53 238 T2", "0 0 0 0 ", "74 225 110 238 8,400", "0 0 0 0 ", "187 225 210 238 Oak" };
 	struct buf b;
 
 	buf_init(&b, MAX);
+	page_put(&b, tight, sizeof tight / sizeof *tight);
+	load_pages(&b);
+	CHECK_STR(buf_cstr(&x.text), "Tank | Capacity (litres) | Material\nT1 | 12,500 | Stainless steel\nT2 | 8,400 | Oak");
+	extracted_clear(&x);
 	page_put(&b, page, sizeof page / sizeof *page);
 	load_pages(&b);
 	CHECK_STR(buf_cstr(&x.text), "These are the rooms and who has the keys of each of them.\n\nRoom | Keys | Floor\n"
