@@ -322,7 +322,7 @@ int cmd_erase(struct command_call *c)
 	if (list) return receipts_list(c, &e) ? command_fail(c, &e) : EXIT_DONE;
 	arena_init(&arena, ARENA_BYTES_MAX);
 	rc = target_plan(c, c->argv[1], source, &arena, &m, &e);
-	if (!rc) rc = remove_erase(c->service->index, &m, &e);
+	if (!rc) rc = remove_erase(c->service, &m, &e);
 	for (size_t i = 0; !rc && i < m.n; i++) rc = erased_print(c, &m.docs[m.n - 1 - i], &m.receipts[m.n - 1 - i], &e);
 	if (!rc && !c->quiet && !c->json)
 		out_printf(c->out, 1, "Backups made before still hold it, and so does the file it came from.\n");

@@ -5,7 +5,8 @@
  * a crash the note still says "queued" and is turned into a failure at the next start. One thread runs the jobs in
  * order. Only the last sources.jobs_kept finished jobs are kept.
  * Threads: `change` orders those who write notes and is held over LMDB's writer lock; `lock` guards the list of live
- * jobs and all that changes in them, and is held for moments. Lock order: change, LMDB's writer, lock.
+ * jobs and all that changes in them, and is held for moments; `door` guards service->folders, and an erasure holds it
+ * and `change`. Lock order: door, change, LMDB's writer, lock.
  * Failure: a job's is its state and error; one that cannot be written at its end is logged and stays "queued". */
 #include "api/folders.h"
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "api/acl.h"
-#include "api/screen.h"
+#include "api/problems.h"
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -22,14 +23,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "base/utf8.h"
 
-enum { NOTE_BYTES_MAX = 1 << 20, PAGE = 128, JOB_ARENA = 8 << 20, PROBLEMS_MAX = 200, PROBLEM_TEXT = 1000, ID_LEN = 17 };
+enum { NOTE_BYTES_MAX = 1 << 20, PAGE = 128, JOB_ARENA = 8 << 20, ID_LEN = 17 };
 enum state { QUEUED, RUNNING, DONE, FAILED, CANCELLED };
 static const char *const state_names[] = { "queued", "running", "done", "failed", "cancelled" };
 static const char source_kind[] = "source", job_kind[] = "job";
 
-struct problem { const char *source, *reason; int verdict; };
 struct sync {
 	struct sync *next;
 	struct folders *folders;
@@ -46,8 +45,7 @@ struct sync {
 	/* under the lock */
 	int running, asked_to_stop;      /* asked_to_stop: by a client, not by the service's end */
 	struct ingest_progress progress;
-	struct problem problems[PROBLEMS_MAX]; size_t problem_n;
-	uint64_t left_out;
+	struct problems problems;
 };
 struct folders {
 	struct service *service;
@@ -57,6 +55,8 @@ struct folders {
 	int stop, runs;
 	pthread_t thread;
 };
+
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- notes ---- */
 
@@ -169,22 +169,6 @@ static int put_time(cJSON *o, const char *key, int64_t ms)
 	return (ms ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
 }
 
-static int put_problems(cJSON *o, const struct sync *s)
-{
-	cJSON *list = cJSON_AddArrayToObject(o, "problems");
-	int ok = list != NULL;
-	for (size_t i = 0; ok && i < s->problem_n; i++) {
-		cJSON *x = cJSON_CreateObject();
-		ok = x && cJSON_AddItemToArray(list, x);
-		if (!ok)
-			cJSON_Delete(x);
-		ok = ok && cJSON_AddStringToObject(x, "source", s->problems[i].source) &&
-			cJSON_AddStringToObject(x, "verdict", doc_verdict_name(s->problems[i].verdict)) &&
-			cJSON_AddStringToObject(x, "reason", s->problems[i].reason);
-	}
-	return ok && cJSON_AddNumberToObject(o, "problems_left_out", (double)s->left_out);
-}
-
 static int put_error(cJSON *o, const char *code, const char *message)
 {
 	cJSON *x = code ? cJSON_AddObjectToObject(o, "error") : cJSON_AddNullToObject(o, "error");
@@ -212,7 +196,7 @@ static cJSON *job_view(const struct sync *s, enum state state, const struct inge
 	    put_acl(o, s->acl, s->acl_n) && cJSON_AddNumberToObject(o, "files_done", (double)p->files_done) &&
 	    cJSON_AddNumberToObject(o, "files_total", (double)p->files_total) &&
 	    cJSON_AddNumberToObject(o, "chunks", (double)p->chunks) && cJSON_AddNumberToObject(o, "bytes_done", (double)p->bytes_done) &&
-	    cJSON_AddNumberToObject(o, "bytes_total", (double)p->bytes_total) && put_summary(o, sum) && put_problems(o, s) &&
+	    cJSON_AddNumberToObject(o, "bytes_total", (double)p->bytes_total) && put_summary(o, sum) && problems_put(o, &s->problems) &&
 	    put_error(o, code, message) && put_time(o, "created", s->created_ms) && put_time(o, "started", s->started_ms) &&
 	    put_time(o, "finished", finished_ms))
 		return o;
@@ -289,19 +273,6 @@ static int noted_is_for(const struct folders *f, const struct caller *c, const c
 
 /* ---- a job's run ---- */
 
-static const char *kept_text(struct sync *s, const char *text)
-{
-	const char *out = "";
-	struct buf b;
-	if (utf8_valid(text, strlen(text)))
-		return (out = arena_strndup(&s->arena, text, utf8_floor(text, strlen(text), PROBLEM_TEXT))) ? out : "";
-	buf_init(&b, 1 << 16);
-	screen_text(&b, text, strlen(text));
-	out = arena_strndup(&s->arena, buf_cstr(&b), utf8_floor(buf_cstr(&b), b.len, PROBLEM_TEXT));
-	buf_clear(&b);
-	return out ? out : "";
-}
-
 static void on_event(void *ctx, const struct ingest_event *ev)
 {
 	struct sync *s = ctx;
@@ -311,12 +282,7 @@ static void on_event(void *ctx, const struct ingest_event *ev)
 	if (ev->verdict != DOC_FAILED && ev->verdict != DOC_SKIPPED && ev->verdict != DOC_PARTIAL)
 		return;
 	pthread_mutex_lock(&s->folders->lock);
-	if (s->problem_n < PROBLEMS_MAX) {
-		const char *source = kept_text(s, ev->source), *reason = kept_text(s, ev->reason);
-		s->problems[s->problem_n++] = (struct problem){ source, reason, ev->verdict };
-	} else {
-		s->left_out++;
-	}
+	problems_add(&s->problems, &s->arena, ev);
 	pthread_mutex_unlock(&s->folders->lock);
 }
 
@@ -375,11 +341,11 @@ static int job_end(struct folders *f, struct sync *s, int rc, const struct inges
 	int stopped = rc == E_CANCELLED && state == FAILED;
 	struct write *w = NULL;
 	cJSON *view;
+	pthread_mutex_lock(&f->change);      /* from the view on: an erasure must not fall between it and the note */
 	pthread_mutex_lock(&f->lock);
 	view = job_view(s, state, rc ? NULL : sum, state != FAILED ? NULL : stopped ? "interrupted" : status_name(rc),
 		stopped ? "the service was stopped; what was stored until then is kept" : why->msg, now);
 	pthread_mutex_unlock(&f->lock);
-	pthread_mutex_lock(&f->change);
 	rc = index_write_begin(&w, f->service->index, e);
 	if (!rc)
 		rc = note_write(w, job_kind, view, e);
@@ -490,17 +456,23 @@ int folders_open(struct folders **out, struct service *s, struct err *e)
 		f->runs = !rc;
 		rc = rc ? err_set(e, E_MEMORY, "start the thread of folders: %s", strerror(rc)) : OK;
 	}
-	if (rc)
+	if (rc) {
 		folders_close(f);
-	else
-		*out = f;
-	return rc;
+		return rc;
+	}
+	pthread_mutex_lock(&door);
+	s->folders = *out = f;
+	pthread_mutex_unlock(&door);
+	return OK;
 }
 
 void folders_close(struct folders *f)
 {
 	if (!f)
 		return;
+	pthread_mutex_lock(&door);
+	f->service->folders = NULL;
+	pthread_mutex_unlock(&door);
 	pthread_mutex_lock(&f->lock);
 	f->stop = 1;
 	for (struct sync *s = f->live; s; s = s->next)
@@ -887,4 +859,49 @@ int folders_cancel(struct folders *f, const struct caller *c, const char *id, cJ
 	}
 	pthread_mutex_unlock(&f->lock);
 	return rc;
+}
+
+/* ---- erasure ---- */
+
+/* 1 when a live job has the path of one of them itself; lock held. */
+static int is_named_by(const struct sync *s, const struct ingest_part *docs, size_t n)
+{
+	for (size_t i = 0; i < s->path_n; i++)
+		for (size_t k = 0; k < n; k++)
+			if (!strcmp(s->paths[i], docs[k].source))
+				return 1;
+	return 0;
+}
+
+int folders_erase_begin(struct service *service, const struct ingest_part *docs, size_t n, struct err *e)
+{
+	struct folders *f;
+	int rc = OK;
+	pthread_mutex_lock(&door);
+	if (!(f = service->folders))
+		return OK;
+	pthread_mutex_lock(&f->change);
+	pthread_mutex_lock(&f->lock);
+	for (struct sync *s = f->live; s && !rc; s = s->next)
+		if (is_named_by(s, docs, n))
+			rc = err_set(e, E_CONFLICT, "job %s is about this very file and not over; cancel it first", s->id);
+	pthread_mutex_unlock(&f->lock);
+	if (rc) {
+		pthread_mutex_unlock(&f->change);
+		pthread_mutex_unlock(&door);
+	}
+	return rc;
+}
+
+void folders_erase_end(struct service *service, const struct ingest_part *docs, size_t n)
+{
+	struct folders *f = service->folders;
+	if (f) {
+		pthread_mutex_lock(&f->lock);
+		for (struct sync *s = f->live; s; s = s->next)
+			problems_forget(&s->problems, docs, n);
+		pthread_mutex_unlock(&f->lock);
+		pthread_mutex_unlock(&f->change);
+	}
+	pthread_mutex_unlock(&door);
 }

@@ -43,4 +43,10 @@ int folders_jobs(struct folders *f, const struct caller *c, const char *id, cJSO
 /* Asks a job to stop; *out as it is then. E_NOT_FOUND; E_CONFLICT: it is over. */
 int folders_cancel(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e);
 
+/* Around an erasure: between the two no job ends, and after it no running one still tells of the documents by their
+ * sources. Nothing where no folders are open. E_CONFLICT: a job that is not over has one of them as its path; then
+ * nothing is to be ended. The caller has no write open. */
+int folders_erase_begin(struct service *s, const struct ingest_part *docs, size_t n, struct err *e);
+void folders_erase_end(struct service *s, const struct ingest_part *docs, size_t n);
+
 #endif

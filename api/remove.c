@@ -2,6 +2,7 @@
  * Threads: the caller's. Failure: before the commit nothing is changed. */
 #include <string.h>
 #include "api/remove.h"
+#include "api/folders.h"
 
 int remove_plan(struct removal *m, struct snapshot *s, const struct doc *d, struct arena *a, struct err *e)
 {
@@ -45,19 +46,32 @@ int remove_delete(struct index *x, const struct removal *m, struct err *e)
 	return rc ? rc : index_write_commit(w, e);
 }
 
-int remove_erase(struct index *x, struct removal *m, struct err *e)
+/* What is erased moves to the front, in its order: the document itself stays the last of it. */
+static int erase_each(struct index *x, struct removal *m, size_t *done, struct err *e)
 {
-	struct write *w;
-	size_t done = 0;
-	int rc = take_out(&w, x, m, e);          /* a rehearsal: one on hold keeps all */
-	if (rc) return rc;
-	index_write_abort(w);
+	*done = 0;
 	for (size_t i = 0; i < m->n; i++) {
-		rc = index_erase(x, m->docs[i].id, &m->receipts[done], e);
+		struct ingest_part d = m->docs[i];
+		int rc = index_erase(x, d.id, &m->receipts[*done], e);
 		if (is_missing_part(m, i, rc)) continue;
 		if (rc) return rc;
-		m->docs[done++] = m->docs[i];
+		m->docs[i] = m->docs[*done];
+		m->docs[(*done)++] = d;
 	}
-	m->n = done;
 	return OK;
+}
+
+int remove_erase(struct service *s, struct removal *m, struct err *e)
+{
+	struct write *w;
+	size_t done;
+	int rc = take_out(&w, s->index, m, e);   /* a rehearsal: one on hold keeps all */
+	if (rc) return rc;
+	index_write_abort(w);
+	rc = folders_erase_begin(s, m->docs, m->n, e);
+	if (rc) return rc;
+	rc = erase_each(s->index, m, &done, e);
+	folders_erase_end(s, m->docs, m->n);
+	if (!rc) m->n = done;
+	return rc;
 }

@@ -2,7 +2,7 @@
  * their own (ingest_parts), and go with it. Thread: the caller's; no write may be open in it. */
 #ifndef API_REMOVE_H
 #define API_REMOVE_H
-#include "ingest/ingest.h"
+#include "api/service.h"
 
 struct removal {
 	struct ingest_part *docs;         /* parts first, the document itself last */
@@ -14,7 +14,7 @@ int remove_plan(struct removal *m, struct snapshot *s, const struct doc *d, stru
 /* In one commit. E_NOT_FOUND (gone since), E_DENIED (one is on hold): nothing is changed. */
 int remove_delete(struct index *x, const struct removal *m, struct err *e);
 /* One after the other, the document last, so that a stop in between can be made good by the same call. E_NOT_FOUND,
- * E_DENIED: as above; index_erase's others: those before it are erased. */
-int remove_erase(struct index *x, struct removal *m, struct err *e);
+ * E_DENIED: as above, and E_CONFLICT of folders_erase_begin; index_erase's others: those before it are erased. */
+int remove_erase(struct service *s, struct removal *m, struct err *e);
 
 #endif

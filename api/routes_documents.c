@@ -305,7 +305,7 @@ int documents_page(struct request *r, struct err *e)
 static int document_erase(struct request *r, struct removal *m, struct err *e)
 {
 	cJSON *o, *parts;
-	int rc = remove_erase(r->service->index, m, e);
+	int rc = remove_erase(r->service, m, e);
 	if (rc)
 		return rc;
 	stat_count("footnote_ingest_total", "verdict=\"removed\"", m->n);

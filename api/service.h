@@ -8,6 +8,7 @@
 #include "index/index.h"
 #include "ingest/ingest.h"
 
+struct folders;
 struct keys;
 struct seen;
 
@@ -20,6 +21,7 @@ struct service {
 	struct parsers *parsers;         /* processes that read files; started by the first */
 	struct keys *keys;               /* keys.h */
 	struct seen *seen;               /* seen.h */
+	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */
 	struct err embedder_err;         /* why there is no embedder */

@@ -64,6 +64,34 @@ def a_folder_is_named_synced_and_forgotten(s):
 
 
 @test(own=True)
+def erased_names_do_not_come_back_with_a_job(s):
+    path = folder(s, "slow", **{f"z{i:03}": f"File number {i}. " + f"The pump of shed {i} is oiled in week {i % 50}. " * 150 for i in range(60)})
+    for name in ("patient-x", "patient-xy"):
+        with open(f"{path}/{name}.bin", "wb") as f:
+            f.write(bytes(range(256)) * 9 + name.encode())
+    s.cli("ingest", f"{path}/patient-x.bin", f"{path}/patient-xy.bin")
+    alone = s.post("/v1/sources", {"path": f"{path}/patient-x.bin"}).json
+    finished(s, alone["job_id"])
+    job = s.post("/v1/sources", {"path": path, "acl": ["sea"]}).json["job_id"]
+    end = time.time() + 120
+    while len(s.get("/v1/jobs/" + job).json["problems"]) < 2:
+        assert time.time() < end
+        time.sleep(0.02)
+    queued = s.post("/v1/sources", {"path": f"{path}/patient-xy.bin"}).json
+    assert queued["job_id"] in s.cli("erase", "--source", f"{path}/patient-xy.bin", ok=(5,)).stderr
+    receipt = json.loads(s.cli("--json", "erase", "--source", f"{path}/patient-x.bin").stdout)
+    assert receipt["verified"] is True and receipt["notes_removed"] == 2, receipt
+    j = s.get("/v1/jobs/" + job).json
+    assert j["state"] == "running" and [p["source"] for p in j["problems"]] == [path + "/patient-xy.bin"], j
+    j = finished(s, job)
+    assert [p["source"] for p in j["problems"]] == [path + "/patient-xy.bin"], j
+    finished(s, queued["job_id"])
+    refused(s.get("/v1/jobs/" + alone["job_id"]), 404)
+    assert {x["path"] for x in s.get("/v1/sources").json["sources"]} == {path, path + "/patient-xy.bin"}
+    s.cli("check")
+
+
+@test(own=True)
 def several_folders_and_mistakes(s):
     a, b = folder(s, "a", x="First folder, first file."), folder(s, "b", y="Second folder, a file.")
     r = s.post("/v1/sources", {"paths": [a, b + "/y.txt"], "collection": "two"}).json
