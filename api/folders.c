@@ -131,50 +131,6 @@ static int write_end(struct write *w, int rc, struct err *e)
 
 /* ---- shapes ---- */
 
-static int put_list(cJSON *o, const char *key, const char *const *list, size_t n)
-{
-	cJSON *a = cJSON_AddArrayToObject(o, key);
-	int ok = a != NULL;
-	for (size_t i = 0; ok && i < n; i++) {
-		cJSON *s = cJSON_CreateString(list[i]);
-		ok = s && cJSON_AddItemToArray(a, s);
-		if (!ok)
-			cJSON_Delete(s);
-	}
-	return ok;
-}
-
-static int put_acl(cJSON *o, const char *const *acl, size_t n)
-{
-	return acl ? put_list(o, "acl", acl, n) : cJSON_AddNullToObject(o, "acl") != NULL;
-}
-
-static int put_meta(cJSON *o, const char *meta)
-{
-	cJSON *m = NULL;
-	if (!meta)
-		return cJSON_AddNullToObject(o, "meta") != NULL;
-	if (json_parse(&m, meta, strlen(meta), NOTE_BYTES_MAX, "meta", NULL))
-		return 0;
-	if (cJSON_AddItemToObject(o, "meta", m))
-		return 1;
-	cJSON_Delete(m);
-	return 0;
-}
-
-static int put_time(cJSON *o, const char *key, int64_t ms)
-{
-	char text[CLOCK_TEXT_LEN];
-	clock_text(text, ms);
-	return (ms ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
-}
-
-static int put_error(cJSON *o, const char *code, const char *message)
-{
-	cJSON *x = code ? cJSON_AddObjectToObject(o, "error") : cJSON_AddNullToObject(o, "error");
-	return x && (!code || (cJSON_AddStringToObject(x, "code", code) && cJSON_AddStringToObject(x, "message", message)));
-}
-
 static int put_summary(cJSON *o, const struct ingest_summary *sum)
 {
 	cJSON *x = sum ? view_summary(sum) : cJSON_CreateNull();
@@ -191,14 +147,14 @@ static cJSON *job_view(const struct sync *s, enum state state, const struct inge
 	const struct ingest_progress *p = &s->progress;
 	cJSON *o = cJSON_CreateObject();
 	if (o && cJSON_AddStringToObject(o, "id", s->id) && cJSON_AddStringToObject(o, "kind", "ingest") &&
-	    cJSON_AddStringToObject(o, "state", state_names[state]) && put_list(o, "sources", s->ids, s->path_n) &&
-	    put_list(o, "paths", s->paths, s->path_n) && cJSON_AddStringToObject(o, "collection", s->collection) &&
-	    put_acl(o, s->acl, s->acl_n) && cJSON_AddNumberToObject(o, "files_done", (double)p->files_done) &&
+	    cJSON_AddStringToObject(o, "state", state_names[state]) && view_put_list(o, "sources", s->ids, s->path_n) &&
+	    view_put_list(o, "paths", s->paths, s->path_n) && cJSON_AddStringToObject(o, "collection", s->collection) &&
+	    view_put_acl(o, s->acl, s->acl_n) && cJSON_AddNumberToObject(o, "files_done", (double)p->files_done) &&
 	    cJSON_AddNumberToObject(o, "files_total", (double)p->files_total) &&
 	    cJSON_AddNumberToObject(o, "chunks", (double)p->chunks) && cJSON_AddNumberToObject(o, "bytes_done", (double)p->bytes_done) &&
 	    cJSON_AddNumberToObject(o, "bytes_total", (double)p->bytes_total) && put_summary(o, sum) && problems_put(o, &s->problems) &&
-	    put_error(o, code, message) && put_time(o, "created", s->created_ms) && put_time(o, "started", s->started_ms) &&
-	    put_time(o, "finished", finished_ms))
+	    view_put_error(o, code, message) && view_put_time(o, "created", s->created_ms) && view_put_time(o, "started", s->started_ms) &&
+	    view_put_time(o, "finished", finished_ms))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -218,7 +174,7 @@ static cJSON *source_view(const struct sync *s, size_t i, const char *meta, int 
 	clock_text(now, s->created_ms);
 	if (o && cJSON_AddStringToObject(o, "id", s->ids[i]) && cJSON_AddStringToObject(o, "path", s->paths[i]) &&
 	    cJSON_AddStringToObject(o, "collection", s->collection) && cJSON_AddBoolToObject(o, "prune", prune) &&
-	    put_acl(o, s->acl, s->acl_n) && put_meta(o, meta) && cJSON_AddStringToObject(o, "added", added ? added : now) &&
+	    view_put_acl(o, s->acl, s->acl_n) && view_put_meta(o, meta) && cJSON_AddStringToObject(o, "added", added ? added : now) &&
 	    cJSON_AddStringToObject(o, "last_job", s->id) &&
 	    (synced ? cJSON_AddStringToObject(o, "last_synced", synced) : cJSON_AddNullToObject(o, "last_synced")))
 		return o;
@@ -325,7 +281,7 @@ static int sources_synced(struct folders *f, struct write *w, const struct sync 
 			continue;
 		}
 		cJSON_DeleteItemFromObjectCaseSensitive(x, "last_synced");
-		if (!rc && !put_time(x, "last_synced", now_ms))
+		if (!rc && !view_put_time(x, "last_synced", now_ms))
 			rc = err_set(e, E_MEMORY, "out of memory");
 		if (!rc)
 			rc = note_write(w, source_kind, x, e);
@@ -430,7 +386,7 @@ static int jobs_interrupt(struct folders *f, struct err *e)
 		cJSON_DeleteItemFromObjectCaseSensitive(x, "error");
 		cJSON_DeleteItemFromObjectCaseSensitive(x, "finished");
 		if (!rc && !(cJSON_AddStringToObject(x, "state", state_names[FAILED]) &&
-		    put_error(x, "interrupted", "the service ended; what was stored until then is kept") && put_time(x, "finished", clock_wall_ms())))
+		    view_put_error(x, "interrupted", "the service ended; what was stored until then is kept") && view_put_time(x, "finished", clock_wall_ms())))
 			rc = err_set(e, E_MEMORY, "out of memory");
 		if (!rc)
 			rc = note_write(w, job_kind, x, e);

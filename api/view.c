@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
+enum { META_BYTES_MAX = 1 << 20 };
+
 static cJSON *add_text(cJSON *o, const char *key, const char *s, size_t len)
 {
 	char *copy = len < 4096 ? NULL : cJSON_malloc(len + 1);
@@ -314,4 +316,50 @@ cJSON *view_error(const struct err *e, const char *param, int http)
 	return whole(o, x && cJSON_AddStringToObject(x, "type", error_type(http ? http : view_http_status(e->status))) &&
 		cJSON_AddStringToObject(x, "code", status_name(e->status)) && cJSON_AddStringToObject(x, "message", e->msg) &&
 		(param ? cJSON_AddStringToObject(x, "param", param) : cJSON_AddNullToObject(x, "param")));
+}
+
+/* ---- members ---- */
+
+int view_put_list(cJSON *o, const char *key, const char *const *list, size_t n)
+{
+	cJSON *a = cJSON_AddArrayToObject(o, key);
+	int ok = a != NULL;
+	for (size_t i = 0; ok && i < n; i++) {
+		cJSON *s = cJSON_CreateString(list[i]);
+		ok = s && cJSON_AddItemToArray(a, s);
+		if (!ok)
+			cJSON_Delete(s);
+	}
+	return ok;
+}
+
+int view_put_acl(cJSON *o, const char *const *acl, size_t n)
+{
+	return acl ? view_put_list(o, "acl", acl, n) : cJSON_AddNullToObject(o, "acl") != NULL;
+}
+
+int view_put_meta(cJSON *o, const char *meta)
+{
+	cJSON *m = NULL;
+	if (!meta)
+		return cJSON_AddNullToObject(o, "meta") != NULL;
+	if (json_parse(&m, meta, strlen(meta), META_BYTES_MAX, "meta", NULL))
+		return 0;
+	if (cJSON_AddItemToObject(o, "meta", m))
+		return 1;
+	cJSON_Delete(m);
+	return 0;
+}
+
+int view_put_time(cJSON *o, const char *key, int64_t ms)
+{
+	char text[CLOCK_TEXT_LEN];
+	clock_text(text, ms);
+	return (ms ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
+}
+
+int view_put_error(cJSON *o, const char *code, const char *message)
+{
+	cJSON *x = code ? cJSON_AddObjectToObject(o, "error") : cJSON_AddNullToObject(o, "error");
+	return x && (!code || (cJSON_AddStringToObject(x, "code", code) && cJSON_AddStringToObject(x, "message", message)));
 }

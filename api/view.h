@@ -19,4 +19,11 @@ cJSON *view_error(const struct err *e, const char *param, int http);
 int view_http_status(int status);                              /* of an enum status */
 int view_exit_code(int status);
 
+/* Members of an object; 0: out of memory. */
+int view_put_list(cJSON *o, const char *key, const char *const *list, size_t n);
+int view_put_acl(cJSON *o, const char *const *acl, size_t n);  /* NULL: null */
+int view_put_meta(cJSON *o, const char *meta);                 /* JSON text; NULL: null */
+int view_put_time(cJSON *o, const char *key, int64_t ms);      /* 0: null */
+int view_put_error(cJSON *o, const char *code, const char *message); /* code NULL: null */
+
 #endif
