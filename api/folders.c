@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include "api/acl.h"
 #include "api/problems.h"
+#include "api/told.h"
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -153,6 +154,7 @@ static cJSON *job_view(const struct sync *s, enum state state, const struct inge
 	    cJSON_AddNumberToObject(o, "files_total", (double)p->files_total) &&
 	    cJSON_AddNumberToObject(o, "chunks", (double)p->chunks) && cJSON_AddNumberToObject(o, "bytes_done", (double)p->bytes_done) &&
 	    cJSON_AddNumberToObject(o, "bytes_total", (double)p->bytes_total) && put_summary(o, sum) && problems_put(o, &s->problems) &&
+	    told_maker_put(o, &s->caller) &&
 	    view_put_error(o, code, message) && view_put_time(o, "created", s->created_ms) && view_put_time(o, "started", s->started_ms) &&
 	    view_put_time(o, "finished", finished_ms))
 		return o;
@@ -180,51 +182,6 @@ static cJSON *source_view(const struct sync *s, size_t i, const char *meta, int 
 		return o;
 	cJSON_Delete(o);
 	return NULL;
-}
-
-/* ---- who may know ---- */
-
-static int has_one(const struct caller *c, const char *const *groups, size_t n)
-{
-	struct reader reader;
-	struct doc like = { .collection = "", .acl = (const char **)(uintptr_t)groups, .acl_n = n };
-	caller_reader(c, NULL, &reader);
-	return reader_may_see(&reader, &like);
-}
-
-int folder_is_for(const struct service *s, const struct caller *c, const char *path, const char *const *acl, size_t acl_n,
-	int has_acl)
-{
-	const struct ingest_acl *table = &s->ingest_limits.acl;
-	const struct ingest_acl_rule *at = ingest_acl_find(table, path);
-	if (c->all_groups)
-		return 1;
-	if ((has_acl && !has_one(c, acl, acl_n)) || (at && !has_one(c, at->groups, at->group_n)))
-		return 0;
-	if (!has_acl && !at && !has_one(c, table->unset, table->unset_n))
-		return 0;
-	for (size_t i = 0; i < table->rule_n; i++)
-		if (path_is_within(table->rules[i].path, &path, 1) && !has_one(c, table->rules[i].groups, table->rules[i].group_n))
-			return 0;
-	return 1;
-}
-
-/* The same of a source or job as it is noted; every path must be for the caller. */
-static int noted_is_for(const struct folders *f, const struct caller *c, const cJSON *x)
-{
-	const cJSON *list = json_get(x, "acl"), *paths = json_get(x, "paths"), *item;
-	const char *path = json_str(x, "path", NULL), *acl[256];
-	size_t n = 0;
-	if (list && cJSON_GetArraySize(list) > 256)
-		return c->all_groups;
-	cJSON_ArrayForEach(item, list)
-		acl[n++] = cJSON_IsString(item) ? item->valuestring : "";
-	if (path)
-		return folder_is_for(f->service, c, path, acl, n, list != NULL);
-	cJSON_ArrayForEach(item, paths)
-		if (!cJSON_IsString(item) || !folder_is_for(f->service, c, item->valuestring, acl, n, list != NULL))
-			return 0;
-	return 1;
 }
 
 /* ---- a job's run ---- */
@@ -492,9 +449,9 @@ static struct sync *sync_new(struct folders *f, const struct folder_in *in, cons
 	s->ids = arena_calloc(&s->arena, in->path_n + 1, sizeof *s->ids);
 	s->collection = arena_strdup(&s->arena, in->collection);
 	s->caller = *c;
-	s->caller.key_id = NULL;
+	s->caller.key_id = c->key_id ? arena_strdup(&s->arena, c->key_id) : NULL;
 	s->caller.groups = list_copy(&s->arena, c->groups, c->group_n);
-	ok = s->paths && s->ids && s->collection && s->caller.groups;
+	ok = s->paths && s->ids && s->collection && s->caller.groups && (s->caller.key_id || !c->key_id);
 	if (in->acl)
 		ok = ok && (s->acl = list_copy(&s->arena, in->acl, in->acl_n));
 	if (in->meta)
@@ -645,7 +602,7 @@ int folders_list(struct folders *f, const struct caller *c, cJSON **out, struct 
 	int rc = notes_read(f, source_kind, &all, e);
 	for (cJSON *x = all ? all->child : NULL, *next; x; x = next) {
 		next = x->next;
-		if (!noted_is_for(f, c, x))
+		if (!told_of(f->service, c, x))
 			cJSON_Delete(cJSON_DetachItemViaPointer(all, x));
 	}
 	if (!rc)
@@ -722,7 +679,7 @@ int folders_forget(struct folders *f, const struct caller *c, const char *id, in
 	*out = (struct forgotten){ 0, 0 };
 	pthread_mutex_lock(&f->change);
 	rc = note_read(f, source_kind, id, &x, e);
-	if (!rc && !noted_is_for(f, c, x))
+	if (!rc && !told_of(f->service, c, x))
 		rc = err_set(e, E_NOT_FOUND, "no source %.40s", id);
 	if (!rc && source_is_busy(f, id))
 		rc = err_set(e, E_CONFLICT, "source %.40s: its job %.40s is not over; cancel it first", id, json_str(x, "last_job", ""));
@@ -748,7 +705,8 @@ static struct sync *live_find(struct folders *f, const char *id)
 	return s;
 }
 
-static int job_read(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e)
+/* As it is noted, where the caller may know of it. */
+static int job_find(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e)
 {
 	struct sync *s;
 	int rc = OK;
@@ -760,11 +718,19 @@ static int job_read(struct folders *f, const struct caller *c, const char *id, c
 	pthread_mutex_unlock(&f->lock);
 	if (!s)
 		rc = note_read(f, job_kind, id, out, e);
-	if (!rc && !noted_is_for(f, c, *out)) {
+	if (!rc && !told_of(f->service, c, *out)) {
 		cJSON_Delete(*out);
 		*out = NULL;
 		rc = err_set(e, E_NOT_FOUND, "no job %.40s", id);
 	}
+	return rc;
+}
+
+static int job_read(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e)
+{
+	int rc = job_find(f, c, id, out, e);
+	if (!rc)
+		told_cut(*out, c);
 	return rc;
 }
 
@@ -798,13 +764,15 @@ int folders_jobs(struct folders *f, const struct caller *c, const char *id, cJSO
 int folders_cancel(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e)
 {
 	struct sync *s;
-	int rc = job_read(f, c, id, out, e);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&f->lock);
-	s = live_find(f, id);
+	int rc = job_find(f, c, id, out, e), may = !rc && told_may_stop(*out, c);
 	cJSON_Delete(*out);
 	*out = NULL;
+	if (rc)
+		return rc;
+	if (!may)
+		return err_set(e, E_DENIED, "job %.40s: another key made it; that one or an admin key may stop it", id);
+	pthread_mutex_lock(&f->lock);
+	s = live_find(f, id);
 	if (s) {
 		s->asked_to_stop = 1;
 		flag_set(&s->cancel);
@@ -814,6 +782,8 @@ int folders_cancel(struct folders *f, const struct caller *c, const char *id, cJ
 		rc = err_set(e, E_CONFLICT, "job %.40s is over", id);
 	}
 	pthread_mutex_unlock(&f->lock);
+	if (!rc)
+		told_cut(*out, c);
 	return rc;
 }
 

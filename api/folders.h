@@ -4,7 +4,8 @@
  * Shapes (contract, section 3): source {"id","path","collection","prune","acl":[…]|null,"meta":{}|null,"added",
  * "last_job","last_synced","documents"}; job {"id","kind","state","sources":[id…],"paths":[…],"collection","acl",
  * "files_done","files_total","chunks","bytes_done","bytes_total","summary":{…}|null,"problems":[{"source","verdict",
- * "reason"}],"problems_left_out","error":null|{"code","message"},"created","started","finished"}.
+ * "reason"}],"problems_left_out","error":null|{"code","message"},"created","started","finished"}. Who sees less than
+ * the job's maker gets it as told_cut (told.h) leaves it.
  * Every function is thread-safe. cJSON that comes out is the caller's to delete. */
 #ifndef API_FOLDERS_H
 #define API_FOLDERS_H
@@ -24,10 +25,6 @@ struct folder_in {
 	const char *meta;                        /* JSON object text; NULL: none */
 	int prune;
 };
-/* May the caller name this folder with these groups, and know of it? Who sees every document may; others need a group of
- * whatever acl.rules, acl.default and acl give documents at, or below, the path. */
-int folder_is_for(const struct service *s, const struct caller *c, const char *path, const char *const *acl, size_t acl_n,
-	int has_acl);
 /* Keeps the folders as sources (one that is there is changed) and queues a job for them, run on behalf of the caller.
  * *out: {"job_id","source":{…},"sources":[…]}. E_LIMIT: the queue is full. */
 int folders_add(struct folders *f, const struct folder_in *in, const struct caller *c, cJSON **out, struct err *e);
@@ -40,7 +37,8 @@ int folders_forget(struct folders *f, const struct caller *c, const char *id, in
 
 /* One job; id NULL: {"jobs":[…]}, newest first. E_NOT_FOUND. */
 int folders_jobs(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e);
-/* Asks a job to stop; *out as it is then. E_NOT_FOUND; E_CONFLICT: it is over. */
+/* Asks a job to stop; *out as it is then. E_NOT_FOUND; E_DENIED: made by another key, and not asked by an admin;
+ * E_CONFLICT: it is over. */
 int folders_cancel(struct folders *f, const struct caller *c, const char *id, cJSON **out, struct err *e);
 
 /* Around an erasure: between the two no job ends, and after it no running one still tells of the documents by their

@@ -12,6 +12,7 @@
 #include "api/folders.h"
 #include "api/route.h"
 #include "api/server.h"
+#include "api/told.h"
 #include "base/file.h"
 
 enum { PATHS_MAX = 100, GROUPS_MAX = 256 };

@@ -39,10 +39,10 @@ function running_show(box, job) {
 
 function over_show(box, job) {
 	const left_out = job.problems_left_out || 0, problems = job.problems || [];
-	const words = [job.state, count(job.files_done, "file"), job.chunks ? count(job.chunks, "passage") : "",
+	const words = [job.state, job.files_done === null ? "" : count(job.files_done, "file"), job.chunks ? count(job.chunks, "passage") : "",
 		summary_text(job.summary)];
 	box.replaceChildren(make("p", { className: "facts" }, words.filter(Boolean).join(" · ")));
-	if (job.error) box.append(make("p", { className: "bad" }, job.error.message || String(job.error)));
+	if (job.error) box.append(make("p", { className: "bad" }, job.error.message || job.error.code));
 	if (!problems.length) return;
 	const more = Math.max(0, problems.length - PROBLEMS_SHOWN) + left_out;
 	const rows = problems.slice(0, PROBLEMS_SHOWN).map(p => make("li", {}, verdict_make(p.verdict), " ",

@@ -189,3 +189,64 @@ def who_may_name_what(s):
             root, half = bearer(key_of(t, "root", "--role", "admin", "--groups", "*")), bearer(key_of(t, "half", "--role", "admin", "--groups", "staff"))
             refused(t.post("/v1/sources", {"path": free}, **half), 403)
             assert t.post("/v1/sources", {"path": free}, **root).status == 202
+
+
+FOUND = ("files_done", "files_total", "chunks", "bytes_done", "bytes_total", "summary", "problems_left_out")
+
+
+@test(own=True)
+def jobs_tell_what_their_maker_sees(s):
+    """A job on a folder that all may know of still counts and names files that only some may."""
+    top = tempfile.mkdtemp(dir=s.top)
+    s.stop()
+    with Service({"sources.roots": top}, data=s.data) as t:
+        path = top + "/docs"
+        os.makedirs(path)
+        for name, text in (("open", b"For whoever is there."), ("layoffs-in-may", bytes(range(256)) * 9), ("pay", b"Pay of people.")):
+            with open(f"{path}/{name}.txt", "wb") as f:
+                f.write(text)
+        for name in ("layoffs-in-may", "pay"):
+            t.cli("ingest", f"{path}/{name}.txt", "--acl", "hr")
+        root, w = bearer(key_of(t, "root", "--role", "admin", "--groups", "*")), bearer(key_of(t, "w", "--role", "write", "--groups", "w"))
+        people, none = bearer(key_of(t, "people", "--role", "write", "--groups", "hr,w")), bearer(key_of(t, "none", "--role", "write"))
+        id = t.post("/v1/sources", {"path": path}, **root).json["job_id"]
+        done = finished(t, id, **root)
+        assert done["files_total"] == 3 and [p["source"] for p in done["problems"]] == [path + "/layoffs-in-may.txt"] and "maker" not in done, done
+        mine = t.post("/v1/sources", {"path": path}, **people).json["job_id"]
+        assert finished(t, mine, **people)["files_total"] == 3
+        for key, jobs in ((w, (id, mine)), (none, (id, mine)), (people, (id,))):
+            for j in jobs:
+                r = t.get("/v1/jobs/" + j, **key)
+                assert b"layoffs" not in r.body and b"maker" not in r.body and all(r.json[f] is None for f in FOUND) and r.json["problems"] == [] and r.json["state"] == "done", r.body
+            r = t.get("/v1/jobs", **key)
+            assert b"maker" not in r.body and (key is people or b"layoffs" not in r.body), r.body
+        assert t.get("/v1/jobs/" + mine, **people).json["problems"] and t.get("/v1/jobs/" + mine, **root).json["files_total"] == 3
+        theirs = t.post("/v1/sources", {"path": path + "/open.txt"}, **none).json["job_id"]
+        finished(t, theirs, **none)
+        assert t.get("/v1/jobs/" + theirs, **w).json["files_total"] == 1        # w sees all that the maker sees
+
+
+@test(own=True)
+def jobs_are_stopped_by_their_maker_or_an_admin(s):
+    top = folder(s, "big", **{f"f{i}": f"File {i} speaks of subject {i * 7919 % 1000} and of nothing else. " * 40 for i in range(200)})
+    s.stop()
+    with Service({"sources.roots": top}, data=s.data) as t:
+        root, half = bearer(key_of(t, "root", "--role", "admin", "--groups", "*")), bearer(key_of(t, "half", "--role", "admin"))
+        w, other = bearer(key_of(t, "w", "--role", "write")), bearer(key_of(t, "other", "--role", "write"))
+        first = t.post("/v1/sources", {"path": top}, **root).json
+        second = t.post("/v1/sources", {"path": top, "collection": "second"}, **w).json
+        for id in (first["job_id"], second["job_id"]):
+            r = refused(t.ask("DELETE", "/v1/jobs/" + id, **other), 403, "denied")
+        refused(t.ask("DELETE", "/v1/jobs/" + first["job_id"], **w), 403)
+        refused(t.ask("DELETE", "/v1/sources/" + first["source"]["id"], **w), 409)
+        r = t.ask("DELETE", "/v1/jobs/" + second["job_id"], **w)
+        assert r.status == 200 and r.json["state"] in ("cancelled", "running") and "maker" not in r.json, r.body
+        assert t.ask("DELETE", "/v1/jobs/" + first["job_id"], **half).status == 200
+        assert finished(t, first["job_id"], **root)["state"] == finished(t, second["job_id"], **w)["state"] == "cancelled"
+        # forgetting with documents: those one may delete, and no word of the others
+        t.cli("delete", "--source", top + "/f0.txt", ok=(0, 3))
+        t.cli("ingest", top + "/f1.txt", "--acl", "hr")
+        t.cli("ingest", top + "/f2.txt")
+        r = t.ask("DELETE", f"/v1/sources/{first['source']['id']}?documents=true", **w)
+        assert r.status == 200 and r.json["documents_deleted"] >= 1, r.body
+        assert [d["source"] for d in t.get("/v1/documents", **root).json["documents"]] == [top + "/f1.txt"]
