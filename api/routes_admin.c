@@ -49,15 +49,39 @@ int healthz_get(struct request *r, struct err *e)
 	return OK;
 }
 
-/* How much there is, is for those who see it all. */
-static cJSON *ready_make(const struct http *h, const struct index_stats *st, int counts)
+/* "caller": who the service takes the asker for, {"role","groups":[…] or "*"}, to writers with "acl_default", what a
+ * document gets that names no groups; null: a key is needed, and none that is good was shown. */
+static int caller_add(cJSON *o, const struct caller *c, const struct ingest_acl *acl)
 {
+	cJSON *x, *groups, *unset = NULL;
+	if (c->role == ROLE_NONE)
+		return cJSON_AddNullToObject(o, "caller") != NULL;
+	x = cJSON_AddObjectToObject(o, "caller");
+	groups = c->all_groups ? cJSON_CreateString("*") : cJSON_CreateStringArray(c->groups, (int)c->group_n);
+	if (!x || !cJSON_AddStringToObject(x, "role", role_name(c->role)) || !cJSON_AddItemToObject(x, "groups", groups)) {
+		cJSON_Delete(groups);
+		return 0;
+	}
+	if (!caller_may(c, ROLE_WRITE))
+		return 1;
+	unset = cJSON_CreateStringArray(acl->unset, (int)acl->unset_n);
+	if (cJSON_AddItemToObject(x, "acl_default", unset))
+		return 1;
+	cJSON_Delete(unset);
+	return 0;
+}
+
+/* How much there is, is for those who see it all. */
+static cJSON *ready_make(const struct request *r, const struct index_stats *st)
+{
+	const struct http *h = r->http;
 	const char *embedder = embedder_info(h->embedder)->name;
 	const char *generator = h->engine ? generator_info(engine_generator(h->engine))->name : NULL;
 	cJSON *o = cJSON_CreateObject();
 	if (o && cJSON_AddStringToObject(o, "status", "ready") && cJSON_AddStringToObject(o, "embedder", embedder) &&
 	    (generator ? cJSON_AddStringToObject(o, "generator", generator) : cJSON_AddNullToObject(o, "generator")) &&
-	    (!counts || (cJSON_AddNumberToObject(o, "documents", (double)st->documents) &&
+	    caller_add(o, &r->caller, &r->service->ingest_limits.acl) &&
+	    (!r->caller.all_groups || (cJSON_AddNumberToObject(o, "documents", (double)st->documents) &&
 	    cJSON_AddNumberToObject(o, "chunks", (double)st->chunks) && cJSON_AddNumberToObject(o, "snapshot", (double)st->seq))))
 		return o;
 	cJSON_Delete(o);
@@ -77,7 +101,7 @@ int readyz_get(struct request *r, struct err *e)
 		r->fail_status = 503;
 		return rc;
 	}
-	reply_json(r, 200, ready_make(h, &st, r->caller.all_groups));
+	reply_json(r, 200, ready_make(r, &st));
 	return OK;
 }
 

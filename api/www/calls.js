@@ -1,7 +1,8 @@
 /* calls.js: the way to the service: addresses, the access key, failures, event streams.
  *
  * A reply of 401 asks for a key, once for all who wait, and tries again; the key lives in sessionStorage. A service
- * that cannot be reached is a Failure with status 0 and a "lost" event; footnote.js then looks for it. */
+ * that cannot be reached is a Failure with status 0 and a "lost" event; footnote.js then looks for it. A "key" event
+ * tells that the key is another. */
 
 export const collection = new URLSearchParams(location.search).get("collection");
 export const events = new EventTarget();
@@ -41,11 +42,12 @@ function reply_failure(status, text, after) {
 }
 
 let asking = null;             /* the one question for a key under way */
-let asker = null;              /* (why) => promise of a key or null */
+let asker = null;              /* () => promise of a key or null */
 export function key_asker(f) { asker = f; }
 
-function key_ask(why) {
-	asking = asking || asker(why).then(key => {
+/* Whether a key was given. */
+export function key_ask() {
+	asking = asking || asker().then(key => {
 		if (key) key_set(key);
 		return !!key;
 	}).finally(() => { asking = null; });
@@ -55,6 +57,20 @@ function key_ask(why) {
 function lost() {
 	events.dispatchEvent(new Event("lost"));
 	return new Failure(0, "The service does not answer.");
+}
+
+/* What /readyz says to the one who asks, by the key. Throws a Failure and asks for nothing: status 0, nobody is there. */
+export async function state_get() {
+	const key = key_get();
+	let reply, text;
+	try {
+		reply = await fetch("/readyz", { headers: key ? { Authorization: "Bearer " + key } : {} });
+		text = await reply.text();
+	} catch {
+		throw new Failure(0, "The service does not answer. This page waits for it.");
+	}
+	if (!reply.ok) throw reply_failure(reply.status, text, "");
+	return JSON.parse(text);
 }
 
 /* A fetch with the key. Throws a Failure, or an AbortError when its signal says so. */
@@ -70,7 +86,7 @@ export async function call(path, options = {}) {
 		}
 		if (reply.ok) return reply;
 		const failure = reply_failure(reply.status, await reply.text(), reply.headers.get("Retry-After"));
-		if (reply.status !== 401 || (key_get() === key && !await key_ask(failure.message))) throw failure;
+		if (reply.status !== 401 || (key_get() === key && !await key_ask())) throw failure;
 	}
 }
 
@@ -100,7 +116,7 @@ export function upload(form, on_progress) {
 		x.onload = async () => {
 			if (x.status >= 200 && x.status < 300) return resolve(JSON.parse(x.responseText));
 			const failure = reply_failure(x.status, x.responseText, x.getResponseHeader("Retry-After"));
-			if (x.status === 401 && (key_get() !== key || await key_ask(failure.message))) resolve(upload(form,
+			if (x.status === 401 && (key_get() !== key || await key_ask())) resolve(upload(form,
 				on_progress));
 			else reject(failure);
 		};

@@ -1,6 +1,6 @@
 /* footnote.js: the page's beginning: which view the address asks for, keys that work everywhere, the state of the
  * service, the access key. */
-import { collection, events, key_asker, key_get, key_set } from "./calls.js";
+import { collection, events, key_ask, key_asker, key_get, key_set, state_get } from "./calls.js";
 import { $, count, dialog_open, tell } from "./parts.js";
 import { place_go, place_href, place_read } from "./place.js";
 import { ask_begin, ask_show } from "./ask.js";
@@ -66,29 +66,37 @@ function on_key(e) {
 }
 
 /* ---- the service ---- */
-let looking = 0;
+let looking = 0, away = false;       /* away: what is shown may be from before it went, or before a key was known */
 
+/* Who the page is for decides what it shows; how many documents there are, the service tells those who see all. */
 async function state_show() {
 	clearTimeout(looking);
+	const key = key_get();
+	let s;
 	try {
-		const reply = await fetch("/readyz"), s = await reply.json();
-		if (reply.ok) {
-			const back = !$("lost").hidden;
-			$("lost").hidden = true;
-			$("state").textContent = count(s.documents, "document") + " · " + (s.generator || "quotes only") +
-				(collection ? " · " + collection : "");
-			search_store(s.documents);
-			if (back && shown === "search") search_show(place_read(), true);
-			if (back && shown === "documents") documents_load(true);
-			return;
-		}
-		lost_tell(s.error.message);
-	} catch {
-		lost_tell("The service does not answer. This page waits for it.");
+		s = await state_get();
+	} catch (e) {
+		return lost_tell(e.message);
+	}
+	if (key !== key_get()) return state_show();
+	const back = away;
+	away = !s.caller;
+	$("lost").hidden = true;
+	$("key-needed").hidden = !!s.caller;
+	$("key-forget").hidden = !key;
+	$("state").textContent = [typeof s.documents === "number" ? count(s.documents, "document") : "",
+		s.caller ? s.generator || "quotes only" : "", collection].filter(Boolean).join(" · ");
+	search_store(typeof s.documents === "number" ? s.documents : null);
+	if (!s.caller) return void key_ask();
+	if (back && shown === "search") search_show(place_read(), true);
+	if (back && shown === "documents") {
+		documents_load(true);
+		folders_load();
 	}
 }
 
 function lost_tell(text) {
+	away = true;
 	tell($("lost"), text.charAt(0).toUpperCase() + text.slice(1));
 	$("lost").hidden = false;
 	$("state").textContent = "";
@@ -98,9 +106,10 @@ function lost_tell(text) {
 
 /* ---- the key ---- */
 function key_begin() {
-	const dialog = $("key-dialog"), forget = $("key-forget");
-	key_asker(async why => {
-		tell($("key-why"), why, !!key_get());
+	const dialog = $("key-dialog");
+	key_asker(async () => {
+		tell($("key-why"), key_get() ? "This key is not known here, or it has expired."
+			: "An access key is needed. Whoever runs this service hands them out.", !!key_get());
 		$("key").value = "";
 		dialog.returnValue = "";
 		return await dialog_open(dialog) || null;
@@ -110,12 +119,12 @@ function key_begin() {
 		dialog.close($("key").value.trim());
 	});
 	$("key-cancel").addEventListener("click", () => dialog.close(""));
-	forget.addEventListener("click", () => {
+	$("key-enter").addEventListener("click", () => key_ask());
+	$("key-forget").addEventListener("click", () => {
 		key_set(null);
 		location.reload();
 	});
-	events.addEventListener("key", () => { forget.hidden = !key_get(); });
-	forget.hidden = !key_get();
+	events.addEventListener("key", state_show);
 }
 
 function changed() {

@@ -155,7 +155,7 @@ function mark_show() {
 
 function cover_set() {
 	const covered = !!open && !WIDE.matches;
-	for (const e of [$("main"), $("top"), $("skip")]) e.inert = covered;
+	for (const e of [$("main"), $("top"), $("skip"), $("foot")]) e.inert = covered;
 	document.body.classList.toggle("with-source", !!open);
 	document.body.classList.toggle("covered", covered);
 }

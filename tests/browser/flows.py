@@ -708,6 +708,44 @@ def a_key_is_asked_for_once(p):
     assert "fk-good" not in p.page.url
 
 
+@flow(schemes=("light", "dark"))
+def a_key_is_asked_for_at_once(p):
+    p.allow("status of 401")
+    other = harness.Service()
+    try:
+        other.push("The staff jetty opens at dawn.", title="Staff jetty", acl=["staff"])
+        other.push("The public jetty opens at nine.", title="Public jetty")
+        key = json.loads(other.cli("keys", "add", "boss", "--role", "admin", "--groups", "*", "--json").stdout)["key"]
+        p.page.goto(f"http://127.0.0.1:{other.port}/")
+        p.see("#key-why", "An access key is needed")                     # before anything was searched for
+        p.shot("key-at-once")
+        p.press("Escape")
+        p.gone("#key-dialog")
+        p.shot("key-none")
+        p.page.click("nav a[data-view=documents]")
+        p.see("#key-dialog")
+        p.press("Escape")
+        p.page.click("#key-enter")
+        p.page.fill("#key", "fn_" + "0" * 64)
+        p.press("Enter")
+        p.see("#key-why.bad", "not known here, or it has expired")
+        p.page.fill("#key", key)
+        p.press("Enter")
+        expect(p.all("#state")).to_contain_text("2 documents", timeout=WAIT)
+        expect(p.all(".doc")).to_have_count(2, timeout=WAIT)             # what was refused is there now
+        p.gone("#key-dialog")
+        p.gone("#key-needed")
+        p.page.reload()
+        expect(p.all("#state")).to_contain_text("2 documents", timeout=WAIT)
+        assert p.page.text_content("#lost") == "", p.page.text_content("#lost")
+        p.no_overflow()
+        p.shot("key-known")
+        p.page.goto(p.base)
+        p.requests[:] = [r for r in p.requests if f":{other.port}/" not in r.url]
+    finally:
+        other.close()
+
+
 @flow("desktop")
 def a_key_sees_what_it_may(p):
     p.allow("status of 40[13]")

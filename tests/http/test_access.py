@@ -76,7 +76,10 @@ def groups_see_their_documents_and_no_trace_of_others(s):
             assert {d["id"] for d in s.get("/v1/documents?verdict=" + verdict, **with_key).json["documents"]} <= names
         ready = s.get("/readyz", **with_key).json
         assert ("documents" in ready) == (groups == "*"), ready
-    assert "documents" not in s.get("/readyz").json and s.get("/readyz").json["status"] == "ready"
+        assert ready["caller"] == {"role": "read", "groups": "*" if groups == "*" else [] if groups == "none" else groups.split(",")}, ready
+    for headers in ({}, {"Authorization": "Bearer fn_" + "0" * 64}):
+        ready = s.get("/readyz", headers=headers).json
+        assert "documents" not in ready and ready["status"] == "ready" and ready["caller"] is None, ready
 
 
 @test(own=True)
