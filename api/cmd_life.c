@@ -1,12 +1,14 @@
 /* cmd_life.c: `footnote hold` and `footnote retention`.
  *
- * A hold is a note named by the document's id; the store itself refuses to remove or replace what has one (index.h).
+ * A hold is a note named by the document's id; the store itself refuses to remove or replace what has one (index.h). A
+ * file is held with its parts: each has a hold that tells "with" which document it came, and goes with that one's.
  * Retention walks the collection in pages. A page is read after its write has begun, when nobody else can change
  * anything, so that a document which was ingested anew in the last moment is not taken for the old one.
  * Threads: runs in its caller's. Failure: an error line; pages that were reported are committed. */
 #include <stdio.h>
 #include <string.h>
 #include "api/command.h"
+#include "api/remove.h"
 #include "api/retention.h"
 #include "api/screen.h"
 #include "base/clock.h"
@@ -24,104 +26,189 @@ static cJSON *whole(cJSON *o, int ok)
 
 /* ---- hold ---- */
 
-static int hold_print(struct command_call *c, const char *what, const char *id, const char *source, const char *reason,
-	const char *since, struct err *e)
+struct hold_row { const char *what, *id, *source, *reason, *since, *with; }; /* with: the document it was put on for, or "" */
+
+static int hold_print(struct command_call *c, const struct hold_row *h, struct err *e)
 {
+	int on = strcmp(h->what, "on") == 0;
 	struct buf b;
 	cJSON *o;
 	if (c->json) {
 		o = cJSON_CreateObject();
-		return command_json(c, whole(o, o && cJSON_AddStringToObject(o, "hold", what) &&
-			cJSON_AddStringToObject(o, "document_id", id) && cJSON_AddStringToObject(o, "source", source) &&
-			cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddStringToObject(o, "since", since)), e);
+		return command_json(c, whole(o, o && cJSON_AddStringToObject(o, "hold", h->what) &&
+			cJSON_AddStringToObject(o, "document_id", h->id) && cJSON_AddStringToObject(o, "source", h->source) &&
+			cJSON_AddStringToObject(o, "reason", h->reason) && cJSON_AddStringToObject(o, "since", h->since) &&
+			(*h->with ? cJSON_AddStringToObject(o, "with", h->with) : cJSON_AddNullToObject(o, "with"))), e);
 	}
-	if (c->quiet && strcmp(what, "on") != 0) return OK;
+	if (c->quiet && !on) return OK;
 	buf_init(&b, LINE_BYTES_MAX);
-	buf_printf(&b, "%-8s  %s", strcmp(what, "on") == 0 ? "on hold" : what, id);
-	if (*source) buf_puts(&b, " — ");
-	screen_line(&b, source, strlen(source), 0);
-	if (*since) buf_printf(&b, ", since %.10s", since);
-	if (*reason) buf_puts(&b, ": ");
-	screen_line(&b, reason, strlen(reason), 0);
+	buf_printf(&b, "%-8s  %s", on ? "on hold" : h->what, h->id);
+	if (*h->source) buf_puts(&b, " — ");
+	screen_line(&b, h->source, strlen(h->source), 0);
+	if (*h->with) buf_printf(&b, ", with %s", h->with);
+	if (*h->since) buf_printf(&b, ", since %.10s", h->since);
+	if (*h->reason) buf_puts(&b, ": ");
+	screen_line(&b, h->reason, strlen(h->reason), 0);
 	out_printf(c->out, 1, "%s\n", buf_cstr(&b));
 	buf_clear(&b);
 	return OK;
 }
 
-static int hold_add(struct command_call *c, const struct doc *d, const char *reason, struct err *e)
+/* The hold of a document in row, strings in the arena; row->what is "" when it has none. */
+static int hold_read(struct snapshot *s, const char *id, struct arena *a, struct hold_row *row, struct err *e)
 {
-	char since[CLOCK_TEXT_LEN], *text = NULL;
-	cJSON *o = cJSON_CreateObject();
-	struct write *w;
-	int rc;
-	clock_text(since, clock_wall_ms());
-	if (o && cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddStringToObject(o, "since", since))
-		text = cJSON_PrintUnformatted(o);
+	struct note n;
+	cJSON *o;
+	int rc = snapshot_note(s, NOTE_HOLD, id, a, &n, e);
+	*row = (struct hold_row){ "", id, "", "", "", "" };
+	if (rc) return rc == E_NOT_FOUND ? OK : rc;
+	rc = json_parse(&o, n.json, n.len, n.len, "hold", e);
+	if (rc) return rc;
+	*row = (struct hold_row){ "on", id, "", arena_strdup(a, json_str(o, "reason", "")),
+		arena_strdup(a, json_str(o, "since", "")), arena_strdup(a, json_str(o, "with", "")) };
 	cJSON_Delete(o);
-	rc = text ? index_write_begin(&w, c->service->index, e) : err_set(e, E_MEMORY, "out of memory");
-	if (!rc) {
-		rc = index_note_put(w, NOTE_HOLD, d->id, text, strlen(text), e);
-		if (rc) index_write_abort(w);
-		else rc = index_write_commit(w, e);
-	}
-	cJSON_free(text);
-	return rc ? rc : hold_print(c, "added", d->id, d->source, reason, since, e);
+	return row->reason && row->since && row->with ? OK : err_set(e, E_MEMORY, "out of memory");
 }
 
-static int hold_remove(struct command_call *c, const char *id, const char *source, struct err *e)
+static int hold_write(struct write *w, const struct hold_row *h, struct err *e)
 {
+	cJSON *o = cJSON_CreateObject();
+	char *text = NULL;
+	int rc;
+	if (o && cJSON_AddStringToObject(o, "reason", h->reason) && cJSON_AddStringToObject(o, "since", h->since) &&
+		(!*h->with || cJSON_AddStringToObject(o, "with", h->with)))
+		text = cJSON_PrintUnformatted(o);
+	cJSON_Delete(o);
+	rc = text ? index_note_put(w, NOTE_HOLD, h->id, text, strlen(text), e) : err_set(e, E_MEMORY, "out of memory");
+	cJSON_free(text);
+	return rc;
+}
+
+/* Puts the hold on d, and on its parts unless they have one of their own. reason NULL: the one it has. *rows in the arena. */
+static int hold_put_all(struct write *w, struct snapshot *s, const struct doc *d, const char *reason, struct arena *a,
+	struct hold_row **rows, size_t *n, struct err *e)
+{
+	char *since = arena_alloc(a, CLOCK_TEXT_LEN);
+	struct hold_row top = { 0 };
+	struct removal m;
+	int rc = since ? remove_plan(&m, s, d, a, e) : err_set(e, E_MEMORY, "out of memory");
+	*n = 0;
+	if (!rc) rc = hold_read(s, d->id, a, &top, e);
+	if (!rc && !(*rows = arena_alloc(a, m.n * sizeof **rows))) rc = err_set(e, E_MEMORY, "out of memory");
+	if (rc) return rc;
+	clock_text(since, clock_wall_ms());
+	if (!*top.what) top.since = since;
+	if (reason) top.reason = reason;
+	for (size_t i = m.n; !rc && i-- > 0; ) {
+		struct hold_row h = top;
+		int is_part = i + 1 < m.n;
+		if (is_part) rc = hold_read(s, m.docs[i].id, a, &h, e);
+		if (rc || (is_part && *h.what && strcmp(h.with, d->id) != 0)) continue;
+		h = (struct hold_row){ "added", m.docs[i].id, m.docs[i].source, top.reason, is_part && *h.what ? h.since : top.since,
+			is_part ? d->id : "" };
+		rc = hold_write(w, &h, e);
+		(*rows)[(*n)++] = h;
+	}
+	return rc;
+}
+
+static int rows_print(struct command_call *c, const struct hold_row *rows, size_t n, struct err *e)
+{
+	int rc = OK;
+	for (size_t i = 0; !rc && i < n; i++) rc = hold_print(c, &rows[i], e);
+	return rc;
+}
+
+static int hold_add(struct command_call *c, const struct doc *d, const char *reason, struct arena *a, struct err *e)
+{
+	struct hold_row *rows;
+	struct snapshot *s = NULL;
+	struct write *w;
+	size_t n = 0;
+	int rc = index_write_begin(&w, c->service->index, e);
+	if (rc) return rc;
+	rc = snapshot_open(&s, c->service->index, e); /* once nobody else writes */
+	if (!rc) rc = hold_put_all(w, s, d, reason, a, &rows, &n, e);
+	if (rc) index_write_abort(w);
+	else rc = index_write_commit(w, e);
+	snapshot_close(s);
+	return rc ? rc : rows_print(c, rows, n, e);
+}
+
+/* The next page of holds behind *after, with the sources of their documents; *rows in the arena. */
+static int holds_page(struct snapshot *s, const char **after, struct arena *a, struct hold_row **rows, size_t *got, struct err *e)
+{
+	struct reader everyone = { .all_groups = 1 };
+	struct note *page = arena_alloc(a, PAGE * sizeof *page);
+	int rc = page && (*rows = arena_alloc(a, PAGE * sizeof **rows)) ? OK : err_set(e, E_MEMORY, "out of memory");
+	*got = 0;
+	if (!rc) rc = snapshot_notes(s, NOTE_HOLD, *after, PAGE, a, page, got, e);
+	for (size_t i = 0; !rc && i < *got; i++) {
+		struct doc d;
+		rc = hold_read(s, page[i].name, a, &(*rows)[i], e);
+		if (!rc && snapshot_doc(s, &everyone, page[i].name, a, &d, NULL) == OK) (*rows)[i].source = d.source;
+		*after = page[i].name;
+	}
+	return rc;
+}
+
+/* Takes the holds away that were put on with that of `id`; w NULL: tells of them, once that is committed. */
+static int hold_take_with(struct command_call *c, struct write *w, struct snapshot *s, const char *id, struct arena *a, struct err *e)
+{
+	struct hold_row *page;
+	const char *after = "";
+	size_t got = PAGE;
+	int rc = OK;
+	while (!rc && got == PAGE) {
+		rc = holds_page(s, &after, a, &page, &got, e);
+		for (size_t i = 0; !rc && i < got; i++) {
+			if (strcmp(page[i].with, id) != 0) continue;
+			page[i].what = "removed";
+			rc = w ? index_note_delete(w, NOTE_HOLD, page[i].id, e) : hold_print(c, &page[i], e);
+		}
+	}
+	return rc;
+}
+
+static int hold_remove(struct command_call *c, const char *id, const char *source, struct arena *a, struct err *e)
+{
+	const struct hold_row row = { "removed", id, source, "", "", "" };
+	struct snapshot *s = NULL;
 	struct write *w;
 	int rc = index_write_begin(&w, c->service->index, e);
 	if (rc) return rc;
 	rc = index_note_delete(w, NOTE_HOLD, id, e);
 	if (rc == E_NOT_FOUND) err_set(e, rc, "document %.64s is not on hold", id);
+	if (!rc) rc = snapshot_open(&s, c->service->index, e);
+	if (!rc) rc = hold_take_with(c, w, s, id, a, e);
 	if (rc) index_write_abort(w);
 	else rc = index_write_commit(w, e);
-	return rc ? rc : hold_print(c, "removed", id, source, "", "", e);
-}
-
-static int hold_line(struct command_call *c, struct snapshot *s, const struct note *n, struct arena *a, struct err *e)
-{
-	struct reader everyone = { .all_groups = 1 };
-	const char *source = "";
-	struct doc d;
-	cJSON *o;
-	int rc = json_parse(&o, n->json, n->len, n->len, "hold", e);
-	if (rc) return rc;
-	if (snapshot_doc(s, &everyone, n->name, a, &d, NULL) == OK) source = d.source;
-	rc = hold_print(c, "on", n->name, source, json_str(o, "reason", ""), json_str(o, "since", ""), e);
-	cJSON_Delete(o);
+	if (!rc) rc = hold_print(c, &row, e);
+	if (!rc) rc = hold_take_with(c, NULL, s, id, a, e); /* the snapshot is from before */
+	snapshot_close(s);
 	return rc;
 }
 
-static int hold_list(struct command_call *c, struct err *e)
+static int hold_list(struct command_call *c, struct arena *a, struct err *e)
 {
-	struct arena arena;
+	struct hold_row *page;
 	struct snapshot *s;
-	char after[256] = "";
+	const char *after = "";
 	size_t got = PAGE;
-	int rc = OK;
-	arena_init(&arena, ARENA_BYTES_MAX);
+	int rc = snapshot_open(&s, c->service->index, e);
+	if (rc) return rc;
 	while (!rc && got == PAGE) {
-		struct note *page = arena_alloc(&arena, PAGE * sizeof *page);
-		rc = page ? snapshot_open(&s, c->service->index, e) : err_set(e, E_MEMORY, "out of memory");
-		if (rc) break;
-		rc = snapshot_notes(s, NOTE_HOLD, after, PAGE, &arena, page, &got, e);
-		for (size_t i = 0; !rc && i < got; i++) {
-			rc = hold_line(c, s, &page[i], &arena, e);
-			snprintf(after, sizeof after, "%s", page[i].name);
-		}
-		snapshot_close(s);
-		arena_clear(&arena);
+		rc = holds_page(s, &after, a, &page, &got, e);
+		if (!rc) rc = rows_print(c, page, got, e);
 	}
-	arena_clear(&arena);
+	snapshot_close(s);
 	if (!rc && !*after && !c->json && !c->quiet) out_printf(c->out, 1, "nothing is on hold\n");
 	return rc;
 }
 
 int cmd_hold(struct command_call *c)
 {
-	const char *source = NULL, *reason = "", *what;
+	const char *source = NULL, *reason = NULL, *what;
 	struct option options[] = { {"--source", OPTION_TEXT, &source, 0, 0}, {"--reason", OPTION_TEXT, &reason, 0, 0} };
 	struct arena arena;
 	struct doc d = { .source = "" };
@@ -134,13 +221,14 @@ int cmd_hold(struct command_call *c)
 	if (!rc && c->argc != (list || source ? 2 : 3))
 		rc = err_set(&e, E_USAGE, list ? "hold list: takes no argument" : "hold %s: takes one document id, or --source PATH",
 			what);
-	if (!rc && !add && *reason) rc = err_set(&e, E_USAGE, "--reason belongs to hold add");
+	if (!rc && !add && reason) rc = err_set(&e, E_USAGE, "--reason belongs to hold add");
 	if (rc) return command_misused(c, &e);
-	if (list) return hold_list(c, &e) ? command_fail(c, &e) : EXIT_DONE;
 	arena_init(&arena, ARENA_BYTES_MAX);
-	rc = command_document(c, c->argv[2], source, &arena, &d, &e);
-	if (rc == E_NOT_FOUND && !add && !source) d.id = c->argv[2], d.source = "", rc = OK; /* hold_remove says which is missing */
-	if (!rc) rc = add ? hold_add(c, &d, reason, &e) : hold_remove(c, d.id, d.source, &e);
+	if (list) rc = hold_list(c, &arena, &e);
+	else rc = command_document(c, c->argv[2], source, &arena, &d, &e);
+	if (rc == E_NOT_FOUND && !list && !add && !source) d.id = c->argv[2], d.source = "", rc = OK; /* hold_remove says which is missing */
+	if (!rc && add) rc = hold_add(c, &d, reason, &arena, &e);
+	else if (!rc && !list) rc = hold_remove(c, d.id, d.source, &arena, &e);
 	arena_clear(&arena);
 	return rc ? command_fail(c, &e) : EXIT_DONE;
 }
@@ -196,17 +284,10 @@ static int due_print(struct ageing *g, const struct doc *d, const struct retenti
 /* Why a document is on hold, in the arena, or NULL. */
 static int held_why(struct ageing *g, struct snapshot *s, const struct doc *d, const char **why, struct err *e)
 {
-	struct note n;
-	cJSON *o;
-	const char *reason;
-	int rc = snapshot_note(s, NOTE_HOLD, d->id, &g->arena, &n, e);
+	int rc = snapshot_hold(s, d->id, e);
 	*why = NULL;
-	if (rc) return rc == E_NOT_FOUND ? OK : rc;
-	rc = json_parse(&o, n.json, n.len, n.len, "hold", e);
-	if (rc) return rc;
-	reason = json_str(o, "reason", "");
-	*why = arena_printf(&g->arena, "on hold%s%s", *reason ? ": " : "", reason);
-	cJSON_Delete(o);
+	if (rc != E_DENIED) return rc;
+	*why = arena_strdup(&g->arena, e->msg);
 	return *why ? OK : err_set(e, E_MEMORY, "out of memory");
 }
 

@@ -67,8 +67,9 @@ static const struct command commands[] = {
 		"Example: footnote erase --source ~/handbook/old.md\n", cmd_erase, 0, COMMAND_OWNED},
 	{"hold", "hold add ID|--source PATH [--reason TEXT] | hold remove ID|--source PATH | hold list",
 		"A document on hold is neither removed nor replaced, by whatever command, until the hold is removed: delete and\n"
-		"erase are refused (exit code 5), ingest, --prune and retention skip it and say so.\n\n"
-		"  --reason T    told wherever the hold is in the way\n\n"
+		"erase are refused (exit code 5), ingest, --prune and retention skip it and say so. The attachments of a mail are\n"
+		"held with it and freed with it. A held document that repeats another keeps that other, which has the text.\n\n"
+		"  --reason T    told wherever the hold is in the way; without it a hold that is there keeps its reason\n\n"
 		"Example: footnote hold add --source ~/mail/offer.eml --reason \"case 17\"\n", cmd_hold, 0, COMMAND_OWNED},
 	{"retention", "retention show | retention apply [--dry-run]",
 		"Documents older than the settings keep them (retention.days, retention.rules). Age counts from when a document's\n"

@@ -189,8 +189,10 @@ int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct
 int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a, struct note *out, size_t *got, struct err *e);
 
 /* A document on hold is neither replaced nor removed: index_put, index_delete and index_erase of it are E_DENIED and
- * name the hold. It is on hold while a note of this kind has its id as name: {"reason", …}. */
+ * name the hold. It is on hold while a note of this kind has its id as name: {"reason", …}. A document whose duplicate
+ * is on hold is kept likewise, for the text is there alone. */
 #define NOTE_HOLD "hold"
+int snapshot_hold(struct snapshot *s, const char *id, struct err *e); /* E_DENIED as above; OK: it may go */
 /* Receipts of erasures, named by their number; index_erase writes them, hashes only. */
 #define NOTE_ERASURE "erasure"
 

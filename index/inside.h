@@ -37,6 +37,10 @@ struct index {
 
 struct coll_entry { const char *name; struct rec_coll rec; };
 
+/* Documents whose text a duplicate on hold needs, by id. Read when first asked for. */
+struct hold_need { char original[ID_MAX + 1], held[ID_MAX + 1]; };
+struct holds { struct hold_need *at; size_t n, cap; int read; };
+
 struct snapshot {
 	struct index *x;
 	struct txn *t;
@@ -44,6 +48,7 @@ struct snapshot {
 	struct graph_set *graphs;         /* owned reference, taken before the transaction: never newer than it */
 	struct arena a;                   /* names of collections */
 	struct coll_entry *colls; size_t coll_n; int colls_read;
+	struct holds holds;
 	struct { uint64_t key; int ok; } verified[16]; /* texts whose checksum was looked at here */
 };
 
@@ -57,6 +62,7 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct touched *colls; size_t coll_n, coll_cap;
 	struct buf b;                    /* scratch of encoders */
 	struct postings *words;          /* gathered and not yet written; NULL until the first */
+	struct holds holds;              /* as this write sees them */
 	size_t puts, deletes, notes;
 	int failed;
 };
@@ -89,8 +95,9 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
 int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e);
 
 /* notes.c */
-/* E_DENIED, naming document and reason, when the document is on hold. */
+/* E_DENIED, naming document and reason, when the document is on hold, or a duplicate of it. */
 int hold_check(struct write *w, const char *id, struct err *e);
+void holds_clear(struct holds *h);
 int note_json_check(const char *json, size_t len, struct err *e);
 
 /* rewrite.c */

@@ -2,10 +2,14 @@
  * transactions: access keys, holds, synced folders, receipts.
  *
  * Method: one table; the kind is the beginning of the key, so notes of a kind lie together in order of their names.
- * What is stored is proved to be JSON when it comes in, so that readers may rely on it.
+ * What is stored is proved to be JSON when it comes in, so that readers may rely on it. A hold also keeps the document
+ * that a held duplicate points at: which those are is gathered once a transaction, in one pass over the holds.
  * Threads: as the write or the snapshot that is passed. Failure: a refused note leaves the write as it was. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
+#include "base/mem.h"
 #include "index/inside.h"
 
 static int kind_check(const char *kind, struct err *e)
@@ -48,6 +52,7 @@ int index_note_put(struct write *w, const char *kind, const char *name, const ch
 	else rc = store_put(w->t, T_NOTE, &k, w->b.data, w->b.len, e);
 	if (rc) w->failed = 1;
 	else w->notes++;
+	w->holds.read = 0;
 	return rc;
 }
 
@@ -63,10 +68,85 @@ int index_note_delete(struct write *w, const char *kind, const char *name, struc
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no %s named %.160s", kind, name);
 	if (rc) w->failed = 1;
 	else w->notes++;
+	w->holds.read = 0;
 	return rc;
 }
 
-int hold_check(struct write *w, const char *id, struct err *e)
+/* ---- holds ---- */
+
+void holds_clear(struct holds *h)
+{
+	mem_free(h->at);
+	memset(h, 0, sizeof *h);
+}
+
+/* The id that the document `id` is a duplicate of, "" when none; borrowed. A record that is gone or damaged needs none. */
+static int original_of(struct txn *t, const char *id, const char **out, struct err *e)
+{
+	struct rec_doc d;
+	struct slice v;
+	struct key k;
+	uint64_t key = 0;
+	int rc;
+	*out = "";
+	key_text(&k, id);
+	rc = store_get(t, T_ID, &k, &v, e);
+	if (!rc) rc = rec_u64_get(&key, v, e);
+	key_u64(&k, key);
+	if (!rc) rc = store_get(t, T_DOC, &k, &v, e);
+	if (!rc) rc = rec_doc_get(&d, &k, v, e);
+	if (!rc) *out = d.duplicate_of;
+	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc;
+}
+
+static int need_add(struct holds *h, const char *original, const char *held, struct err *e)
+{
+	if (h->n == h->cap) {
+		size_t cap = h->cap ? 2 * h->cap : 16;
+		struct hold_need *more = mem_realloc(h->at, cap * sizeof *more);
+		if (!more) return err_set(e, E_MEMORY, "read holds: out of memory");
+		h->at = more;
+		h->cap = cap;
+	}
+	snprintf(h->at[h->n].original, sizeof h->at->original, "%s", original);
+	snprintf(h->at[h->n++].held, sizeof h->at->held, "%s", held);
+	return OK;
+}
+
+static int need_order(const void *a, const void *b)
+{
+	return strcmp(((const struct hold_need *)a)->original, ((const struct hold_need *)b)->original);
+}
+
+static int holds_read(struct txn *t, struct holds *h, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	size_t head = sizeof NOTE_HOLD;
+	struct key k;
+	int rc = cursor_open(&c, t, T_NOTE, e);
+	h->n = 0;
+	key_note(&k, NOTE_HOLD, "");
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc && key.n > head && memcmp(key.p, k.b, head) == 0; rc = cursor_next(&c, &key, &value, e)) {
+		char id[ID_MAX + 1];
+		const char *original;
+		if (key.n - head > ID_MAX) continue;
+		memcpy(id, key.p + head, key.n - head);
+		id[key.n - head] = 0;
+		rc = original_of(t, id, &original, e);
+		if (!rc && *original) rc = need_add(h, original, id, e);
+		if (rc) break;
+	}
+	cursor_close(&c);
+	if (rc && rc != E_NOT_FOUND) return rc;
+	if (h->n) qsort(h->at, h->n, sizeof *h->at, need_order);
+	h->read = 1;
+	return OK;
+}
+
+/* E_DENIED with "WHAT, on hold: its reason" when the note is there. */
+static int hold_tell(struct txn *t, const char *id, const char *what, struct err *e)
 {
 	cJSON *o = NULL;
 	struct slice v, json;
@@ -74,15 +154,39 @@ int hold_check(struct write *w, const char *id, struct err *e)
 	struct key k;
 	int rc;
 	key_note(&k, NOTE_HOLD, id);
-	rc = store_get(w->t, T_NOTE, &k, &v, e);
+	rc = store_get(t, T_NOTE, &k, &v, e);
 	if (rc == E_NOT_FOUND) return OK;
 	if (!rc) rc = rec_note_get(&json, &k, v, e);
 	if (!rc) rc = json_parse(&o, (const char *)json.p, json.n, NOTE_JSON_MAX, "hold", e);
 	if (rc) return err_wrap(e, "hold of document %s", id);
 	reason = json_str(o, "reason", "");
-	rc = err_set(e, E_DENIED, "document %s is on hold%s%.100s", id, *reason ? ": " : "", reason);
+	rc = err_set(e, E_DENIED, "document %s is on hold%s%.100s", what, *reason ? ": " : "", reason);
 	cJSON_Delete(o);
 	return rc;
+}
+
+static int hold_find(struct txn *t, struct holds *h, const char *id, struct err *e)
+{
+	struct hold_need want, *found;
+	char what[2 * ID_MAX + 40];
+	int rc = strlen(id) <= ID_MAX ? hold_tell(t, id, id, e) : OK;
+	if (rc || strlen(id) > ID_MAX) return rc;
+	if (!h->read && (rc = holds_read(t, h, e))) return rc;
+	snprintf(want.original, sizeof want.original, "%s", id);
+	found = h->n ? bsearch(&want, h->at, h->n, sizeof *h->at, need_order) : NULL;
+	if (!found) return OK;
+	snprintf(what, sizeof what, "%s has the text of %s, which", id, found->held);
+	return hold_tell(t, found->held, what, e);
+}
+
+int hold_check(struct write *w, const char *id, struct err *e)
+{
+	return hold_find(w->t, &w->holds, id, e);
+}
+
+int snapshot_hold(struct snapshot *s, const char *id, struct err *e)
+{
+	return hold_find(s->t, &s->holds, id, e);
 }
 
 /* ---- reading ---- */

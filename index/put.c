@@ -50,6 +50,7 @@ static void write_free(struct write *w)
 {
 	buf_clear(&w->b);
 	postings_free(w->words);
+	holds_clear(&w->holds);
 	mem_free(w->colls);
 	mem_free(w);
 }

@@ -38,6 +38,7 @@ void snapshot_close(struct snapshot *s)
 	txn_abort(s->t);
 	graph_set_put(s->graphs);
 	arena_clear(&s->a);
+	holds_clear(&s->holds);
 	mem_free(s);
 }
 

@@ -200,6 +200,46 @@ def hold_is_stronger_than_everything(b):
 
 
 @test
+def hold_of_a_mail_and_of_a_duplicate(b):
+    b.write("heron.eml", MAIL)
+    b.write("a-tides.txt", "High water is at the ermine hour.")
+    b.write("copy.txt", PLAIN)
+    b.write("zz-copy.txt", PLAIN)
+    rows = b.ingest()
+    mail, berths, tides, first, copy = (rows[n]["document_id"] for n in ("heron.eml", "heron.eml#berths.txt", "a-tides.txt", "copy.txt", "zz-copy.txt"))
+    part = rows["heron.eml#tides.txt"]["document_id"]
+    assert rows["zz-copy.txt"]["verdict"] == rows["heron.eml#tides.txt"]["verdict"] == "duplicate", rows
+    b.run("hold", "add", berths, "--reason", "its own")
+    added = b.json("hold", "add", mail, "--reason", "case 20")
+    assert [(r["document_id"], r["with"], r["reason"]) for r in added] == [(mail, None, "case 20"), (part, mail, "case 20")], added
+    for id, why in ((berths, "its own"), (part, "case 20"), (mail, "on hold")):
+        for verb in ("delete", "erase"):
+            assert why in b.run(verb, id, ok=(5,)).stderr, id
+    # The file that the held attachment repeats has its text.
+    assert "case 20" in b.run("delete", tides, ok=(5,)).stderr
+    r = b.json("hold", "add", "--source", f"{b.docs}/zz-copy.txt", "--reason", "case 21")[0]
+    since = r["since"]
+    for verb in ("delete", "erase"):
+        assert "case 21" in b.run(verb, first, ok=(5,)).stderr
+    b.write("copy.txt", "Something else altogether is in it now.\n")
+    row = b.ingest()["copy.txt"]
+    assert row["verdict"] == "skipped" and "case 21" in row["reason"], row
+    b.settings(retention__days=0.000001)
+    kept = {r["source"] for r in b.json("retention", "apply") if r.get("verdict") == "skipped"}
+    assert kept >= {f"{b.docs}/{n}" for n in ("copy.txt", "zz-copy.txt", "heron.eml", "heron.eml#berths.txt", "heron.eml#tides.txt")}, kept
+    assert "Tuesdays" in b.run("docs", "text", first).stdout
+    # Once more without a reason: nothing is lost.
+    r = b.json("hold", "add", copy)[0]
+    assert (r["reason"], r["since"]) == ("case 21", since), r
+    assert b.json("hold", "add", copy, "--reason", "case 22")[0]["reason"] == "case 22"
+    assert {r["document_id"] for r in b.json("hold", "remove", mail)} == {mail, part}
+    assert {(h["document_id"], h["reason"]) for h in b.json("hold", "list")} == {(berths, "its own"), (copy, "case 22")}
+    b.run("hold", "remove", copy)
+    b.run("delete", first)
+    b.run("check")
+
+
+@test
 def retention_by_path(b):
     os.makedirs(b.docs + "/mail/deep")
     os.makedirs(b.docs + "/mailbox")

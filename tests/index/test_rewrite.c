@@ -431,6 +431,48 @@ TEST(hold_keeps_a_document)
 	index_close(x);
 }
 
+/* The text of a held duplicate is its original's: that stays too, for as long. */
+TEST(hold_of_a_duplicate_keeps_its_original)
+{
+	struct index *x = fresh_open();
+	struct doc_in dup = { .collection = "c", .source = "/copy", .verdict = DOC_DUPLICATE };
+	struct doc_in d = { .collection = "c", .source = "/original", .verdict = DOC_ADDED, .text = "New.", .text_len = 4 };
+	struct index_erasure r;
+	struct snapshot *s;
+	struct write *w;
+	struct err e;
+	char id[64], other[64], dup_id[64], made[64];
+	int verdict;
+	help_add(x, "c", "the original", "/original", 1, 3, NULL, id);
+	help_add(x, "c", "another", "/other", 9, 3, NULL, other);
+	dup.duplicate_of = id;
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &dup, dup_id, &verdict, &e), e);
+	CHECK_OK(index_delete(w, other, &e), e);                   /* holds were looked at: there is none */
+	CHECK_OK(index_note_put(w, NOTE_HOLD, dup_id, "{\"reason\":\"case 19\"}", 20, &e), e);
+	CHECK_OK(index_note_put(w, NOTE_HOLD, "of nothing", "{}", 2, &e), e);
+	CHECK_INT(index_delete(w, id, &e), E_DENIED);
+	CHECK(strstr(e.msg, id) && strstr(e.msg, dup_id) && strstr(e.msg, "case 19"));
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_INT(index_erase(x, id, &r, &e), E_DENIED);
+	CHECK_INT(index_drop_collection(x, "c", &e), E_DENIED);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_INT(index_put(w, &d, made, &verdict, &e), E_DENIED);
+	index_write_abort(w);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_INT(snapshot_hold(s, id, &e), E_DENIED);
+	CHECK_INT(snapshot_hold(s, dup_id, &e), E_DENIED);
+	CHECK_OK(snapshot_hold(s, "d999", &e), e);
+	snapshot_close(s);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_INT(index_delete(w, id, &e), E_DENIED);
+	CHECK_OK(index_note_delete(w, NOTE_HOLD, dup_id, &e), e);
+	CHECK_OK(index_delete(w, id, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	help_check_clean(x);
+	index_close(x);
+}
+
 /* Runs fn in a process of its own, since a fault plan is read once a process. */
 static void in_child(const char *fault, void (*fn)(void))
 {
