@@ -3,8 +3,9 @@
  * md4c calls back for every block, span and run of text; a small state machine turns that into builder calls. Links
  * keep their text and images their alternative text (md4c reports both as plain text, addresses only as details), so
  * nothing has to be done for them. Raw HTML blocks go through extract_html_part; inline tags are dropped, <br> breaks
- * the line. Front matter between "---" lines at the very start is not text; its title: is the title. Threads: one
- * document, one thread. Failure: md4c's own (memory) and the builder's. */
+ * the line. A table's line of dashes that is shorter than md4c asks for is widened first. Front matter between "---"
+ * lines at the very start is not text; its title: is the title. Threads: one document, one thread. Failure: md4c's own
+ * (memory) and the builder's. */
 #include "ingest/extract.h"
 
 #include <md4c.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/mem.h"
+#include "base/buf.h"
 
 enum { LIST_DEPTH_MAX = 16, FRONT_LINES_MAX = 400 };
 
@@ -268,6 +269,114 @@ static size_t front_matter(struct builder *b, const char *s, size_t len)
 	return 0;
 }
 
+/* ---- tables that md4c does not see ---- */
+
+/* Bytes before the text of a line: blanks, quote marks, the marks of list items. */
+static size_t line_prefix(const char *s, size_t n)
+{
+	size_t i = 0, digits;
+
+	for (;;) {
+		while (i < n && (s[i] == ' ' || s[i] == '\t' || s[i] == '>'))
+			i++;
+		for (digits = 0; i + digits < n && s[i + digits] >= '0' && s[i + digits] <= '9'; digits++)
+			continue;
+		if (digits == 0 && i + 1 < n && strchr("-*+", s[i]) && s[i + 1] == ' ')
+			i += 2;
+		else if (digits > 0 && i + digits + 1 < n && strchr(".)", s[i + digits]) && s[i + digits + 1] == ' ')
+			i += digits + 2;
+		else
+			return i;
+	}
+}
+
+/* Keeps track of fenced code: *fence is the open one's character, *run its length, 0 outside. 1: the line is code. */
+static int is_code(const char *s, size_t n, char *fence, size_t *run)
+{
+	size_t at = line_prefix(s, n), same = 0;
+
+	if (at < n && (s[at] == '`' || s[at] == '~'))
+		while (at + same < n && s[at + same] == s[at])
+			same++;
+	if (*run == 0 && same >= 3 && (s[at] == '~' || !memchr(s + at + same, '`', n - at - same))) {
+		*fence = s[at];
+		*run = same;
+	} else if (*run > 0 && same >= *run && s[at] == *fence && strspn(s + at + same, " \t\r") >= n - at - same) {
+		*run = 0;
+	} else {
+		return *run > 0;
+	}
+	return 1;
+}
+
+/* The line under a table's header, as "|-|:-:|", with a cell that has less than three characters. */
+static int is_short_underline(const char *s, size_t n)
+{
+	size_t i = 0, bars = 0, cells = 0, narrow = 0;
+
+	while (i < n && (s[i] == ' ' || s[i] == '>'))
+		i++;
+	if (n - i >= 4 && i >= 4 && memchr(s, '>', i) == NULL)
+		return 0;                                       /* indented code, perhaps: left as it is */
+	while (i < n && s[i] != '\r') {
+		size_t from = i, dashes = 0;
+
+		i += s[i] == ':';
+		for (; i < n && s[i] == '-'; i++)
+			dashes++;
+		i += dashes > 0 && i < n && s[i] == ':';
+		cells += dashes > 0;
+		narrow += dashes > 0 && i - from < 3;
+		if (dashes == 0 && i > from)
+			return 0;
+		while (i < n && (s[i] == ' ' || s[i] == '\t'))
+			i++;
+		if (i < n && s[i] == '|')
+			bars++, i++;
+		else if (i < n && s[i] != '\r')
+			return 0;
+		while (i < n && (s[i] == ' ' || s[i] == '\t'))
+			i++;
+	}
+	return bars > 0 && cells > 0 && narrow > 0;
+}
+
+/* GitHub takes one dash for a column, md4c asks for three characters: writes them. */
+static void underline_widen(const char *s, size_t n, struct buf *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		buf_putc(out, s[i]);
+		if (s[i] == '-' && (i + 1 == n || s[i + 1] != '-'))
+			buf_puts(out, "--");
+	}
+}
+
+/* Text with those lines mended, in out; 0: there are none, and out is empty. */
+static int tables_mend(const char *text, size_t len, struct buf *out)
+{
+	size_t at = 0, done = 0, run = 0;
+	int bar = 0, bar_before = 0;        /* in the line above, in the one above that */
+	char fence = 0;
+
+	while (at < len) {
+		size_t n = line_len(text + at, len - at);
+
+		int code = is_code(text + at, n, &fence, &run);
+
+		if (!code && bar && !bar_before && is_short_underline(text + at, n)) {  /* not a row of dashes */
+			buf_put(out, text + done, at - done);
+			underline_widen(text + at, n, out);
+			done = at + n;
+		}
+		bar_before = bar;
+		bar = !code && memchr(text + at, '|', n);
+		at += n + 1;
+	}
+	if (done > 0)
+		buf_put(out, text + done, len - done);
+	return done > 0;
+}
+
 void extract_md(struct builder *b, const char *text, size_t len)
 {
 	static const MD_PARSER parser = {
@@ -277,16 +386,25 @@ void extract_md(struct builder *b, const char *text, size_t len)
 	};
 	struct md m = { .b = b };
 	size_t skip = front_matter(b, text, len);
+	struct buf mended;
 
-	if (len - skip > UINT32_MAX / 2) {
+	if (len - skip > UINT32_MAX / 8) {                  /* mending may make it three times as long */
 		extracted_note(b->x, EXTRACT_FAILED, "Markdown of %zu bytes is too long", len);
 		return;
 	}
+	buf_init(&mended, SIZE_MAX);
+	text += skip;
+	len -= skip;
+	if (tables_mend(text, len, &mended)) {
+		text = buf_cstr(&mended);
+		len = mended.len;
+	}
 	buf_init(&m.html, SIZE_MAX);
 	buf_init(&m.entity, SIZE_MAX);
-	if (md_parse(text + skip, (MD_SIZE)(len - skip), &parser, &m) == -1 && !builder_stopped(b))
+	if ((buf_failed(&mended) || md_parse(text, (MD_SIZE)len, &parser, &m) == -1) && !builder_stopped(b))
 		b->rc = err_set(b->e, E_MEMORY, "Markdown: out of memory");
 	builder_close(b);
 	buf_clear(&m.html);
 	buf_clear(&m.entity);
+	buf_clear(&mended);
 }
