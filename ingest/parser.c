@@ -215,7 +215,7 @@ static int pdf_read(const struct parsers *p, struct parse *q, int rc, const stru
 		fail_time(p, q);
 	else if (rc != OK)
 		fail(q, "pdftotext: %.150s", e->msg);
-	else if (strstr(r->words, "memory"))
+	else if (r->no_memory)
 		fail_memory(p, q);
 	else if (r->signal)
 		fail(q, "pdftotext crashed (signal %d)", r->signal);

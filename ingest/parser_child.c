@@ -84,7 +84,6 @@ int parser_child_run(void)
 	int going = 1;
 
 	extract_prepare(NULL);          /* a database that is missing makes some types unknown, no more */
-	extract_prepare(NULL);                                  /* what is missing, extraction does without */
 	sandbox_parser(&state);
 	while (going && read_all(&q, sizeof q)) {
 		char *name, *data;

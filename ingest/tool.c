@@ -159,6 +159,11 @@ static void wait_end(struct child *c, const struct tool_limits *l)
 	}
 }
 
+static int speaks_of_memory(const char *said)
+{
+	return strcasestr(said, "out of memory") || strcasestr(said, "allocate memory") || strstr(said, "bad_alloc");
+}
+
 int tool_run(const char *const *argv, const void *in, size_t in_len, const struct tool_limits *l, struct buf *out,
 	struct tool_result *r, struct err *e)
 {
@@ -193,6 +198,7 @@ int tool_run(const char *const *argv, const void *in, size_t in_len, const struc
 		wait_end(&c, l);
 	child_end(&c, &fate);
 	words_choose(r, buf_cstr(&said));
+	r->no_memory = speaks_of_memory(buf_cstr(&said));
 	buf_clear(&said);
 	r->signal = fate.signal;
 	r->code = fate.signal ? -1 : fate.code;

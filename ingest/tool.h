@@ -17,6 +17,7 @@ enum { TOOL_WORDS = 160 };
 struct tool_result {
 	int code;                       /* exit code; -1: killed by signal */
 	int signal;
+	int no_memory;                  /* 1: it spoke of memory running out, on whatever line */
 	char words[TOOL_WORDS];         /* the first line of its standard error that speaks of an error, else the first: UTF-8 without control characters, "" when none */
 };
 /* argv[0] is looked up in PATH when it holds no slash. The output is appended to out, whose maximum limits it. OK when

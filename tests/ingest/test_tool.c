@@ -35,6 +35,18 @@ TEST(tool_output)
 	buf_clear(&out);
 }
 
+TEST(tool_tells_that_memory_ran_out)
+{
+	CHECK_OK(shell("echo 'Syntax Error: bad token' >&2; echo 'Out of memory' >&2; exit 1", "", 1000), e);
+	CHECK_STR(r.words, "Syntax Error: bad token");
+	CHECK_INT(r.no_memory, 1);
+	CHECK_OK(shell("echo \"terminate called after throwing an instance of 'std::bad_alloc'\" >&2; exit 1", "", 1000), e);
+	CHECK_INT(r.no_memory, 1);
+	CHECK_OK(shell("echo 'Error: memory of an elephant' >&2; exit 1", "", 1000), e);
+	CHECK_INT(r.no_memory, 0);
+	buf_clear(&out);
+}
+
 TEST(tool_missing)
 {
 	const char *const argv[] = { "no-such-program", NULL }, *const path[] = { "/no/such/program", NULL };
