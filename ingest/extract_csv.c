@@ -5,7 +5,8 @@
  * their number of fields wins, more fields before fewer. Then every record is a row of one table, its cells joined as
  * those of an HTML table are, or, because a row of figures means nothing without the names of its columns and is quoted
  * alone, each with its column's name in front where the first full record names the columns. A quoted line break
- * becomes a blank.
+ * becomes a blank. A quote that is never closed would make one cell of all that follows: the record it stands in and
+ * those behind it are read again with quotes as plain characters, and the document is partial.
  * Threads: one document, one thread. Failure: memory; text that is no table is left to extract_txt. */
 #include "ingest/extract.h"
 
@@ -89,6 +90,7 @@ struct table {
 	struct builder *b;
 	struct buf row, names;  /* cells of the open record, and of the one that names the columns, each ended by a NUL */
 	size_t cells, columns;  /* columns: 0 while no record has named them */
+	size_t records;         /* ended so far */
 	int looked;             /* the record that could have named them is past */
 };
 
@@ -201,26 +203,86 @@ static void record_end(int end, void *ctx)
 	builder_close(t->b);
 	buf_reset(&t->row);
 	t->cells = 0;
+	t->records++;
+}
+
+/* Reads all records of text; *begun is where the last one began that may not have ended. */
+static int records_read(struct csv_parser *p, struct table *t, const char *text, size_t len, size_t *begun)
+{
+	size_t at = 0;
+
+	*begun = 0;
+	while (at < len) {
+		size_t n = at, records = t->records;
+
+		while (n < len && text[n] != '\n' && text[n] != '\r')
+			n++;
+		n += n + 1 < len && text[n] == '\r' && text[n + 1] == '\n';
+		n += n < len;
+		if (csv_parse(p, text + at, n - at, cell_gather, record_end, t) != n - at)
+			return 0;
+		at = n;
+		if (t->records > records)
+			*begun = at;
+	}
+	return 1;
+}
+
+/* Ends the last record. 0: it could not; *open is 1 when a quote in it is never closed. */
+static int records_end(struct csv_parser *p, struct table *t, int *open)
+{
+	csv_set_opts(p, CSV_APPEND_NULL | CSV_STRICT | CSV_STRICT_FINI);
+	*open = csv_fini(p, cell_gather, record_end, t) != 0 && csv_error(p) == CSV_EPARSE;
+	return !*open && csv_error(p) == CSV_SUCCESS;
+}
+
+static size_t line_at(const char *text, size_t at)
+{
+	size_t line = 1;
+
+	for (size_t i = 0; i < at; i++)
+		line += text[i] == '\n' || (text[i] == '\r' && text[i + 1] != '\n');
+	return line;
+}
+
+/* The rows of text; *open is where a record begins whose quote is never closed, so that it swallowed all behind it. */
+static int rows_read(struct table *t, char separator, unsigned char quote, const char *text, size_t len, size_t *open)
+{
+	struct csv_parser p;
+	size_t begun;
+	int is_open = 0, ok;
+
+	*open = len;
+	if (!reader_init(&p, separator))
+		return 0;
+	csv_set_quote(&p, quote);
+	ok = records_read(&p, t, text, len, &begun) && (records_end(&p, t, &is_open) || is_open);
+	csv_free(&p);
+	if (is_open)
+		*open = begun;
+	return ok;
 }
 
 int extract_csv(struct builder *b, const char *text, size_t len)
 {
 	struct table t = { .b = b };
-	struct csv_parser p;
 	char separator = separator_of(text, len);
+	size_t open, none;
+	int ok;
 
 	if (!separator)
 		return 0;
 	buf_init(&t.row, SIZE_MAX);
 	buf_init(&t.names, SIZE_MAX);
-	if (reader_init(&p, separator)) {
-		if (csv_parse(&p, text, len, cell_gather, record_end, &t) != len
-			|| csv_fini(&p, cell_gather, record_end, &t) != 0)
-			b->rc = err_set(b->e, E_MEMORY, "table of %zu bytes: out of memory", len);
-		csv_free(&p);
-	} else {
-		b->rc = err_set(b->e, E_MEMORY, "table of %zu bytes: out of memory", len);
+	ok = rows_read(&t, separator, '"', text, len, &open);
+	if (ok && open < len && !builder_stopped(b)) {
+		extracted_note(b->x, EXTRACT_PARTIAL, "the quote in line %zu is never closed", line_at(text, open));
+		buf_reset(&t.row);
+		t.cells = 0;
+		ok = rows_read(&t, separator, 0, text + open, len - open, &none);
 	}
+	if (!ok && b->rc == OK)
+		b->rc = err_set(b->e, E_MEMORY, "table of %zu bytes: out of memory", len);
 	buf_clear(&t.row);
 	buf_clear(&t.names);
 	return 1;

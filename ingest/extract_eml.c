@@ -24,7 +24,7 @@ enum { DEPTH_MAX = 24, PARTS_MAX = 1000, NAME_LEN_MAX = 200, STUB_SHARE = 4, HEA
 
 struct mail {
 	struct builder *b;
-	int depth, encrypted, too_deep;
+	int depth, encrypted, too_deep, too_many;
 	size_t head_n;          /* blocks that are subjects and people */
 };
 
@@ -227,7 +227,7 @@ static void part_add(struct mail *m, const char *name, const char *ext, struct b
 
 	name_clean(name, wanted);
 	if (x->part_n >= PARTS_MAX) {
-		if (x->part_n == PARTS_MAX)
+		if (!m->too_many++)
 			extracted_note(x, EXTRACT_PARTIAL, "more than %d attachments", PARTS_MAX);
 		return;
 	}

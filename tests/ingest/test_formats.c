@@ -212,6 +212,41 @@ TEST(format_csv)
 	extracted_clear(&x);
 }
 
+TEST(format_csv_with_an_open_quote)
+{
+	load_words("a.csv", "name,size\nlamp,3\ndesk,\"4\n\nchair,5\nbed,6\n");
+	CHECK_INT(x.verdict, EXTRACT_PARTIAL);
+	CHECK_STR(x.reason, "the quote in line 3 is never closed");
+	CHECK_STR(buf_cstr(&x.text), "name | size\nname: lamp; size: 3\nname: desk; size: \"4\nname: chair; size: 5\nname: bed; size: 6");
+	extracted_clear(&x);
+	load_words("a.csv", "name,size\r\nlamp,\"3\r\nor 4\"\r\ndesk,\"5\"\"\r\nchair,6");
+	CHECK_STR(x.reason, "the quote in line 4 is never closed");
+	CHECK_INT(x.block_n, 4);
+	HAS("name: lamp; size: 3 or 4\n");
+	HAS("name: chair; size: 6");
+	extracted_clear(&x);
+	load_words("a.csv", "name,size\nlamp,\"3\"");
+	CHECK_INT(x.verdict, EXTRACT_OK);
+	extracted_clear(&x);
+}
+
+TEST(format_eml_with_too_many_attachments)
+{
+	struct buf b;
+
+	buf_init(&b, MAX);
+	buf_puts(&b, "From: a@example.com\nTo: b@example.com\nSubject: Many\nMIME-Version: 1.0\n"
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nSee attached.\n");
+	for (int i = 0; i < 1030; i++)
+		buf_printf(&b, "--b\nContent-Type: text/plain\nContent-Disposition: attachment; filename=%d.txt\n\nx\n", i);
+	buf_puts(&b, "--b--\n");
+	load_text("a.eml", buf_cstr(&b), b.len);
+	CHECK_INT(x.part_n, 1000);
+	CHECK_STR(x.reason, "more than 1000 attachments");
+	extracted_clear(&x);
+	buf_clear(&b);
+}
+
 TEST(format_xml)
 {
 	static const char mixed[] = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><book><title>B\xFC" "cher</title>\n"
