@@ -23,7 +23,9 @@ enum {
 	SAMPLE = 4096, LABEL_MAX = 40,
 	GUESS_BYTES = 256 * 1024,       /* shown to the detector, from the first byte beyond ASCII on */
 	GUESS_LEAD = 256,               /* and what stands in front of it */
-	LATIN_SURE = 24                 /* letters beyond ASCII that tell one Latin encoding from another */
+	LATIN_SURE = 24                 /* letters beyond ASCII that tell one Latin encoding from another */,
+	ZEROS_RARE = 1000,              /* at most one NUL in so many bytes is an accident */
+	HEAD_BYTES = 64,                /* where formats that are no text have some */
 };
 
 /* Appends data converted from `from`; each sequence that does not fit becomes U+FFFD and is counted in *bad. */
@@ -130,18 +132,47 @@ static const char *wide_by_mark(const char *data, size_t len, size_t *mark)
 	return NULL;
 }
 
-static int is_binary(const char *data, size_t len)
+/* Is the backspace at i between two characters that a printer would have set upon each other? */
+static int is_overstrike(const char *data, size_t len, size_t i)
+{
+	return data[i] == '\b' && i > 0 && i + 1 < len && (unsigned char)data[i - 1] > 0x20 && (unsigned char)data[i + 1] > 0x20;
+}
+
+/* A text may hold a stray NUL, but formats that are none hold some at their beginning. *zeros: how many there are. */
+static int is_binary(const char *data, size_t len, size_t *zeros)
 {
 	size_t controls = 0;
 
+	*zeros = 0;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)data[i];
 
-		if (c == 0)
-			return 1;
-		controls += (c < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f') || c == 0x7F;
+		*zeros += c == 0;
+		controls += (c > 0 && c < 0x20 && !strchr("\n\r\t\f", c) && !is_overstrike(data, len, i)) || c == 0x7F;
 	}
-	return controls > 0 && controls >= len / 20;
+	return *zeros > len / ZEROS_RARE || (*zeros && memchr(data, 0, len < HEAD_BYTES ? len : HEAD_BYTES))
+		|| (controls > 0 && controls >= len / 20);
+}
+
+/* Text as a printer would show it: of characters set upon each other ("b\bb" for bold, "_\bu" for underlined) the one
+ * that is not a line is kept, and a NUL is a blank. */
+static void mend_controls(struct buf *out, size_t from)
+{
+	size_t kept = from;
+
+	for (size_t i = from; i < out->len; i++) {
+		if (is_overstrike(out->data, out->len, i) && out->data[i + 1] == '_') {
+			i++;
+		} else if (is_overstrike(out->data, out->len, i)) {
+			while (kept > from && ((unsigned char)out->data[--kept] & 0xC0) == 0x80)
+				continue;
+		} else {
+			out->data[kept++] = out->data[i] ? out->data[i] : ' ';
+		}
+	}
+	out->len = kept;
+	if (out->data)
+		out->data[kept] = 0;
 }
 
 /* An encoding's name as iconv takes it; the labels that the WHATWG standard maps to windows-1252 are mapped. */
@@ -338,23 +369,15 @@ static int decode_wide(const char *data, size_t len, const char *from, struct bu
 	return rc;
 }
 
-int charset_decode(const char *data, size_t len, const char *declared, struct buf *out, struct charset_result *r,
+/* Text that is no wide encoding: as declared, else as its bytes suggest. */
+static int decode_bytes(const char *data, size_t len, const char *declared, struct buf *out, struct charset_result *r,
 	struct err *e)
 {
-	size_t mark = 0, bad = 0, was = out->len;
-	const char *wide = wide_by_mark(data, len, &mark), *label;
+	size_t bad = 0, was = out->len;
+	const char *label;
 	char name[LABEL_MAX];
 	int rc;
 
-	memset(r, 0, sizeof *r);
-	if (!wide)
-		wide = wide_by_zeros(data, len);
-	if (wide)
-		return decode_wide(data + mark, len - mark, wide, out, r, e);
-	if (is_binary(data, len)) {
-		r->binary = 1;
-		return OK;
-	}
 	if (len >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0)
 		return decode_guess(data + 3, len - 3, out, r, e);
 	label = declared ? label_of(declared, name) : "utf-8";
@@ -371,6 +394,30 @@ int charset_decode(const char *data, size_t len, const char *declared, struct bu
 	}
 	if (rc == OK && bad > 0)
 		snprintf(r->note, sizeof r->note, "%zu places are not valid %.30s", bad, label);
+	return rc;
+}
+
+int charset_decode(const char *data, size_t len, const char *declared, struct buf *out, struct charset_result *r,
+	struct err *e)
+{
+	size_t mark = 0, zeros, was = out->len;
+	const char *wide = wide_by_mark(data, len, &mark);
+	int rc;
+
+	memset(r, 0, sizeof *r);
+	if (!wide)
+		wide = wide_by_zeros(data, len);
+	if (wide)
+		return decode_wide(data + mark, len - mark, wide, out, r, e);
+	if (is_binary(data, len, &zeros)) {
+		r->binary = 1;
+		return OK;
+	}
+	rc = decode_bytes(data, len, declared, out, r, e);
+	if (rc == OK && (zeros || memchr(data, '\b', len)))
+		mend_controls(out, was);
+	if (rc == OK && zeros && !r->note[0])
+		snprintf(r->note, sizeof r->note, "%zu NUL bytes are read as blanks", zeros);
 	return rc;
 }
 

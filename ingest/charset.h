@@ -7,12 +7,12 @@
 
 enum { CHARSET_NOTE_MAX = 120 };
 struct charset_result {
-	int binary;                     /* 1: no text (NULs, many control characters); nothing was appended */
+	int binary;                     /* 1: no text (NULs at its beginning or many, many control characters); nothing was appended */
 	char note[CHARSET_NOTE_MAX];    /* why the text may not be what was meant, "" when all is well */
 };
 /* Appends data as valid UTF-8 to out, byte order mark removed. declared: the encoding the file itself names, or NULL.
  * Order: byte order mark; UTF-16 and UTF-32 seen by their zero bytes; declared; UTF-8; UTF-8 with a few broken bytes,
- * each U+FFFD; an old encoding as its bytes suggest. A note is left where text was lost or an encoding is not known.
+ * each U+FFFD; an old encoding as its bytes suggest. Overstrikes of printers are resolved, rare NULs are blanks. A note is left where text was lost or an encoding is not known.
  * E_LIMIT, E_MEMORY. Thread-safe. */
 int charset_decode(const char *data, size_t len, const char *declared, struct buf *out, struct charset_result *r,
 	struct err *e);

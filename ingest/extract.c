@@ -464,7 +464,10 @@ int extract_file(struct extracted *x, const char *name, const char *data, size_t
 		return OK;
 	}
 	if (ext_in(ext, not_reading) || strcmp(s.mime, "text/rtf") == 0 || strcmp(s.mime, "application/postscript") == 0) {
-		extracted_note(x, EXTRACT_SKIPPED, "type not supported: .%s", *ext ? ext : s.words);
+		if (ext_in(ext, not_reading))
+			extracted_note(x, EXTRACT_SKIPPED, "type not supported: .%s", ext);
+		else
+			extracted_note(x, EXTRACT_SKIPPED, "type not supported: %s", s.words);
 		return OK;
 	}
 	if (eml_looks_like(data, len) >= (ext_in(ext, " eml ") ? 1 : *ext ? INT_MAX : MAIL_FIELDS_MIN)) {

@@ -337,3 +337,81 @@ TEST(extract_html_details)
 	HASNT("nbsp");
 	extracted_clear(&x);
 }
+
+/* GitHub's tables need one dash a column; rows of dashes and code stay as they are. */
+TEST(extract_markdown_short_underlines)
+{
+	static const char *const lines[] = { "|-|-|", "| - | - |", "|--|--|", "-|-", "--|--", ":-:|-", "|:-|-:|", "| --- | - |", "|---|---|" };
+	char text[200];
+
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		snprintf(text, sizeof text, "Before.\n\n| a | b |\n%s\n| c | d |\n| - | - |\n", lines[i]);
+		load_text("a.md", text);
+		CHECK_MSG(count(BLOCK_TABLE_ROW) == 3, "%s gives:\n%s", lines[i], buf_cstr(&x.text));
+		HAS("c | d\n- | -");
+		extracted_clear(&x);
+	}
+	load_text("a.md", "> | a | b |\r\n> |-|-|\r\n> | c | d |\r\n\r\n- | e | f |\r\n  |-|-|\r\n  | g | h |\r\n");
+	CHECK_INT(count(BLOCK_TABLE_ROW), 4);
+	extracted_clear(&x);
+	load_text("a.md", "```\n| a | b |\n|-|-|\n```\n\n- ~~~~\n  | a | b |\n  |-|-|\n  ~~~\n  | - |\n  ~~~~\n\n| c | d |\n|-|-|\n| e | f |\n\n    | g | h |\n    |-|-|\n");
+	CHECK_INT(count(BLOCK_TABLE_ROW), 2);
+	HAS("| a | b |\n|-|-|");
+	HAS("| g | h |\n|-|-|");
+	extracted_clear(&x);
+}
+
+static char *filled(const char *line, size_t lines, size_t *len)
+{
+	struct buf b;
+
+	buf_init(&b, MAX);
+	for (size_t i = 0; i < lines; i++)
+		buf_puts(&b, line);
+	return buf_take(&b, len);
+}
+
+TEST(extract_stray_controls)
+{
+	struct err e = { 0 };
+	size_t len;
+	char *text = filled("some words, 1\n", 500, &len);
+
+	text[3000 + 4] = 0;
+	CHECK_OK(extract_file(&x, "a.txt", text, len, MAX, &e), e);
+	CHECK_INT(x.verdict, EXTRACT_PARTIAL);
+	CHECK_STR(x.reason, "1 NUL bytes are read as blanks");
+	CHECK(x.text.len >= len - 2);
+	check_form();
+	extracted_clear(&x);
+	CHECK_OK(extract_file(&x, "a.csv", text, len, MAX, &e), e);
+	CHECK_INT(x.verdict, EXTRACT_PARTIAL);
+	CHECK_INT(count(BLOCK_TABLE_ROW), 500);
+	extracted_clear(&x);
+	for (size_t i = 3000; i < 3008; i++)
+		text[i] = 0;                                    /* more than one in a thousand */
+	CHECK_OK(extract_file(&x, "a.txt", text, len, MAX, &e), e);
+	CHECK_STR(x.reason, "binary");
+	extracted_clear(&x);
+	memset(text + 3000, 'x', 8);
+	text[20] = 0;                                           /* where formats that are no text have theirs */
+	CHECK_OK(extract_file(&x, "a.txt", text, len, MAX, &e), e);
+	CHECK_INT(x.verdict, EXTRACT_SKIPPED);
+	extracted_clear(&x);
+	mem_free(text);
+	load_text("ls.txt", "N\bNA\bAM\bME\bE\n       _\bl_\bs - gr\brü\büß\bß x\b_ at the \b end\b\n");
+	CHECK_INT(x.verdict, EXTRACT_OK);
+	HAS("NAME\n       ls - grüß x at the  end");
+	extracted_clear(&x);
+}
+
+TEST(extract_names_what_is_not_supported)
+{
+	load_text("letter.txt", "{\\rtf1\\ansi Hello}");
+	CHECK_INT(x.verdict, EXTRACT_SKIPPED);
+	CHECK_STR(x.reason, "type not supported: Rich Text Format data");
+	extracted_clear(&x);
+	load_text("letter.rtf", "{\\rtf1\\ansi Hello}");
+	CHECK_STR(x.reason, "type not supported: .rtf");
+	extracted_clear(&x);
+}
