@@ -243,6 +243,7 @@ void index_close(struct index *x)
 	if (!x) return;
 	catchup_stop(x);
 	graph_set_put(x->graphs);
+	for (size_t i = 0; i < SEEN_SLOTS; i++) visible_put(x->seen[i]);
 	store_close(x->store);
 	pthread_cond_destroy(&x->done_cond);
 	pthread_cond_destroy(&x->wake);

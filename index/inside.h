@@ -12,6 +12,8 @@
 #include "index/store.h"
 #include "index/vecindex.h"
 
+enum { SEEN_SLOTS = 8 };
+
 struct index {
 	struct store *store;
 	uint32_t dim;                     /* of the store */
@@ -27,6 +29,7 @@ struct index {
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
 	pthread_mutex_t lock;             /* guards what follows */
 	struct graph_set *graphs;         /* owned reference */
+	struct visible *seen[SEEN_SLOTS]; /* owned references; NULL: empty */
 	pthread_cond_t wake, done_cond;
 	uint64_t asked, done;             /* rounds of the background thread: requested, finished */
 	int urgent;                       /* someone waits: build even soon after a failure */
@@ -85,6 +88,25 @@ struct sight { struct { uint64_t doc; int yes; } seen[256]; };
  * record is logged and not seen; running out of memory is an error, since it must not look like no access. */
 int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
 	int *yes, struct err *e);
+
+/* Calls on_doc with every document of the collection that the reader may see; damaged records are logged and left out.
+ * on_doc's own failure, E_MEMORY, ends it. */
+int snapshot_each_seen(struct snapshot *s, const struct reader *r, uint32_t coll,
+	int (*on_doc)(void *ctx, const struct rec_doc *d), void *ctx, struct err *e);
+
+/* visible.c */
+struct chunk_run { uint64_t first, n; };
+struct visible {                      /* what a reader sees of a collection; not changed once it is made */
+	atomic_int refs;
+	uint8_t who[32];
+	uint64_t seq, documents, chunks;  /* documents: those with text */
+	struct chunk_run *runs; size_t n; /* of chunk ids, ascending, with gaps between them */
+};
+/* Walks the documents, unless it was done before for this state. The caller gives it back with visible_put. */
+int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e);
+void visible_put(struct visible *v);      /* NULL is allowed */
+/* 1 when the chunk is among them; *at, 0 at first, goes on with chunks that are asked for in ascending order. */
+int visible_has(const struct visible *v, size_t *at, uint64_t chunk);
 
 /* put.c */
 /* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */

@@ -5,7 +5,9 @@
  * with N the collection's chunks, df those that hold the word, len the words of the chunk (Robertson & Zaragoza, The
  * Probabilistic Relevance Framework: BM25 and Beyond, 2009, without the constant k1 + 1; the logarithm as Lucene keeps it
  * positive). Function words are left out when the query has others. Of very long queries the rarest words are kept: df
- * comes from the heads of a term's blocks, without reading them. Then all terms are walked side by side through windows
+ * comes from the heads of a term's blocks, without reading them. For a reader of some groups N and df count what they
+ * see (visible.c), which costs one more walk over the query's postings, and the average is that of the chunks which hold
+ * the words: a score that depended on hidden chunks would tell which words those hold. Then all terms are walked side by side through windows
  * of chunk ids with one sum a chunk, so memory does not grow with the collection, and in the order of the terms, so a
  * score never depends on what else is in the store's memory. Only a chunk that would enter the k best is asked for its
  * visibility: access is decided here, before anything is returned, and a chunk that is gone is not seen.
@@ -31,7 +33,7 @@ struct query_term {
 	struct cursor c;
 	struct posting *block; size_t n, cap, at; /* at == n: at its end */
 };
-struct terms { struct query_term *list; size_t n, cap; struct arena a; };
+struct terms { struct query_term *list; size_t n, cap; double chunks, average; struct arena a; };
 
 /* ---- the query's terms ---- */
 
@@ -59,7 +61,7 @@ static int by_text(const void *a, const void *b)
 static int by_rarity(const void *a, const void *b)
 {
 	const struct query_term *x = a, *y = b;
-	if (x->df != y->df) return x->df < y->df ? -1 : 1;
+	if (x->df != y->df) return x->df - 1 < y->df - 1 ? -1 : 1; /* what occurs nowhere comes last */
 	return strcmp(x->text, y->text);
 }
 
@@ -94,31 +96,6 @@ static int df_count(struct cursor *c, uint32_t coll, struct query_term *q, struc
 	for (rc = cursor_seek(c, &k, &key, &value, e); !rc && same_term(&k, key); rc = cursor_next(c, &key, &value, e))
 		q->df += rec_block_n(value);
 	return rc == E_NOT_FOUND ? OK : rc;
-}
-
-/* Weighs the terms and keeps the rarest in text order. */
-static int terms_weigh(struct snapshot *s, const struct rec_coll *coll, struct terms *t, struct err *e)
-{
-	struct cursor c = { 0 };
-	size_t kept = 0;
-	int rc = cursor_open(&c, s->t, T_POST, e);
-	for (size_t i = 0; !rc && i < t->n; i++) {
-		struct query_term *q = &t->list[i];
-		double n = (double)coll->chunks, df;
-		rc = df_count(&c, coll->number, q, e);
-		df = (double)q->df;
-		if (df > n) df = n;
-		q->weight = q->times * log(1 + (n - df + 0.5) / (df + 0.5));
-		if (!rc && q->df) t->list[kept++] = *q;
-	}
-	cursor_close(&c);
-	if (rc) return rc;
-	t->n = kept;
-	if (kept <= s->x->query_terms_max) return OK;
-	qsort(t->list, kept, sizeof *t->list, by_rarity);
-	t->n = s->x->query_terms_max;
-	qsort(t->list, t->n, sizeof *t->list, by_text);
-	return OK;
 }
 
 /* ---- walking ---- */
@@ -162,6 +139,71 @@ static int term_next(struct query_term *q, uint32_t coll, struct err *e)
 	return block_take(q, &k, cursor_next(&q->c, &key, &value, e), key, value, e);
 }
 
+/* ---- weights ---- */
+
+/* The same of the chunks that the reader sees, one by one. Their lengths are added to sums[0], their number to sums[1]. */
+static int df_count_seen(struct snapshot *s, const struct visible *v, uint32_t coll, struct query_term *q, uint64_t sums[2],
+	struct err *e)
+{
+	size_t at = 0;
+	int rc = term_begin(s, coll, q, e);
+	while (!rc && q->at < q->n) {
+		const struct posting *p = &q->block[q->at];
+		if (visible_has(v, &at, p->chunk)) {
+			q->df++;
+			sums[0] += p->len;
+			sums[1]++;
+		}
+		rc = term_next(q, coll, e);
+	}
+	cursor_close(&q->c);
+	q->at = q->n = 0;
+	return rc;
+}
+
+/* Fills df of every term, and what the weights count. */
+static int terms_count(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct visible *v = NULL;
+	uint64_t sums[2] = { coll->words, coll->chunks };
+	int rc;
+	t->chunks = (double)coll->chunks;
+	if (r->all_groups) {
+		rc = cursor_open(&c, s->t, T_POST, e);
+		for (size_t i = 0; !rc && i < t->n; i++) rc = df_count(&c, coll->number, &t->list[i], e);
+		cursor_close(&c);
+	} else {
+		sums[0] = sums[1] = 0;
+		rc = visible_get(s, r, coll->number, &v, e);
+		for (size_t i = 0; !rc && i < t->n; i++) rc = df_count_seen(s, v, coll->number, &t->list[i], sums, e);
+		if (!rc) t->chunks = (double)v->chunks;
+		visible_put(v);
+	}
+	t->average = sums[0] ? (double)sums[0] / (double)sums[1] : 1;
+	return rc;
+}
+
+/* Weighs the terms, and leaves the rarest of those that occur, in text order. */
+static int terms_weigh(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t, struct err *e)
+{
+	size_t kept = 0, max = s->x->query_terms_max;
+	int rc = terms_count(s, r, coll, t, e);
+	if (rc) return rc;
+	for (size_t i = 0; i < t->n; i++) {
+		struct query_term *q = &t->list[i];
+		double df = (double)q->df < t->chunks ? (double)q->df : t->chunks;
+		q->weight = q->times * log(1 + (t->chunks - df + 0.5) / (df + 0.5));
+		kept += q->df > 0;
+	}
+	if (t->n) qsort(t->list, t->n, sizeof *t->list, by_rarity);
+	if (kept > max) kept = max;
+	for (size_t i = kept; i < t->n; i++) mem_free(t->list[i].block);
+	t->n = kept;
+	if (kept) qsort(t->list, kept, sizeof *t->list, by_text);
+	return OK;
+}
+
 struct scan {
 	struct snapshot *s;
 	const struct reader *r;
@@ -176,7 +218,7 @@ struct scan {
 static int window_sum(const struct scan *w, uint64_t base, struct err *e)
 {
 	double k1 = w->s->x->bm25_k1, b = w->s->x->bm25_b;
-	double average = w->coll->words ? (double)w->coll->words / (double)w->coll->chunks : 1;
+	double average = w->t->average;
 	int rc = OK;
 	for (size_t i = 0; !rc && i < w->t->n; i++) {
 		struct query_term *q = &w->t->list[i];
@@ -217,10 +259,7 @@ static int scan_run(const struct scan *w, struct err *e)
 		rc = window_sum(w, base, e);
 		if (!rc) rc = window_take(w, base, e);
 	}
-	for (size_t i = 0; i < w->t->n; i++) {
-		cursor_close(&w->t->list[i].c);
-		mem_free(w->t->list[i].block);
-	}
+	for (size_t i = 0; i < w->t->n; i++) cursor_close(&w->t->list[i].c);
 	return rc;
 }
 
@@ -230,7 +269,7 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 	struct topk *best, struct err *e)
 {
 	struct scan w = { s, r, coll, t, best, mem_calloc(1, sizeof *w.cache), mem_calloc(WINDOW, sizeof *w.sum) };
-	int rc = w.cache && w.sum ? terms_weigh(s, coll, t, e) : err_set(e, E_MEMORY, "search: out of memory");
+	int rc = w.cache && w.sum ? terms_weigh(s, r, coll, t, e) : err_set(e, E_MEMORY, "search: out of memory");
 	if (!rc) rc = scan_run(&w, e);
 	mem_free(w.cache);
 	mem_free(w.sum);
@@ -264,6 +303,7 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 		*got = best.n;
 	}
 	mem_free(best.hit);
+	for (size_t i = 0; i < t.n; i++) mem_free(t.list[i].block);
 	mem_free(t.list);
 	arena_clear(&t.a);
 	return rc;

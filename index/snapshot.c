@@ -247,6 +247,39 @@ int snapshot_docs(struct snapshot *s, const struct reader *r, uint64_t after, un
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
+int snapshot_each_seen(struct snapshot *s, const struct reader *r, uint32_t coll,
+	int (*on_doc)(void *ctx, const struct rec_doc *d), void *ctx, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	struct arena scratch;
+	struct key k;
+	int rc;
+	arena_init(&scratch, (size_t)1 << 24);
+	rc = cursor_open(&c, s->t, T_DOC, e);
+	key_u64(&k, 0);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
+		struct rec_doc rec;
+		struct doc view;
+		struct err why;
+		if (key.n != 8) continue;
+		key_u64(&k, key_get_u64(key.p));
+		if (rec_doc_get(&rec, &k, value, &why)) {
+			log_put(LOG_WARN, "index", "document %llu is left out: %s", (unsigned long long)key_get_u64(key.p), why.msg);
+			continue;
+		}
+		if (rec.coll != coll) continue;
+		arena_clear(&scratch);
+		rc = doc_view(s, key_get_u64(key.p), &rec, &scratch, &view, e);
+		if (!rc && reader_may_see(r, &view) && on_doc(ctx, &rec)) rc = err_set(e, E_MEMORY, "search: out of memory");
+		if (rc) break;
+	}
+	cursor_close(&c);
+	arena_clear(&scratch);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
 /* ---- texts ---- */
 
 /* A document without text gets an empty one. */

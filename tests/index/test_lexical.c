@@ -71,7 +71,7 @@ static void add_random(struct index *x, const char *source, unsigned seed, const
 
 struct counted { uint64_t stem; double times; };
 struct bag { struct counted *c; size_t n; double len; uint64_t chunk; int seen; };
-struct truth { struct bag *bags; size_t n; double len; struct arena a; };
+struct truth { struct bag *bags; size_t n; double len; int all; struct arena a; }; /* all: for a reader of every group */
 
 static int count_term(void *ctx, const char *term, size_t n, int counts)
 {
@@ -96,7 +96,7 @@ static void truth_read(struct truth *t, struct snapshot *s, const struct reader 
 	size_t got = 1, cap = 4096;
 	arena_init(&t->a, 1 << 28);
 	t->bags = arena_calloc(&t->a, cap, sizeof *t->bags);
-	t->n = 0, t->len = 0;
+	t->n = 0, t->len = 0, t->all = r->all_groups;
 	for (;;) {
 		struct chunk *c;
 		const char *text;
@@ -140,11 +140,18 @@ static int query_term(void *ctx, const char *term, size_t n, int stop)
 
 static double bm25(const struct truth *t, const struct query *q, const struct bag *b)
 {
-	double sum = 0, average = t->len / (double)t->n;
+	double sum = 0, average = t->len / (double)t->n, len = 0, held = 0;
+	for (size_t i = 0; i < q->words.n; i++)  /* who sees a part: nothing else counts, and the length is of chunks that hold a word */
+		for (size_t j = 0; j < t->n && !(q->content && q->flag[i].stop); j++)
+			if (t->bags[j].seen && times_in(&t->bags[j], q->words.c[i].stem) > 0) len += t->bags[j].len, held++;
+	if (!t->all && held > 0) average = len / held;
 	for (size_t i = 0; i < q->words.n; i++) {
-		double f = times_in(b, q->words.c[i].stem), df = 0, n = (double)t->n;
+		double f = times_in(b, q->words.c[i].stem), df = 0, n = 0;
 		if (q->content && q->flag[i].stop) continue;
-		for (size_t j = 0; j < t->n; j++) df += times_in(&t->bags[j], q->words.c[i].stem) > 0;
+		for (size_t j = 0; j < t->n; j++) {
+			df += t->bags[j].seen && times_in(&t->bags[j], q->words.c[i].stem) > 0;
+			n += t->bags[j].seen;
+		}
 		if (f > 0) sum += q->words.c[i].times * log(1 + (n - df + 0.5) / (df + 0.5)) * f / (f + 1.2 * (0.25 + 0.75 * b->len / average));
 	}
 	return sum;
@@ -260,6 +267,47 @@ TEST(lexical_access_is_inside)
 	CHECK_OK(snapshot_search_words(s, &everyone, "river", 5, 3, hits, &got, &e), e);
 	CHECK_INT(got, 3);
 	snapshot_close(s);
+	index_close(x);
+}
+
+/* What may not be seen leaves no trace in a score: which words it holds, or how much of it there is. */
+TEST(lexical_scores_tell_nothing_of_hidden_chunks)
+{
+	static const char *const staff[] = { "staff" };
+	const struct reader r = { "c", 0, staff, 1 }, none = { "c", 0, NULL, 0 };
+	struct index *x = help_open(test_dir());
+	struct word_hit before[K], after[K], open[K];
+	struct snapshot *s;
+	struct err e;
+	size_t n = 0, got;
+	for (int turn = 0; turn < 3; turn++) {
+		if (turn == 0)
+			for (unsigned i = 0; i < 30; i++) {
+				char name[24];
+				snprintf(name, sizeof name, "%s%u", i % 3 ? "wombat river " : "river ", i);
+				help_add(x, "c", name, name, i, 1 + (int)i % 4, i % 2 ? "staff" : NULL, NULL);
+			}
+		else
+			for (unsigned i = 0; i < 20; i++) {
+				char name[40];
+				snprintf(name, sizeof name, turn == 1 ? "wombat of the board %u" : "the board and nothing else %u", i);
+				help_add(x, "c", name, name, i, 3, "board", NULL);
+			}
+		CHECK_OK(snapshot_open(&s, x, &e), e);
+		CHECK_OK(snapshot_search_words(s, &r, "wombat river", 12, K, after, &got, &e), e);
+		CHECK(got > 10 && (turn == 0 || got == n));
+		for (size_t i = 0; i < got && turn > 0; i++) CHECK(after[i].chunk_id == before[i].chunk_id && after[i].score == before[i].score);
+		memcpy(before, after, sizeof before);
+		n = got;
+		for (int again = 0; again < 2; again++) {       /* another reader of the same state */
+			CHECK_OK(snapshot_search_words(s, &none, "wombat river", 12, K, open, &got, &e), e);
+			CHECK(got > 5);
+			for (size_t i = 0; i < got; i++) CHECK(i == 0 || open[i - 1].score >= open[i].score);
+		}
+		CHECK_OK(snapshot_search_words(s, &none, "board", 5, K, open, &got, &e), e);
+		CHECK_INT(got, 0);
+		snapshot_close(s);
+	}
 	index_close(x);
 }
 

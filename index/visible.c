@@ -1,0 +1,126 @@
+/* visible.c: owns which chunks of a collection a reader of some groups sees, where a search must know all of them.
+ *
+ * Method: the documents are walked once for a reader and a state of the store; what they see is kept as runs of chunk
+ * ids, joined where they touch and in order, so that a list of postings is compared with them in one pass. The last
+ * few are remembered under a hash of collection and groups. This decides about weights and counts alone: what is
+ * returned is asked for one by one (snapshot_sees_chunk).
+ * Threads: index.lock guards the table of those remembered, for moments; one that is in use lives until its last user
+ * is done. Failure: a damaged record is left out with a warning, as the searches do. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/hash.h"
+#include "base/mem.h"
+#include "index/inside.h"
+
+struct gather { struct visible *v; size_t cap; };
+
+static int on_doc(void *ctx, const struct rec_doc *d)
+{
+	struct gather *g = ctx;
+	struct visible *v = g->v;
+	v->documents += doc_verdict_has_text(d->verdict) != 0;
+	v->chunks += d->chunk_n;
+	if (!d->chunk_n) return OK;
+	if (v->n && v->runs[v->n - 1].first + v->runs[v->n - 1].n == d->first_chunk) {
+		v->runs[v->n - 1].n += d->chunk_n;
+		return OK;
+	}
+	if (v->n == g->cap) {
+		size_t cap = g->cap ? 2 * g->cap : 256;
+		struct chunk_run *more = mem_realloc(v->runs, cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		v->runs = more;
+		g->cap = cap;
+	}
+	v->runs[v->n++] = (struct chunk_run){ d->first_chunk, d->chunk_n };
+	return OK;
+}
+
+static int by_first(const void *a, const void *b)
+{
+	const struct chunk_run *x = a, *y = b;
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static void runs_join(struct visible *v)
+{
+	size_t kept = 0;
+	if (v->n) qsort(v->runs, v->n, sizeof *v->runs, by_first);
+	for (size_t i = 1; i < v->n; i++)
+		if (v->runs[kept].first + v->runs[kept].n == v->runs[i].first) v->runs[kept].n += v->runs[i].n;
+		else v->runs[++kept] = v->runs[i];
+	v->n = v->n ? kept + 1 : 0;
+}
+
+/* The same groups in another order are another reader: that costs a walk, no more. */
+static int who_hash(const struct reader *r, uint32_t coll, uint8_t out[32], struct err *e)
+{
+	struct sha256 *h = sha256_new();
+	if (!h) return err_set(e, E_MEMORY, "search: out of memory");
+	sha256_put(h, &coll, sizeof coll);
+	for (size_t i = 0; i < r->group_n; i++) sha256_put(h, r->groups[i], strlen(r->groups[i]) + 1);
+	sha256_end(h, out);
+	return OK;
+}
+
+void visible_put(struct visible *v)
+{
+	if (!v || atomic_fetch_sub(&v->refs, 1) > 1) return;
+	mem_free(v->runs);
+	mem_free(v);
+}
+
+/* The one remembered in the slot when it is this reader's and state's, with a reference for the caller. */
+static struct visible *remembered(struct index *x, size_t slot, const uint8_t who[32], uint64_t seq)
+{
+	struct visible *v;
+	pthread_mutex_lock(&x->lock);
+	v = x->seen[slot];
+	if (v && (v->seq != seq || memcmp(v->who, who, 32) != 0)) v = NULL;
+	if (v) atomic_fetch_add(&v->refs, 1);
+	pthread_mutex_unlock(&x->lock);
+	return v;
+}
+
+static void remember(struct index *x, size_t slot, struct visible *v)
+{
+	struct visible *old;
+	atomic_fetch_add(&v->refs, 1);
+	pthread_mutex_lock(&x->lock);
+	old = x->seen[slot];
+	x->seen[slot] = v;
+	pthread_mutex_unlock(&x->lock);
+	visible_put(old);
+}
+
+int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e)
+{
+	struct gather g = { 0 };
+	uint8_t who[32];
+	size_t slot;
+	int rc = who_hash(r, coll, who, e);
+	*out = NULL;
+	if (rc) return rc;
+	slot = who[0] % SEEN_SLOTS;
+	if ((*out = remembered(s->x, slot, who, s->state.seq))) return OK;
+	g.v = mem_calloc(1, sizeof *g.v);
+	if (!g.v) return err_set(e, E_MEMORY, "search: out of memory");
+	g.v->seq = s->state.seq;
+	memcpy(g.v->who, who, sizeof who);
+	atomic_init(&g.v->refs, 1);
+	rc = snapshot_each_seen(s, r, coll, on_doc, &g, e);
+	if (rc) {
+		visible_put(g.v);
+		return rc;
+	}
+	runs_join(g.v);
+	remember(s->x, slot, g.v);
+	*out = g.v;
+	return OK;
+}
+
+int visible_has(const struct visible *v, size_t *at, uint64_t chunk)
+{
+	while (*at < v->n && v->runs[*at].first + v->runs[*at].n <= chunk) ++*at;
+	return *at < v->n && v->runs[*at].first <= chunk;
+}
