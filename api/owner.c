@@ -78,7 +78,9 @@ static int lock_take(struct owner *o, const char *data_dir, struct err *e)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	o->lock_fd = openat(o->dir_fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (o->lock_fd < 0) return err_sys(e, "open %s/%s", data_dir, lock_name);
+	if (o->lock_fd < 0 && err_sys(e, "open %s/%s", data_dir, lock_name) == E_DENIED)
+		return err_set(e, E_DENIED, "%s; every command must be able to write in the data folder", e->msg);
+	if (o->lock_fd < 0) return e->status;
 	if (fcntl(o->lock_fd, F_SETLK, &l) == 0) return OK;
 	if (errno != EAGAIN && errno != EACCES) return err_sys(e, "lock %s/%s", data_dir, lock_name);
 	l = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };

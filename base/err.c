@@ -44,7 +44,7 @@ static int errno_status(int number)
 	switch (number) {
 	case ENOSPC: case EDQUOT: return E_FULL;
 	case ENOENT: return E_NOT_FOUND;
-	case EACCES: case EPERM: return E_DENIED;
+	case EACCES: case EPERM: case EROFS: return E_DENIED;
 	case ENOMEM: return E_MEMORY;
 	default: return E_IO;
 	}

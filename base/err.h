@@ -37,7 +37,7 @@ struct err {
 
 int err_set(struct err *e, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* As err_set with ": strerror(errno)" added; status is E_FULL for ENOSPC and EDQUOT, E_NOT_FOUND for ENOENT,
- * E_DENIED for EACCES and EPERM, E_MEMORY for ENOMEM, else E_IO. */
+ * E_DENIED for EACCES, EPERM and EROFS, E_MEMORY for ENOMEM, else E_IO. */
 int err_sys(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "fmt: " in front of the message already there; returns e's status (E_BUG when e is NULL). */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

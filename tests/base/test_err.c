@@ -49,7 +49,7 @@ TEST(err_long_message_is_cut_at_a_code_point)
 TEST(err_sys_maps_errno)
 {
 	static const struct { int number, status; } cases[] = {
-		{ ENOSPC, E_FULL }, { EDQUOT, E_FULL }, { ENOENT, E_NOT_FOUND }, { EACCES, E_DENIED }, { EPERM, E_DENIED },
+		{ ENOSPC, E_FULL }, { EDQUOT, E_FULL }, { ENOENT, E_NOT_FOUND }, { EACCES, E_DENIED }, { EPERM, E_DENIED }, { EROFS, E_DENIED },
 		{ ENOMEM, E_MEMORY }, { EIO, E_IO }, { EISDIR, E_IO },
 	};
 	struct err e;

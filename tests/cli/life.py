@@ -312,6 +312,27 @@ def backup_restore_compact(b):
     assert b.json("docs", "list") == listed
 
 
+@test
+def a_folder_that_cannot_be_written(b):
+    """Refused, by every command, and said so: exit code 5."""
+    b.run("stats")
+    lines = "; ".join(f'"$0" -c "$1" --data "$2" {c}; echo "exit $?" >&2' for c in ("stats", "check", "search boats", "docs list", f'ingest "{b.docs}"'))
+    if os.geteuid() == 0:
+        lines, shell = f'mount --bind "$2" "$2" && mount -o remount,ro,bind "$2" || exit 99; {lines}', ["unshare", "-m", "bash", "-c"]
+    else:
+        os.chmod(b.data, 0o500)
+        os.chmod(b.data + "/footnote.lock", 0o400)
+        shell = ["bash", "-c"]
+    r = subprocess.run([*shell, lines, FOOTNOTE, b.conf, b.data], capture_output=True, text=True, timeout=120, cwd=b.top)
+    os.chmod(b.data, 0o700)
+    if r.returncode == 99 or "unshare" in r.stderr:
+        print("not tested: root without mounts of its own")
+        return
+    assert r.stderr.count("exit 5") == 5 and r.stderr.count("write in the data folder") == 5, r.stderr
+    os.chmod(b.data + "/footnote.lock", 0o600)
+    b.run("stats")
+
+
 def main():
     passed = failed = 0
     for fn in TESTS:

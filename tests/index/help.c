@@ -2,7 +2,10 @@
 #include "tests/index/help.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -116,4 +119,20 @@ uint64_t help_problems(struct index *x)
 	uint64_t n;
 	CHECK_OK(index_check(x, print_problem, NULL, &n, &e), e);
 	return n;
+}
+
+void help_in_child(const char *fault, void (*fn)(void))
+{
+	int status;
+	pid_t pid;
+	fflush(NULL);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		setenv("FOOTNOTE_FAULT", fault, 1);
+		fn();
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }

@@ -21,5 +21,7 @@ int help_add(struct index *x, const char *coll, const char *name, const char *so
 void help_delete(struct index *x, const char *id);
 void help_check_clean(struct index *x);                    /* index_check finds nothing */
 uint64_t help_problems(struct index *x);
+/* Runs fn in a process of its own under the fault plan, which is read once a process; it must end well. */
+void help_in_child(const char *fault, void (*fn)(void));
 
 #endif

@@ -11,11 +11,16 @@
 
 static char top[300], data[340], file[340];
 
-static struct index *begin(void)
+static void places(void)
 {
 	snprintf(top, sizeof top, "%s", test_dir());
 	snprintf(data, sizeof data, "%s/data", top);
 	snprintf(file, sizeof file, "%s/store.backup", top);
+}
+
+static struct index *begin(void)
+{
+	places();
 	return help_open(data);
 }
 
@@ -157,4 +162,64 @@ TEST(restore_refuses_what_is_no_backup)
 	buf_clear(&before);
 	buf_clear(&after);
 	buf_clear(&store);
+}
+
+/* ---- no room ---- */
+
+static void filled(void)
+{
+	struct index *x = help_open(data);
+	fill(x);
+	index_close(x);
+}
+
+static int part_is_left(void)
+{
+	char part[400];
+	snprintf(part, sizeof part, "%s.part", file);
+	return file_exists(part);
+}
+
+static void backup_fails(void)
+{
+	struct index *x = help_open(data);
+	uint64_t bytes;
+	struct err e;
+	CHECK_INT(index_backup(x, file, &bytes, &e), E_FULL);
+	CHECK(strstr(e.msg, "store.backup"));
+	CHECK(!file_exists(file) && !part_is_left());
+	help_check_clean(x);
+	CHECK_OK(index_backup(x, file, &bytes, &e), e);             /* the plan fires once */
+	CHECK(bytes > 0 && file_exists(file) && !part_is_left());
+	index_close(x);
+}
+
+static void restore_fails(void)
+{
+	struct index_options o = help_options(data);
+	struct index_stats stats;
+	struct index *x = help_open(data);
+	char fresh[400];
+	struct err e;
+	help_add(x, "c", "since the backup", "/since", 9000, 3, NULL, NULL);
+	index_close(x);
+	CHECK_INT(index_restore(&o, file, 1, &stats, &e), E_FULL);
+	snprintf(fresh, sizeof fresh, "%s/data.new", data);
+	CHECK(!file_exists(fresh));
+	x = help_open(data);                                        /* untouched */
+	help_check_clean(x);
+	CHECK_OK(index_stats(x, &stats, &e), e);
+	CHECK_INT(stats.documents, 25);
+	index_close(x);
+	CHECK_OK(index_restore(&o, file, 1, &stats, &e), e);
+	CHECK_INT(stats.documents, 24);
+}
+
+/* The disk is full at the seal of a backup, and in the copy of a restore: nothing half is left, what was there stays. */
+TEST(backup_and_restore_without_room)
+{
+	places();
+	help_in_child("", filled);
+	help_in_child("backup.write:1:fail", backup_fails);
+	help_in_child("backup.write:1:fail", restore_fails);
 }

@@ -3,7 +3,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "base/arena.h"
 #include "base/buf.h"
@@ -473,23 +472,6 @@ TEST(hold_of_a_duplicate_keeps_its_original)
 	index_close(x);
 }
 
-/* Runs fn in a process of its own, since a fault plan is read once a process. */
-static void in_child(const char *fault, void (*fn)(void))
-{
-	int status;
-	pid_t pid;
-	fflush(NULL);
-	pid = fork();
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		setenv("FOOTNOTE_FAULT", fault, 1);
-		fn();
-		_exit(0);
-	}
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void two_docs(void)
 {
 	struct index *x = help_open(dir);
@@ -535,11 +517,11 @@ static void compact_fails(void)
 TEST(erase_without_room_is_finished_later)
 {
 	snprintf(dir, sizeof dir, "%s", test_dir());
-	in_child("", two_docs);
-	in_child("store.rewrite:1:fail", erase_fails);
+	help_in_child("", two_docs);
+	help_in_child("store.rewrite:1:fail", erase_fails);
 	CHECK(raw_text("Quicksilver") > 0);
-	in_child("", reopen);
+	help_in_child("", reopen);
 	CHECK_INT(raw_text("Quicksilver"), 0);
-	in_child("store.rewrite:1:fail", compact_fails);
-	in_child("", reopen);
+	help_in_child("store.rewrite:1:fail", compact_fails);
+	help_in_child("", reopen);
 }
