@@ -46,6 +46,7 @@ struct docx {
 	int part;                       /* enum member */
 	int skip;                       /* depth of elements whose text is left out */
 	int in_text, in_ppr, in_run, hidden;
+	int boxes;                      /* open text boxes: each may hold a paragraph inside another one */
 	int para_num, para_level, para_outline;         /* of the open paragraph itself; NONE: not said */
 	char para_style[ID_MAX];
 	int note;                       /* a note that is no text (separators) */
@@ -263,6 +264,10 @@ static void paragraph_look(struct docx *d, struct office_look *k)
 
 static void paragraph_begin(struct docx *d)
 {
+	while (d->o.open_n > d->boxes) {        /* its end is missing: what follows is not inside it */
+		office_paragraph_end(&d->o);
+		d->in_text = d->in_ppr = d->in_run = d->hidden = 0;
+	}
 	office_paragraph_begin(&d->o);
 	d->para_num = d->para_level = d->para_outline = NONE;
 	d->para_style[0] = 0;
@@ -330,6 +335,8 @@ static void body_start(void *ctx, const char *name, const struct xml_attrs *a)
 	}
 	if (is(name, "w:p")) {
 		paragraph_begin(d);
+	} else if (is(name, "w:txbxContent")) {
+		d->boxes++;
 	} else if (is(name, "w:pPr")) {
 		d->in_ppr = 1;
 	} else if (d->in_ppr) {
@@ -370,6 +377,8 @@ static void body_end(void *ctx, const char *name)
 	}
 	if (is(name, "w:p")) {
 		office_paragraph_end(&d->o);
+	} else if (is(name, "w:txbxContent")) {
+		d->boxes--;
 	} else if (is(name, "w:pPr")) {
 		d->in_ppr = 0;
 		if (d->part == BODY && d->o.over == 0)          /* here, as a text box's paragraphs come before the end of its own */
@@ -406,7 +415,7 @@ static int text_use(struct docx *d, int part, const char *name, const char *text
 	int rc;
 
 	d->part = part;
-	d->skip = d->in_text = d->in_ppr = d->in_run = d->hidden = 0;
+	d->skip = d->in_text = d->in_ppr = d->in_run = d->hidden = d->boxes = 0;
 	rc = office_parse(d->b->x, name, text, len, &h, e);
 	office_end(&d->o);
 	return rc != OK ? rc : d->b->rc;

@@ -75,6 +75,12 @@ TEST(format_docx)
 	CHECK_INT(block_of("4. fourth")->kind, BLOCK_LIST_ITEM);
 	CHECK_INT(block_of("Name | Two lines")->kind, BLOCK_TABLE_ROW);
 	extracted_clear(&x);
+	load("broken.docx");
+	CHECK_INT(x.verdict, EXTRACT_PARTIAL);
+	HAS("First part.\n\nSecond");
+	HAS("Third part.\n\nBoxed.\n\nBoxed too.\n\nAround.\n\nLast part.");
+	CHECK(strstr(x.text.data, "Second") < strstr(x.text.data, "Third part."));
+	extracted_clear(&x);
 	load("docx-tables.docx");
 	CHECK_INT(block_of("Lorem ipsum | A link example")->kind, BLOCK_TABLE_ROW);
 	HAS("d | e f g&t h | i");
