@@ -96,7 +96,7 @@ static int key_revoke(struct command_call *c, const char *which, struct arena *a
 {
 	struct key was;
 	cJSON *o;
-	int rc = keys_revoke(c->service->keys, which, a, &was, e);
+	int rc = keys_revoke(c->service->keys, which, NULL, a, &was, e);
 	if (rc)
 		return rc;
 	if (c->json) {

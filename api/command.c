@@ -38,12 +38,13 @@ static const struct command commands[] = {
 		"  --extractive  quote sentences, without the language model\n"
 		"  --no-stream   print when the answer is complete\n\n"
 		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER, COMMAND_OWNED},
-	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume]",
+	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume] [--as G,G]",
 		"Answers many questions: a line {\"id\",\"question\", …} of IN becomes a line {\"id\",\"answer\",\"error\"} of OUT,\n"
 		"in the same order, written as soon as it is known. Beside the question a line may have history, collection,\n"
-		"k, style, prompt, max_tokens, temperature and seed, as POST /v1/answers has. Exit code 1 when some failed.\n\n"
+		"k, style, prompt, max_tokens, temperature, seed and as, as POST /v1/answers has. Exit code 1 when some failed.\n\n"
 		"  -o OUT        the file to write; one that is there already is not touched, unless\n"
-		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n\n"
+		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
+		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
 		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
 	{"serve", "serve [--listen ADDR:PORT]",
 		"Serves the page and the HTTP interface until it is stopped (Ctrl-C). Other commands work beside it.\n\n"
@@ -91,7 +92,8 @@ static const struct command commands[] = {
 		"  --groups G,G  it sees documents of these groups and those for everyone; '*': every document; without it\n"
 		"                only those for everyone\n"
 		"  --role R      read: search, ask, read documents (the default); write: also add and remove documents and\n"
-		"                name folders; admin: also keys, backups and figures\n"
+		"                name folders; admin: also keys (with no more groups than its own), figures of the whole\n"
+		"                store and, if it has every group, backups\n"
 		"  --expires D   a date (to its end, UTC) or a moment like 2026-12-31T12:00:00Z\n\n"
 		"Example: footnote keys add web --groups staff --role read\n", cmd_keys, 0, COMMAND_OWNED},
 	{"compact", "compact",

@@ -488,13 +488,25 @@ int keys_add(struct keys *k, const struct key *in, struct arena *a, struct key *
 	return rc;
 }
 
-int keys_revoke(struct keys *k, const char *id_or_name, struct arena *a, struct key *out, struct err *e)
+static int revoke_check(const struct keys *k, const struct key *x, const struct caller *by, struct err *e)
+{
+	struct err why;
+	if (!by || by->all_groups)
+		return OK;
+	if (x->all_groups || caller_grants(by, x->groups, x->group_n, &why))
+		return err_set(e, E_DENIED, "key %.64s has groups that this one lacks", x->name);
+	return k->n > 1 ? OK : err_set(e, E_DENIED, "key %.64s is the last one: without keys every document is seen", x->name);
+}
+
+int keys_revoke(struct keys *k, const char *id_or_name, const struct caller *by, struct arena *a, struct key *out, struct err *e)
 {
 	struct entry *x;
 	int rc;
 	pthread_mutex_lock(&k->change);
 	x = entry_find(k, id_or_name);
 	rc = x ? key_copy(x, a, out, e) : err_set(e, E_NOT_FOUND, "no key %.64s", id_or_name);
+	if (!rc)
+		rc = revoke_check(k, &x->key, by, e);
 	if (!rc)
 		rc = change_commit(k, x, 0, e);
 	if (!rc) {

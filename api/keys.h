@@ -31,8 +31,10 @@ int keys_find(struct keys *k, const char *secret, size_t len, int64_t now_ms, st
 /* Makes a key of in's name, role, groups and expiry; out->id and the rest is filled. E_USAGE: a bad name, role or group,
  * an expiry that has passed; E_CONFLICT: the name is taken. */
 int keys_add(struct keys *k, const struct key *in, struct arena *a, struct key *out, char secret[KEY_SECRET_LEN + 1], struct err *e);
-/* Ends the key of this id or name, at once. out: what it was. E_NOT_FOUND. */
-int keys_revoke(struct keys *k, const char *id_or_name, struct arena *a, struct key *out, struct err *e);
+/* Ends the key of this id or name, at once. out: what it was. by: who asks; NULL: the owner of the data folder. E_NOT_FOUND;
+ * E_DENIED: by does not have every group, and the key has one that by lacks, or is the last one: without keys whoever is
+ * on this machine sees everything. */
+int keys_revoke(struct keys *k, const char *id_or_name, const struct caller *by, struct arena *a, struct key *out, struct err *e);
 /* All keys, oldest first. */
 int keys_list(struct keys *k, struct arena *a, struct key **out, size_t *n, struct err *e);
 /* "*" is every group; else as groups_split, each name checked. Into out->all_groups, groups, group_n. */

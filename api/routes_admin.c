@@ -176,6 +176,8 @@ int backup_post(struct request *r, struct err *e)
 		r->param = "file";
 		rc = err_set(e, E_USAGE, "file: an absolute path on the service's machine");
 	}
+	if (!rc && !r->caller.all_groups)
+		rc = err_set(e, E_DENIED, "a backup holds every document, and this key does not see all of them");
 	if (!rc)
 		rc = index_backup(r->service->index, file, &bytes, e);
 	o = rc ? NULL : cJSON_CreateObject();

@@ -1,5 +1,5 @@
 /* routes_keys.c: owns /v1/keys: the list, a new key, a key's end. The key itself is in the reply to its making alone.
- * Threads: admin pool. Failure: as keys.h has it, each with its field. */
+ * Whoever has not every group can make and end keys of its own groups alone. Threads: admin pool. Failure: as keys.h has it, each with its field. */
 #include <string.h>
 #include "api/keys.h"
 #include "api/route.h"
@@ -73,6 +73,16 @@ static int key_read(struct request *r, const cJSON *o, struct key *in, struct er
 	return rc ? rc : groups_read(r, o, in, e);
 }
 
+/* A key gives no groups that it does not have itself. */
+static int groups_grant(struct request *r, const struct key *in, struct err *e)
+{
+	int rc = in->all_groups && !r->caller.all_groups ? err_set(e, E_DENIED, "groups: this key does not have every group, so it cannot give them")
+		: caller_grants(&r->caller, in->groups, in->group_n, e);
+	if (rc)
+		r->param = "groups";
+	return rc;
+}
+
 int keys_post(struct request *r, struct err *e)
 {
 	char secret[KEY_SECRET_LEN + 1];
@@ -81,6 +91,8 @@ int keys_post(struct request *r, struct err *e)
 	int rc = body_json(r, &o, e);
 	if (!rc)
 		rc = key_read(r, o, &in, e);
+	if (!rc)
+		rc = groups_grant(r, &in, e);
 	if (!rc)
 		rc = keys_add(r->service->keys, &in, &r->arena, &made, secret, e);
 	if (!rc)
@@ -93,7 +105,7 @@ int keys_delete(struct request *r, struct err *e)
 {
 	struct key was;
 	cJSON *o;
-	int rc = keys_revoke(r->service->keys, r->segments[2], &r->arena, &was, e);
+	int rc = keys_revoke(r->service->keys, r->segments[2], &r->caller, &r->arena, &was, e);
 	if (rc)
 		return rc;
 	o = cJSON_CreateObject();

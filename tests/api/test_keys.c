@@ -86,14 +86,14 @@ TEST(keys_end_when_they_expire_and_when_they_are_revoked)
 	CHECK_INT(find(a, now + 100000, &c), E_KEY);
 	CHECK(strstr(e.msg, "expired"));
 	CHECK_OK(find(b, now + 100000, &c), e);
-	CHECK_OK(keys_revoke(keys, "b", &arena, &was, &e), e);
+	CHECK_OK(keys_revoke(keys, "b", NULL, &arena, &was, &e), e);
 	CHECK_INT(find(b, now, &c), E_KEY);
-	CHECK_INT(keys_revoke(keys, "b", &arena, &was, &e), E_NOT_FOUND);
+	CHECK_INT(keys_revoke(keys, "b", NULL, &arena, &was, &e), E_NOT_FOUND);
 	CHECK(keys_any(keys));                   /* one that has expired still asks for keys */
 	reopen();
 	CHECK_INT(find(b, now, &c), E_KEY);
 	CHECK_OK(find(a, now, &c), e);
-	CHECK_OK(keys_revoke(keys, c.key_id, &arena, &was, &e), e);
+	CHECK_OK(keys_revoke(keys, c.key_id, NULL, &arena, &was, &e), e);
 	CHECK_STR(was.name, "a");
 	CHECK(!keys_any(keys));
 	end();
@@ -172,7 +172,7 @@ TEST(keys_damaged_records_stay_closed)
 		CHECK_INT(find("fn_0", 0, &c), E_KEY);
 		CHECK_OK(keys_list(keys, &arena, &list, &n, &e), e);
 		CHECK(n == 1 && list[0].role == ROLE_NONE && !list[0].all_groups && list[0].group_n == 0);
-		CHECK_OK(keys_revoke(keys, "k1", &arena, &was, &e), e);
+		CHECK_OK(keys_revoke(keys, "k1", NULL, &arena, &was, &e), e);
 		CHECK(!keys_any(keys));
 	}
 	end();

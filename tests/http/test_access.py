@@ -172,6 +172,23 @@ def changes_hold_at_once(s):
     s.cli("keys", "revoke", "soon", ok=(3,))
 
 
+@test(own=True)
+def an_admin_of_some_groups_gives_no_others(s):
+    root, half = bearer(key_of(s, "root", "--role", "admin", "--groups", "*")), bearer(key_of(s, "half", "--role", "admin", "--groups", "w,x"))
+    for groups in ("*", ["hr"], "w,hr", ["*"]):
+        assert refused(s.post("/v1/keys", {"name": "wide", "role": "admin", "groups": groups}, **half), 403, "denied").error["param"] == "groups"
+    assert s.post("/v1/keys", {"name": "narrow", "groups": ["w"]}, **half).status == 201 and s.post("/v1/keys", {"name": "none"}, **half).status == 201
+    file = s.top + "/all.backup"
+    refused(s.post("/v1/backup", {"file": file}, **half), 403, "denied")
+    assert not os.path.exists(file) and s.post("/v1/backup", {"file": file}, **root).status == 201
+    refused(s.ask("DELETE", "/v1/keys/root", **half), 403, "denied")
+    for name in ("narrow", "none"):
+        assert s.ask("DELETE", "/v1/keys/" + name, **half).status == 200
+    assert s.ask("DELETE", "/v1/keys/root", **root).status == 200
+    refused(s.ask("DELETE", "/v1/keys/half", **half), 403, "denied")     # without keys it would see everything
+    s.cli("keys", "revoke", "half")
+
+
 @test
 def hostile_authorization(s):
     with Service() as t:
