@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "api/ask.h"
+#include "api/auth.h"
 #include "api/command.h"
 #include "api/screen.h"
 #include "api/view.h"
@@ -23,6 +24,7 @@ enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 <<
 
 struct batch {
 	struct command_call *call;
+	const char *as;              /* --as, or NULL */
 	struct buf in;               /* the questions */
 	struct buf out_path;
 	int fd;
@@ -89,6 +91,29 @@ static int result_write(struct batch *b, cJSON *id, cJSON *answer, const struct 
 
 /* ---- one question ---- */
 
+/* The reader that --as says, narrowed by the line's own "as", a list or "G,G". */
+static int as_read(struct batch *b, const cJSON *o, struct arena *arena, struct reader *r, struct err *e)
+{
+	const cJSON *v = json_get(o, "as"), *item;
+	const char *const *groups = NULL;
+	const char **list = NULL;
+	size_t n = 0;
+	int rc = command_reader(b->call, b->as, arena, r, e);
+	if (rc || !v) return rc;
+	if (cJSON_IsString(v)) {
+		rc = groups_split(v->valuestring, arena, &groups, &n, e);
+		return rc ? err_wrap(e, "as") : reader_narrow(r, groups, n, arena, e);
+	}
+	if (!cJSON_IsArray(v)) return err_set(e, E_USAGE, "as: must be a list of groups");
+	list = arena_calloc(arena, (size_t)cJSON_GetArraySize(v) + 1, sizeof *list);
+	if (!list) return err_set(e, E_MEMORY, "batch: out of memory");
+	cJSON_ArrayForEach(item, v) {
+		if (!cJSON_IsString(item)) return err_set(e, E_USAGE, "as: must be a list of groups");
+		list[n++] = item->valuestring;
+	}
+	return reader_narrow(r, list, n, arena, e);
+}
+
 /* The id that a line's result carries; NULL, and null there, when the line has none. */
 static const cJSON *id_get(const cJSON *line)
 {
@@ -115,7 +140,7 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 	if (rc) return rc;
 	rc = json_get_text(o, *param = "collection", &collection, e);
 	if (!rc) rc = ask_collection_check(collection, e);
-	if (!rc) rc = command_reader(c, NULL, arena, &q.reader, e);
+	if (!rc) *param = "as", rc = as_read(b, o, arena, &q.reader, e);
 	if (rc) return rc;
 	if ((rc = ask_narrow(o, NULL, &q.reader, arena, e))) {
 		*param = "as";
@@ -273,16 +298,32 @@ static int summary_print(struct batch *b, struct err *e)
 	return err_set(e, E_MEMORY, "batch: out of memory");
 }
 
+/* A mistake in --as ends the command before the first question. */
+static int as_check(struct command_call *c, const char *as, struct err *e)
+{
+	struct reader reader;
+	struct arena a;
+	int rc;
+	arena_init(&a, ANSWER_ARENA);
+	rc = command_reader(c, as, &a, &reader, e);
+	arena_clear(&a);
+	return rc;
+}
+
 int cmd_batch(struct command_call *c)
 {
 	const char *out = NULL;
 	int resume = 0, code = EXIT_DONE;
-	struct option options[] = { {"-o", OPTION_TEXT, &out, 0, 0}, {"--resume", OPTION_FLAG, &resume, 0, 0} };
+	const char *as = NULL;
+	struct option options[] = { {"-o", OPTION_TEXT, &out, 0, 0}, {"--resume", OPTION_FLAG, &resume, 0, 0},
+		{"--as", OPTION_TEXT, &as, 0, 0} };
 	struct batch b = { .call = c, .fd = -1 };
 	struct err e = {0};
 	buf_init(&b.in, FILE_BYTES_MAX);
 	buf_init(&b.out_path, FILE_BYTES_MAX);
 	int rc = options_parse(c, options, sizeof options / sizeof *options, &e);
+	b.as = as;
+	if (!rc && as) rc = as_check(c, as, &e);
 	if (!rc && (c->argc != 2 || !out)) rc = err_set(&e, E_USAGE, "batch: one file of questions and -o FILE are needed");
 	if (rc) {
 		code = command_misused(c, &e);

@@ -132,6 +132,22 @@ def batch_lines_narrow_what_is_seen(b):
 
 
 @test
+def batch_as_a_reader(b):
+    """--as holds for every line, and a line's own `as` only narrows it."""
+    b.write("leave.txt", LEAVE)
+    b.ingest(b.docs, "--acl", "hr")
+    ask = {"question": "How many days of paid leave do employees receive?", "style": "extractive"}
+    path = b.write("in.jsonl", "".join(json.dumps({"id": i, **ask, **more}) + "\n" for i, more in enumerate(({}, {"as": "staff"}, {"as": ["hr"]}, {"as": []}, {"as": 7}))))
+    for n, (args, seen) in enumerate((((), [0, 2]), (("--as", "hr,staff"), [0, 2]), (("--as", "staff"), []), (("--as", ""), []))):
+        b.run("batch", path, "-o", f"{b.top}/out{n}", *args, ok=(1,))
+        got = [json.loads(x) for x in open(f"{b.top}/out{n}")]
+        assert [g["id"] for g in got if g["answer"] and g["answer"]["passages"]] == seen, (args, got)
+        assert [g["id"] for g in got if g["error"]] == [4] and got[4]["error"]["param"] == "as", got
+    b.run("batch", path, "-o", b.top + "/none", "--as", "a,,b", ok=(2,))
+    assert not os.path.exists(b.top + "/none")
+
+
+@test
 def batch_survives_a_kill(b):
     b.write("leave.txt", LEAVE)
     b.ingest()
