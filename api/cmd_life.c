@@ -239,29 +239,28 @@ struct tally { uint64_t documents, due; int64_t next_ms; };    /* of a rule; nex
 
 struct ageing {
 	struct command_call *c;
-	struct retention rules;
+	const struct retention *rules;
 	struct tally *tally;
+	struct snapshot *before;         /* of the moment this run began */
 	struct arena arena;              /* of a page */
 	int64_t now_ms;
 	int apply, dry_run;
 	uint64_t removed, held;
 };
 
-static const char *rule_name(const struct retention_rule *rule)
-{
-	return *rule->path ? rule->path : "retention.days";
-}
+struct due { struct doc d; const struct retention_rule *rule; int64_t changed_ms; const char *held; }; /* held: why it stays, or NULL */
 
-static int due_print(struct ageing *g, const struct doc *d, const struct retention_rule *rule, const char *held,
-	struct err *e)
+static int due_print(struct ageing *g, const struct due *u, struct err *e)
 {
+	const struct doc *d = &u->d;
+	const char *held = u->held;
 	const char *verdict = held ? "skipped" : g->apply ? "removed" : "due";
 	char updated[CLOCK_TEXT_LEN], due[CLOCK_TEXT_LEN], reason[1400];
 	struct buf b;
 	cJSON *o;
-	clock_text(updated, d->updated_ms);
-	clock_text(due, retention_due_ms(rule, d->updated_ms));
-	snprintf(reason, sizeof reason, "older than %g days (%s)", rule->days, rule_name(rule));
+	clock_text(updated, u->changed_ms);
+	clock_text(due, retention_due_ms(u->rule, u->changed_ms));
+	retention_reason(u->rule, reason, sizeof reason);
 	if (g->c->json) {
 		o = cJSON_CreateObject();
 		return command_json(g->c, whole(o, o && cJSON_AddStringToObject(o, "source", d->source) &&
@@ -291,31 +290,65 @@ static int held_why(struct ageing *g, struct snapshot *s, const struct doc *d, c
 	return *why ? OK : err_set(e, E_MEMORY, "out of memory");
 }
 
+/* The file that d is a part of, as far up as there are records: as it is now, or, where this run has removed it, as it
+ * was. d itself when it is no part. A part is as old as its file and goes with it. */
+static int file_of(struct ageing *g, struct snapshot *s, const struct doc *d, struct doc *out, struct err *e)
+{
+	struct reader reader = { .collection = d->collection, .all_groups = 1 };
+	char *source = d->source_mtime_ns ? NULL : arena_strdup(&g->arena, d->source), *cut;
+	*out = *d;
+	if (d->source_mtime_ns) return OK;
+	if (!source) return err_set(e, E_MEMORY, "out of memory");
+	while ((cut = strrchr(source, '#')) && cut > source) {
+		struct doc up;
+		int rc;
+		*cut = 0;
+		rc = snapshot_doc_by_source(s, &reader, d->collection, source, &g->arena, &up, e);
+		if (rc == E_NOT_FOUND) rc = snapshot_doc_by_source(g->before, &reader, d->collection, source, &g->arena, &up, e);
+		if (rc && rc != E_NOT_FOUND) return rc;
+		if (!rc && ingest_may_have_parts(&up)) *out = up;
+	}
+	return OK;
+}
+
+/* Tallies a document. *is: it is due, and u is filled. */
+static int doc_age(struct ageing *g, struct snapshot *s, const struct doc *d, struct due *u, int *is, struct err *e)
+{
+	struct tally *t;
+	struct doc file;
+	int64_t due;
+	int rc = file_of(g, s, d, &file, e);
+	*is = 0;
+	if (rc) return rc;
+	*u = (struct due){ *d, retention_of(g->rules, file.source), retention_changed_ms(&file), NULL };
+	due = retention_due_ms(u->rule, u->changed_ms);
+	t = &g->tally[u->rule - g->rules->rule];
+	t->documents++;
+	if (due > g->now_ms && (!t->next_ms || due < t->next_ms)) t->next_ms = due;
+	if (!due || due > g->now_ms) return OK;
+	t->due++;
+	*is = 1;
+	rc = held_why(g, s, d, &u->held, e);
+	return rc || u->held ? rc : held_why(g, s, &file, &u->held, e);
+}
+
 /* One page of documents behind *after: tallies all, removes the due ones in w (may be NULL), and tells of them once
  * that is committed. */
 static int page_age(struct ageing *g, struct snapshot *s, struct write **w, uint64_t *after, size_t *got, struct err *e)
 {
 	struct reader reader = { .collection = g->c->collection, .all_groups = 1 };
 	struct doc *docs = arena_calloc(&g->arena, PAGE, sizeof *docs);
-	const char **held = arena_calloc(&g->arena, PAGE, sizeof *held);
-	const struct retention_rule *rules[PAGE];
+	struct due *due = arena_calloc(&g->arena, PAGE, sizeof *due);
 	size_t n = 0;
-	int rc = docs && held ? OK : err_set(e, E_MEMORY, "out of memory");
+	int rc = docs && due ? OK : err_set(e, E_MEMORY, "out of memory");
 	if (!rc) rc = snapshot_docs(s, &reader, *after, ~0u, PAGE, &g->arena, docs, got, e);
 	if (rc) return rc;
 	if (*got) *after = docs[*got - 1].key;
 	for (size_t i = 0; !rc && i < *got; i++) {
-		const struct retention_rule *rule = retention_of(&g->rules, docs[i].source);
-		struct tally *t = &g->tally[rule - g->rules.rule];
-		int64_t due = retention_due_ms(rule, docs[i].updated_ms);
-		t->documents++;
-		if (due > g->now_ms && (!t->next_ms || due < t->next_ms)) t->next_ms = due;
-		if (!due || due > g->now_ms) continue;
-		t->due++;
-		docs[n] = docs[i];
-		rules[n] = rule;
-		rc = held_why(g, s, &docs[n], &held[n], e);
-		if (!rc && *w && !held[n]) rc = index_delete(*w, docs[n].id, e);
+		int is;
+		rc = doc_age(g, s, &docs[i], &due[n], &is, e);
+		if (rc || !is) continue;
+		if (*w && !due[n].held) rc = index_delete(*w, docs[i].id, e);
 		n++;
 	}
 	if (!rc && *w) {
@@ -323,9 +356,9 @@ static int page_age(struct ageing *g, struct snapshot *s, struct write **w, uint
 		*w = NULL;
 	}
 	for (size_t i = 0; !rc && i < n; i++) {
-		if (held[i]) g->held++;
+		if (due[i].held) g->held++;
 		else g->removed++;
-		rc = due_print(g, &docs[i], rules[i], held[i], e);
+		rc = due_print(g, &due[i], e);
 	}
 	return rc;
 }
@@ -334,11 +367,14 @@ static int ageing_run(struct ageing *g, struct err *e)
 {
 	uint64_t after = 0;
 	size_t got = PAGE;
-	int rc = OK;
+	int rc = snapshot_open(&g->before, g->c->service->index, e);
 	while (!rc && got == PAGE) {
 		struct snapshot *s = NULL;
 		struct write *w = NULL;
-		if (flag_is(g->c->cancel)) return err_set(e, E_CANCELLED, "retention: interrupted");
+		if (flag_is(g->c->cancel)) {
+			rc = err_set(e, E_CANCELLED, "retention: interrupted");
+			break;
+		}
 		if (g->apply && !g->dry_run) rc = index_write_begin(&w, g->c->service->index, e);
 		if (!rc) rc = snapshot_open(&s, g->c->service->index, e);
 		if (!rc) rc = page_age(g, s, &w, &after, &got, e);
@@ -346,29 +382,30 @@ static int ageing_run(struct ageing *g, struct err *e)
 		snapshot_close(s);
 		arena_clear(&g->arena);
 	}
+	snapshot_close(g->before);
 	return rc;
 }
 
 static int rule_print(struct ageing *g, size_t i, struct err *e)
 {
-	const struct retention_rule *rule = &g->rules.rule[i];
+	const struct retention_rule *rule = &g->rules->rule[i];
 	const struct tally *t = &g->tally[i];
 	char next[CLOCK_TEXT_LEN] = "";
 	cJSON *o;
 	if (t->next_ms) clock_text(next, t->next_ms);
 	if (g->c->json) {
 		o = cJSON_CreateObject();
-		return command_json(g->c, whole(o, o && cJSON_AddStringToObject(o, "rule", rule_name(rule)) &&
+		return command_json(g->c, whole(o, o && cJSON_AddStringToObject(o, "rule", retention_rule_name(rule)) &&
 			cJSON_AddNumberToObject(o, "days", rule->days) &&
 			cJSON_AddNumberToObject(o, "documents", (double)t->documents) &&
 			cJSON_AddNumberToObject(o, "due", (double)t->due) &&
 			(t->next_ms ? cJSON_AddStringToObject(o, "next_due", next) : cJSON_AddNullToObject(o, "next_due"))), e);
 	}
 	if (rule->days > 0)
-		out_printf(g->c->out, 1, "rule      %s: %g days, %llu documents, %llu due%s%.10s\n", rule_name(rule), rule->days,
+		out_printf(g->c->out, 1, "rule      %s: %g days, %llu documents, %llu due%s%.10s\n", retention_rule_name(rule), rule->days,
 			(unsigned long long)t->documents, (unsigned long long)t->due, t->next_ms ? ", next on " : "", next);
 	else
-		out_printf(g->c->out, 1, "rule      %s: for ever, %llu documents\n", rule_name(rule),
+		out_printf(g->c->out, 1, "rule      %s: for ever, %llu documents\n", retention_rule_name(rule),
 			(unsigned long long)t->documents);
 	return OK;
 }
@@ -390,9 +427,8 @@ static int summary_print(struct ageing *g, struct err *e)
 
 int cmd_retention(struct command_call *c)
 {
-	struct ageing g = { .c = c, .now_ms = clock_wall_ms() };
+	struct ageing g = { .c = c, .now_ms = clock_wall_ms(), .rules = &c->service->ages };
 	struct option options[] = { {"--dry-run", OPTION_FLAG, &g.dry_run, 0, 0} };
-	const struct conf *conf = &c->service->conf;
 	struct arena arena;
 	const char *what;
 	struct err e = {0};
@@ -402,16 +438,12 @@ int cmd_retention(struct command_call *c)
 	if (!rc && ((!g.apply && strcmp(what, "show") != 0) || c->argc != 2))
 		rc = err_set(&e, E_USAGE, "retention: must be show or apply");
 	if (!rc && g.dry_run && !g.apply) rc = err_set(&e, E_USAGE, "--dry-run belongs to retention apply");
+	if (rc) return command_misused(c, &e);
 	arena_init(&arena, ARENA_BYTES_MAX);
 	arena_init(&g.arena, ARENA_BYTES_MAX);
-	if (!rc) rc = retention_parse(&g.rules, conf->retention_rules, conf->retention_days, &arena, &e);
-	if (rc) {
-		arena_clear(&arena);
-		return command_misused(c, &e);
-	}
-	g.tally = arena_calloc(&arena, g.rules.n, sizeof *g.tally);
+	g.tally = arena_calloc(&arena, g.rules->n, sizeof *g.tally);
 	rc = g.tally ? ageing_run(&g, &e) : err_set(&e, E_MEMORY, "out of memory");
-	for (size_t i = 0; !rc && !g.apply && i < g.rules.n; i++) rc = rule_print(&g, i, &e);
+	for (size_t i = 0; !rc && !g.apply && i < g.rules->n; i++) rc = rule_print(&g, i, &e);
 	if (!rc && g.apply) rc = summary_print(&g, &e);
 	arena_clear(&g.arena);
 	arena_clear(&arena);

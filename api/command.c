@@ -73,9 +73,10 @@ static const struct command commands[] = {
 		"  --reason T    told wherever the hold is in the way; without it a hold that is there keeps its reason\n\n"
 		"Example: footnote hold add --source ~/mail/offer.eml --reason \"case 17\"\n", cmd_hold, 0, COMMAND_OWNED},
 	{"retention", "retention show | retention apply [--dry-run]",
-		"Documents older than the settings keep them (retention.days, retention.rules). Age counts from when a document's\n"
-		"content last changed. show: what is due now, and what each rule will take when. apply: removes what is due,\n"
-		"but what is on hold. Nothing is removed unless this command is run: run it daily, or never.\n\n"
+		"Documents older than the settings keep them (retention.days, retention.rules). Age counts from when the content\n"
+		"last changed: for a file, its time of change; for an attachment, that of its mail. show: what is due now, and\n"
+		"what each rule will take when. apply: removes what is due, but what is on hold. Nothing that is stored is removed\n"
+		"unless this command is run: run it daily, or never. Later syncs skip files that are older than that.\n\n"
 		"  --dry-run     tell what would be removed, remove nothing\n\n"
 		"Example: footnote retention apply --dry-run\n", cmd_retention, 0, COMMAND_OWNED},
 	{"check", "check",

@@ -178,8 +178,10 @@ static const struct setting settings[] = {
 		"Finished syncs that GET /v1/jobs still knows."},
 
 	{"Retention", "retention.days", T_REAL, AT(retention_days), 0, 36500, "0", "days",
-		"Documents whose content has not changed for so long are removed by footnote retention apply; by nothing else. 0: "
-		"they are kept for ever."},
+		"Documents whose content has not changed for so long are removed by footnote retention apply; by nothing else. A "
+		"file's content is as old as its time of last change says, whenever it was ingested; attachments are as old as "
+		"their mail. Syncs skip files that are too old already, and say so: what was removed does not come back, unless "
+		"the file changes. 0: documents are kept for ever."},
 	{NULL, "retention.rules", T_AGES, AT(retention_rules), 0, PATH_MAX_LEN, "", NULL,
 		"Other times for folders and what lies under them: \"PATH DAYS, PATH DAYS\", for example \"/srv/mail 365, "
 		"/srv/contracts 0\". The longest path that fits a document's source holds; 0: for ever."},

@@ -1,10 +1,14 @@
 /* retention.c: owns the rules of retention: their reading, which one holds, and when a document is due.
+ * The age of a file's document is that of the file, as its time of change tells, and not that of the sync which brought
+ * it: so what was removed for its age is too old for the next sync as well, and nothing needs to be remembered of it.
  * Threads: no state. Failure: E_USAGE, E_MEMORY. */
 #include "api/retention.h"
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
 
 static const double day_ms = 24 * 3600 * 1e3;
 
@@ -62,7 +66,33 @@ const struct retention_rule *retention_of(const struct retention *r, const char 
 	return best;
 }
 
-int64_t retention_due_ms(const struct retention_rule *rule, int64_t updated_ms)
+int64_t retention_due_ms(const struct retention_rule *rule, int64_t changed_ms)
 {
-	return rule->days > 0 ? updated_ms + (int64_t)ceil(rule->days * day_ms) : 0;
+	return rule->days > 0 ? changed_ms + (int64_t)ceil(rule->days * day_ms) : 0;
+}
+
+int64_t retention_changed_ms(const struct doc *d)
+{
+	int64_t file_ms = d->source_mtime_ns / 1000000;
+	return d->source_mtime_ns && file_ms < d->updated_ms ? file_ms : d->updated_ms;
+}
+
+const char *retention_rule_name(const struct retention_rule *rule)
+{
+	return *rule->path ? rule->path : "retention.days";
+}
+
+const char *retention_reason(const struct retention_rule *rule, char *out, size_t cap)
+{
+	snprintf(out, cap, "older than %g days (%s)", rule->days, retention_rule_name(rule));
+	return out;
+}
+
+int retention_is_over(const void *r, const char *source, int64_t changed_ms, char *why, size_t cap)
+{
+	const struct retention_rule *rule = retention_of(r, source);
+	int64_t due = retention_due_ms(rule, changed_ms);
+	if (!due || due > clock_wall_ms()) return 0;
+	retention_reason(rule, why, cap);
+	return 1;
 }

@@ -137,6 +137,9 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	rc = s->seen ? OK : err_set(e, E_MEMORY, "start: out of memory");
 	if (!rc) rc = acl_default_parse(c->acl_default, &s->arena, &s->ingest_limits.acl, e);
 	if (!rc) rc = acl_rules_parse(c->acl_rules, &s->arena, &s->ingest_limits.acl, e);
+	if (!rc) rc = retention_parse(&s->ages, c->retention_rules, c->retention_days, &s->arena, e);
+	s->ingest_limits.too_old = retention_is_over;
+	s->ingest_limits.too_old_ctx = &s->ages;
 	if (!rc) rc = core_open(s, need, e);
 	if (!rc) rc = parsers_start(s, e);
 	if (!rc) rc = keys_open(&s->keys, s->index, e);

@@ -3,6 +3,7 @@
 #define API_SERVICE_H
 #include "api/conf.h"
 #include "api/engine.h"
+#include "api/retention.h"
 #include "embed/embed.h"
 #include "generate/prompt.h"
 #include "index/index.h"
@@ -18,6 +19,7 @@ struct service {
 	struct embedder *embedder;       /* NULL when there is none to use; ask service_embedder */
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
+	struct retention ages;           /* in the arena below */
 	struct parsers *parsers;         /* processes that read files; started by the first */
 	struct keys *keys;               /* keys.h */
 	struct seen *seen;               /* seen.h */
@@ -29,7 +31,7 @@ struct service {
 	int engine_tried;
 	struct err engine_err;
 	char engine_why[300];
-	struct arena arena;              /* of ingest_limits.acl */
+	struct arena arena;              /* of ingest_limits.acl and ages */
 	void *lock;
 };
 

@@ -55,6 +55,10 @@ struct ingest_limits {            /* all from service.conf */
 	int commit_ms;                /* or this long, whichever comes first */
 	int depth_max;                /* folders */
 	struct ingest_acl acl;        /* borrowed; all zero: new documents are for everyone */
+	/* 1, and why, when a file that last changed at changed_ms (wall time) is too old to be brought in. What the store has
+	 * the text of is not asked about. NULL: none is. */
+	int (*too_old)(const void *ctx, const char *source, int64_t changed_ms, char *why, size_t cap);
+	const void *too_old_ctx;      /* borrowed */
 	int part_depth_max;           /* files inside files: attachments of attachments … */
 	uint64_t part_bytes_max;      /* of all the parts of one file */
 };
@@ -108,6 +112,7 @@ int ingest_paths(const struct ingest *g, const struct ingest_request *q, const s
 
 /* The documents that the store has of the parts of d, a file: *parts in the arena. When d's type can have any, the
  * collection's records are read once. E_MEMORY and the store's. */
+int ingest_may_have_parts(const struct doc *d);      /* 1: files of its type may hold others */
 struct ingest_part { const char *id, *source; };
 int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struct ingest_part **parts, size_t *n,
 	struct err *e);

@@ -111,6 +111,11 @@ static int is_part_of(const struct doc *part, const struct doc *d)
 	return n > 0 && part->source_mtime_ns == 0 && strncmp(part->source, d->source, n) == 0 && part->source[n] == '#';
 }
 
+int ingest_may_have_parts(const struct doc *d)
+{
+	return parts_possible(d->type);
+}
+
 int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struct ingest_part **parts, size_t *n,
 	struct err *e)
 {

@@ -17,7 +17,7 @@
 #include "ingest/clean.h"
 #include "ingest/walk.h"
 
-enum { AHEAD_BYTES_MAX = 64 << 20, AHEAD_MAX = 128, PARENT_MAX = 8192 };
+enum { AHEAD_BYTES_MAX = 64 << 20, AHEAD_MAX = 128, PARENT_MAX = 8192, WHY_MAX = 1000 };
 
 struct ahead {                  /* a file read before its turn */
 	const struct walk_file *file;   /* NULL: free */
@@ -90,11 +90,21 @@ static int ahead_repeats(struct sync *s, const struct ahead *a, int *repeats)
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
+/* A file that retention would take at once is not brought in; what is stored already is retention's own to remove. */
+static int is_too_old(const struct sync *s, const struct walk_file *f, const struct doc *have, char *why, size_t cap)
+{
+	const struct ingest_limits *l = s->r.g.l;
+
+	return l->too_old && f->mtime_ns && !(have && doc_verdict_has_text(have->verdict))
+		&& l->too_old(l->too_old_ctx, f->source, f->mtime_ns / 1000000, why, cap);
+}
+
 /* Reads one file before its turn when that is likely to be needed, and has it extracted when that is. */
 static int ahead_look(struct sync *s, struct ahead *a, const struct walk_file *f)
 {
 	struct run *r = &s->r;
 	struct doc d;
+	char why[WHY_MAX];
 	int found, repeats, rc;
 
 	if (f->verdict || f->size > r->g.l->file_bytes_max)
@@ -102,6 +112,8 @@ static int ahead_look(struct sync *s, struct ahead *a, const struct walk_file *f
 	rc = run_find(r, NULL, f->source, &d, &found);
 	if (rc != OK || (found && d.verdict != DOC_FAILED && d.source_size == f->size && d.source_mtime_ns == f->mtime_ns))
 		return rc;
+	if (is_too_old(s, f, found ? &d : NULL, why, sizeof why))
+		return OK;
 	ahead_read(s, a, f);
 	if (a->read_rc != OK || clean_is_blank(buf_cstr(&a->data), a->data.len)
 		|| (found && d.verdict != DOC_FAILED && memcmp(d.hash, a->hash, 32) == 0))
@@ -179,7 +191,7 @@ static int look_at_known(struct sync *s, const struct walk_file *f, struct ahead
 {
 	struct run *r = &s->r;
 	int done = 0, stale = 0, rc = OK;
-	char reason[100];
+	char reason[WHY_MAX];
 
 	if (f->verdict) {
 		job_without_text(j, f->verdict, f->reason, have, 0);
@@ -189,6 +201,10 @@ static int look_at_known(struct sync *s, const struct walk_file *f, struct ahead
 		snprintf(reason, sizeof reason, "larger than ingest.file_bytes_max (%llu bytes)",
 			(unsigned long long)r->g.l->file_bytes_max);
 		job_without_text(j, DOC_SKIPPED, reason, have, 1);
+		return OK;
+	}
+	if (is_too_old(s, f, have, reason, sizeof reason)) {
+		job_without_text(j, DOC_SKIPPED, reason, have, 0);
 		return OK;
 	}
 	if (j->may_have_parts)

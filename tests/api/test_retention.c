@@ -36,6 +36,30 @@ TEST(retention_due_by_days)
 	CHECK_INT(retention_due_ms(&rule, 1763726400000), 1763726400000 + 36500 * 86400000ll);
 }
 
+/* The file's time counts where it is older; a pushed document has none, and a time to come makes nothing younger. */
+TEST(retention_age_of_a_file)
+{
+	struct doc d = { .updated_ms = 5000 };
+	struct retention r;
+	struct arena a;
+	struct err e;
+	char why[100] = "";
+	CHECK_INT(retention_changed_ms(&d), 5000);
+	d.source_mtime_ns = 3000 * 1000000ll;
+	CHECK_INT(retention_changed_ms(&d), 3000);
+	d.source_mtime_ns = 7000 * 1000000ll;
+	CHECK_INT(retention_changed_ms(&d), 5000);
+	arena_init(&a, 1 << 16);
+	CHECK_OK(retention_parse(&r, "/srv/mail 365, /srv/contracts 0", 30, &a, &e), e);
+	CHECK(!retention_is_over(&r, "/srv/contracts/a", 1, why, sizeof why) && !*why);
+	CHECK(!retention_is_over(&r, "/srv/mail/a", INT64_C(1) << 60, why, sizeof why));
+	CHECK(retention_is_over(&r, "/srv/mail/a", 1, why, sizeof why));
+	CHECK_STR(why, "older than 365 days (/srv/mail)");
+	CHECK(retention_is_over(&r, "/srv/x", 1, why, sizeof why));
+	CHECK_STR(why, "older than 30 days (retention.days)");
+	arena_clear(&a);
+}
+
 TEST(retention_mistakes_are_named)
 {
 	static const char *const bad[] = { "/srv", "30", "/srv x", "/srv -1", "/srv 36501", "/srv nan", "/a 1,,/b 2", ", /a 1", "/srv 1e" };

@@ -171,7 +171,6 @@ def erase_beside_a_service(b):
 
 @test
 def hold_is_stronger_than_everything(b):
-    b.settings(retention__days=0.00001)
     held, free = b.write("held.txt", "The offer of March stands until June.\n"), b.write("free.txt", PLAIN)
     id = b.ingest()["held.txt"]["document_id"]
     assert b.json("hold", "list") == [] and "nothing" in b.run("hold", "list").stdout
@@ -186,6 +185,7 @@ def hold_is_stronger_than_everything(b):
     os.unlink(held)
     rows = b.json("ingest", "--prune", b.docs)
     assert [x["verdict"] for x in rows[:-1] if x["source"] == held] == ["skipped"], rows
+    b.settings(retention__days=0.00001)
     time.sleep(1)
     rows = b.json("retention", "apply")
     assert {x["source"]: x["verdict"] for x in rows[:-1]} == {held: "skipped", free: "removed"} and rows[-1]["summary"] == {"removed": 1, "held": 1, "dry_run": False}, rows
@@ -262,6 +262,37 @@ def retention_by_path(b):
     b.settings()
     for args in ((), ("frob",), ("show", "x"), ("show", "--dry-run")):
         b.run("retention", *args, ok=(2,))
+
+
+@test
+def retention_is_not_undone_by_a_sync(b):
+    def age(path, days):
+        os.utime(path, (time.time() - days * 86400,) * 2)
+        return path
+
+    def verdicts(*args):
+        return {n: r["verdict"] for n, r in b.ingest(*args).items()}
+
+    old, mail, fresh = age(b.write("old.txt", PLAIN), 40), age(b.write("heron.eml", MAIL), 35), b.write("fresh.txt", "Ingested on the day it was written.\n")
+    assert set(verdicts().values()) == {"added"}
+    b.settings(retention__days=30)
+    assert verdicts()["old.txt"] == "unchanged"                # stored: retention's own to remove
+    due = b.json("retention", "show")[:-1]
+    assert {os.path.basename(r["source"]) for r in due} == {"old.txt", "heron.eml", "heron.eml#berths.txt", "heron.eml#tides.txt"}, due
+    assert len({r["updated"] for r in due}) == 2               # attachments are as old as their mail
+    assert b.json("retention", "apply")[-1]["summary"] == {"removed": 4, "held": 0, "dry_run": False}
+    for _ in range(2):
+        rows = b.ingest("--prune", b.docs)
+        assert {n: r["verdict"] for n, r in rows.items()} == {"old.txt": "skipped", "heron.eml": "skipped", "fresh.txt": "unchanged"}, rows
+        assert "older than 30 days" in rows["old.txt"]["reason"]
+    assert [d["source"] for d in b.json("docs", "list")] == [fresh] and b.json("retention", "apply")[-1]["summary"]["removed"] == 0
+    # The rule decides, not what happened once; and changed content is young again.
+    b.settings(retention__days=30, retention__rules=f"{mail} 0")
+    assert verdicts()["heron.eml"] == "added"
+    b.write("old.txt", PLAIN + "A third line, of today.\n")
+    assert verdicts()["old.txt"] == "added" and len(b.json("docs", "list")) == 5
+    assert b.json("retention", "apply")[-1]["summary"]["removed"] == 0
+    b.run("check")
 
 
 @test
