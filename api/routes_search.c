@@ -6,7 +6,6 @@
 #include <string.h>
 #include "api/retrieve.h"
 #include "api/route.h"
-#include "api/seen.h"
 #include "api/view.h"
 #include "base/clock.h"
 
@@ -99,7 +98,7 @@ int search_post(struct request *r, struct err *e)
 	if (rc == E_USAGE)
 		r->param = "query";
 	if (!rc)
-		rc = seen_count(r->service, found.snapshot, &q.reader, &total, e);
+		rc = snapshot_count(found.snapshot, &q.reader, &total, e);
 	if (!rc)
 		reply_json(r, 200, reply_make(&q, &found, total.chunks, (double)(clock_us() - r->arrived_us) / 1e3));
 	retrieve_close(&found);

@@ -15,7 +15,6 @@
 #include "api/acl.h"
 #include "api/keys.h"
 #include "api/models.h"
-#include "api/seen.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -133,9 +132,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 		.part_depth_max = c->part_depth_max, .part_bytes_max = c->part_bytes_max,
 	};
 	arena_init(&s->arena, 1 << 20);
-	s->seen = seen_new();
-	rc = s->seen ? OK : err_set(e, E_MEMORY, "start: out of memory");
-	if (!rc) rc = acl_default_parse(c->acl_default, &s->arena, &s->ingest_limits.acl, e);
+	rc = acl_default_parse(c->acl_default, &s->arena, &s->ingest_limits.acl, e);
 	if (!rc) rc = acl_rules_parse(c->acl_rules, &s->arena, &s->ingest_limits.acl, e);
 	if (!rc) rc = retention_parse(&s->ages, c->retention_rules, c->retention_days, &s->arena, e);
 	s->ingest_limits.too_old = retention_is_over;
@@ -159,7 +156,6 @@ void service_close(struct service *s)
 	engine_close(s->engine);
 	if (s->prompts) prompts_close(s->prompts);
 	parsers_close(s->parsers);
-	seen_free(s->seen);
 	keys_close(s->keys);
 	index_close(s->index);
 	embedder_close(s->embedder);

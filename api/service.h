@@ -11,7 +11,6 @@
 
 struct folders;
 struct keys;
-struct seen;
 
 struct service {
 	struct conf conf;
@@ -22,7 +21,6 @@ struct service {
 	struct retention ages;           /* in the arena below */
 	struct parsers *parsers;         /* processes that read files; started by the first */
 	struct keys *keys;               /* keys.h */
-	struct seen *seen;               /* seen.h */
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */

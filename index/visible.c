@@ -119,6 +119,22 @@ int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struc
 	return OK;
 }
 
+int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count *out, struct err *e)
+{
+	struct visible *v;
+	struct rec_coll coll;
+	int rc;
+	*out = (struct seen_count){ 0, 0 };
+	if (!r || !r->collection) return err_set(e, E_USAGE, "count: no collection is named");
+	rc = coll_read(s->t, r->collection, &coll, e);
+	if (rc) return rc == E_NOT_FOUND ? OK : rc;
+	*out = (struct seen_count){ coll.documents, coll.chunks };
+	if (r->all_groups || (rc = visible_get(s, r, coll.number, &v, e))) return rc;
+	*out = (struct seen_count){ v->documents, v->chunks };
+	visible_put(v);
+	return OK;
+}
+
 int visible_has(const struct visible *v, size_t *at, uint64_t chunk)
 {
 	while (*at < v->n && v->runs[*at].first + v->runs[*at].n <= chunk) ++*at;

@@ -422,6 +422,51 @@ TEST(put_access_holds_on_every_read)
 	arena_clear(&a);
 }
 
+TEST(put_counts_are_what_a_reader_sees)
+{
+	static const char *const hr[] = { "hr" }, *const both[] = { "w", "hr" };
+	const struct reader none = { .collection = "c" }, people = { .collection = "c", .groups = hr, .group_n = 1 },
+		some = { .collection = "c", .groups = both, .group_n = 2 }, other = { .collection = "d" };
+	struct doc_in skipped = { .collection = "c", .source = "/skipped", .verdict = DOC_SKIPPED, .reason = "empty" };
+	struct index *x = help_open(test_dir());
+	struct seen_count n;
+	struct snapshot *s, *old;
+	struct write *w;
+	struct err e;
+	int v;
+	help_add(x, "c", "a", "/a", 1, 2, NULL, NULL);
+	help_add(x, "c", "b", "/b", 2, 3, "hr", NULL);
+	help_add(x, "d", "c", "/c", 3, 4, NULL, NULL);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &skipped, (char[64]){ 0 }, &v, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_OK(snapshot_open(&old, x, &e), e);
+	help_add(x, "c", "a", "/a", 1, 1, "hr", NULL);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	for (int turn = 0; turn < 2; turn++) {       /* what is remembered of one state is not told of another */
+		CHECK_OK(snapshot_count(old, &none, &n, &e), e);
+		CHECK(n.documents == 1 && n.chunks == 2);
+		CHECK_OK(snapshot_count(s, &none, &n, &e), e);
+		CHECK(n.documents == 0 && n.chunks == 0);
+		CHECK_OK(snapshot_count(s, &people, &n, &e), e);
+		CHECK(n.documents == 2 && n.chunks == 4);
+		CHECK_OK(snapshot_count(s, &some, &n, &e), e);
+		CHECK(n.documents == 2 && n.chunks == 4);
+		CHECK_OK(snapshot_count(s, &other, &n, &e), e);
+		CHECK(n.documents == 1 && n.chunks == 4);
+		CHECK_OK(snapshot_count(s, &everyone, &n, &e), e);
+		CHECK(n.documents == 2 && n.chunks == 4);
+		CHECK_OK(snapshot_count(old, &everyone, &n, &e), e);
+		CHECK(n.documents == 2 && n.chunks == 5);
+	}
+	CHECK_INT(snapshot_count(s, &(struct reader){ 0 }, &n, &e), E_USAGE);
+	CHECK_OK(snapshot_count(s, &(struct reader){ .collection = "none" }, &n, &e), e);
+	CHECK(n.documents == 0 && n.chunks == 0);
+	snapshot_close(s);
+	snapshot_close(old);
+	index_close(x);
+}
+
 TEST(put_abort_and_delete_leave_nothing)
 {
 	struct index *x = help_open(test_dir());
