@@ -93,11 +93,15 @@ function turn_make(question) {
 		looked: make("details", { className: "looked", hidden: true }),
 	};
 	const turn = { question, answer: null, citations: [], passages: [], words: "", parts };
-	const again = make("button", { type: "button", className: "quiet small" }, "Ask again");
-	const take = make("button", { type: "button", className: "quiet small" }, "Copy with footnotes");
-	again.addEventListener("click", () => turn_run(turn));
-	take.addEventListener("click", () => answer_copy(turn));
-	parts.acts.append(take, again);
+	const act = (text, f) => {
+		const b = make("button", { type: "button", className: "quiet small" }, text);
+		b.addEventListener("click", f);
+		parts.acts.append(b);
+		return b;
+	};
+	parts.take = act("Copy with footnotes", () => answer_copy(turn));
+	parts.quote = act("Only quote", () => turn_run(turn, true));
+	act("Ask again", () => turn_run(turn));
 	turn.element = make("article", { className: "turn", "aria-label": "Answer to: " + question },
 		make("h3", { className: "question" }, question),
 		parts.status, parts.text, parts.notes, parts.facts, parts.acts, parts.looked);
@@ -119,6 +123,22 @@ function turn_clear(turn) {
 	turn.element.classList.remove("abstained");
 }
 
+/* ---- what is in sight ---- */
+const GAP_PX = 14;
+let left_at = 0;             /* where the page was scrolled to last; further up: the reader has gone elsewhere */
+
+/* The end of an answer stays above the field, as far as its question stays below the top. */
+function turn_follow(turn) {
+	const box = turn.element.getBoundingClientRect(), last = turn.element.lastElementChild;
+	const end = (last.hidden ? turn.parts.acts.hidden ? turn.parts.facts : turn.parts.acts : last)
+		.getBoundingClientRect().bottom;
+	const by = Math.min(end + GAP_PX - $("ask-form").getBoundingClientRect().top,
+		box.top - GAP_PX - $("top").getBoundingClientRect().bottom);
+	if ($("view-ask").hidden || scrollY < left_at - GAP_PX) return;
+	if (by > 0) scrollBy(0, by);
+	left_at = scrollY;
+}
+
 /* ---- asking ---- */
 function on_event(turn, name, data) {
 	const parts = turn.parts;
@@ -137,7 +157,6 @@ function on_event(turn, name, data) {
 	} else if (name === "done") {
 		turn.answer = data;
 		turn.element.classList.toggle("abstained", data.status === "abstained");
-		parts.looked.open = data.status === "abstained";
 		if (!turn.words) parts.text.append(make("span", { className: "sentence" }, data.answer));
 		turn.words = data.answer;
 		unverified_show(turn);
@@ -147,6 +166,7 @@ function on_event(turn, name, data) {
 		turn.failed = true;
 		tell(parts.status, data.error.message, true);
 	}
+	turn_follow(turn);
 }
 
 /* What was said before this turn. */
@@ -156,7 +176,9 @@ function history_make(turn) {
 		{ role: "assistant", content: t.answer.answer }]);
 }
 
-async function turn_run(turn) {
+/* quote: only quote, whatever the box under the question says. */
+async function turn_run(turn, quote) {
+	const style = quote || $("extractive").checked ? "extractive" : "generate";
 	if (asking) asking.abort();
 	const mine = asking = new AbortController();
 	turn_clear(turn);
@@ -165,9 +187,9 @@ async function turn_run(turn) {
 	turn.element.classList.add("busy");
 	busy_show(true);
 	turn.element.scrollIntoView({ block: "start" });
+	left_at = scrollY;
 	try {
-		const body = { question: turn.question, stream: true, style: $("extractive").checked ? "extractive"
-			: "generate", history: history_make(turn) };
+		const body = { question: turn.question, stream: true, style, history: history_make(turn) };
 		const reply = await post("/v1/answers", body, mine.signal);
 		await events_read(reply.body, (name, data) => on_event(turn, name, data));
 		if (!turn.answer && !turn.failed) tell(turn.parts.status, "The answer was cut off.", true);
@@ -178,7 +200,10 @@ async function turn_run(turn) {
 	}
 	turn.element.classList.remove("busy");
 	turn.parts.acts.hidden = false;
-	turn.parts.acts.firstElementChild.hidden = !turn.words || turn.element.classList.contains("abstained");
+	const silent = turn.element.classList.contains("abstained");
+	turn.parts.take.hidden = !turn.words || silent;
+	turn.parts.quote.hidden = !silent || style === "extractive" || !turn.answer.model;
+	turn_follow(turn);
 	if (asking === mine) {
 		asking = null;
 		busy_show(false);

@@ -302,8 +302,68 @@ def an_abstention_is_told_plainly(p):
     p.ask("Who won the football world cup of 1998?")
     p.see(".turn.abstained .prose", "do not answer")
     assert p.all("a.fn").count() == 0 and p.all(".turn .sure").count() == 0
-    p.see(".looked .hit")
+    p.see(".looked summary", "looked at")
+    assert not p.all(".looked .hit").first.is_visible()                  # what did not answer is not in the way
+    assert not p.page.get_by_role("button", name="Only quote").count()   # nothing would come of it
     p.shot("abstained")
+    p.page.click(".looked summary")
+    p.see(".looked .hit")
+
+
+@flow()
+def a_refusal_of_the_model_offers_quotes(p):
+    done = {"id": "a1", "question": "?", "answer": "The documents do not answer this.", "status": "abstained", "reason": "the model finds no answer in the passages",
+            "style": "extractive", "short": None, "sentences": [], "citations": [], "confidence": 0, "passages": [], "model": "m", "timings_ms": {"total": 5}}
+    styles = []
+
+    def answer(r):
+        styles.append(json.loads(r.request.post_data)["style"])
+        r.fulfill(content_type="text/event-stream", body=SSE + f"event: done\ndata: {json.dumps(done)}\n\n")
+    p.page.route("**/v1/answers", answer)
+    p.open("#ask")
+    p.ask("Is it in there?")
+    p.shot("refused")
+    p.page.get_by_role("button", name="Only quote").click()
+    p.until("!document.querySelector('.turn.busy') && document.querySelector('.turn .acts')")
+    assert styles == ["generate", "extractive"], styles
+    expect(p.page.get_by_role("button", name="Only quote")).to_have_count(0, timeout=WAIT)
+
+
+IN_SIGHT = """(() => { const t = document.querySelector('.turn:last-child'), form = document.querySelector('#ask-form').getBoundingClientRect(),
+    top = document.querySelector('#top').getBoundingClientRect(), q = t.querySelector('.question').getBoundingClientRect(),
+    all = ['.answer-facts', '.acts', '.looked summary'].map(c => t.querySelector(c).getBoundingClientRect());
+    return q.top >= top.bottom && all.every(r => r.bottom <= form.top) && form.bottom <= innerHeight; })()"""
+
+
+@flow(schemes=("light", "dark"))
+def the_end_of_an_answer_is_in_sight(p):
+    p.open("#ask")
+    for i, question in enumerate(("Who won the football world cup of 1998?", "How long must a password be?", "When does the blue kiln open?",
+                                  "Where is the walrus ledger kept?")):
+        p.ask(question)
+        p.until(IN_SIGHT)
+        p.shot(f"follow-up-{i}")
+
+
+@flow()
+def a_reader_who_went_elsewhere_is_left_there(p):
+    p.page.add_init_script(STREAM_JS)
+    p.open("#ask")
+    p.page.fill("#question", "What is streamed?")
+    p.press("Enter")
+    p.until("!!window.stream_put")
+    put = lambda text: p.page.evaluate("t => window.stream_put(t)", "event: delta\ndata: " + json.dumps({"text": text}) + "\n\n")
+    for n in range(40):
+        put(f"Sentence {n} says that much is to be told of this and that. ")
+    p.see(".prose", "Sentence 39 ")
+    assert p.page.evaluate("document.querySelector('.question').getBoundingClientRect().top >= document.querySelector('#top').getBoundingClientRect().bottom")
+    assert p.page.evaluate("document.querySelector('.prose').getBoundingClientRect().bottom > innerHeight")     # longer than the window
+    p.page.evaluate("scrollTo(0, document.body.scrollHeight)")           # the reader goes on by themselves, and is left there
+    before = p.page.evaluate("scrollY")
+    put("And one more. " * 40)
+    p.see(".prose", "And one more.")
+    p.page.wait_for_timeout(100)
+    assert p.page.evaluate("scrollY") == before
 
 
 @flow("desktop")
