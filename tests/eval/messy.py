@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Phrases of a set of difficult files, found in what Footnote extracts from them. Usage: messy.py PROGRAM FOLDER [KIND,…]
+"""Phrases of a set of difficult files, found in what Footnote extracts from them. Usage: messy.py PROGRAM SET [KIND,…]
 
-FOLDER/manifest.jsonl names the files under FOLDER/files and what is expected of each: phrases that must be in the text,
-or that the file is encrypted, empty, binary or harmful. They are ingested into a data folder of its own; texts come from
-`docs text`. White space is compared as one blank. KIND: the formats whose phrases must all be found (default: those this
-version reads). Exit 1 when one of these phrases is missing or a verdict is not what it must be. Not part of
-`make check`: it needs the set, and an embedder."""
+SET is a folder, whose manifest.jsonl names the files under SET/files, or a manifest, which names files as seen from its
+own folder, and what is expected of each: phrases that must be in the text, or that the file is encrypted, empty, binary
+or harmful. They are ingested into a data folder of its own; texts come from `docs text`. White space is compared as one
+blank. KIND: the formats whose phrases must all be found (default: those this version reads). Exit 1 when one of these
+phrases is missing or a verdict is not what it must be. `make check` runs it on a small set (tests/cli/formats.py); larger
+ones are run by hand."""
 
 import json
 import os
@@ -27,14 +28,15 @@ def spaced(text):
 
 
 def main():
-    program, folder = sys.argv[1], os.path.abspath(sys.argv[2])
+    program, given = sys.argv[1], os.path.abspath(sys.argv[2])
     kinds = (sys.argv[3] if len(sys.argv) > 3 else KINDS).split(",")
-    files = os.path.join(folder, "files")
-    with open(os.path.join(folder, "manifest.jsonl"), encoding="utf-8") as f:
+    files, listed = (os.path.join(given, "files"), os.path.join(given, "manifest.jsonl")) if os.path.isdir(given) else (os.path.dirname(given), given)
+    with open(listed, encoding="utf-8") as f:
         manifest = [json.loads(line) for line in f]
+    paths = [os.path.normpath(os.path.join(files, m["file"])) for m in manifest]
     found = wanted = wrong = 0
     with tempfile.TemporaryDirectory() as data:
-        rc, out, err = run(program, data, "ingest", files, "--json")
+        rc, out, err = run(program, data, "ingest", *([files] if os.path.isdir(given) else paths), "--json")
         events = {}
         for line in out.splitlines():
             event = json.loads(line)
@@ -42,8 +44,8 @@ def main():
                 events[event["source"]] = event
         if not events:
             sys.exit(f"messy.py: ingest told nothing (exit {rc}): {err.strip()[-300:]}")
-        for m in manifest:
-            event = events.get(os.path.join(files, m["file"]), {})
+        for m, path in zip(manifest, paths):
+            event = events.get(path, {})
             verdict, reason = event.get("verdict", "no event"), event.get("reason") or ""
             text = ""
             if event.get("document_id"):
