@@ -10,20 +10,45 @@ const list = { verdict: "", cursor: null, abort: null, asked: false };
 const uploads = { queue: [], running: false, done: 0, bad: 0 };
 let on_change = () => {};
 
+/* ---- who sees what ---- */
+const sharing = { groups: null };    /* those of the key, "*", or null: there are no keys, and nothing to choose */
+
+const readers = acl => acl.length ? acl.join(", ") : "everyone";
+
+/* What an upload may be given: groups of the key, ticked; of a key that has every group, written. */
+export function documents_caller(caller, keyed) {
+	const writes = keyed && caller && caller.acl_default, box = $("upload-groups");
+	sharing.groups = keyed && caller ? caller.groups : null;
+	box.hidden = !writes || !sharing.groups.length;
+	if (box.hidden) return box.replaceChildren();
+	const rest = readers(caller.acl_default), all = sharing.groups === "*";
+	const had = new Set(Array.from(box.querySelectorAll(":checked"), x => x.value));
+	const fields = all ? [make("input", { type: "text", "aria-label": "Groups, with commas between", autocomplete: "off",
+		placeholder: "groups, with commas between; none: " + rest })]
+		: sharing.groups.map(g => make("label", { className: "check" },
+			make("input", { type: "checkbox", value: g, checked: had.has(g) }), g));
+	box.replaceChildren(make("legend", {}, "Who sees it"), ...fields, all ? ""
+		: make("span", { className: "facts" }, "None ticked: " + rest));
+}
+
+const upload_groups = () => Array.from($("upload-groups").querySelectorAll("input:checked, input[type=text]"),
+	x => x.value.trim()).filter(Boolean);
+
 export function verdict_make(verdict) {
 	return make("span", { className: "verdict " + verdict }, verdict);
 }
 
 /* ---- the list ---- */
 function document_item(d) {
-	const facts = [d.type, bytes(d.bytes), d.chars ? count(d.chars, "character") : "",
-		d.updated.slice(0, 10)].filter(Boolean).join(" · ");
+	const facts = [d.type, bytes(d.bytes), d.chars ? count(d.chars, "character") : "", d.updated.slice(0, 10)];
+	const seen = d.acl.length || sharing.groups ? " · seen by " + readers(d.acl) : "";
 	const name = d.chunks ? source_link(make("a", { className: "hit-link" }, named(d)), d, () => ({})) : named(d);
 	const remove = make("button", { type: "button", className: "quiet small", "aria-label": "Delete " + named(d) },
 		"Delete");
 	const item = make("li", { className: "doc" },
 		make("div", {}, make("h4", {}, name), make("p", { className: "facts" }, path_make(d.source)),
-		make("p", { className: "facts" }, facts),
+		make("p", { className: "facts" }, ...facts.filter(Boolean).flatMap((f, i) => [i ? " · " : "",
+			make("span", { className: "fact" }, f)]), seen),
 			d.reason ? make("p", { className: "reason" }, verdict_make(d.verdict), " ", d.reason) : null), remove);
 	remove.addEventListener("click", () => document_delete(d, item));
 	return item;
@@ -63,17 +88,26 @@ function verdicts_show() {
 /* ---- deleting ---- */
 const deleting = { run: null };
 
-/* A receipt as pairs of name and value, whatever the service has put in it. */
+/* What an erasure left behind, in words; the receipt itself, whatever the service has put in it, can be unfolded. */
 function receipt_show(receipt) {
 	const pairs = Object.entries(receipt).filter(([, v]) => v !== null && typeof v !== "object");
+	const also = [receipt.duplicates_removed ? count(receipt.duplicates_removed, "duplicate") : "",
+		receipt.notes_removed ? count(receipt.notes_removed, "note") + " of its file" : ""].filter(Boolean);
 	$("delete-h").textContent = "Erased";
 	$("delete-go").hidden = $("delete-facts").hidden = $("delete-choice").hidden = true;
 	$("delete-receipt").hidden = false;
 	$("delete-cancel").textContent = "Close";
 	tell($("delete-status"), "");
-	$("delete-receipt").replaceChildren(...pairs.flatMap(([k, v]) => [make("dt", {}, k.replaceAll("_", " ")),
-		make("dd", {}, String(v))]));
-	$("delete-cancel").focus();
+	$("delete-receipt").replaceChildren(...[receipt.verified ? "The store was rewritten and searched: nothing of it is left."
+		: "The store was rewritten, but was not found free of it.",
+		receipt.samples_of_others ? "Passages that other documents have too stay with those." : "",
+		also.length ? "Removed with it: " + also.join(", ") + "." : "",
+		receipt.note].filter(Boolean).map(t => make("p", {}, t)),
+		make("details", { className: "looked" }, make("summary", {}, "Receipt for the records"),
+			make("dl", { className: "receipt" }, ...pairs.flatMap(([k, v]) => [make("dt", {}, k.replaceAll("_", " ")),
+				make("dd", {}, String(v))]))));
+	$("delete-cancel").focus({ preventScroll: true });
+	$("delete-dialog").scrollTop = 0;
 }
 
 async function document_delete(d, item) {
@@ -115,13 +149,14 @@ function upload_row(file, name) {
 		word = make("span", { className: "facts" }, "waiting");
 	const label = make("span", { className: "name" }, name);
 	$("uploads").append(make("li", { className: "upload" }, label, word, bar));
-	return { file, name, bar, word, label };
+	return { file, name, bar, word, label, groups: upload_groups() };
 }
 
 async function upload_run(u) {
 	for (let tries = 1; ; tries++) {
 		const form = new FormData();
 		if (u.name !== u.file.name) form.append("source", u.name);
+		for (const g of u.groups) form.append("acl", g);
 		form.append("file", u.file, u.file.name);
 		try {
 			return (await upload(form, share => {

@@ -4,7 +4,7 @@ import { collection, events, key_ask, key_asker, key_get, key_set, state_get } f
 import { $, count, dialog_open, tell } from "./parts.js";
 import { place_go, place_href, place_read } from "./place.js";
 import { ask_begin, ask_show } from "./ask.js";
-import { documents_begin, documents_load } from "./documents.js";
+import { documents_begin, documents_caller, documents_load } from "./documents.js";
 import { folders_begin, folders_load } from "./folders.js";
 import { search_begin, search_show, search_store } from "./search.js";
 import { source_begin, source_is_open, source_leave, source_show } from "./source.js";
@@ -86,6 +86,7 @@ async function state_show() {
 	$("key-forget").hidden = !key;
 	$("state").textContent = [typeof s.documents === "number" ? count(s.documents, "document") : "",
 		s.caller ? s.generator || "quotes only" : "", collection].filter(Boolean).join(" · ");
+	documents_caller(s.caller, !!key);
 	search_store(typeof s.documents === "number" ? s.documents : null);
 	if (!s.caller) return void key_ask();
 	if (back && shown === "search") search_show(place_read(), true);

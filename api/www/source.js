@@ -61,7 +61,10 @@ function piece_put(chars, at, forward) {
 function place_tell() {
 	const o = open, total = o.doc ? o.doc.chars : 0;
 	let text = total ? count(total, "character") : "";
-	if (o.place.end > o.place.start && total)
+	if (!$("source-page").hidden)
+		text = !o.place.page || !picture.page ? "" : picture.page === o.place.page ? "This is the page that was cited"
+			: "Cited: page " + o.place.page;
+	else if (o.place.end > o.place.start && total)
 		text = "At " + Math.min(100, Math.round(o.place.start / total * 100)) + " % of " + text;
 	$("source-place").textContent = text;
 }
@@ -120,6 +123,7 @@ function head_show() {
 	$("source-quote").hidden = open.place.end <= open.place.start;
 	const here = !!open.doc && open.doc.source.startsWith("/");
 	$("source-original").hidden = !here;
+	$("view-page").textContent = open.place.page ? "Page " + open.place.page + ", as printed" : "As printed";
 	$("source-views").hidden = !here || open.doc.type !== "pdf";
 	if (open.doc && open.place.rev && open.doc.revision !== open.place.rev)
 		note_tell("This document has changed since it was cited: the marked place may not be the one that was meant.");
@@ -184,6 +188,7 @@ async function page_show(page) {
 		else note_tell(e.message, true);
 	}
 	tell($("page-number"), picture.page ? "Page " + picture.page : "");
+	place_tell();
 	$("page-before").disabled = picture.page <= 1;
 	$("page-after").disabled = !picture.page || picture.page === picture.last;
 }
@@ -194,6 +199,7 @@ function view_show(as_page) {
 	$("view-page").setAttribute("aria-pressed", String(as_page));
 	$("source-page").hidden = !as_page;
 	$("source-body").hidden = as_page;
+	place_tell();
 	if (as_page && !picture.page) page_show(open.place.page || 1);
 	if (!as_page && picture.abort) picture.abort.abort();
 }

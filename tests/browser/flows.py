@@ -556,6 +556,7 @@ def a_pdf_is_shown_as_its_page(p):
     p.see("#page-picture")
     p.until("document.querySelector('#page-picture').naturalHeight === 1600")
     p.see("#page-number", "Page 2")
+    p.see("#source-place", "This is the page that was cited")
     p.no_overflow()
     p.shot("page")
     p.page.click("#page-after")
@@ -563,7 +564,9 @@ def a_pdf_is_shown_as_its_page(p):
     p.see("#page-number", "Page 2")
     p.page.click("#page-before")
     p.see("#page-number", "Page 1")
+    p.see("#source-place", "Cited: page 2")
     p.page.click("#view-text")
+    p.see("#source-place", "%")
     p.see("#source-text mark.quote")
 
 
@@ -597,6 +600,9 @@ def uploads_and_verdicts(p):
     p.see("#uploads .verdict.skipped")
     p.see("#uploads-sum", "2 files read, 1 problem")
     p.no_overflow()
+    tops = p.page.evaluate("[...new Set([...document.querySelectorAll('#verdicts button')].map(b => b.getBoundingClientRect().top))].length")
+    assert tops == 1 and p.page.evaluate("[...document.querySelectorAll('.fact')].every(f => f.getClientRects().length === 1)"), tops
+    p.gone("#upload-groups")                                             # without keys there is nobody to hide from
     p.shot("documents")
     p.page.get_by_role("button", name="Skipped").click()
     expect(p.all("#documents-list .doc", has_text=f"blank-{tag}").locator(".reason")).to_contain_text("empty", timeout=WAIT)
@@ -660,16 +666,21 @@ def a_document_is_deleted_after_a_word(p):
     assert not any(d["title"] == name for d in p.service.get("/v1/documents?limit=1000").json["documents"])
 
 
-@flow("desktop")
+@flow(schemes=("light", "dark"))
 def an_erasure_shows_its_receipt(p):
-    p.service.push("The curlew file is to be erased.", title="Curlew")
+    name = f"Curlew {p.size} {p.scheme}"
+    p.service.push(f"The {name} file is to be erased.", title=name)
     p.open("#documents")
-    p.page.get_by_role("button", name="Delete Curlew").click()
+    p.page.get_by_role("button", name="Delete " + name).click()
     p.page.check("#delete-erase")
     p.page.click("#delete-go")
-    p.see("#delete-receipt", "source sha256")
+    p.see("#delete-receipt", "nothing of it is left")
     p.see("#delete-h", "Erased")
+    p.until("document.querySelector('#delete-h').getBoundingClientRect().top > document.querySelector('#delete-dialog').getBoundingClientRect().top")
+    assert not p.all("#delete-receipt dl").is_visible()
     p.shot("receipt")
+    p.page.click("#delete-receipt summary")
+    p.see("#delete-receipt dl", "source sha256")
     p.page.click("#delete-cancel")
     p.gone("#delete-dialog")
 

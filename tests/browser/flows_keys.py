@@ -100,3 +100,36 @@ def a_key_sees_what_it_may(p):
         p.requests[:] = [r for r in p.requests if f":{other.port}/" not in r.url]
     finally:
         other.close()
+
+
+@flow(schemes=("light", "dark"))
+def an_upload_is_given_groups(p):
+    p.allow("status of 401")
+    other = harness.Service({"acl.default": "staff"})
+    try:
+        keys = {n: json.loads(other.cli("keys", "add", n, "--role", r, "--groups", g, "--json").stdout)["key"]
+                for n, r, g in (("writer", "write", "staff,board"), ("boss", "admin", "*"))}
+        p.page.goto(f"http://127.0.0.1:{other.port}/#documents")
+        for who in keys:
+            file = lambda name: p.page.set_input_files("#files", [{"name": f"{who}-{name}.txt", "mimeType": "text/plain", "buffer": f"The {who} {name} heron.".encode()}])
+            p.see("#key-dialog")
+            p.page.fill("#key", keys[who])
+            p.press("Enter")
+            p.see("#upload-groups", "Who sees it")
+            file("as-set")
+            p.see("#uploads .upload:nth-child(1) .verdict.added")
+            p.page.check("#upload-groups input[value=board]") if who == "writer" else p.page.fill("#upload-groups input", "board, hr")
+            file("chosen")
+            p.see("#uploads .upload:nth-child(2) .verdict.added")
+            chosen = ["board"] if who == "writer" else ["board", "hr"]
+            kept = {d["source"]: d["acl"] for d in other.get("/v1/documents", headers={"Authorization": "Bearer " + keys["boss"]}).json["documents"]}
+            assert kept[who + "-as-set.txt"] == ["staff"] and sorted(kept[who + "-chosen.txt"]) == chosen, kept
+            expect(p.all(".doc", has_text=who + "-chosen")).to_contain_text("seen by " + ", ".join(chosen), timeout=WAIT)
+            p.no_overflow()
+            p.shot("groups-" + who)
+            p.page.click("#key-forget")
+            p.gone("#upload-groups")
+        p.page.goto(p.base)
+        p.requests[:] = [r for r in p.requests if f":{other.port}/" not in r.url]
+    finally:
+        other.close()
