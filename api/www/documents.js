@@ -28,7 +28,7 @@ export function documents_caller(caller, keyed) {
 		: sharing.groups.map(g => make("label", { className: "check" },
 			make("input", { type: "checkbox", value: g, checked: had.has(g) }), g));
 	box.replaceChildren(make("legend", {}, "Who sees it"), ...fields, all ? ""
-		: make("span", { className: "facts" }, "None ticked: " + rest));
+		: make("span", { className: "facts" }, "None ticked: new files " + rest));
 }
 
 const upload_groups = () => Array.from($("upload-groups").querySelectorAll("input:checked, input[type=text]"),
