@@ -20,13 +20,15 @@ export function documents_caller(caller, keyed) {
 	const writes = keyed && caller && caller.acl_default, box = $("upload-groups");
 	sharing.groups = keyed && caller ? caller.groups : null;
 	box.hidden = !writes || !sharing.groups.length;
+	const is = JSON.stringify(caller);
+	if (box.dataset.of === is) return;       /* what was chosen stays */
+	box.dataset.of = is;
 	if (box.hidden) return box.replaceChildren();
 	const rest = readers(caller.acl_default), all = sharing.groups === "*";
-	const had = new Set(Array.from(box.querySelectorAll(":checked"), x => x.value));
 	const fields = all ? [make("input", { type: "text", "aria-label": "Groups, with commas between", autocomplete: "off",
 		placeholder: "groups, with commas between; none: " + rest })]
 		: sharing.groups.map(g => make("label", { className: "check" },
-			make("input", { type: "checkbox", value: g, checked: had.has(g) }), g));
+			make("input", { type: "checkbox", value: g }), g));
 	box.replaceChildren(make("legend", {}, "Who sees it"), ...fields, all ? ""
 		: make("span", { className: "facts" }, "None ticked: new files " + rest));
 }
