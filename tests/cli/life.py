@@ -11,7 +11,6 @@ class Skip(Exception):
     pass
 
 
-
 def test(fn):
     TESTS.append(fn)
     return fn
