@@ -152,11 +152,13 @@ def typing_sends_few_requests(p):
     p.open()
     words = "travel expenses in the first class"
     with p.page.expect_response(lambda r: r.url.endswith("/v1/search") and json.loads(r.request.post_data)["query"] == words):
+        began = time.monotonic()
         p.page.keyboard.type(words, delay=8)
+        took_ms = (time.monotonic() - began) * 1000
     p.see(".hit")
     p.until("!document.querySelector('.hits.stale')")
     sent = [r for r in p.requests if r.url.endswith("/v1/search")]
-    assert 1 <= len(sent) <= 12, len(sent)
+    assert 1 <= len(sent) <= took_ms / 90 + 2, (len(sent), took_ms)  # a pause between two, however slow the machine types
     assert json.loads(sent[-1].post_data)["query"] == words
     before = p.page.evaluate("window.kept = document.querySelector('.hit'), 1")
     p.page.keyboard.type(" ")                                            # the same words: nothing is asked, nothing flickers
