@@ -16,6 +16,9 @@ def check(what, good, why=""):
         print(f"FAIL {what}: {why}")
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)        # in a job in the background it is ignored, and children would too
+
+
 class Watch:
     """One command and what it prints."""
 

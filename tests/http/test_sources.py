@@ -16,7 +16,7 @@ def folder(s, name, **files):
     return path
 
 
-def finished(s, id, seconds=120, **kw):
+def finished(s, id, seconds=600, **kw):
     end = time.time() + seconds
     while True:
         j = s.get("/v1/jobs/" + id, **kw).json
