@@ -74,6 +74,9 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
 # Kernels round where they say so, never where the compiler joins a product and a sum.
 CFLAGS_ops_avx2   := -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c -ffp-contract=off
+CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
+CFLAGS_ops_ref    := -ffp-contract=off
+CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests

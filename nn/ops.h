@@ -3,7 +3,19 @@
  * ops_ref.c is the specification in plain loops; the others are tested against it. Every kernel is batch-invariant:
  * an output element has the same bits whoever shares its call (other tokens, other rows, another split over threads),
  * because its terms are always added in the same order. Tables differ from each other within rounding.
- * Activations are fp32; weights are unpacked to fp32 as they lie in the file (nn/quant.h).
+ * Float products (matmul): activations are fp32; weights are unpacked to fp32 as they lie in the file (nn/quant.h).
+ *
+ * Integer products (act, mul): weights are packed (nn/pack.h), exactly as the file has them; activations are int8 in
+ * groups of 32 along k. Every table has the same bits, those of ops_plain_act and ops_plain_mul:
+ *   a group of x: max = largest |x|; scale = max / 127, q[i] = x[i] * (127 / max) to the nearest, ties to even. A
+ *     group whose max is under 2^-100 is all zero; one with an infinity or a NaN has every q 0 and that as its
+ *     scale, so that what it touches becomes NaN.
+ *   y[r] = acc after all groups, ascending, from acc = 0:
+ *     isum = sum over the group's 32 of (w - zero) * q, an exact integer;
+ *     acc = fma((float)isum, wscale * scale, acc); Q6_K: so for the first 16 of the group, then for the others, each
+ *       with its own wscale; then, for types with a min,
+ *     acc = fma(-min, scale * (float)(sum of q), acc).
+ *   wscale and min are exact floats (pack.h); every product that stands alone is rounded once.
  * Threads: kernels have no state; callers split rows, tokens or heads over threads and give each its own scratch. */
 #ifndef NN_OPS_H
 #define NN_OPS_H
@@ -27,6 +39,13 @@ enum {
 	OPS_LANES_MAX = 16
 };
 
+struct packed;                 /* nn/pack.h */
+struct act_group {             /* 32 activations */
+	int8_t q[32];
+	float scale, sum;      /* sum: scale * (float)(sum of q) */
+	int32_t minus[3];      /* -(sum of q): of the first 16, of the others, of all */
+};
+
 struct ops {
 	const char *name;
 	/* y[t*ldy + r] = sum over i of w[r][i] * x[t*ldx + i], for rows r0 <= r < r1 and tokens t < n <= OPS_TOKENS.
@@ -45,9 +64,23 @@ struct ops {
 	 * scores: n + OPS_LANES_MAX floats of work space. */
 	void (*attend)(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
 		float *scores, float *out);
+	/* The integer products; NULL in ops_ref, the yardstick that stays in floats. A token's activations take
+	 * act_bytes(k) bytes, aligned to 4. */
+	size_t (*act_bytes)(size_t k);
+	void (*act)(const float *x, size_t k, void *out);
+	/* y[t*ldy + r] for the rows of panels panel0 <= panel < panel1 of p and tokens t < n, n >= 1; acts: n tokens,
+	 * act_bytes(p->k) apart. scratch as for matmul. */
+	void (*mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,
+		void *scratch);
 };
 
-extern const struct ops ops_ref, ops_avx2, ops_avx512;
+extern const struct ops ops_ref, ops_avx2, ops_avx512, ops_vnni;
+
+/* The specification of the integer products. */
+size_t ops_plain_act_bytes(size_t k);
+void ops_plain_act(const float *x, size_t k, void *out);
+void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
+	size_t ldy, void *scratch);
 
 /* name NULL or "auto": the best this CPU has. E_UNSUPPORTED: the CPU lacks it (the least is AVX2, FMA and F16C; "ref"
  * runs without); E_USAGE: no such table. */

@@ -1,6 +1,9 @@
 /* ops_ref.c: the specification of every kernel, in plain loops with sums in double. Slow on purpose. */
+#include <float.h>
 #include <math.h>
+#include <string.h>
 #include "nn/ops.h"
+#include "nn/pack.h"
 #include "nn/quant.h"
 
 static void ref_matmul(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
@@ -58,4 +61,56 @@ static void ref_attend(const float *q, const float *k, const float *v, size_t n,
 	}
 }
 
-const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend };
+size_t ops_plain_act_bytes(size_t k)
+{
+	return k / PACK_GROUP * sizeof(struct act_group);
+}
+
+void ops_plain_act(const float *x, size_t k, void *out)
+{
+	struct act_group *g = out;
+	for (; k; k -= PACK_GROUP, x += PACK_GROUP, g++) {
+		float max = 0;
+		for (int i = 0; i < PACK_GROUP; i++)
+			if (!(fabsf(x[i]) <= max) && !isnan(max)) max = fabsf(x[i]);
+		memset(g, 0, sizeof *g);
+		g->scale = max < 0x1p-100f ? 0 : max / 127;
+		if (max >= 0x1p-100f && max <= FLT_MAX)
+			for (int i = 0; i < PACK_GROUP; i++) {
+				g->q[i] = (int8_t)lrintf(x[i] * (127 / max));
+				g->minus[i / 16] -= g->q[i];
+			}
+		g->minus[2] = g->minus[0] + g->minus[1];
+		g->sum = g->scale * (float)-g->minus[2];
+	}
+}
+
+static float plain_dot(const struct packed *p, size_t panel, size_t row, const struct act_group *x)
+{
+	const int parts = p->type == QUANT_Q6_K ? 2 : 1;        /* of a group, each with its scale */
+	struct pack_form form = pack_form(p->type);
+	struct pack_group g;
+	float acc = 0;
+	for (size_t i = 0; i < p->k / PACK_GROUP; i++) {
+		pack_group(p, panel, i, &g);
+		for (int part = 0; part < parts; part++) {
+			int isum = 0;
+			for (int j = part * 16; j < (part + 1) * PACK_GROUP / parts; j++) isum += (g.q[row][j] - g.zero) * x[i].q[j];
+			acc = fmaf((float)isum, g.scale[part][row] * x[i].scale, acc);
+		}
+		if (form.has_min) acc = fmaf(-g.min[row], x[i].sum, acc);
+	}
+	return acc;
+}
+
+void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
+	size_t ldy, void *scratch)
+{
+	const struct act_group *x = acts;
+	(void)scratch;
+	for (size_t t = 0; t < n; t++)
+		for (size_t r = panel0 * PACK_ROWS; r < panel1 * PACK_ROWS && r < p->rows; r++)
+			y[t * ldy + r] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
+}
+
+const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, NULL, NULL, NULL };

@@ -1,6 +1,7 @@
-/* pack.c: owns the panel layout of packed weights (pack.h): from rows of blocks to panels, and from a panel back to plain
- * numbers. The way there goes through plain bytes: the blocks of 16 rows become one byte a weight, without sign, and
- * are then laid out step by step. Threads: no state; callers split panels over threads. Nothing here fails. */
+/* pack.c: owns the panel layout of packed weights (pack.h): from rows of blocks to panels, and from a panel back to
+ * plain numbers. The way there goes through plain bytes: the blocks of 16 rows become one byte a weight, without
+ * sign, and are then laid out step by step. Threads: no state; callers split panels over threads. Nothing here
+ * fails. */
 #include "nn/pack.h"
 #include <string.h>
 #include "nn/quant.h"
@@ -8,10 +9,10 @@
 enum { STEPS = 8, STEP_WEIGHTS = 4, HALF_BYTES = 2 * PACK_ROWS, K_GROUPS = 8, K_SCALES_AT = 2 * HALF_BYTES };
 
 static const struct { uint32_t type; struct pack_form form; } forms[] = {
-	{ QUANT_Q4_0, { 8, 2, 64, 256 } }, { QUANT_Q4_1, { 0, 1, 64, 256 } },
-	{ QUANT_Q5_0, { 16, 2, 64, 320 } }, { QUANT_Q5_1, { 0, 1, 64, 320 } },
-	{ QUANT_Q8_0, { 128, 2, 64, 512 } }, { QUANT_Q4_K, { 0, K_GROUPS, 320, 256 } },
-	{ QUANT_Q5_K, { 0, K_GROUPS, 320, 320 } }, { QUANT_Q6_K, { 32, K_GROUPS, 320, 384 } },
+	{ QUANT_Q4_0, { 8, 0, 2, 64, 256 } }, { QUANT_Q4_1, { 0, 1, 1, 64, 256 } },
+	{ QUANT_Q5_0, { 16, 0, 2, 64, 320 } }, { QUANT_Q5_1, { 0, 1, 1, 64, 320 } },
+	{ QUANT_Q8_0, { 128, 0, 2, 64, 512 } }, { QUANT_Q4_K, { 0, 1, K_GROUPS, 320, 256 } },
+	{ QUANT_Q5_K, { 0, 1, K_GROUPS, 320, 320 } }, { QUANT_Q6_K, { 32, 0, K_GROUPS, 320, 384 } },
 };
 
 static size_t find(uint32_t type)
@@ -59,8 +60,8 @@ static void bytes_of_32(const uint8_t qs[16], const uint8_t *qh, uint8_t q[PACK_
 	for (int i = 0; qh && i < PACK_GROUP; i++) q[i] |= (uint8_t)((qh[i / 8] >> i % 8 & 1) << 4);
 }
 
-/* The block's weights as bytes without sign, and what it says about its row into the unit's head. g: which group of the
- * unit the block is; for the K formats 0, and q takes 8 groups. */
+/* The block's weights as bytes without sign, and what it says about its row into the unit's head. g: which group of
+ * the unit the block is; for the K formats 0, and q takes 8 groups. */
 static void take_legacy(uint32_t type, const uint8_t *block, size_t g, size_t row, uint8_t *head, uint8_t *q)
 {
 	const struct block_q5_0 *q50 = (const void *)block;

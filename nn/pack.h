@@ -2,13 +2,13 @@
  * back. The same bits in another order: a packed weight is exactly the file's.
  *
  * A matrix is `panels` panels of PACK_ROWS = 16 rows, one behind the other; the last one is filled up with rows of
- * zeros. A panel is a row of units; a unit is a head, then 1, 2 or 8 groups. A group is 32 weights along k of each of the
- * 16 rows, cut into 8 steps of 4 weights. A step as whole bytes is 64 of them, byte 4*row + i the row's weight 4*step + i
- * (i 0…3): what VPDPBUSD and a row of an AMX B tile take. Weights are kept without sign; `zero` is to be
- * subtracted from each.
+ * zeros. A panel is a row of units; a unit is a head, then 1, 2 or 8 groups. A group is 32 weights along k of each
+ * of the 16 rows, cut into 8 steps of 4 weights. A step as whole bytes is 64 of them, byte 4*row + i the row's
+ * weight 4*step + i (i 0…3): what VPDPBUSD and a row of an AMX B tile take. Weights are kept without sign; `zero` is
+ * to be subtracted from each.
  *
  *   type         zero  group's bytes          steps
- *   Q4_0          8    256                    4 vectors of 64 bytes: vector v has step v in its low halves of bytes and
+ *   Q4_0          8    256                    4 vectors of 64 bytes: vector v has step v in its bytes' low halves and
  *   Q4_1 Q4_K     0    256                      step v+4 in the high ones; so low halves are the group's first 16 k
  *   Q5_0         16    256 + 64               as Q4, then a vector of fifth bits: bit s of a byte belongs to step s
  *   Q5_1 Q5_K     0    256 + 64
@@ -20,11 +20,11 @@
  *   Q4_0 Q5_0 Q8_0    2                  64 bytes: h d of the first group, h d of the second. An odd last unit
  *                                          has one group, and zeros for the other's d
  *   Q4_1 Q5_1         1                  64 bytes: h d, h m
- *   Q4_K Q5_K         8                  320 bytes: h d, h dmin; then for each group 16 bytes of scales and 16 of mins
- *   Q6_K              8                  320 bytes: h d, 32 bytes of zeros; then for each half group (16 weights of k) 16
- *                                          signed bytes of scales
- * Everything begins at a multiple of 64 bytes from the panel's begin, and so do panels; data is aligned to 64. Sizes are
- * those of the file within 3 %.
+ *   Q4_K Q5_K         8                  320 bytes: h d, h dmin; then for each group 16 bytes of scales, 16 of mins
+ *   Q6_K              8                  320 bytes: h d, 32 bytes of zeros; then for each half group (16 weights of
+ *                                          k) 16 signed bytes of scales
+ * Everything begins at a multiple of 64 bytes from the panel's begin, and so do panels; data is aligned to 64. Sizes
+ * are those of the file within 3 %.
  * A change of any of this raises PACK_VERSION, which packed matrices on disk carry. No state; nothing fails. */
 #ifndef NN_PACK_H
 #define NN_PACK_H
@@ -48,7 +48,7 @@ struct packed {
 };
 
 struct pack_form {
-	int zero;
+	int zero, has_min;
 	size_t unit_groups, head_bytes, group_bytes;
 };
 
@@ -62,8 +62,8 @@ size_t pack_group_at(const struct pack_form *f, size_t g);
 void pack_panel(const struct matrix *w, size_t panel, uint8_t *out);
 
 /* One group in plain sight: weight i of row r is scale[i / 16][r] * (q[r][i] - zero) - min[r], where types without
- * a min have min 0. Scales are products of at most 18 significant bits, so exact; rounded as quant_row rounds, the weight
- * has its bits. */
+ * a min have min 0. Scales are products of at most 18 significant bits, so exact; rounded as quant_row rounds, the
+ * weight has its bits. */
 struct pack_group {
 	uint8_t q[PACK_ROWS][PACK_GROUP];
 	int zero;

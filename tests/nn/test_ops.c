@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "nn/ops.h"
+#include "nn/pack.h"
 #include "nn/quant.h"
 #include "tests/test.h"
 
@@ -129,7 +130,8 @@ static void check_extremes(const char *name)
 		memcpy(head, file.data + at, sizeof head);
 		size_t k = head[2] / OPS_ALIGN * OPS_ALIGN, n = 5;
 		uint8_t *data = mem_aligned(64, (head[1] + 63) / 64 * 64);
-		float *x = mem_calloc(n * k, 4), *want = mem_calloc(head[2], 4), y[5], *scratch = mem_aligned(64, ops_scratch_floats(k) * 4);
+		float *x = mem_calloc(n * k, 4), *want = mem_calloc(head[2], 4), y[5],
+			*scratch = mem_aligned(64, ops_scratch_floats(k) * 4);
 		memcpy(data, file.data + at + sizeof head, head[1]);
 		memcpy(want, file.data + at + sizeof head + head[1], head[2] * sizeof *want);
 		struct matrix w = { head[0], 1, k, data, quant_row_bytes(head[0], k) };
@@ -255,6 +257,124 @@ static void check_rest(const char *name)
 
 TEST(ops_others_avx2) { check_rest("avx2"); }
 TEST(ops_others_avx512) { check_rest("avx512"); }
+
+static int same_bits(const float *a, const float *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(&a[i], &b[i], sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i]))) return 0;
+	return 1;
+}
+
+/* Activations of all kinds: ordinary, ties, extremes of one sign or both (which with the largest weights fill what
+ * holds the sums), zeros, ones too small, and in a few rows ones without measure. */
+static void random_row(float *x, size_t k, uint32_t kind)
+{
+	for (size_t i = 0; i < k; i++) {
+		uint32_t r = random_bits();
+		switch (kind % 8) {
+		case 0: x[i] = (float)(int)(r % 255) - 127 + (i % 32 == 0 ? 0 : 0.5f); break;
+		case 1: x[i] = 1; break;
+		case 2: x[i] = i % 2 ? -3 : 3; break;
+		case 3: x[i] = r % 4 ? 0 : random_float(); break;
+		case 4: x[i] = random_float() * (i / 32 % 2 ? 1e-33f : 1e38f); break;
+		case 5: x[i] = r % 97 ? random_float() : kind & 8 ? INFINITY : -NAN; break;
+		default: x[i] = random_float() * (i % 5 == 0 ? 100.0f : 1.0f);
+		}
+	}
+}
+
+/* The table's activations and products of the packed matrix, whole and cut in two: the plain loops' bits. */
+static void check_packed_matrix(const struct ops *o, const struct matrix *w, size_t n)
+{
+	struct packed p = pack_shape(w->type, w->rows, w->k);
+	size_t act = o->act_bytes(w->k), ldy = w->rows + 3, cut = p.panels / 2;
+	uint8_t *data = mem_aligned(PACK_VECTOR, p.panels * p.panel_bytes), *acts = mem_aligned(64, (n * act + 63) / 64 * 64),
+		*plain = mem_calloc(n, act);
+	float *x = mem_calloc(w->k, 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4),
+		*scratch = mem_aligned(64, ops_scratch_floats(w->k) * 4);
+	for (size_t i = 0; i < p.panels; i++) pack_panel(w, i, data + i * p.panel_bytes);
+	p.data = data;
+	CHECK_INT(act, ops_plain_act_bytes(w->k));
+	for (size_t t = 0; t < n; t++) {
+		random_row(x, w->k, random_bits() >> 8);
+		o->act(x, w->k, acts + t * act);
+		ops_plain_act(x, w->k, plain + t * act);
+		CHECK_MSG(memcmp(acts + t * act, plain + t * act, act) == 0, "%s: other activations", o->name);
+	}
+	o->mul(&p, 0, cut, acts, n, y, ldy, scratch);
+	o->mul(&p, cut, p.panels, acts, n, y, ldy, scratch);
+	ops_plain_mul(&p, 0, p.panels, plain, n, z, ldy, NULL);
+	CHECK_MSG(same_bits(y, z, n * ldy), "%s %s %zux%zu n %zu: other bits than the plain loops", o->name,
+		quant_name(w->type), w->rows, w->k, n);
+	void *const all[] = { data, acts, plain, x, y, z, scratch };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+}
+
+/* kind 0: random; 1 and 2: every quant the largest, the smallest; 3: scales of every kind too. */
+static struct matrix packed_case(uint32_t type, size_t rows, size_t k, int kind)
+{
+	struct matrix w = random_matrix(type, rows, k);
+	uint8_t *d = (uint8_t *)(uintptr_t)w.data;
+	size_t block = quant_block_bytes(type), head = two_scales(type) ? 4 : type == QUANT_Q6_K ? 0 : 2,
+		tail = type == QUANT_Q6_K ? 2 : 0;
+	for (size_t at = 0; at < rows * w.row_bytes; at += block) {
+		if (kind == 3) for (size_t i = 0; i < block; i++) d[at + i] = (uint8_t)random_bits();
+		else if (kind && type == QUANT_Q8_0) memset(d + at + head, kind == 1 ? 0x7f : 0x80, 32);
+		else if (kind) memset(d + at + head, kind == 1 ? 0xff : 0, block - head - tail);
+	}
+	return w;
+}
+
+static void check_packed(const char *name)
+{
+	static const size_t rows[] = { 1, 15, 16, 17, 33, 70 }, blocks[] = { 1, 2, 3, 5 },
+		tokens[] = { 1, 2, 3, 5, 8, 17, 64, 65 };
+	const struct ops *o = table(name);
+	size_t turn = 0;
+	for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+		for (size_t r = 0; r < sizeof rows / sizeof *rows && pack_supported(types[t]); r++)
+			for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++)
+				for (int kind = 0; kind < 4; kind++, turn++) {
+					struct matrix w = packed_case(types[t], rows[r], blocks[b] * quant_block_weights(types[t]), kind);
+					check_packed_matrix(o, &w, kind == 0 ? tokens[turn / 4 % 8] : tokens[turn % 3]);
+					mem_free((void *)(uintptr_t)w.data);
+				}
+}
+
+TEST(ops_packed_avx2) { check_packed("avx2"); }
+TEST(ops_packed_avx512) { check_packed("avx512"); }
+TEST(ops_packed_vnni) { check_packed("vnni"); }
+
+/* The plain loops themselves: against sums in double of the file's weights, within what rounding to int8 does. */
+TEST(ops_packed_is_the_product)
+{
+	for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+		if (!pack_supported(types[t])) continue;
+		size_t k = 512;
+		struct matrix w = random_matrix(types[t], 20, k);
+		struct packed p = pack_shape(w.type, w.rows, k);
+		uint8_t *data = mem_aligned(PACK_VECTOR, p.panels * p.panel_bytes), *act = mem_alloc(ops_plain_act_bytes(k));
+		float x[512], y[20], row[512];
+		for (size_t i = 0; i < p.panels; i++) pack_panel(&w, i, data + i * p.panel_bytes);
+		p.data = data;
+		for (size_t i = 0; i < k; i++) x[i] = random_float() * (float)(1 + i / 32);
+		ops_plain_act(x, k, act);
+		ops_plain_mul(&p, 0, p.panels, act, 1, y, 20, NULL);
+		for (size_t r = 0; r < 20; r++) {
+			double want = 0, tol = 0;
+			quant_row(w.type, w.data + r * w.row_bytes, k, row);
+			for (size_t i = 0; i < k; i++) { /* half a step of its group, and the floats' own roundings */
+				want += (double)row[i] * (double)x[i];
+				tol += fabs((double)row[i]) * (double)(1 + i / 32) * (0.5 / 127 + 1e-4) + 1e-6;
+			}
+			CHECK_MSG(fabs((double)y[r] - want) <= tol, "%s row %zu: %g, want %g +- %g", quant_name(w.type), r, (double)y[r],
+				want, tol);
+		}
+		mem_free(act);
+		mem_free(data);
+		mem_free((void *)(uintptr_t)w.data);
+	}
+}
 
 TEST(ops_choose_by_name)
 {
