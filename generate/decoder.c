@@ -1,6 +1,6 @@
 /* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
  *
- * A pass takes a chunk of tokens through every layer: norm, q k v, rotary positions, attention over the cache, output
+ * A pass takes rows, tokens of one or many sequences, through every layer: norm, q k v, rotary positions, attention over its sequence's pages, output
  * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. What the
  * architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention and behind feed-forward
  * too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
@@ -73,7 +73,9 @@ struct decoder {
 	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
 	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
 	/* the pass under way */
-	size_t n, pos, layer, want;
+	const struct decoder_row *rows;
+	size_t n, layer, want;
+	size_t pos[DECODER_CHUNK];               /* of the rows */
 	float *logits;
 	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
 	size_t low_n, low_tokens;
@@ -197,7 +199,7 @@ static int read_gemma(struct decoder *d, struct err *e)
 	return maybe_size(d, "attention.sliding_window_pattern", LAYERS_MAX, &d->pattern, e);
 }
 
-static int read_sizes(struct decoder *d, int context_max, struct err *e)
+static int read_sizes(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	struct decoder_info *f = &d->info;
 	size_t own, value_dim;
@@ -226,7 +228,7 @@ static int read_sizes(struct decoder *d, int context_max, struct err *e)
 		return err_set(e, E_UNSUPPORTED,
 			"%s: sizes %zu, %zu, %zu heads of %zu (values %zu) are not supported: multiples of %d, heads of %d",
 			gguf_path(d->g), f->dim, f->ff, f->heads, f->head_dim, value_dim, OPS_ALIGN, OPS_HEAD_ALIGN);
-	f->context = context_max > 0 ? (size_t)context_max : CONTEXT_DEFAULT;
+	f->context = o->context_max > 0 ? (size_t)o->context_max : CONTEXT_DEFAULT;
 	if (f->context > own) f->context = own;
 	return read_gemma(d, e);
 }
@@ -374,19 +376,22 @@ static float *floats(size_t rows, size_t n)
 	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
 }
 
-static int make_cache(struct decoder *d, struct err *e)
+static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
+	size_t pages = (f->context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * (size_t)o->sequences, bytes;
 	uint8_t *slides = mem_calloc(f->layers, 1);
 	int st;
+	if (__builtin_mul_overflow(pages, kvcache_page_bytes(f->layers, f->kv_heads, f->head_dim), &bytes)) bytes = SIZE_MAX;
+	if (o->kv_bytes) bytes = o->kv_bytes;
 	if (!slides) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	for (size_t i = 0; d->window && i < f->layers; i++) slides[i] = (i + 1) % d->pattern != 0;
-	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, d->window, slides, DECODER_CHUNK, e);
+	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, bytes, d->window, slides, e);
 	mem_free(slides);
 	return st;
 }
 
-static int make_scratch(struct decoder *d, struct err *e)
+static int make_scratch(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
 	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX, rank = lora_rank(d->lora);
@@ -412,11 +417,11 @@ static int make_scratch(struct decoder *d, struct err *e)
 	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
 		(rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
-	return make_cache(d, e);
+	return make_cache(d, o, e);
 }
 
 int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
-	struct team *team, int context_max, struct err *e)
+	struct team *team, const struct decoder_options *o, struct err *e)
 {
 	char key[NAME_MAX_BYTES];
 	double eps = 0;
@@ -428,14 +433,14 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 	d->lora = lora;
 	d->ops = ops;
 	d->team = team;
-	st = read_sizes(d, context_max, e);
+	st = read_sizes(d, o, e);
 	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
 	if (st == OK && !(eps >= 0 && eps < 1))
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
 	if (st == OK) st = fill_ropes(d, e);
-	if (st == OK) st = make_scratch(d, e);
+	if (st == OK) st = make_scratch(d, o, e);
 	if (st != OK) decoder_close(d);
 	else *out = d;
 	return st;
@@ -462,6 +467,12 @@ const struct decoder_info *decoder_info(const struct decoder *d)
 struct kvcache *decoder_cache(struct decoder *d)
 {
 	return &d->cache;
+}
+
+int decoder_phases_differ(const struct decoder *d)
+{
+	(void)d;
+	return 0;
 }
 
 /* --- a pass --- */
@@ -499,6 +510,16 @@ static float *low_of(const struct decoder *d, const struct linear *l)
 	return d->low + l->slot * DECODER_CHUNK * lora_rank(d->lora);
 }
 
+/* Rows r0 … r1 of w times n rows of x, as many at a time as the kernel takes. */
+static void times(const struct decoder *d, const struct matrix *w, size_t r0, size_t r1, const float *x, size_t n, float *y,
+	size_t ldy, float *scratch)
+{
+	for (size_t t = 0, m; t < n; t += m) {
+		m = n - t < OPS_TOKENS ? n - t : OPS_TOKENS;
+		d->ops->matmul(w, r0, r1, x + t * w->k, w->k, m, y + t * ldy, ldy, scratch);
+	}
+}
+
 /* Rows of tile i of a linear times n rows of x, into y. Gives the rows through *r0, *r1. */
 static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, size_t n, float *y, size_t *r0,
 	size_t *r1, float *scratch)
@@ -506,13 +527,13 @@ static void multiply(struct decoder *d, const struct linear *l, size_t i, const 
 	const struct matrix *w = &l->w;
 	*r0 = i * OPS_TILE_ROWS;
 	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
-	d->ops->matmul(w, *r0, *r1, x, w->k, n, y, w->rows, scratch);
+	times(d, w, *r0, *r1, x, n, y, w->rows, scratch);
 	if (!l->lora) return;
 	struct matrix b = l->lora->b;
 	size_t member = (size_t)(scratch - d->scratch) / d->scratch_floats, rows = *r1 - *r0;
 	float *added = d->added + member * DECODER_CHUNK * OPS_TILE_ROWS;
 	b.data += *r0 * b.row_bytes;
-	d->ops->matmul(&b, 0, rows, low_of(d, l), b.k, n, added, OPS_TILE_ROWS, scratch);
+	times(d, &b, 0, rows, low_of(d, l), n, added, OPS_TILE_ROWS, scratch);
 	for (size_t t = 0; t < n; t++)
 		for (size_t r = 0; r < rows; r++) y[t * w->rows + *r0 + r] += added[t * OPS_TILE_ROWS + r];
 }
@@ -527,7 +548,7 @@ static void item_low(struct decoder *d, size_t i, float *scratch)
 	float *low = low_of(d, d->low_of[p]);
 	r0 = i * OPS_TILE_ROWS;
 	r1 = a->rows - r0 < OPS_TILE_ROWS ? a->rows : r0 + OPS_TILE_ROWS;
-	d->ops->matmul(a, r0, r1, d->low_x, a->k, d->low_tokens, low, ld, scratch);
+	times(d, a, r0, r1, d->low_x, d->low_tokens, low, ld, scratch);
 	for (size_t t = 0; r1 == a->rows && t < d->low_tokens; t++) memset(low + t * ld + r1, 0, (ld - r1) * sizeof *low);
 }
 
@@ -597,7 +618,7 @@ static void norm_heads(const struct decoder *d, const float *w, float *x, size_t
 static void item_rope(struct decoder *d, size_t t, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
-	size_t pos = d->pos + t, hd = d->info.head_dim;
+	size_t pos = d->pos[t], hd = d->info.head_dim;
 	float *q = d->q + t * d->q_dim, *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
 	(void)scratch;
 	norm_heads(d, l->q_norm, q, d->info.heads);
@@ -605,8 +626,8 @@ static void item_rope(struct decoder *d, size_t t, float *scratch)
 	rotate(d, q, d->info.heads, pos);
 	rotate(d, k, d->info.kv_heads, pos);
 	for (size_t h = 0; h < d->info.kv_heads; h++) {
-		memcpy(kvcache_key(&d->cache, d->layer, h, pos), k + h * hd, hd * sizeof *k);
-		memcpy(kvcache_value(&d->cache, d->layer, h, pos), v + h * hd, hd * sizeof *v);
+		d->ops->halves(k + h * hd, hd, kvseq_key(&d->cache, d->rows[t].seq, d->layer, h, pos));
+		d->ops->halves(v + h * hd, hd, kvseq_value(&d->cache, d->rows[t].seq, d->layer, h, pos));
 	}
 }
 
@@ -614,9 +635,9 @@ static void item_attend(struct decoder *d, size_t i, float *scratch)
 {
 	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim,
 		kvh = h / (d->info.heads / d->info.kv_heads);
-	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos + t);
-	d->ops->attend(d->q + at, kvcache_key(&d->cache, d->layer, kvh, first),
-		kvcache_value(&d->cache, d->layer, kvh, first), d->pos + t + 1 - first, hd, d->scale, scratch, d->mix + at);
+	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos[t]);
+	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[t].seq, d->layer, kvh);
+	d->ops->attend(d->q + at, &kv, first, d->pos[t] + 1 - first, hd, d->scale, scratch, d->mix + at);
 }
 
 /* Rows of proj onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
@@ -676,41 +697,54 @@ static void item_logits(struct decoder *d, size_t i, float *scratch)
 	multiply(d, &d->output, i, d->norm, d->want, d->logits, &r0, &r1, scratch);
 }
 
-void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits)
+/* The rows' positions and embeddings; their sequences grow by them. */
+static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t n)
+{
+	size_t dim = d->info.dim;
+	d->rows = rows;
+	d->n = n;
+	d->want = 0;
+	for (size_t t = 0; t < n; t++) {
+		struct kvseq *s = rows[t].seq;
+		d->pos[t] = s->len;
+		s->ids[s->len++] = rows[t].id;
+		d->want += rows[t].want != 0;
+		quant_row(d->embed.type, d->embed.data + (size_t)rows[t].id * d->embed.row_bytes, dim, d->x + t * dim);
+		for (size_t i = 0; d->arch->gemma && i < dim; i++) d->x[t * dim + i] *= d->embed_scale;
+	}
+}
+
+static void run_layer(struct decoder *d)
 {
 	const struct decoder_info *f = &d->info;
-	d->n = n;
-	d->pos = d->cache.len;
-	d->want = want;
+	const struct layer *l = &d->layers[d->layer];
+	size_t n = d->n;
+	run_stage(d, n, item_attn_norm);
+	run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
+	run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
+	run_stage(d, n, item_rope);
+	run_stage(d, n * f->heads, item_attend);
+	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
+	run_stage(d, tiles(f->dim), item_out);
+	if (d->arch->gemma) run_stage(d, n, item_attn_post);
+	run_stage(d, n, item_ffn_norm);
+	run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
+	run_stage(d, tiles(f->ff), item_gate_up);
+	run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
+	run_stage(d, tiles(f->dim), item_down);
+	if (d->arch->gemma) run_stage(d, n, item_ffn_post);
+}
+
+void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
+{
+	const struct decoder_info *f = &d->info;
+	(void)phase;
 	d->logits = logits;
-	kvcache_room(&d->cache, n);
-	for (size_t t = 0; t < n; t++) {
-		quant_row(d->embed.type, d->embed.data + (size_t)ids[t] * d->embed.row_bytes, f->dim, d->x + t * f->dim);
-		for (size_t i = 0; d->arch->gemma && i < f->dim; i++) d->x[t * f->dim + i] *= d->embed_scale;
-	}
-	for (d->layer = 0; d->layer < f->layers; d->layer++) {
-		const struct layer *l = &d->layers[d->layer];
-		run_stage(d, n, item_attn_norm);
-		run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
-		run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
-		run_stage(d, n, item_rope);
-		run_stage(d, n * f->heads, item_attend);
-		run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
-		run_stage(d, tiles(f->dim), item_out);
-		if (d->arch->gemma) run_stage(d, n, item_attn_post);
-		run_stage(d, n, item_ffn_norm);
-		run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
-		run_stage(d, tiles(f->ff), item_gate_up);
-		run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
-		run_stage(d, tiles(f->dim), item_down);
-		if (d->arch->gemma) run_stage(d, n, item_ffn_post);
-	}
-	if (want) {
-		for (size_t t = 0; t < want; t++)
-			d->ops->norm(d->x + (n - want + t) * f->dim, d->output_norm, f->dim, d->eps, d->norm + t * f->dim);
-		run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, want);
-		run_stage(d, tiles(f->vocab), item_logits);
-	}
-	memcpy(d->cache.ids + d->pos, ids, n * sizeof *ids);
-	d->cache.len = d->pos + n;
+	begin_rows(d, rows, n);
+	for (d->layer = 0; d->layer < f->layers; d->layer++) run_layer(d);
+	if (d->want == 0) return;
+	for (size_t t = 0, w = 0; t < n; t++)
+		if (rows[t].want) d->ops->norm(d->x + t * f->dim, d->output_norm, f->dim, d->eps, d->norm + w++ * f->dim);
+	run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, d->want);
+	run_stage(d, tiles(f->vocab), item_logits);
 }

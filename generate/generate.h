@@ -21,7 +21,8 @@ struct generator_options {
 	const char *path;      /* .gguf; borrowed during open */
 	const char *name;      /* what answers call the model; NULL: the file's base name without .gguf. Copied */
 	int threads;           /* 1 to 256 */
-	int context_max;       /* tokens of KV cache; 0: the model's own, at most 4096 */
+	int context_max;       /* tokens of a sequence; 0: the model's own, at most 4096 */
+	uint64_t kv_bytes;     /* memory of the KV cache; 0: enough for what runs at once */
 	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
 	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2": that one (tests) */
 };

@@ -34,6 +34,7 @@ struct generator {
 	struct team *team;
 	struct lora *lora;           /* adapters, or NULL */
 	struct decoder *decoder;
+	struct kvseq seq;            /* of the run under way */
 	struct sampler sampler;
 	float *logits;               /* (vocab) of the last token evaluated */
 	int32_t bos;                 /* put before a conversation, or -1 */
@@ -117,6 +118,7 @@ static int refuse_adapter(const struct gguf *g, struct err *e)
 
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
 {
+	const struct decoder_options d = { .context_max = o->context_max, .sequences = 1, .kv_bytes = o->kv_bytes };
 	const struct ops *ops;
 	int st = ops_choose(&ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
@@ -128,14 +130,15 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	if (!(g->team = team_new(o->threads)))
 		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
 	if (o->lora && *o->lora && (st = lora_open(&g->lora, o->lora, g->gguf, e)) != OK) return st;
-	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, o->context_max, e)) != OK) return st;
+	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, &d, e)) != OK) return st;
 	fill_info(g, o, ops);
 	if (tokenizer_vocab(g->tokenizer) != (size_t)g->info.vocab)
 		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
 			tokenizer_vocab(g->tokenizer), g->info.vocab);
 	g->logits = mem_calloc((size_t)g->info.vocab, sizeof *g->logits);
 	if (!g->logits) return err_set(e, E_MEMORY, "%s: out of memory for logits", o->path);
-	return sampler_init(&g->sampler, (size_t)g->info.vocab, e);
+	st = kvseq_init(&g->seq, (size_t)g->info.context, e);
+	return st == OK ? sampler_init(&g->sampler, (size_t)g->info.vocab, e) : st;
 }
 
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e)
@@ -159,6 +162,7 @@ void generator_close(struct generator *g)
 	if (!g) return;
 	sampler_clear(&g->sampler);
 	mem_free(g->logits);
+	kvseq_clear(&g->seq);
 	decoder_close(g->decoder);
 	lora_close(g->lora);
 	team_free(g->team);
@@ -235,25 +239,42 @@ int generator_is_stop(const struct generator *g, int32_t id)
 }
 
 /* --- running --- */
-/* Evaluates ids behind the cache, a chunk at a time, and leaves the logits of the last in g->logits. E_CANCELLED. */
-static int feed(struct generator *g, const int32_t *ids, size_t n, const volatile int *cancel)
+/* Most tokens that one sequence can have. */
+static size_t room(const struct generator *g)
 {
-	while (n) {
-		size_t chunk = n < DECODER_CHUNK ? n : DECODER_CHUNK;
+	size_t positions = kvcache_positions(decoder_cache(g->decoder));
+	return positions < (size_t)g->info.context ? positions : (size_t)g->info.context;
+}
+
+/* Evaluates ids behind the sequence, a chunk at a time, and leaves the logits of the last `want` in out. E_CANCELLED. */
+static int feed(struct generator *g, enum decoder_phase phase, const int32_t *ids, size_t n, size_t want, float *out,
+	const volatile int *cancel)
+{
+	struct decoder_row rows[DECODER_CHUNK];
+	for (size_t at = 0; at < n;) {
+		size_t chunk = n - at < DECODER_CHUNK ? n - at : DECODER_CHUNK, wanted = 0;
 		if (flag_is(cancel)) return E_CANCELLED;
-		decoder_eval(g->decoder, ids, chunk, chunk == n, g->logits);
-		ids += chunk;
-		n -= chunk;
+		for (size_t i = 0; i < chunk; i++) {
+			rows[i] = (struct decoder_row){ &g->seq, ids[at + i], at + i >= n - want };
+			wanted += (size_t)rows[i].want;
+		}
+		kvseq_room(decoder_cache(g->decoder), &g->seq, chunk);
+		decoder_eval(g->decoder, phase, rows, chunk, out);
+		out += wanted * (size_t)g->info.vocab;
+		at += chunk;
 	}
 	return OK;
 }
 
-static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, size_t room, struct err *e)
+static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, size_t more, struct err *e)
 {
 	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
-	if (n > room)
+	if (n + more > (size_t)g->info.context)
 		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
 			g->info.context);
+	if (n + more > room(g))
+		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the memory for keys and values, %zu tokens",
+			g->info.name, n, room(g));
 	for (size_t i = 0; i < n; i++)
 		if (prompt[i] < 0 || prompt[i] >= g->info.vocab)
 			return err_set(e, E_USAGE, "%s: the prompt has token %d, the vocabulary %d", g->info.name, prompt[i],
@@ -261,43 +282,46 @@ static int check_prompt(const struct generator *g, const int32_t *prompt, size_t
 	return OK;
 }
 
-/* Brings the cache to the prompt; *reused: tokens it held already. */
-static int feed_prompt(struct generator *g, const int32_t *prompt, size_t n, const volatile int *cancel, size_t *reused)
+/* Begins a sequence of at most `total` tokens with the prompt; *reused: tokens that the cache held already. Out gets the
+ * logits of the last `want`. */
+static int feed_prompt(struct generator *g, const int32_t *prompt, size_t n, size_t total, size_t want, float *out,
+	const volatile int *cancel, size_t *reused)
 {
 	struct kvcache *kv = decoder_cache(g->decoder);
-	*reused = kvcache_keep(kv, prompt, n - 1);
-	return feed(g, prompt + *reused, n - *reused, cancel);
+	int st = kvseq_begin(kv, &g->seq, total);
+	if (st != OK) return st;
+	*reused = kvseq_extend(kv, &g->seq, prompt, n - want);
+	return feed(g, PHASE_PROMPT, prompt + *reused, n - *reused, want, out, cancel);
+}
+
+/* Ends the sequence, whose first n tokens were a prompt: what of it may stand for a prompt is kept. */
+static void seq_end(struct generator *g, size_t n)
+{
+	size_t keep = decoder_phases_differ(g->decoder) && n < g->seq.len ? n : g->seq.len;
+	kvseq_end(decoder_cache(g->decoder), &g->seq, keep);
+}
+
+int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e)
+{
+	size_t reused;
+	int st = check_prompt(g, prompt, n, 0, e);
+	if (st != OK) return st;
+	if (last < 1 || last > n)
+		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
+	feed_prompt(g, prompt, n, n, last, out, NULL, &reused);
+	seq_end(g, n);
+	return OK;
 }
 
 int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel,
 	struct err *e)
 {
 	size_t reused;
-	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
+	int st = check_prompt(g, prompt, n, 0, e);
 	if (st != OK) return st;
-	if (feed_prompt(g, prompt, n, cancel, &reused) != OK) return err_set(e, E_CANCELLED, "%s: cancelled", g->info.name);
-	memcpy(out, g->logits, (size_t)g->info.vocab * sizeof *out);
-	return OK;
-}
-
-int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e)
-{
-	struct kvcache *kv = decoder_cache(g->decoder);
-	size_t reused;
-	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
-	if (st != OK) return st;
-	if (last > n)
-		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
-	reused = kvcache_keep(kv, prompt, n - last);
-	for (size_t at = reused; at < n;) {
-		size_t chunk = n - at < DECODER_CHUNK ? n - at : DECODER_CHUNK, want;
-		if (at < n - last && n - last - at < chunk) chunk = n - last - at; /* wanted positions begin a chunk */
-		want = at >= n - last ? chunk : 0;
-		decoder_eval(g->decoder, prompt + at, chunk, want, out);
-		out += want * (size_t)g->info.vocab;
-		at += chunk;
-	}
-	return OK;
+	st = feed_prompt(g, prompt, n, n, 1, out, cancel, &reused);
+	seq_end(g, n);
+	return st == OK ? OK : err_set(e, E_CANCELLED, "%s: cancelled", g->info.name);
 }
 
 void gen_params_default(struct gen_params *p)
@@ -350,7 +374,6 @@ static const char *run_piece(const struct run *u, int32_t id, size_t *len)
 /* Writes the ids' text, counts them, and evaluates them when another token may follow. */
 static int run_take(struct run *u, const int32_t *ids, size_t n)
 {
-	struct kvcache *kv = decoder_cache(u->g->decoder);
 	size_t max = (size_t)u->p->max_tokens;
 	for (size_t i = 0; i < n; i++) {
 		size_t len;
@@ -362,20 +385,19 @@ static int run_take(struct run *u, const int32_t *ids, size_t n)
 		if (stopped) return run_end(u, GEN_END_STOP);
 		if (u->stream.cancelled) return run_end(u, GEN_END_CANCELLED);
 	}
-	if (u->r->completion_tokens >= max || kv->len + n >= kv->context) return run_end(u, GEN_END_LENGTH);
-	return feed(u->g, ids, n, u->cancel) == OK ? OK : run_end(u, GEN_END_CANCELLED);
+	if (u->r->completion_tokens >= max || u->g->seq.len + n >= room(u->g)) return run_end(u, GEN_END_LENGTH);
+	return feed(u->g, PHASE_WRITTEN, ids, n, 1, u->g->logits, u->cancel) == OK ? OK : run_end(u, GEN_END_CANCELLED);
 }
 
 /* Forced text is taken whole or, where it does not fit any more, not at all. */
 static int run_force(struct run *u, const struct gen_steer *s)
 {
-	struct kvcache *kv = decoder_cache(u->g->decoder);
 	int st;
 	u->forced.n = 0;
 	st = generator_tokenize(u->g, s->force, s->force_len, &u->forced, u->e);
 	if (st != OK) return st;
 	if (u->forced.n == 0) return err_set(u->e, E_USAGE, "%s: the constraint forces an empty text", u->g->info.name);
-	if (u->forced.n > (size_t)u->p->max_tokens - u->r->completion_tokens || u->forced.n > kv->context - kv->len)
+	if (u->forced.n > (size_t)u->p->max_tokens - u->r->completion_tokens || u->forced.n > room(u->g) - u->g->seq.len)
 		return run_end(u, GEN_END_LENGTH);
 	return run_take(u, u->forced.ids, u->forced.n);
 }
@@ -393,9 +415,8 @@ static int run_choose(struct run *u, const struct gen_steer *s, int32_t *id)
 static int run_step(struct run *u, size_t step)
 {
 	struct generator *g = u->g;
-	struct kvcache *kv = decoder_cache(g->decoder);
-	size_t look = (size_t)u->p->repeat_last < kv->len ? (size_t)u->p->repeat_last : kv->len;
-	int32_t id = sample_next(&g->sampler, g->logits, u->p, kv->ids + kv->len - look, look);
+	size_t len = g->seq.len, look = (size_t)u->p->repeat_last < len ? (size_t)u->p->repeat_last : len;
+	int32_t id = sample_next(&g->sampler, g->logits, u->p, g->seq.ids + len - look, look);
 	struct gen_steer steer = { 0 };
 	struct gen_view view;
 	int st;
@@ -424,15 +445,17 @@ int generate(struct generator *g, const int32_t *prompt, size_t n, const struct 
 {
 	struct run u = { .g = g, .p = p, .c = c, .cancel = cancel, .r = r, .e = e };
 	double start = clock_ms(), prefilled;
+	size_t total;
 	int st;
 	*r = (struct gen_result){ .prompt_tokens = n };
 	buf_init(&r->text, TEXT_MAX);
 	u.stream = (struct stream){ .text = &r->text, .stops = p->stops, .on_text = on_text, .ctx = ctx };
 	if ((st = check_params(g, p, e)) != OK) return st;
-	if ((st = check_prompt(g, prompt, n, (size_t)g->info.context - 1, e)) != OK) return st;
+	if ((st = check_prompt(g, prompt, n, 1, e)) != OK) return st;
 	sampler_seed(&g->sampler, p->seed);
 	u.blank_first = tokenizer_blank_first(g->tokenizer) && tokenizer_kind(g->tokenizer, prompt[n - 1]) == TOKEN_CONTROL;
-	if (feed_prompt(g, prompt, n, cancel, &r->reused_tokens) != OK) run_end(&u, GEN_END_CANCELLED);
+	total = (size_t)p->max_tokens < room(g) - n ? n + (size_t)p->max_tokens : room(g);
+	if (feed_prompt(g, prompt, n, total, 1, g->logits, cancel, &r->reused_tokens) != OK) run_end(&u, GEN_END_CANCELLED);
 	prefilled = clock_ms();
 	r->prefill_ms = prefilled - start;
 	for (size_t step = 0; st == OK && !u.ended; step++)
@@ -442,6 +465,7 @@ int generate(struct generator *g, const int32_t *prompt, size_t n, const struct 
 		if (u.stream.cancelled) r->finish = GEN_END_CANCELLED;
 	}
 	r->decode_ms = clock_ms() - prefilled;
+	seq_end(g, n);
 	tokens_clear(&u.forced);
 	return st;
 }

@@ -46,6 +46,14 @@ struct act_group {             /* 32 activations */
 	int32_t minus[3];      /* -(sum of q): of the first 16, of the others, of all */
 };
 
+/* Keys and values of one head of one sequence, as IEEE halves in pages of `len` positions: page i of the sequence is at
+ * base + page[i] * stride, first the keys of its positions, then their values, head_dim halves each. */
+struct ops_pages {
+	const uint16_t *base;
+	size_t stride, len;
+	const uint32_t *page;  /* borrowed */
+};
+
 struct ops {
 	const char *name;
 	/* y[t*ldy + r] = sum over i of w[r][i] * x[t*ldx + i], for rows r0 <= r < r1 and tokens t < n <= OPS_TOKENS.
@@ -60,10 +68,12 @@ struct ops {
 	/* GeGLU (Shazeer 2020) with the tanh form of GELU (Hendrycks & Gimpel 2016), as Gemma has it:
 	 * out[i] = gate/2 * (1 + tanh(sqrt(2/pi) * (gate + 0.044715 gate^3))) * up. out may be gate. */
 	void (*gelu_mul)(const float *gate, const float *up, size_t n, float *out);
-	/* One query of one head over n >= 1 keys: out = softmax(scale * q·k) v. k, v: n rows of head_dim, packed.
+	/* One query of one head over n >= 1 positions from `first` on: out = softmax(scale * q·k) v.
 	 * scores: n + OPS_LANES_MAX floats of work space. */
-	void (*attend)(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+	void (*attend)(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
 		float *scores, float *out);
+	/* To IEEE halves, to nearest, ties to even; over 65504 becomes infinity. n is a multiple of OPS_HEAD_ALIGN. */
+	void (*halves)(const float *x, size_t n, uint16_t *out);
 	/* The integer products; NULL in ops_ref, the yardstick that stays in floats. A token's activations take
 	 * act_bytes(k) bytes, aligned to 4. */
 	size_t (*act_bytes)(size_t k);

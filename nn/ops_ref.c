@@ -40,13 +40,20 @@ static void ref_gelu_mul(const float *gate, const float *up, size_t n, float *ou
 	}
 }
 
-static void ref_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+/* The key of a position; its value lies kv->len * head_dim further. */
+static const uint16_t *ref_row(const struct ops_pages *kv, size_t pos, size_t head_dim)
+{
+	return kv->base + kv->page[pos / kv->len] * kv->stride + pos % kv->len * head_dim;
+}
+
+static void ref_attend(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
 	float *scores, float *out)
 {
 	double max = -INFINITY, sum = 0;
 	for (size_t j = 0; j < n; j++) {
+		const uint16_t *k = ref_row(kv, first + j, head_dim);
 		double dot = 0;
-		for (size_t i = 0; i < head_dim; i++) dot += (double)q[i] * (double)k[j * head_dim + i];
+		for (size_t i = 0; i < head_dim; i++) dot += (double)q[i] * (double)quant_half(k[i]);
 		scores[j] = (float)(dot * (double)scale);
 		if ((double)scores[j] > max) max = (double)scores[j];
 	}
@@ -56,9 +63,37 @@ static void ref_attend(const float *q, const float *k, const float *v, size_t n,
 	}
 	for (size_t i = 0; i < head_dim; i++) {
 		double acc = 0;
-		for (size_t j = 0; j < n; j++) acc += (double)scores[j] * (double)v[j * head_dim + i];
+		for (size_t j = 0; j < n; j++)
+			acc += (double)scores[j] * (double)quant_half(ref_row(kv, first + j, head_dim)[kv->len * head_dim + i]);
 		out[i] = (float)(acc / sum);
 	}
+}
+
+static uint16_t ref_half(float f)
+{
+	uint32_t x, sign, m, rest, half;
+	int e;
+	memcpy(&x, &f, sizeof x);
+	sign = x >> 16 & 0x8000;
+	e = (int)(x >> 23 & 255) - 127;
+	m = x & 0x7fffff;
+	if (e == 128) return (uint16_t)(sign | 0x7c00 | (m ? 0x200 | m >> 13 : 0)); /* infinity; NaN, made quiet */
+	if (e < -25) return (uint16_t)sign;
+	if (e < -14) {                                  /* a subnormal half: multiples of 2^-24 */
+		m |= 0x800000;
+		half = m >> (-1 - e);
+		rest = m << (33 + e);                   /* what is cut off, at the top of 32 bits */
+	} else {
+		half = (uint32_t)(e + 15) << 10 | m >> 13;
+		rest = m << 19;
+	}
+	half += rest > 0x80000000u || (rest == 0x80000000u && (half & 1)); /* a carry goes into the exponent, as it should */
+	return (uint16_t)(sign | (half > 0x7c00 ? 0x7c00 : half));
+}
+
+static void ref_halves(const float *x, size_t n, uint16_t *out)
+{
+	for (size_t i = 0; i < n; i++) out[i] = ref_half(x[i]);
 }
 
 size_t ops_plain_act_bytes(size_t k)
@@ -113,4 +148,5 @@ void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const v
 			y[t * ldy + r] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
 }
 
-const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, NULL, NULL, NULL };
+const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, ref_halves,
+	NULL, NULL, NULL };

@@ -7,12 +7,13 @@
 #include "base/mem.h"
 #include "base/team.h"
 #include "generate/decoder.h"
+#include "tests/generate/feed.h"
 #include "tests/test.h"
 
 static const char SMOL[] = "smollm2-135m-instruct-q4_1", QWEN[] = "qwen2.5-coder-0.5b-instruct-q4_k_m",
 	GEMMA[] = "gemma-3-270m-q4_k_m";
 
-struct model { struct gguf *g; struct team *team; struct decoder *d; };
+struct model { struct gguf *g; struct team *team; struct decoder *d; struct feed f; };
 
 static struct model model_open(const char *name, const char *kernel, int threads)
 {
@@ -28,12 +29,14 @@ static struct model model_open(const char *name, const char *kernel, int threads
 	CHECK_OK(gguf_open(&m.g, path, &e), e);
 	m.team = team_new(threads);
 	CHECK(m.team);
-	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, 2048, &e), e);
+	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, &(struct decoder_options){ .context_max = 2048, .sequences = 1 }, &e), e);
+	feed_open(&m.f, m.d);
 	return m;
 }
 
 static void model_close(struct model *m)
 {
+	feed_close(&m->f);
 	decoder_close(m->d);
 	team_free(m->team);
 	gguf_close(m->g);
@@ -60,7 +63,8 @@ static size_t ids_of(const cJSON *row, const char *key, int32_t **out)
 	return n;
 }
 
-/* One position: the reference's ten best logits within 2e-2, the same best token where the reference is sure. */
+/* One position: the reference's ten best logits within 8e-2, the same best token where the reference is sure. The
+ * reference keeps its keys and values in floats, this decoder in halves. */
 static void check_position(const float *logits, size_t vocab, const cJSON *ids, const cJSON *tops, int pos, double lse)
 {
 	const cJSON *id = cJSON_GetArrayItem(ids, pos)->child, *top = cJSON_GetArrayItem(tops, pos)->child;
@@ -70,33 +74,20 @@ static void check_position(const float *logits, size_t vocab, const cJSON *ids, 
 	for (size_t i = 1; i < vocab; i++)
 		if (logits[i] > logits[best]) best = i;
 	for (size_t i = 0; i < vocab; i++) sum += exp((double)(logits[i] - logits[best]));
-	if (gap > 4e-2) CHECK_INT(best, first);
-	CHECK_MSG(fabs(log(sum) + (double)logits[best] - lse) < 2e-2, "position %d: logsumexp off by %g", pos,
+	if (gap > 1e-1) CHECK_INT(best, first);
+	CHECK_MSG(fabs(log(sum) + (double)logits[best] - lse) < 8e-2, "position %d: logsumexp off by %g", pos,
 		log(sum) + (double)logits[best] - lse);
 	for (; id; id = id->next, top = top->next)
-		CHECK_MSG(fabs((double)logits[id->valueint] - top->valuedouble) < 2e-2, "position %d token %d: %g, want %g",
+		CHECK_MSG(fabs((double)logits[id->valueint] - top->valuedouble) < 8e-2, "position %d token %d: %g, want %g",
 			pos, id->valueint, (double)logits[id->valueint], top->valuedouble);
 }
 
-static void eval_all(struct decoder *d, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out)
-{
-	size_t vocab = decoder_info(d)->vocab;
-	for (size_t at = 0; at < n;) {
-		size_t m = n - at < chunk ? n - at : chunk, want;
-		if (at < n - last && n - last - at < m) m = n - last - at;
-		want = at >= n - last ? m : 0;
-		decoder_eval(d, ids + at, m, want, out);
-		out += want * vocab;
-		at += m;
-	}
-}
-
-static void check_row(struct decoder *d, const cJSON *row, float *logits)
+static void check_row(struct feed *f, const cJSON *row, float *logits)
 {
 	int32_t *ids, *greedy;
-	size_t n = ids_of(row, "ids", &ids), g = ids_of(row, "greedy", &greedy), vocab = decoder_info(d)->vocab;
-	kvcache_cut(decoder_cache(d), 0);
-	eval_all(d, ids, n, DECODER_CHUNK, n, logits);
+	size_t n = ids_of(row, "ids", &ids), g = ids_of(row, "greedy", &greedy), vocab = decoder_info(f->d)->vocab;
+	feed_restart(f);
+	feed_ids(f, ids, n, DECODER_CHUNK, n, logits);
 	for (size_t t = 0; t < n; t++)
 		check_position(logits + t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row,
 			"top_logits"), (int)t, cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), (int)t)->valuedouble);
@@ -107,7 +98,7 @@ static void check_row(struct decoder *d, const cJSON *row, float *logits)
 			if (logits[v] > logits[best]) best = v;
 		CHECK_MSG((int32_t)best == greedy[i], "%s: greedy token %zu: %zu, want %d", json_str(row, "prompt", ""), i,
 			best, greedy[i]);
-		decoder_eval(d, &greedy[i], 1, 1, logits);
+		feed_ids(f, &greedy[i], 1, 1, 1, logits);
 	}
 	mem_free(ids);
 	mem_free(greedy);
@@ -123,7 +114,7 @@ static void check_logits(const char *name, const char *kernel)
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save), rows++) {
 		cJSON *row;
 		CHECK_OK(json_parse(&row, line, strlen(line), 1 << 22, "golden", &e), e);
-		check_row(m.d, row, logits);
+		check_row(&m.f, row, logits);
 		cJSON_Delete(row);
 	}
 	CHECK_INT(rows, 4);
@@ -151,7 +142,7 @@ static void check_long(const char *name, const char *kernel)
 	CHECK_OK(json_parse(&row, text, strlen(text), 1 << 22, "golden", &e), e);
 	n = ids_of(row, "ids", &ids);
 	CHECK(n > 1500);
-	eval_all(m.d, ids, n, DECODER_CHUNK, 32, logits);
+	feed_ids(&m.f, ids, n, DECODER_CHUNK, 32, logits);
 	for (int t = 0; t < 32; t++)
 		check_position(logits + (size_t)t * vocab, vocab, cJSON_GetObjectItem(row, "top_ids"), cJSON_GetObjectItem(row,
 			"top_logits"), t, cJSON_GetArrayItem(cJSON_GetObjectItem(row, "logsumexp"), t)->valuedouble);
@@ -177,7 +168,7 @@ static void check_chunks(const char *name, const char *kernel, size_t n)
 		int32_t ids[256];
 		if (!want) want = mem_calloc(vocab, sizeof *want), got = mem_calloc(vocab, sizeof *got);
 		for (size_t t = 0; t < n; t++) ids[t] = (int32_t)(t * 7919 % 40000 + 100);
-		eval_all(m.d, ids, n, chunks[i], 1, i ? got : want);
+		feed_ids(&m.f, ids, n, chunks[i], 1, i ? got : want);
 		if (i) CHECK_MSG(memcmp(want, got, vocab * sizeof *want) == 0, "chunks of %zu differ", chunks[i]);
 		model_close(&m);
 	}

@@ -219,25 +219,60 @@ static void check_gelu(const struct ops *o)
 	CHECK(isnan(y[0]));
 }
 
-static void check_attend(const struct ops *o, size_t n, size_t hd, float spread)
+/* Pages that lie backwards and apart, with NaN wherever nothing must be read. */
+static void check_attend(const struct ops *o, size_t first, size_t n, size_t hd, float spread)
 {
-	float *q = mem_calloc(hd, 4), *k = mem_calloc(n * hd, 4), *v = mem_calloc(n * hd, 4),
-		*s = mem_calloc(n + OPS_LANES_MAX, 4);
-	float *y = mem_calloc(hd, 4), *z = mem_calloc(hd, 4), scale = 1 / sqrtf((float)hd);
+	enum { PAGE = 8 };
+	size_t pages = (first + n + PAGE - 1) / PAGE, stride = 3 * PAGE * hd, all_n = 2 * pages * stride;
+	float *q = mem_calloc(hd, 4), *s = mem_calloc(n + OPS_LANES_MAX, 4), *y = mem_calloc(hd, 4), *z = mem_calloc(hd, 4);
+	float scale = 1 / sqrtf((float)hd);
+	uint16_t *store = mem_calloc(all_n, 2);
+	uint32_t *page = mem_calloc(pages, sizeof *page);
+	struct ops_pages kv = { .base = store + PAGE * hd, .stride = stride, .len = PAGE, .page = page };
 	double most = 0, size = 0;
+	memset(store, 0xff, all_n * 2);
 	for (size_t i = 0; i < hd; i++) q[i] = random_float() * spread, size += fabs((double)q[i]);
-	for (size_t i = 0; i < n * hd; i++)
-		k[i] = random_float(), v[i] = random_float(), most = fabs((double)v[i]) > most ? fabs((double)v[i]) : most;
-	o->attend(q, k, v, n, hd, scale, s, y);
-	ops_ref.attend(q, k, v, n, hd, scale, s, z);
-	/* a score is off by (hd/8+6) U sum|q k|, which exp turns into a relative error of each share; the sums add n/8
+	for (size_t i = 0; i < pages; i++) page[i] = (uint32_t)(2 * (pages - 1 - i));
+	for (size_t p = first; p < first + n; p++)
+		for (size_t i = 0; i < 2 * hd; i++) {
+			size_t at = PAGE * hd + page[p / PAGE] * stride + (p % PAGE + (i < hd ? 0 : PAGE)) * hd + i % hd;
+			store[at] = random_half();
+			if (i >= hd) most = fmax(most, fabs((double)quant_half(store[at])));
+		}
+	o->attend(q, &kv, first, n, hd, scale, s, y);
+	ops_ref.attend(q, &kv, first, n, hd, scale, s, z);
+	/* a score is off by (hd/8+6) U sum|q k|, keys being up to 2, which exp turns into a relative error of each share; the sums add n/8
 	 * and n roundings */
-	double tol = most * U * (4 * (double)(hd / 8 + 8) * size * (double)scale + 2 * (double)n + 16);
+	double tol = most * U * (8 * (double)(hd / 8 + 8) * size * (double)scale + 2 * (double)n + 16);
 	for (size_t i = 0; i < hd; i++)
 		CHECK_MSG(fabs((double)y[i] - (double)z[i]) <= tol, "%s attend n %zu head %zu spread %g: %g, want %g +- %g",
 			o->name, n, hd, (double)spread, (double)y[i], (double)z[i], tol);
-	float *const all[] = { q, k, v, s, y, z };
+	void *const all[] = { q, s, y, z, store, page };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+}
+
+/* Every half comes back, halfway cases go to even, and the tables agree to the bit. */
+static void check_halves(const struct ops *o)
+{
+	float x[16];
+	uint16_t got[16], want[16];
+	for (uint32_t h = 0; h < 65536; h += 8) {
+		for (uint32_t i = 0; i < 16; i++) {
+			float a = quant_half((uint16_t)(h + i % 8)), b = quant_half((uint16_t)((h + i % 8 + 1) & 0xffff));
+			x[i] = i < 8 ? a : (a + b) / 2;
+		}
+		o->halves(x, 16, got);
+		ops_ref.halves(x, 16, want);
+		CHECK_MSG(memcmp(got, want, sizeof got) == 0, "%s halves near %x", o->name, h);
+		for (uint32_t i = 0; i < 8; i++) CHECK(isnan(x[i]) ? isnan(quant_half(got[i])) : got[i] == h + i);
+		for (uint32_t i = 8; i < 16; i++) CHECK(isnan(x[i]) || (got[i] & 1) == 0);
+	}
+	for (int round = 0; round < 2000; round++) {
+		for (size_t i = 0; i < 16; i++) x[i] = ldexpf(random_float(), round % 50 - 30);
+		o->halves(x, 16, got);
+		ops_ref.halves(x, 16, want);
+		CHECK(memcmp(got, want, sizeof got) == 0);
+	}
 }
 
 static void check_rest(const char *name)
@@ -247,11 +282,12 @@ static void check_rest(const char *name)
 	check_norm(o);
 	check_silu(o);
 	check_gelu(o);
+	check_halves(o);
 	for (size_t i = 0; i < sizeof n / sizeof *n; i++)
 		for (size_t h = 0; h < sizeof heads / sizeof *heads; h++) {
-			check_attend(o, n[i], heads[h], 1);
-			check_attend(o, n[i], heads[h], 0);
-			check_attend(o, n[i], heads[h], 500);
+			check_attend(o, 0, n[i], heads[h], 1);
+			check_attend(o, 13, n[i], heads[h], 0);
+			check_attend(o, i % 9, n[i], heads[h], 500);
 		}
 }
 
