@@ -75,6 +75,7 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
 CFLAGS_ops_avx2   := -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
+CFLAGS_ops_amx    := $(CFLAGS_ops_vnni) -mavx512vbmi -mavx512bf16
 CFLAGS_ops_ref    := -ffp-contract=off
 CFLAGS_quant      := -ffp-contract=off
 

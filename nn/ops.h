@@ -16,6 +16,14 @@
  *       with its own wscale; then, for types with a min,
  *     acc = fma(-min, scale * (float)(sum of q), acc).
  *   wscale and min are exact floats (pack.h); every product that stands alone is rounded once.
+ *
+ * Products of prompts (prompt_act, prompt_mul): with AMX other numbers, elsewhere the same as act and mul. With AMX,
+ * activations and weights are bfloat16 and sums floats (ops_plain_prompt_mul), which is nearer to exact activations
+ * than int8; every operation rounds to nearest, ties to even, and takes and makes 0 for what is subnormal:
+ *   w = bf16(fma(m + q, wscale, fma(-(m + zero), wscale, -min))), m = 32768 for Q8_0 and 128 for the other types;
+ *   y[r] = acc after all groups of 32 k, ascending, from acc = 0:
+ *     even = sum over the group's even k, ascending, of even = fma(x, w, even), from 0; odd likewise;
+ *     acc = acc + (even + odd).
  * Threads: kernels have no state; callers split rows, tokens or heads over threads and give each its own scratch. */
 #ifndef NN_OPS_H
 #define NN_OPS_H
@@ -82,14 +90,24 @@ struct ops {
 	 * act_bytes(p->k) apart. scratch as for matmul. */
 	void (*mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,
 		void *scratch);
+	/* The same for tokens of prompts, whose activations lie together in prompt_bytes(k, n) bytes, aligned to 64:
+	 * prompt_act puts those of token t there. n tokens of `acts` are the first n. */
+	size_t (*prompt_bytes)(size_t k, size_t n);
+	void (*prompt_act)(const float *x, size_t k, size_t t, void *acts);
+	void (*prompt_mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
+		size_t ldy, void *scratch);
 };
 
-extern const struct ops ops_ref, ops_avx2, ops_avx512, ops_vnni;
+extern const struct ops ops_ref, ops_avx2, ops_avx512, ops_vnni, ops_amx;
 
 /* The specification of the integer products. */
 size_t ops_plain_act_bytes(size_t k);
 void ops_plain_act(const float *x, size_t k, void *out);
 void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
+	size_t ldy, void *scratch);
+/* The specification of the products of prompts with AMX; activations in the layout of ops_amx. */
+void ops_plain_prompt_act(const float *x, size_t k, size_t t, void *acts);
+void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch);
 
 /* name NULL or "auto": the best this CPU has. E_UNSUPPORTED: the CPU lacks it (the least is AVX2, FMA and F16C; "ref"

@@ -115,6 +115,11 @@ void avx2_act(const float *x, size_t k, void *out)
 	for (size_t i = 0; i < k; i += PACK_GROUP) act_group(x + i, g++);
 }
 
+void avx2_prompt_act(const float *x, size_t k, size_t t, void *acts)
+{
+	avx2_act(x, k, (struct act_group *)acts + t * (k / PACK_GROUP));
+}
+
 void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,
 	void *scratch)
 {
@@ -122,4 +127,4 @@ void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *
 }
 
 const struct ops ops_avx2 = { "avx2", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
-	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul };
+	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul };

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "nn/ops.h"
+#include "nn/ops_inside.h"
 #include "nn/pack.h"
 #include "nn/quant.h"
 
@@ -148,5 +149,65 @@ void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const v
 			y[t * ldy + r] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
 }
 
+size_t plain_prompt_bytes(size_t k, size_t n)
+{
+	return n * ops_plain_act_bytes(k);
+}
+
+static float flush(float f)
+{
+	return fabsf(f) < FLT_MIN ? copysignf(0, f) : f;
+}
+
+static uint16_t plain_bf16(float f)
+{
+	uint32_t x;
+	f = flush(f);
+	memcpy(&x, &f, sizeof x);
+	if (isnan(f)) return (uint16_t)(x >> 16 | 0x40);
+	return (uint16_t)((x + 0x7fff + (x >> 16 & 1)) >> 16);
+}
+
+/* Where x[i] of token t lies: tiles of 16 tokens by 32 k, those of 16 tokens together. */
+static size_t prompt_at(size_t k, size_t t, size_t i)
+{
+	enum { TOKENS = 16 };
+	return (t / TOKENS * (k / PACK_GROUP) + i / PACK_GROUP) * TOKENS * PACK_GROUP + t % TOKENS * PACK_GROUP + i % PACK_GROUP;
+}
+
+void ops_plain_prompt_act(const float *x, size_t k, size_t t, void *acts)
+{
+	for (size_t i = 0; i < k; i++) ((uint16_t *)acts)[prompt_at(k, t, i)] = plain_bf16(x[i]);
+}
+
+static float plain_weight(const struct packed *p, const struct pack_group *g, size_t row, int i)
+{
+	const float magic = p->type == QUANT_Q8_0 ? 32768 : 128, scale = g->scale[i / 16][row];
+	return quant_bf16(plain_bf16(fmaf(magic + g->q[row][i], scale, fmaf(-(magic + (float)g->zero), scale, -g->min[row]))));
+}
+
+static float plain_prompt_dot(const struct packed *p, size_t panel, size_t row, const uint16_t *acts, size_t t)
+{
+	struct pack_group g;
+	float acc = 0;
+	for (size_t k = 0; k < p->k; k += PACK_GROUP) {
+		float sum[2] = { 0, 0 };
+		pack_group(p, panel, k / PACK_GROUP, &g);
+		for (int i = 0; i < PACK_GROUP; i++)
+			sum[i % 2] = flush(fmaf(quant_bf16(acts[prompt_at(p->k, t, k + (size_t)i)]), plain_weight(p, &g, row, i), sum[i % 2]));
+		acc = flush(acc + flush(sum[0] + sum[1]));
+	}
+	return acc;
+}
+
+void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
+	size_t ldy, void *scratch)
+{
+	(void)scratch;
+	for (size_t t = 0; t < n; t++)
+		for (size_t r = panel0 * PACK_ROWS; r < panel1 * PACK_ROWS && r < p->rows; r++)
+			y[t * ldy + r] = plain_prompt_dot(p, r / PACK_ROWS, r % PACK_ROWS, acts, t);
+}
+
 const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, ref_halves,
-	NULL, NULL, NULL };
+	NULL, NULL, NULL, NULL, NULL, NULL };

@@ -377,6 +377,58 @@ static void check_packed(const char *name)
 				}
 }
 
+/* The same for the products of prompts; each token alone too. */
+static void check_prompt_matrix(const struct matrix *w, size_t n, uint32_t kinds)
+{
+	const struct ops *o = &ops_amx;
+	struct packed p = pack_shape(w->type, w->rows, w->k);
+	size_t bytes = o->prompt_bytes(w->k, n), ldy = w->rows + 3, cut = p.panels / 2;
+	uint8_t *data = mem_aligned(PACK_VECTOR, p.panels * p.panel_bytes), *acts = mem_aligned(64, bytes),
+		*plain = mem_aligned(64, bytes);
+	float *x = mem_calloc(n * w->k, 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4),
+		*one = mem_calloc(ldy, 4), *scratch = mem_aligned(64, ops_scratch_floats(w->k) * 4);
+	for (size_t i = 0; i < p.panels; i++) pack_panel(w, i, data + i * p.panel_bytes);
+	p.data = data;
+	memset(acts, 0x7f, bytes);
+	memset(plain, 0x7f, bytes);
+	for (size_t t = 0; t < n; t++) {
+		random_row(x + t * w->k, w->k, kinds ? random_bits() >> 8 : 7);
+		o->prompt_act(x + t * w->k, w->k, t, acts);
+		ops_plain_prompt_act(x + t * w->k, w->k, t, plain);
+	}
+	CHECK_MSG(memcmp(acts, plain, bytes) == 0, "%s: other activations", o->name);
+	o->prompt_mul(&p, 0, cut, acts, n, y, ldy, scratch);
+	o->prompt_mul(&p, cut, p.panels, acts, n, y, ldy, scratch);
+	ops_plain_prompt_mul(&p, 0, p.panels, plain, n, z, ldy, NULL);
+	CHECK_MSG(same_bits(y, z, n * ldy), "%s %s %zux%zu n %zu: other bits than the plain loops", o->name,
+		quant_name(w->type), w->rows, w->k, n);
+	for (size_t t = 0; t < n; t += n / 3 + 1) {
+		o->prompt_act(x + t * w->k, w->k, 0, acts);
+		o->prompt_mul(&p, 0, p.panels, acts, 1, one, ldy, scratch);
+		CHECK(same_bits(one, y + t * ldy, w->rows));
+	}
+	void *const all[] = { data, acts, plain, x, y, z, one, scratch };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+}
+
+TEST(ops_prompt_amx)
+{
+	static const struct { size_t rows, blocks, n; } shapes[] = { { 1, 1, 1 }, { 16, 2, 16 }, { 15, 3, 17 }, { 33, 5, 33 },
+		{ 70, 4, 47 }, { 48, 7, 64 }, { 300, 1, 5 }, { 17, 2, 530 } };
+	table("amx");
+	for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+		for (size_t i = 0; i < sizeof shapes / sizeof *shapes && pack_supported(types[t]); i++)
+			for (int kind = 0; kind < 4; kind++) {
+				if (shapes[i].n > 100 && (kind || t % 3)) continue;
+				struct matrix w = packed_case(types[t], shapes[i].rows, shapes[i].blocks * quant_block_weights(types[t]), kind);
+				check_prompt_matrix(&w, shapes[i].n, kind == 0 && i % 2);
+				mem_free((void *)(uintptr_t)w.data);
+			}
+	struct matrix w = random_matrix(QUANT_Q4_1, 40, 1600);       /* slabs along k, and a part that is shorter */
+	check_prompt_matrix(&w, 50, 0);
+	mem_free((void *)(uintptr_t)w.data);
+}
+
 TEST(ops_packed_avx2) { check_packed("avx2"); }
 TEST(ops_packed_avx512) { check_packed("avx512"); }
 TEST(ops_packed_vnni) { check_packed("vnni"); }
