@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "nn/packs.h"
 #include "nn/quant.h"
 
 enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
@@ -34,6 +35,7 @@ static const struct arch archs[] = {
 
 struct linear {                                  /* y = w x, and b (a x) of an adapter */
 	struct matrix w;
+	struct packed packed;                    /* data NULL: a float matrix, or a table without integer products */
 	const struct lora_pair *lora;            /* or NULL */
 	size_t slot;                             /* of a x in low; another one for each that takes the same input */
 };
@@ -67,12 +69,16 @@ struct decoder {
 	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
 	struct kvcache cache;
 	struct rope rope, rope_slides;           /* of layers without and with a window */
+	struct packs *packs;                     /* or NULL */
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
+	uint8_t *act, *act_ff;                   /* (DECODER_CHUNK, …) norm or mix, and gate, for integer products; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
 	size_t scratch_floats;
 	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
 	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
 	/* the pass under way */
+	int prompt;                              /* by the kernels for prompts, and these differ from the others */
+	int parts;                               /* a head's part of mix gets its activations where it is made */
 	const struct decoder_row *rows;
 	size_t n, layer, want;
 	size_t pos[DECODER_CHUNK];               /* of the rows */
@@ -307,6 +313,31 @@ static int load_tensors(struct decoder *d, struct err *e)
 	return OK;
 }
 
+/* Packs what integer products can take. */
+static int pack_weights(struct decoder *d, struct err *e)
+{
+	enum { A_LAYER = 7 };
+	size_t most = d->info.layers * A_LAYER + 1, n = 0;
+	const struct matrix **w = mem_calloc(most, sizeof *w);
+	struct linear **to = mem_calloc(most, sizeof *to);
+	struct packed *p = mem_calloc(most, sizeof *p);
+	int st = w && to && p ? OK : err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	for (size_t i = 0; st == OK && i < most; i++) {
+		struct layer *l = i + 1 < most ? &d->layers[i / A_LAYER] : NULL;
+		struct linear *at = &d->output;
+		if (l) at = (struct linear *[A_LAYER]){ &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down }[i % A_LAYER];
+		if (!pack_supported(at->w.type)) continue;
+		to[n] = at;
+		w[n++] = &at->w;
+	}
+	if (st == OK) st = packs_open(&d->packs, w, n, p, gguf_path(d->g), d->team, e);
+	for (size_t i = 0; st == OK && i < n; i++) to[i]->packed = p[i];
+	mem_free(w);
+	mem_free(to);
+	mem_free(p);
+	return st;
+}
+
 /* The key's value if it is there; E_FORMAT when it is not over `least`. */
 static int maybe_float(const struct decoder *d, const char *rest, double least, double *out, struct err *e)
 {
@@ -376,6 +407,13 @@ static float *floats(size_t rows, size_t n)
 	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
 }
 
+static uint8_t *act_rows(const struct decoder *d, size_t k)
+{
+	size_t written = DECODER_CHUNK * d->ops->act_bytes(k), prompt = d->ops->prompt_bytes(k, DECODER_CHUNK);
+	if (prompt > written) written = prompt;
+	return mem_aligned(SCRATCH_ALIGN, (written + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+}
+
 static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
@@ -410,12 +448,16 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 	d->gate = floats(DECODER_CHUNK, f->ff);
 	d->up = floats(DECODER_CHUNK, f->ff);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
+	if (d->ops->mul) {
+		d->act = act_rows(d, f->dim > d->q_dim ? f->dim : d->q_dim);
+		d->act_ff = act_rows(d, f->ff);
+	}
 	if (rank) {
 		d->low = floats(SLOTS * DECODER_CHUNK, rank);
 		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
 	}
 	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
-		(rank && (!d->low || !d->added)))
+		(d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
 	return make_cache(d, o, e);
 }
@@ -439,6 +481,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
+	if (st == OK && ops->mul) st = pack_weights(d, e);
 	if (st == OK) st = fill_ropes(d, e);
 	if (st == OK) st = make_scratch(d, o, e);
 	if (st != OK) decoder_close(d);
@@ -454,6 +497,9 @@ void decoder_close(struct decoder *d)
 		d->scratch, d->low, d->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	kvcache_clear(&d->cache);
+	packs_close(d->packs);
+	mem_free(d->act);
+	mem_free(d->act_ff);
 	mem_free(d->layers);
 	mem_free(d->used);
 	mem_free(d);
@@ -471,8 +517,7 @@ struct kvcache *decoder_cache(struct decoder *d)
 
 int decoder_phases_differ(const struct decoder *d)
 {
-	(void)d;
-	return 0;
+	return d->ops->prompt_mul != d->ops->mul;
 }
 
 /* --- a pass --- */
@@ -520,14 +565,34 @@ static void times(const struct decoder *d, const struct matrix *w, size_t r0, si
 	}
 }
 
-/* Rows of tile i of a linear times n rows of x, into y. Gives the rows through *r0, *r1. */
-static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, size_t n, float *y, size_t *r0,
-	size_t *r1, float *scratch)
+/* Activations of row t of x (k floats a row) to act. */
+static void activate(const struct decoder *d, const float *x, size_t k, size_t t, uint8_t *act)
 {
+	if (d->prompt) d->ops->prompt_act(x + t * k, k, t, act);
+	else if (d->ops->mul) d->ops->act(x + t * k, k, act + t * d->ops->act_bytes(k));
+}
+
+/* Those of `count` floats of it, from `from` on; whole groups. Not for prompts' own activations. */
+static void activate_part(const struct decoder *d, const float *x, size_t k, size_t t, size_t from, size_t count,
+	uint8_t *act)
+{
+	if (d->ops->mul) d->ops->act(x + t * k + from, count, act + t * d->ops->act_bytes(k) + d->ops->act_bytes(from));
+}
+
+/* Rows of tile i of a linear times n rows of x, whose activations are in act, into y. Gives the rows through *r0 and
+ * *r1. */
+static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
+	float *y, size_t *r0, size_t *r1, float *scratch)
+{
+	enum { PANELS = OPS_TILE_ROWS / PACK_ROWS };
 	const struct matrix *w = &l->w;
+	size_t panel0 = i * PANELS, panel1;
 	*r0 = i * OPS_TILE_ROWS;
 	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
-	times(d, w, *r0, *r1, x, n, y, w->rows, scratch);
+	panel1 = (*r1 + PACK_ROWS - 1) / PACK_ROWS;
+	if (!l->packed.data) times(d, w, *r0, *r1, x, n, y, w->rows, scratch);
+	else if (d->prompt) d->ops->prompt_mul(&l->packed, panel0, panel1, act, n, y, w->rows, scratch);
+	else d->ops->mul(&l->packed, panel0, panel1, act, n, y, w->rows, scratch);
 	if (!l->lora) return;
 	struct matrix b = l->lora->b;
 	size_t member = (size_t)(scratch - d->scratch) / d->scratch_floats, rows = *r1 - *r0;
@@ -572,6 +637,7 @@ static void item_attn_norm(struct decoder *d, size_t t, float *scratch)
 	size_t dim = d->info.dim;
 	(void)scratch;
 	d->ops->norm(d->x + t * dim, d->layers[d->layer].attn_norm, dim, d->eps, d->norm + t * dim);
+	activate(d, d->norm, dim, t, d->act);
 }
 
 static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
@@ -579,6 +645,7 @@ static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
 	size_t dim = d->info.dim;
 	(void)scratch;
 	d->ops->norm(d->x + t * dim, d->layers[d->layer].ffn_norm, dim, d->eps, d->norm + t * dim);
+	activate(d, d->norm, dim, t, d->act);
 }
 
 /* Tiles of q, then of k, then of v. */
@@ -590,7 +657,7 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 	};
 	size_t p = 0, r0, r1;
 	while (i >= tiles(parts[p].w->w.rows)) i -= tiles(parts[p++].w->w.rows);
-	multiply(d, parts[p].w, i, d->norm, d->n, parts[p].y, &r0, &r1, scratch);
+	multiply(d, parts[p].w, i, d->norm, d->act, d->n, parts[p].y, &r0, &r1, scratch);
 	if (!parts[p].bias) return;
 	for (size_t t = 0; t < d->n; t++)
 		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->w.rows + r] += parts[p].bias[r];
@@ -638,6 +705,13 @@ static void item_attend(struct decoder *d, size_t i, float *scratch)
 	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos[t]);
 	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[t].seq, d->layer, kvh);
 	d->ops->attend(d->q + at, &kv, first, d->pos[t] + 1 - first, hd, d->scale, scratch, d->mix + at);
+	if (d->parts) activate_part(d, d->mix, d->q_dim, t, h * hd, hd, d->act);
+}
+
+static void item_mix(struct decoder *d, size_t t, float *scratch)
+{
+	(void)scratch;
+	activate(d, d->mix, d->q_dim, t, d->act);
 }
 
 /* Rows of proj onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
@@ -671,30 +745,38 @@ static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
 static void item_out(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].o, i, d->mix, d->n, d->proj, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].o, i, d->mix, d->act, d->n, d->proj, &r0, &r1, scratch);
 	add_residual(d, r0, r1);
 }
 
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1, ff = d->info.ff;
-	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->n, d->gate, &r0, &r1, scratch);
-	multiply(d, &d->layers[d->layer].up, i, d->norm, d->n, d->up, &r0, &r1, scratch);
-	for (size_t t = 0; t < d->n; t++)
+	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->act, d->n, d->gate, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].up, i, d->norm, d->act, d->n, d->up, &r0, &r1, scratch);
+	for (size_t t = 0; t < d->n; t++) {
 		d->gate_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
+		if (!d->prompt) activate_part(d, d->gate, ff, t, r0, r1 - r0, d->act_ff);
+	}
+}
+
+static void item_gate(struct decoder *d, size_t t, float *scratch)
+{
+	(void)scratch;
+	activate(d, d->gate, d->info.ff, t, d->act_ff);
 }
 
 static void item_down(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].down, i, d->gate, d->n, d->proj, &r0, &r1, scratch);
+	multiply(d, &d->layers[d->layer].down, i, d->gate, d->act_ff, d->n, d->proj, &r0, &r1, scratch);
 	add_residual(d, r0, r1);
 }
 
 static void item_logits(struct decoder *d, size_t i, float *scratch)
 {
 	size_t r0, r1;
-	multiply(d, &d->output, i, d->norm, d->want, d->logits, &r0, &r1, scratch);
+	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits, &r0, &r1, scratch);
 }
 
 /* The rows' positions and embeddings; their sequences grow by them. */
@@ -724,12 +806,14 @@ static void run_layer(struct decoder *d)
 	run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
 	run_stage(d, n, item_rope);
 	run_stage(d, n * f->heads, item_attend);
+	if (d->ops->mul && !d->parts) run_stage(d, n, item_mix);
 	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
 	run_stage(d, tiles(f->dim), item_out);
 	if (d->arch->gemma) run_stage(d, n, item_attn_post);
 	run_stage(d, n, item_ffn_norm);
 	run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
 	run_stage(d, tiles(f->ff), item_gate_up);
+	if (d->prompt) run_stage(d, n, item_gate);
 	run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
 	run_stage(d, tiles(f->dim), item_down);
 	if (d->arch->gemma) run_stage(d, n, item_ffn_post);
@@ -738,13 +822,18 @@ static void run_layer(struct decoder *d)
 void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
 {
 	const struct decoder_info *f = &d->info;
-	(void)phase;
+	d->prompt = phase == PHASE_PROMPT && decoder_phases_differ(d);
+	d->parts = d->ops->mul && !d->prompt && f->head_dim % PACK_GROUP == 0;
 	d->logits = logits;
 	begin_rows(d, rows, n);
 	for (d->layer = 0; d->layer < f->layers; d->layer++) run_layer(d);
 	if (d->want == 0) return;
-	for (size_t t = 0, w = 0; t < n; t++)
-		if (rows[t].want) d->ops->norm(d->x + t * f->dim, d->output_norm, f->dim, d->eps, d->norm + w++ * f->dim);
+	d->prompt = 0;                           /* few rows */
+	for (size_t t = 0, w = 0; t < n; t++) {
+		if (!rows[t].want) continue;
+		d->ops->norm(d->x + t * f->dim, d->output_norm, f->dim, d->eps, d->norm + w * f->dim);
+		activate(d, d->norm, f->dim, w++, d->act);
+	}
 	run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, d->want);
 	run_stage(d, tiles(f->vocab), item_logits);
 }

@@ -6,6 +6,7 @@ void feed_open(struct feed *f, struct decoder *d)
 {
 	struct err e;
 	f->d = d;
+	f->phase = PHASE_PROMPT;
 	CHECK_OK(kvseq_init(&f->seq, decoder_info(d)->context, &e), e);
 	CHECK_INT(kvseq_begin(decoder_cache(d), &f->seq, f->seq.context), OK);
 }
@@ -33,6 +34,6 @@ void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t
 			wanted += (size_t)rows[i].want;
 		}
 		kvseq_room(decoder_cache(f->d), &f->seq, m);
-		decoder_eval(f->d, PHASE_PROMPT, rows, m, out);
+		decoder_eval(f->d, f->phase, rows, m, out);
 	}
 }
