@@ -71,7 +71,7 @@ struct decoder {
 	struct rope rope, rope_slides;           /* of layers without and with a window */
 	struct packs *packs;                     /* or NULL */
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
-	uint8_t *act, *act_ff;                   /* (DECODER_CHUNK, …) norm or mix, and gate, for integer products; or NULL */
+	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
 	size_t scratch_floats;
 	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */

@@ -9,7 +9,8 @@
 #include "nn/pack.h"
 
 struct packs;
-/* Packs n matrices of types that pack.h has, whose rows are borrowed during the call; out[i] is the i-th, borrowed until close.
+/* Packs n matrices of types that pack.h has, whose rows are borrowed during the call; out[i] is the i-th, borrowed
+ * until close.
  * name stands in errors. E_MEMORY. */
 int packs_open(struct packs **p, const struct matrix *const *w, size_t n, struct packed *out, const char *name,
 	struct team *team, struct err *e);

@@ -63,8 +63,8 @@ static size_t ids_of(const cJSON *row, const char *key, int32_t **out)
 	return n;
 }
 
-/* Tolerances of a logit up to 20. The reference keeps its keys and values in floats, this decoder in halves; and but for
- * the plain loops it rounds activations to int8. */
+/* Tolerances of a logit up to 20. The reference keeps its keys and values in floats, this decoder in halves; and but
+ * for the plain loops it rounds activations to int8. */
 static const double NEAR = 0.12, ROUGH = 1.2;
 
 static size_t best_of(const float *logits, size_t vocab, double *logsumexp)
@@ -222,7 +222,8 @@ TEST(decoder_int8_gemma) { check_int8(GEMMA); }
 
 /* The long prompt: its perplexity within `percent` of that with float activations, whose logarithm is `want`, and its
  * last 32 positions against the reference. */
-static void check_long(const char *name, const char *kernel, enum decoder_phase phase, double want, double percent, double tol)
+static void check_long(const char *name, const char *kernel, enum decoder_phase phase, double want, double percent,
+	double tol)
 {
 	struct model m = model_open(name, kernel, 2);
 	struct err e;

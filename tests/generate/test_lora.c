@@ -15,7 +15,7 @@
 #include "tests/generate/plain_model.h"
 #include "tests/test.h"
 
-static const double TOLERANCE = 1e-3;
+static const double TOLERANCE = 1e-3, ROUNDED = 0.1;
 enum { TOKENS = 70 };          /* over one chunk */
 static char dir[256];
 static struct err e;
@@ -189,8 +189,8 @@ static void check_merged(const struct model_spec *s)
 	for (size_t k = 0; k < 3; k++) {
 		logits_of(base, list, kernels[k], ids, DECODER_CHUNK, got);
 		for (size_t i = 0; i < n; i++)
-			CHECK_MSG(fabs((double)got[i] - want[i]) < TOLERANCE, "%s %s: logit %zu: %g, want %g", s->arch, kernels[k], i,
-				(double)got[i], want[i]);
+			CHECK_MSG(fabs((double)got[i] - want[i]) < (k ? ROUNDED : TOLERANCE), "%s %s: logit %zu: %g, want %g",
+				s->arch, kernels[k], i, (double)got[i], want[i]);
 		logits_of(base, list, kernels[k], ids, k == 1 ? 1 : 7, again);
 		CHECK_MSG(memcmp(got, again, n * 4) == 0, "%s: chunks differ", kernels[k]);
 	}
