@@ -173,13 +173,17 @@ static void multiply_part(const uint8_t *a, size_t lda, size_t blocks, const uin
 	sums_put(1, acc);
 }
 
-/* The panel's sums, every second tile of acc, to rows of y from y on. */
-static void write_panel(const float *acc, size_t n, size_t rows, float *y, size_t ldy)
+/* The sums of all panels of a block to y: token by token, so that what is written lies together. */
+static void write_block(const struct packed *p, size_t panel0, size_t panel1, const float *sums, size_t n, float *y, size_t ldy)
 {
-	const __mmask16 mask = (__mmask16)((1u << rows) - 1);
+	const size_t blocks = (n + AMX_ROWS - 1) / AMX_ROWS;
 	for (size_t t = 0; t < n; t++) {
-		const float *from = acc + t / AMX_ROWS * 2 * TILE_FLOATS + t % AMX_ROWS * PACK_ROWS;
-		_mm512_mask_storeu_ps(y + t * ldy, mask, _mm512_load_ps(from));
+		const float *from = sums + t / AMX_ROWS * 2 * TILE_FLOATS + t % AMX_ROWS * PACK_ROWS;
+		for (size_t i = panel0; i < panel1; i++) {
+			const size_t row = i * PACK_ROWS, rows = p->rows - row < PACK_ROWS ? p->rows - row : PACK_ROWS,
+				at = ((i - panel0) / 2 * 2 * blocks + (i - panel0) % 2) * TILE_FLOATS;
+			_mm512_mask_storeu_ps(y + t * ldy + row, (__mmask16)((1u << rows) - 1), _mm512_load_ps(from + at));
+		}
 	}
 }
 
@@ -200,19 +204,16 @@ static void multiply_block(const struct packed *p, size_t panel0, size_t panel1,
 		const size_t k1 = k - k0 < slab ? k : k0 + slab, part = even_cut(k1 - k0, PART_K);
 		for (size_t panel = panel0; panel < panel1; panel += 2) {
 			const size_t second = panel + 1 < panel1 ? panel + 1 : panel;
-			float *acc = slab < k ? sums + (panel - panel0) * blocks * TILE_FLOATS : sums;
+			float *acc = sums + (panel - panel0) * blocks * TILE_FLOATS;
 			for (size_t at = k0; at < k1; at += part) {
 				const size_t g0 = at / PACK_GROUP, g1 = (k1 - at < part ? k1 : at + part) / PACK_GROUP;
 				unpack(p->type, p->data + panel * p->panel_bytes, g0, g1, scratch);
 				unpack(p->type, p->data + second * p->panel_bytes, g0, g1, scratch + PART_BYTES);
 				multiply_part(acts + g0 * TILE, lda, blocks, scratch, g1 - g0, at == 0, acc);
 			}
-			for (size_t i = panel; k1 == k && i <= second; i++) {
-				const size_t row = i * PACK_ROWS, rows = p->rows - row < PACK_ROWS ? p->rows - row : PACK_ROWS;
-				write_panel(acc + (i - panel) * TILE_FLOATS, n, rows, y + row, ldy);
-			}
 		}
 	}
+	write_block(p, panel0, panel1, sums, n, y, ldy);
 }
 
 void amx_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
