@@ -76,6 +76,7 @@ CFLAGS_ops_avx2   := -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
 CFLAGS_ops_amx    := $(CFLAGS_ops_vnni) -mavx512vbmi -mavx512bf16
+CFLAGS_attend_amx := $(CFLAGS_ops_amx)
 CFLAGS_ops_ref    := -O3 -ffp-contract=off
 CFLAGS_quant      := -ffp-contract=off
 

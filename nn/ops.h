@@ -62,6 +62,17 @@ struct ops_pages {
 	const uint32_t *page;  /* borrowed */
 };
 
+struct ops_attend {            /* consecutive tokens of a sequence, and the query heads that share a head of keys */
+	const float *q;        /* head h of token t at q + t*ldq + h*head_dim */
+	size_t ldq, tokens, heads, head_dim;
+	size_t pos, window;    /* the first token's position; a token at p has the keys from p + 1 - window on, or with
+	                          window 0 all, to p */
+	const struct ops_pages *kv;
+	float scale;
+	float *out;            /* as q, ldo apart */
+	size_t ldo;
+};
+
 struct ops {
 	const char *name;
 	/* y[t*ldy + r] = sum over i of w[r][i] * x[t*ldx + i], for rows r0 <= r < r1 and tokens t < n <= OPS_TOKENS.
@@ -96,6 +107,10 @@ struct ops {
 	void (*prompt_act)(const float *x, size_t k, size_t t, void *acts);
 	void (*prompt_mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 		size_t ldy, void *scratch);
+	/* attend for many queries of a prompt. A query's result does not depend on which others are in the call. With AMX
+	 * values are rounded to bfloat16, scores good to 2^-15 of sum |q k| scale; elsewhere it is attend's, bit for bit.
+	 * scratch: as for matmul, and for attend. */
+	void (*prompt_attend)(const struct ops_attend *a, void *scratch);
 };
 
 extern const struct ops ops_ref, ops_avx2, ops_avx512, ops_vnni, ops_amx;

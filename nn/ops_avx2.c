@@ -127,4 +127,5 @@ void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *
 }
 
 const struct ops ops_avx2 = { "avx2", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
-	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul };
+	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul,
+	simd_prompt_attend };

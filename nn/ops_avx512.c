@@ -39,9 +39,17 @@ static inline __m128 v_sum4(__m512 a, __m512 b, __m512 c, __m512 d)
 
 #include "nn/ops_simd.h"
 
+static void amx_prompt_attend(const struct ops_attend *a, void *scratch)
+{
+	if (!amx_attend(a, scratch)) simd_prompt_attend(a, scratch);
+}
+
 const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
-	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul };
+	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul,
+	simd_prompt_attend };
 const struct ops ops_vnni = { "vnni", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
-	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, plain_prompt_bytes, avx2_prompt_act, vnni_mul };
+	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, plain_prompt_bytes, avx2_prompt_act, vnni_mul,
+	simd_prompt_attend };
 const struct ops ops_amx = { "amx", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
-	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, amx_prompt_bytes, amx_prompt_act, amx_prompt_mul };
+	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, amx_prompt_bytes, amx_prompt_act, amx_prompt_mul,
+	amx_prompt_attend };

@@ -19,4 +19,7 @@ void amx_prompt_act(const float *x, size_t k, size_t t, void *acts);
 void amx_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch);
 
+/* prompt_attend; 0 and nothing done where head_dim is too large for it. */
+int amx_attend(const struct ops_attend *a, void *scratch);
+
 #endif

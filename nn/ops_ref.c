@@ -155,6 +155,16 @@ void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const v
 			y[t * ldy + r] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
 }
 
+static void ref_prompt_attend(const struct ops_attend *a, void *scratch)
+{
+	for (size_t t = 0; t < a->tokens; t++) {
+		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
+		for (size_t h = 0; h < a->heads; h++)
+			ref_attend(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
+				a->out + t * a->ldo + h * a->head_dim);
+	}
+}
+
 size_t plain_prompt_bytes(size_t k, size_t n)
 {
 	return n * ops_plain_act_bytes(k);
@@ -216,4 +226,4 @@ void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, 
 }
 
 const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, ref_halves,
-	NULL, NULL, NULL, NULL, NULL, NULL };
+	NULL, NULL, NULL, NULL, NULL, NULL, ref_prompt_attend };

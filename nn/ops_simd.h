@@ -472,3 +472,13 @@ static void simd_halves(const float *x, size_t n, uint16_t *out)
 	for (size_t i = 0; i < n; i += 8)
 		_mm_storeu_si128((__m128i *)(void *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 }
+
+static void simd_prompt_attend(const struct ops_attend *a, void *scratch)
+{
+	for (size_t t = 0; t < a->tokens; t++) {
+		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
+		for (size_t h = 0; h < a->heads; h++)
+			simd_attend(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
+				a->out + t * a->ldo + h * a->head_dim);
+	}
+}
