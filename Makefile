@@ -78,6 +78,10 @@ CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
 CFLAGS_ops_amx    := $(CFLAGS_ops_vnni) -mavx512vbmi -mavx512bf16
 CFLAGS_attend_amx := $(CFLAGS_ops_amx)
 CFLAGS_ops_ref    := -O3 -ffp-contract=off
+CFLAGS_gemm8_plain := -ffp-contract=off
+CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
+CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
+CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
 CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.

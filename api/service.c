@@ -44,6 +44,7 @@ static int embedder_start(struct service *s, struct err *e)
 	}
 	o.dir = buf_cstr(&path);
 	o.threads = c->embed_threads ? c->embed_threads : cores();
+	o.kernel = c->embed_kernel;
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
 	o.passage_prefix = strcmp(c->embed_passage_prefix, "auto") == 0 ? NULL : c->embed_passage_prefix;
