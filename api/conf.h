@@ -19,6 +19,7 @@ struct conf {
 	/* models */
 	char models_dir[CONF_TEXT];         /* models.dir */
 	char models_mirror[CONF_TEXT];      /* models.mirror */
+	char models_cache[CONF_TEXT];       /* models.cache */
 	char embed_model[CONF_TEXT];        /* embed.model: name or path */
 	int embed_threads;                  /* embed.threads, 0: one per core */
 	char embed_kernel[16];              /* embed.kernel */

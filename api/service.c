@@ -191,29 +191,33 @@ static int engine_start(struct service *s, struct err *e)
 {
 	const struct conf *c = &s->conf;
 	struct generator_options o = {0};
-	struct buf path;
+	struct buf path, packs;
 	int rc;
 	if (strcmp(c->generate_model, "none") == 0) {
 		snprintf(s->engine_why, sizeof s->engine_why, "no language model is configured (generate.model = none)");
 		return OK;
 	}
 	buf_init(&path, MODEL_PATH_MAX);
+	buf_init(&packs, MODEL_PATH_MAX);
 	rc = model_find(c, c->generate_model, &path, e);
 	if (rc == E_NOT_FOUND) {
 		snprintf(s->engine_why, sizeof s->engine_why, "no language model: %s", e->msg);
 		rc = OK;
 		goto out;
 	}
+	if (rc == OK) rc = models_cache(c, &packs, e);
 	if (rc) goto out;
 	o.path = buf_cstr(&path);
 	o.threads = c->generate_threads ? c->generate_threads : cores();
 	o.context_max = c->generate_context;
 	o.lora = c->generate_lora;
 	o.kernel = c->generate_kernel;
+	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
 	rc = engine_open(&s->engine, &o, (size_t)c->generate_queue, e);
 out:
 	buf_clear(&path);
+	buf_clear(&packs);
 	return rc;
 }
 

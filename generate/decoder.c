@@ -314,7 +314,7 @@ static int load_tensors(struct decoder *d, struct err *e)
 }
 
 /* Packs what integer products can take. */
-static int pack_weights(struct decoder *d, struct err *e)
+static int pack_weights(struct decoder *d, const char *folder, struct err *e)
 {
 	enum { A_LAYER = 7 };
 	size_t most = d->info.layers * A_LAYER + 1, n = 0;
@@ -330,7 +330,7 @@ static int pack_weights(struct decoder *d, struct err *e)
 		to[n] = at;
 		w[n++] = &at->w;
 	}
-	if (st == OK) st = packs_open(&d->packs, w, n, p, gguf_path(d->g), d->team, e);
+	if (st == OK) st = packs_open(&d->packs, w, n, p, gguf_path(d->g), folder, d->team, e);
 	for (size_t i = 0; st == OK && i < n; i++) to[i]->packed = p[i];
 	mem_free(w);
 	mem_free(to);
@@ -481,7 +481,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
-	if (st == OK && ops->mul) st = pack_weights(d, e);
+	if (st == OK && ops->mul) st = pack_weights(d, o->packs, e);
 	if (st == OK) st = fill_ropes(d, e);
 	if (st == OK) st = make_scratch(d, o, e);
 	if (st != OK) decoder_close(d);

@@ -29,6 +29,7 @@ struct decoder_options {
 	int context_max;               /* tokens of a sequence; 0: the model's own, at most 4096; more than its own is cut to it */
 	int sequences;                 /* that kv_bytes 0 makes pages for, 1 and more */
 	uint64_t kv_bytes;             /* of keys and values; 0: enough for `sequences` whole contexts */
+	const char *packs;             /* folder that keeps packed weights (packs.h); NULL or "": none. Borrowed during open */
 };
 
 struct decoder_info {

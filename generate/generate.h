@@ -24,7 +24,8 @@ struct generator_options {
 	int context_max;       /* tokens of a sequence; 0: the model's own, at most 4096 */
 	uint64_t kv_bytes;     /* memory of the KV cache; 0: enough for what runs at once */
 	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
-	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2": that one (tests) */
+	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2", "avx512", "vnni", "amx": that one */
+	const char *packs;     /* folder that keeps weights as the kernels read them; NULL or "": packed at every open */
 };
 
 struct generator_info {

@@ -118,7 +118,8 @@ static int refuse_adapter(const struct gguf *g, struct err *e)
 
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
 {
-	const struct decoder_options d = { .context_max = o->context_max, .sequences = 1, .kv_bytes = o->kv_bytes };
+	const struct decoder_options d = { .context_max = o->context_max, .sequences = 1, .kv_bytes = o->kv_bytes,
+		.packs = o->packs };
 	const struct ops *ops;
 	int st = ops_choose(&ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
