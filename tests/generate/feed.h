@@ -5,7 +5,7 @@
 
 struct feed { struct decoder *d; struct kvseq seq; enum decoder_phase phase; };
 
-void feed_open(struct feed *f, struct decoder *d);          /* an empty sequence that may fill the context; prompt */
+void feed_open(struct feed *f, struct decoder *d);          /* an empty sequence that may fill the context, in PHASE_PROMPT */
 void feed_close(struct feed *f);
 void feed_restart(struct feed *f);                          /* empty again; what was there is forgotten */
 /* Evaluates ids behind what is there, `chunk` at a time; out: (last, vocab) logits of the last ones. */

@@ -53,7 +53,7 @@ static void seq_check(const struct kvcache *c, const struct kvseq *s)
 			const uint16_t *key = kvseq_key(c, s, i / HEADS, i % HEADS, p);
 			CHECK(key == kv.base + kv.page[p / kv.len] * kv.stride + p % kv.len * DIM);
 			CHECK_MSG(key[0] == m && key[DIM - 1] == m, "key of position %zu of %zu", p, s->len);
-			CHECK(kvseq_value(c, s, i / HEADS, i % HEADS, p)[DIM - 1] == (uint16_t)~m);
+			CHECK((kvseq_value(c, s, i / HEADS, i % HEADS, p)[DIM - 1] ^ m) == 0xffff);
 		}
 }
 
