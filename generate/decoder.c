@@ -1,10 +1,12 @@
 /* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
  *
- * A pass takes rows, tokens of one or many sequences, through every layer: norm, q k v, rotary positions, attention over its sequence's pages, output
- * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. What the
- * architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention and behind feed-forward
- * too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
- * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends
+ * A pass takes rows, tokens of one or many sequences, through every layer: norm, q k v, rotary positions, attention over
+ * its sequence's pages, output and residual, norm, gated feed-forward and residual; then norm and logits for the tokens
+ * that want them. What the architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention
+ * and behind feed-forward too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every
+ * sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads): each of the team's members has a run of
+ * them, for memory is fastest read in long runs, and then takes from the others' runs, so a member that the machine
+ * held up does not hold up the others; items write disjoint memory, and no result depends
  * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
  * half a head apart in the others. Angles are computed in float, as the reference implementations do.
  * A matrix that an adapter touches is multiplied as it lies in the file; a x of the adapter's pair is made in a stage of
@@ -19,7 +21,10 @@
 #include "nn/packs.h"
 #include "nn/quant.h"
 
-enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
+enum {
+	CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96,
+	SCRATCH_ALIGN = 64
+};
 
 struct arch {
 	const char *name;
@@ -51,6 +56,11 @@ struct layer {
 
 struct rope { float *cos, *sin; };               /* (context, rope_dim/2) */
 
+struct share {                                   /* of a stage's items; a cache line each */
+	_Alignas(SCRATCH_ALIGN) atomic_size_t next;
+	size_t end;
+};
+
 struct decoder {
 	struct decoder_info info;
 	const struct gguf *g;
@@ -73,6 +83,7 @@ struct decoder {
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
 	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
+	struct share *shares;                    /* (members) */
 	size_t scratch_floats;
 	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
 	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
@@ -448,6 +459,7 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 	d->gate = floats(DECODER_CHUNK, f->ff);
 	d->up = floats(DECODER_CHUNK, f->ff);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
+	d->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(d->team) * sizeof *d->shares);
 	if (d->ops->mul) {
 		d->act = act_rows(d, f->dim > d->q_dim ? f->dim : d->q_dim);
 		d->act_ff = act_rows(d, f->ff);
@@ -457,7 +469,7 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
 	}
 	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
-		(d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
+		!d->shares || (d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
 	return make_cache(d, o, e);
 }
@@ -499,6 +511,7 @@ void decoder_close(struct decoder *d)
 	kvcache_clear(&d->cache);
 	packs_close(d->packs);
 	mem_free(d->act);
+	mem_free(d->shares);
 	mem_free(d->act_ff);
 	mem_free(d->layers);
 	mem_free(d->used);
@@ -524,24 +537,33 @@ int decoder_phases_differ(const struct decoder *d)
 struct stage {
 	struct decoder *d;
 	void (*item)(struct decoder *d, size_t i, float *scratch);
-	size_t items;
-	atomic_size_t next;
 };
 
+/* A member's own items first, one behind the other as their weights lie in memory; then what others have left. */
 static void draw_items(void *ctx, int member, int size)
 {
 	struct stage *s = ctx;
 	float *scratch = s->d->scratch + (size_t)member * s->d->scratch_floats;
-	(void)size;
-	for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;)
-		s->item(s->d, i, scratch);
+	for (int m = 0; m < size; m++) {
+		struct share *own = &s->d->shares[(member + m) % size];
+		for (size_t i; (i = atomic_fetch_add_explicit(&own->next, 1, memory_order_relaxed)) < own->end;)
+			s->item(s->d, i, scratch);
+	}
 }
 
 static void run_stage(struct decoder *d, size_t items, void (*item)(struct decoder *, size_t, float *))
 {
-	struct stage s = { .d = d, .item = item, .items = items };
-	if (items == 1) item(d, 0, d->scratch);
-	else team_run(d->team, draw_items, &s);
+	struct stage s = { .d = d, .item = item };
+	size_t size = (size_t)team_size(d->team);
+	if (items == 1) {
+		item(d, 0, d->scratch);
+		return;
+	}
+	for (size_t m = 0; m < size; m++) {
+		atomic_store_explicit(&d->shares[m].next, items * m / size, memory_order_relaxed);
+		d->shares[m].end = items * (m + 1) / size;
+	}
+	team_run(d->team, draw_items, &s);
 }
 
 static size_t tiles(size_t rows)

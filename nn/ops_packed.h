@@ -8,7 +8,7 @@
  * a constant wherever these are expanded, so that what it does not need is not there. */
 #include "nn/ops_unpack.h"
 
-enum { PARTS = PACK_ROWS / LANES, AHEAD = 4096 };
+enum { PARTS = PACK_ROWS / LANES, AHEAD = 2048 };
 
 /* acc after one more group. */
 INLINE V add_group(uint32_t type, const B *w, const struct scales *s, const struct act_group *x, V acc)
@@ -30,6 +30,12 @@ INLINE V add_group(uint32_t type, const B *w, const struct scales *s, const stru
 	return acc;
 }
 
+/* Asks for what comes AHEAD of these bytes. The hardware sees the stream too, but ends at every page. */
+INLINE void ahead_of(const uint8_t *at, size_t bytes)
+{
+	for (size_t b = 0; b < bytes; b += PACK_VECTOR) _mm_prefetch((const char *)at + b + AHEAD, _MM_HINT_T0);
+}
+
 INLINE void panel_one(uint32_t type, const uint8_t *at, size_t groups, const struct act_group *x, float *y)
 {
 	const size_t unit = is_k(type) ? K_GROUPS : has_min(type) ? 1 : 2, bytes = group_bytes(type);
@@ -37,9 +43,11 @@ INLINE void panel_one(uint32_t type, const uint8_t *at, size_t groups, const str
 	UNROLL for (int h = 0; h < PARTS; h++) acc[h] = v_zero();
 	for (size_t g = 0; g < groups; g += unit) {
 		const uint8_t *head = at;
-		at += is_k(type) ? K_HEAD : PACK_VECTOR;
+		const size_t head_bytes = is_k(type) ? K_HEAD : PACK_VECTOR;
+		ahead_of(at, head_bytes);
+		at += head_bytes;
 		for (size_t i = 0; i < unit && g + i < groups; i++, at += bytes, x++) {
-			for (size_t b = 0; b < bytes; b += PACK_VECTOR) _mm_prefetch((const char *)at + b + AHEAD, _MM_HINT_T0);
+			ahead_of(at, bytes);
 			UNROLL for (size_t h = 0; h < PARTS; h++) {
 				B w[STEPS];
 				struct scales s = scales_of(type, head, i, h * LANES);

@@ -1,10 +1,12 @@
-/* packs.c: owns a model's packed matrices: a mapping of the file that keeps them, or memory.
+/* packs.c: owns a model's packed matrices, in memory of large pages.
  *
+ * A token reads all of them, and with pages of 4 KB a core's streams end at every page: large ones gave a third more
+ * bytes a second. Files cannot be mapped so; the kept file is read into such memory by the whole team, at the speed
+ * of a copy while the system has it cached.
  * The header that the file must have is made first, from the model's file and the shapes; the file found is right if it
- * begins with those bytes. Otherwise one is packed: into a mapping of a temporary file in the folder, which one process
- * at a time has locked, and which the next one takes over if that was killed. Its room is claimed beforehand, so that
- * a full disk is an error here and not a signal later. Where the folder cannot be used, into memory. The team's
- * members draw panels from a shared counter.
+ * begins with those bytes and its panels are the model's where they are looked at. Otherwise the team packs, drawing
+ * panels from a shared counter, and the file is written: under a temporary name that one process at a time has
+ * locked, and that the next one takes over if that was killed.
  * Threads: see packs.h. Failure: of the folder, a line in the log; of memory, an error. */
 #include "nn/packs.h"
 #include <errno.h>
@@ -23,7 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { AT_ONCE = 8, NAME_DIGITS = 16 };          /* panels drawn at a time */
+enum { AT_ONCE = 8, NAME_DIGITS = 16, PAGE = 2 << 20 };   /* panels drawn at a time; a large page */
 
 struct head {
 	char magic[8];
@@ -33,16 +35,16 @@ struct head {
 struct entry { uint64_t type, rows, k, offset; };
 
 struct packs {
-	struct mapping map;                      /* or, where data is NULL: */
-	uint8_t *memory;                         /* owned */
+	uint8_t *memory;                         /* (bytes), owned */
 	/* while opening */
 	const struct matrix *const *w;
 	struct packed *out;
 	size_t n, head_bytes, bytes;
 	uint8_t *head;                           /* (head_bytes) as the file must begin */
 	char file[PATH_MAX], temp[PATH_MAX];
-	atomic_size_t next;                      /* panel, counted through all matrices */
-	uint8_t *to;                             /* begin of the file or of memory */
+	atomic_size_t next;                      /* panel, counted through all matrices; or byte of the file */
+	int fd;
+	atomic_int torn;                         /* it could not be read to its end */
 };
 
 static size_t round_up(size_t n)
@@ -95,33 +97,65 @@ static int name_file(struct packs *p, const char *path, const char *folder, stru
 	return OK;
 }
 
-/* Does panel i of matrix m at `at` hold what the model says? */
-static int panel_fits(const struct packs *p, size_t m, size_t i, const uint8_t *at, uint8_t *room)
+/* Does panel i of matrix m hold what the model says? */
+static int panel_fits(const struct packs *p, size_t m, size_t i, uint8_t *room)
 {
+	const uint8_t *at = p->memory + entries(p)[m].offset + i * p->out[m].panel_bytes;
 	pack_panel(p->w[m], i, room);
-	return memcmp(room, at + i * p->out[m].panel_bytes, p->out[m].panel_bytes) == 0;
+	return memcmp(room, at, p->out[m].panel_bytes) == 0;
 }
 
-/* Maps the file if it is this model's. */
-static int find_kept(struct packs *p)
+/* Is what lies in memory this model's? One panel of each matrix is looked at. */
+static int all_fit(const struct packs *p)
 {
-	struct mapping map;
-	uint8_t *room = NULL;
+	uint8_t *room;
 	size_t most = 0;
 	int fits;
-	if (mapping_open(&map, p->file, NULL) != OK) return 0;
-	for (size_t i = 0; i < p->n; i++) most = p->out[i].panel_bytes > most ? p->out[i].panel_bytes : most;
-	fits = map.len == p->bytes && memcmp(map.data, p->head, p->head_bytes) == 0 && (room = mem_alloc(most + 1)) != NULL;
-	for (size_t m = 0; fits && m < p->n; m++)
-		fits = panel_fits(p, m, (m * 7919 + 1) % p->out[m].panels, map.data + entries(p)[m].offset, room);
+	for (size_t m = 0; m < p->n; m++) most = p->out[m].panel_bytes > most ? p->out[m].panel_bytes : most;
+	room = mem_alloc(most + 1);
+	fits = room && memcmp(p->memory, p->head, p->head_bytes) == 0;
+	for (size_t m = 0; fits && m < p->n; m++) fits = panel_fits(p, m, (m * 7919 + 1) % p->out[m].panels, room);
 	mem_free(room);
-	if (!fits) {
-		log_put(LOG_INFO, "packs", "%s: not of this model as it is now; made anew", p->file);
-		mapping_close(&map);
-		return 0;
+	return fits;
+}
+
+static void read_some(void *ctx, int member, int size)
+{
+	struct packs *p = ctx;
+	(void)member;
+	(void)size;
+	for (size_t at; (at = atomic_fetch_add(&p->next, PAGE)) < p->bytes;) {
+		size_t n = p->bytes - at < PAGE ? p->bytes - at : PAGE;
+		for (ssize_t got; n; at += (size_t)got, n -= (size_t)got) {
+			got = pread(p->fd, p->memory + at, n, (off_t)at);
+			if (got > 0) continue;
+			if (got < 0 && errno == EINTR) {
+				got = 0;
+				continue;
+			}
+			atomic_store(&p->torn, 1);
+			return;
+		}
 	}
-	p->map = map;
-	return 1;
+}
+
+/* Reads the file if it is this model's. */
+static int find_kept(struct packs *p, struct team *team)
+{
+	struct stat st;
+	int fits;
+	p->fd = open(p->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (p->fd < 0) return 0;
+	fits = fstat(p->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == p->bytes;
+	if (fits) {
+		atomic_store(&p->next, 0);
+		atomic_store(&p->torn, 0);
+		team_run(team, read_some, p);
+		fits = !atomic_load(&p->torn) && all_fit(p);
+	}
+	close(p->fd);
+	if (!fits) log_put(LOG_INFO, "packs", "%s: not of this model as it is now; made anew", p->file);
+	return fits;
 }
 
 static void pack_some(void *ctx, int member, int size)
@@ -135,56 +169,58 @@ static void pack_some(void *ctx, int member, int size)
 		for (size_t i = from; i < from + AT_ONCE; i++) {
 			while (m < p->n && i - before >= p->out[m].panels) before += p->out[m++].panels;
 			if (m == p->n) return;
-			pack_panel(p->w[m], i - before, p->to + entries(p)[m].offset + (i - before) * p->out[m].panel_bytes);
+			pack_panel(p->w[m], i - before, p->memory + entries(p)[m].offset + (i - before) * p->out[m].panel_bytes);
 		}
 	}
 }
 
-static void pack_all(struct packs *p, struct team *team, uint8_t *to)
+/* Panels, and zeros between matrices. */
+static void pack_all(struct packs *p, struct team *team)
 {
-	memcpy(to, p->head, p->head_bytes);
-	p->to = to;
+	memcpy(p->memory, p->head, p->head_bytes);
+	for (size_t m = 0; m < p->n; m++) {
+		size_t n = packed_bytes(&p->out[m]);
+		memset(p->memory + entries(p)[m].offset + n, 0, round_up(n) - n);
+	}
 	atomic_store(&p->next, 0);
 	team_run(team, pack_some, p);
 }
 
-/* Packs into the open temporary file. */
-static int fill_file(struct packs *p, int fd, struct team *team, struct err *e)
+/* The temporary file, locked, and still the one of that name. */
+static int temp_locked(const struct packs *p, int fd)
 {
 	struct stat mine, there;
-	uint8_t *to;
-	int rc = OK, number;
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &mine) != 0 || stat(p->temp, &there) != 0 ||
-		mine.st_ino != there.st_ino) return err_set(e, E_BUSY, "%s: another process is making it", p->file);
-	number = posix_fallocate(fd, 0, (off_t)p->bytes);
-	if (number) {
-		errno = number;
-		return err_sys(e, "make room for %zu bytes in %s", p->bytes, p->temp);
-	}
-	to = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (to == MAP_FAILED) return err_sys(e, "map %s", p->temp);
-	pack_all(p, team, to);
-	munmap(to, p->bytes);
-	if (fsync(fd) != 0) rc = err_sys(e, "sync %s", p->temp);
-	if (!rc && rename(p->temp, p->file) != 0) rc = err_sys(e, "rename %s", p->temp);
-	return rc;
+	return flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &mine) == 0 && stat(p->temp, &there) == 0 &&
+		mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
 }
 
-/* Packs into a file of the folder, and maps that. */
-static int keep(struct packs *p, const char *folder, struct team *team, struct err *e)
+static int write_file(const struct packs *p, int fd, struct err *e)
+{
+	size_t done = 0;
+	if (ftruncate(fd, 0) != 0) return err_sys(e, "cut %s", p->temp);
+	while (done < p->bytes) {
+		ssize_t n = write(fd, p->memory + done, p->bytes - done);
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0) return err_sys(e, "write %s", p->temp);
+		done += (size_t)n;
+	}
+	if (fsync(fd) != 0) return err_sys(e, "sync %s", p->temp);
+	return rename(p->temp, p->file) == 0 ? OK : err_sys(e, "rename %s", p->temp);
+}
+
+static int keep(const struct packs *p, const char *folder, struct err *e)
 {
 	int rc = dir_make(folder, e), fd;
 	if (rc) return rc;
 	fd = open(p->temp, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (fd < 0) return err_sys(e, "create %s", p->temp);
-	rc = fill_file(p, fd, team, e);
-	if (rc) unlink(p->temp);
-	close(fd);
-	if (!rc) rc = mapping_open(&p->map, p->file, e);
-	if (!rc && p->map.len != p->bytes) {
-		mapping_close(&p->map);
-		rc = err_set(e, E_IO, "%s: another program changed it", p->file);
+	if (!temp_locked(p, fd)) {
+		rc = err_set(e, E_BUSY, "%s: another process is making it", p->file);
+	} else {
+		rc = write_file(p, fd, e);
+		if (rc) unlink(p->temp);
 	}
+	close(fd);
 	return rc;
 }
 
@@ -201,18 +237,17 @@ static void give_pages_back(const struct packs *p)
 static int open_parts(struct packs *p, const char *path, const char *folder, struct team *team, struct err *e)
 {
 	struct err why;
-	int rc = make_head(p, path, e);
+	int rc = make_head(p, path, e), keeps = folder && *folder;
+	size_t room = (p->bytes + PAGE - 1) / PAGE * PAGE;
 	if (rc) return rc;
-	if (folder && *folder) {
-		rc = name_file(p, path, folder, &why);
-		if (rc == OK && find_kept(p)) return OK;
-		if (rc == OK) rc = keep(p, folder, team, &why);
-		if (rc == OK) return OK;
-		log_put(LOG_WARN, "packs", "packed weights are kept in memory alone: %s", why.msg);
-	}
-	p->memory = mem_aligned(PACKS_ALIGN, p->bytes);
+	p->memory = mem_aligned(PAGE, room);
 	if (!p->memory) return err_set(e, E_MEMORY, "%s: out of memory for %zu bytes of packed weights", path, p->bytes);
-	pack_all(p, team, p->memory);
+	madvise(p->memory, room, MADV_HUGEPAGE);                 /* a wish: slower without */
+	rc = keeps ? name_file(p, path, folder, &why) : OK;
+	if (keeps && rc == OK && find_kept(p, team)) return OK;
+	pack_all(p, team);
+	if (keeps && rc == OK) rc = keep(p, folder, &why);
+	if (rc) log_put(LOG_WARN, "packs", "packed weights cannot be kept: %s", why.msg);
 	return OK;
 }
 
@@ -232,7 +267,7 @@ int packs_open(struct packs **p, const struct matrix *const *w, size_t n, struct
 		packs_close(s);
 		return rc;
 	}
-	for (size_t i = 0; i < n; i++) out[i].data = (s->map.data ? s->map.data : s->memory) + entries(s)[i].offset;
+	for (size_t i = 0; i < n; i++) out[i].data = s->memory + entries(s)[i].offset;
 	give_pages_back(s);
 	mem_free(s->head);
 	s->head = NULL;
@@ -245,7 +280,6 @@ int packs_open(struct packs **p, const struct matrix *const *w, size_t n, struct
 void packs_close(struct packs *p)
 {
 	if (!p) return;
-	mapping_close(&p->map);
 	mem_free(p->memory);
 	mem_free(p);
 }
