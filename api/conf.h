@@ -31,6 +31,10 @@ struct conf {
 	int generate_threads;               /* generate.threads, 0: one per core */
 	int generate_context;               /* generate.context */
 	char generate_kernel[16];           /* generate.kernel */
+	int generate_sequences;             /* generate.sequences: answers written together */
+	uint64_t generate_kv_bytes;         /* generate.kv_bytes */
+	double generate_chunk_ms;           /* generate.chunk_ms */
+	int generate_draft;                 /* generate.draft: tokens guessed at once, 0: none */
 	int generate_queue;                 /* generate.queue: requests waiting for the engine */
 	/* index */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */

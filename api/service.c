@@ -211,6 +211,10 @@ static int engine_start(struct service *s, struct err *e)
 	o.threads = c->generate_threads ? c->generate_threads : cores();
 	o.context_max = c->generate_context;
 	o.lora = c->generate_lora;
+	o.sequences = c->generate_sequences;
+	o.kv_bytes = c->generate_kv_bytes;
+	o.chunk_ms = c->generate_chunk_ms;
+	o.draft_max = c->generate_draft;
 	o.kernel = c->generate_kernel;
 	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
