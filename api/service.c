@@ -22,12 +22,11 @@
 
 enum { MODEL_PATH_MAX = 4096, THREADS_MAX = 64 };
 
-/* Cores this process may run on. */
-static int cores(void)
+int service_threads(int set)
 {
-	cpu_set_t set;
-	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
+	cpu_set_t mine;
+	int n = sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+	return set ? set : n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
 }
 
 static int embedder_start(struct service *s, struct err *e)
@@ -43,7 +42,7 @@ static int embedder_start(struct service *s, struct err *e)
 		goto out;
 	}
 	o.dir = buf_cstr(&path);
-	o.threads = c->embed_threads ? c->embed_threads : cores();
+	o.threads = service_threads(c->embed_threads);
 	o.kernel = c->embed_kernel;
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
@@ -208,7 +207,7 @@ static int engine_start(struct service *s, struct err *e)
 	if (rc == OK) rc = models_cache(c, &packs, e);
 	if (rc) goto out;
 	o.path = buf_cstr(&path);
-	o.threads = c->generate_threads ? c->generate_threads : cores();
+	o.threads = service_threads(c->generate_threads);
 	o.context_max = c->generate_context;
 	o.lora = c->generate_lora;
 	o.sequences = c->generate_sequences;
