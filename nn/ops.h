@@ -3,7 +3,7 @@
  * ops_ref.c is the specification in plain loops; the others are tested against it. Every kernel is batch-invariant:
  * an output element has the same bits whoever shares its call (other tokens, other rows, another split over threads),
  * because its terms are always added in the same order. Tables differ from each other within rounding.
- * Float products (matmul): activations are fp32; weights are unpacked to fp32 as they lie in the file (nn/quant.h).
+ * Float products (matmul): activations are fp32; weights are F32, F16 or BF16 as they lie in the file (nn/quant.h).
  *
  * Integer products (act, mul): weights are packed (nn/pack.h), exactly as the file has them; activations are int8 in
  * groups of 32 along k. Every table has the same bits, those of ops_plain_act and ops_plain_mul:
@@ -76,6 +76,7 @@ struct ops_attend {            /* consecutive tokens of a sequence, and the quer
 struct ops {
 	const char *name;
 	/* y[t*ldy + r] = sum over i of w[r][i] * x[t*ldx + i], for rows r0 <= r < r1 and tokens t < n <= OPS_TOKENS.
+	 * w of a float type; with ops_ref of any.
 	 * scratch: ops_scratch_floats(k) floats, 64-byte aligned, one a thread. */
 	void (*matmul)(const struct matrix *w, size_t r0, size_t r1, const float *x, size_t ldx, size_t n, float *y,
 		size_t ldy, float *scratch);
