@@ -27,7 +27,7 @@
 #include "nn/wordpiece.h"
 
 enum {
-	PIECE_TOKENS = 1024,
+	PIECE_TOKENS = 2048,
 	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
 	ALONE_TOKENS = 64,
 	ALONE_MAX = 8,

@@ -2,9 +2,8 @@
  *
  * Texts are rows one behind the other, without padding. A run is a chain of phases that the team shares out: once the
  * embedding of the rows, then for every layer attention, in units of one head of one text, and all the rest, in units of
- * a block of rows. Such a block goes from the output of attention to the queries, keys and values of the next layer
- * while it is in the cache of the core that has it; nothing in it looks at another row. Members take units from a
- * counter. A unit is computed alike whoever takes it and whatever lies beside it (nn/gemm8.h), so a text has the same
+ * some hundred rows. Such a unit goes from the output of attention to the queries, keys and values of the next layer;
+ * nothing in it looks at another row. Members take units from a counter. A unit is computed alike whoever takes it and whatever lies beside it (nn/gemm8.h), so a text has the same
  * vector alone and in any batch, with any number of threads.
  *
  * A head's queries, keys and values are padded to whole vectors when the weights are packed (with outputs that are
@@ -15,7 +14,11 @@
 #include "base/mem.h"
 #include "embed/encoder_inside.h"
 
-enum { BLOCK_ROWS = 64, BLOCK_ROWS_FEW = 32, BLOCKS_EACH = 4 };
+enum {
+	BLOCK_ROWS = 64,
+	UNIT_ROWS = 512,           /* most of a unit */
+	UNITS_EACH = 2             /* units that a member should find, so that a slow one does not hold up the rest */
+};
 
 struct widths {                    /* of the model's vectors: floats padded to lanes, bytes padded along k */
 	size_t h, h16, hk;         /* hidden */
@@ -25,14 +28,17 @@ struct widths {                    /* of the model's vectors: floats padded to l
 };
 
 struct member {                    /* scratch of one thread */
-	float *y, *feed;           /* (BLOCK_ROWS, h16), (BLOCK_ROWS, w16) */
-	uint8_t *x8, *feed8;       /* (BLOCK_ROWS, hk or ak), (BLOCK_ROWS, wk) */
+	float *y, *wide;           /* (BLOCK_ROWS, h16), (BLOCK_ROWS, the wider of w16 and 2 a16) */
+	uint8_t *x8, *wide8;       /* (UNIT_ROWS, hk), (BLOCK_ROWS, the wider of wk and ak) */
+	float *scales;             /* (UNIT_ROWS) */
 	void *attend;
 };
 
 struct space8 {
 	struct widths w;
-	float *x, *qkv, *attended; /* (rows, h16), (rows, 3 a16), (rows, a16) */
+	float *x, *v, *attended;   /* (rows, h16), (rows, a16) twice */
+	uint8_t *qk;               /* (rows, 2 a16): queries, keys; rows behind the last may be read */
+	float *qk_scales;          /* (rows, 2 heads) */
 	struct member *members;    /* team_size */
 	int size;
 };
@@ -42,7 +48,7 @@ struct phase {
 	const struct encoder_space *space;
 	const int32_t *ids;
 	const size_t *starts;
-	size_t texts, block;       /* rows of a block */
+	size_t texts, unit;        /* rows of a unit */
 	int layer;                 /* -1: the embedding */
 	atomic_size_t next;        /* the next unit to take */
 };
@@ -68,19 +74,19 @@ static struct widths widths_of(const struct encoder_shape *s)
 
 /* ---- weights ---- */
 
-/* (3, heads, dim, h) to (heads, 3, dv, h), padded with zeros. */
-static int qkv_pack(struct gemm8_matrix *to, const struct widths *w, const struct linear *from, struct err *e)
+/* Parts `part` to `part` + parts of the queries, keys and values: (parts, heads, dim, h) to (parts, heads, dv, h), padded
+ * with zeros. */
+static int heads_pack(struct gemm8_matrix *to, const struct widths *w, const struct linear *from, size_t part,
+	size_t parts, struct err *e)
 {
-	size_t outputs = 3 * w->a16;
+	size_t outputs = parts * w->a16;
 	float *weights = mem_calloc(outputs, w->h * sizeof *weights), *bias = mem_calloc(outputs, sizeof *bias);
-	int rc = OK;
-	if (!weights || !bias) rc = err_set(e, E_MEMORY, "weights of %zu outputs and %zu inputs", outputs, w->h);
-	for (size_t part = 0; rc == OK && part < 3; part++)
-		for (size_t head = 0; head < w->heads; head++) {
-			size_t at = (head * 3 + part) * w->dv, of = part * w->h + head * w->dim;
-			memcpy(weights + at * w->h, from->w + of * w->h, w->dim * w->h * sizeof *weights);
-			memcpy(bias + at, from->bias + of, w->dim * sizeof *bias);
-		}
+	int rc = weights && bias ? OK : err_set(e, E_MEMORY, "weights of %zu outputs and %zu inputs", outputs, w->h);
+	for (size_t head = 0; rc == OK && head < parts * w->heads; head++) {
+		size_t of = part * w->h + head * w->dim;
+		memcpy(weights + head * w->dv * w->h, from->w + of * w->h, w->dim * w->h * sizeof *weights);
+		memcpy(bias + head * w->dv, from->bias + of, w->dim * sizeof *bias);
+	}
 	if (rc == OK) rc = gemm8_pack(to, weights, bias, outputs, w->h, e);
 	mem_free(weights);
 	mem_free(bias);
@@ -104,7 +110,8 @@ int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *
 {
 	struct widths w = widths_of(s);
 	size_t wide = (size_t)s->intermediate;
-	int rc = qkv_pack(&to->qkv, &w, &from->qkv, e);
+	int rc = heads_pack(&to->qk, &w, &from->qkv, 0, 2, e);
+	if (rc == OK) rc = heads_pack(&to->v, &w, &from->qkv, 2, 1, e);
 	if (rc == OK) rc = out_pack(&to->out, &w, &from->out, e);
 	if (rc == OK) rc = gemm8_pack(&to->up, from->up.w, from->up.bias, wide, w.h, e);
 	if (rc == OK) rc = gemm8_pack(&to->down, from->down.w, from->down.bias, w.h, wide, e);
@@ -116,7 +123,8 @@ int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *
 
 void layer8_clear(struct layer8 *l)
 {
-	gemm8_clear(&l->qkv);
+	gemm8_clear(&l->qk);
+	gemm8_clear(&l->v);
 	gemm8_clear(&l->out);
 	gemm8_clear(&l->up);
 	gemm8_clear(&l->down);
@@ -136,19 +144,25 @@ static void *zeroed(size_t n, size_t each)
 	return p;
 }
 
-static int member_fill(struct member *p, const struct widths *w, size_t longest)
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static int member_fill(struct member *p, const struct widths *w, size_t longest, size_t unit)
 {
 	p->y = zeroed(BLOCK_ROWS * w->h16, sizeof *p->y);
-	p->feed = zeroed(BLOCK_ROWS * w->w16, sizeof *p->feed);
-	p->x8 = zeroed(BLOCK_ROWS * (w->hk > w->ak ? w->hk : w->ak), 1);
-	p->feed8 = zeroed(BLOCK_ROWS * w->wk, 1);
+	p->wide = zeroed(BLOCK_ROWS * larger(w->w16, 2 * w->a16), sizeof *p->wide);
+	p->x8 = zeroed(unit * w->hk, 1);
+	p->wide8 = zeroed(BLOCK_ROWS * larger(w->wk, w->ak), 1);
+	p->scales = zeroed(unit, sizeof *p->scales);
 	p->attend = zeroed(gemm8_attend_bytes(longest, w->dim), 1);
-	return p->y && p->feed && p->x8 && p->feed8 && p->attend;
+	return p->y && p->wide && p->x8 && p->wide8 && p->scales && p->attend;
 }
 
 struct space8 *space8_new(const struct encoder *m, const struct team *team, size_t rows)
 {
-	size_t longest = rows < (size_t)m->s.positions ? rows : (size_t)m->s.positions;
+	size_t longest = rows < (size_t)m->s.positions ? rows : (size_t)m->s.positions, unit;
 	struct space8 *s = mem_calloc(1, sizeof *s);
 	int ok;
 	if (!s) return NULL;
@@ -156,10 +170,13 @@ struct space8 *space8_new(const struct encoder *m, const struct team *team, size
 	s->size = team_size(team);
 	s->members = mem_calloc((size_t)s->size, sizeof *s->members);
 	s->x = zeroed(rows * s->w.h16, sizeof *s->x);
-	s->qkv = zeroed(rows * 3 * s->w.a16, sizeof *s->qkv);
+	s->v = zeroed(rows * s->w.a16, sizeof *s->v);
 	s->attended = zeroed(rows * s->w.a16, sizeof *s->attended);
-	ok = s->members && s->x && s->qkv && s->attended;
-	for (int i = 0; ok && i < s->size; i++) ok = member_fill(&s->members[i], &s->w, longest);
+	s->qk = zeroed((rows + GEMM8_ROWS) * 2 * s->w.a16 + GEMM8_K, 1);
+	s->qk_scales = zeroed(rows * 2 * s->w.heads, sizeof *s->qk_scales);
+	ok = s->members && s->x && s->v && s->attended && s->qk && s->qk_scales;
+	unit = pad(rows < UNIT_ROWS ? rows : UNIT_ROWS, BLOCK_ROWS);
+	for (int i = 0; ok && i < s->size; i++) ok = member_fill(&s->members[i], &s->w, longest, unit);
 	if (ok) return s;
 	space8_free(s);
 	return NULL;
@@ -170,15 +187,18 @@ void space8_free(struct space8 *s)
 	if (!s) return;
 	for (int i = 0; s->members && i < s->size; i++) {
 		mem_free(s->members[i].y);
-		mem_free(s->members[i].feed);
+		mem_free(s->members[i].wide);
 		mem_free(s->members[i].x8);
-		mem_free(s->members[i].feed8);
+		mem_free(s->members[i].wide8);
+		mem_free(s->members[i].scales);
 		mem_free(s->members[i].attend);
 	}
 	mem_free(s->members);
 	mem_free(s->x);
-	mem_free(s->qkv);
+	mem_free(s->v);
 	mem_free(s->attended);
+	mem_free(s->qk);
+	mem_free(s->qk_scales);
 	mem_free(s);
 }
 
@@ -196,110 +216,141 @@ static enum gemm8_act act_of(enum dense_act act)
 	return acts[act];
 }
 
-/* Rows from to to of the embedding, normed and as bytes in p->x8. */
-static void block_embed(const struct phase *f, struct member *p, size_t from, size_t to, float *scales)
+/* Some rows of a unit: n of them from row `at` of the run, as bytes in x8 with their scales. */
+struct block {
+	const struct encoder *m;
+	const struct space8 *s;
+	struct member *p;
+	uint8_t *x8;
+	float *scales, *x;
+	size_t at, n;
+};
+
+/* Their embeddings, normed. */
+static void block_embed(const struct block *b, const struct phase *f)
 {
-	const struct encoder *m = f->space->m;
-	const struct space8 *s = f->space->ints;
+	const struct encoder *m = b->m;
 	struct gemm8_norm norm = norm_of(&m->embedding_norm, m->s.eps);
-	size_t h = s->w.h, text = 0;
-	for (size_t r = from; r < to; r++) {
-		while (f->starts[text + 1] <= r) text++;
-		const float *word = m->words + (size_t)f->ids[r] * h, *position = m->positions + (r - f->starts[text]) * h;
-		float *x = s->x + r * s->w.h16;
+	size_t h = b->s->w.h, h16 = b->s->w.h16, hk = b->s->w.hk, text = 0;
+	for (size_t r = 0; r < b->n; r++) {
+		while (f->starts[text + 1] <= b->at + r) text++;
+		const float *word = m->words + (size_t)f->ids[b->at + r] * h;
+		const float *position = m->positions + (b->at + r - f->starts[text]) * h;
+		float *x = b->x + r * h16;
 		for (size_t i = 0; i < h; i++) x[i] = word[i] + position[i];
-		memset(x + h, 0, (s->w.h16 - h) * sizeof *x);
-		m->kernel->norm(x, NULL, h, &norm, s->w.hk, p->x8 + (r - from) * s->w.hk, &scales[r - from]);
+		memset(x + h, 0, (h16 - h) * sizeof *x);
+		m->kernel->norm(x, NULL, h, &norm, hk, b->x8 + r * hk, &b->scales[r]);
 	}
 }
 
-/* Rows from to to behind the attention of a layer, to the layer's end; as bytes in p->x8 too. */
-static void block_layer(const struct phase *f, struct member *p, size_t from, size_t to, float *scales)
+/* x = norm(x + w * input): input as bytes in p->wide8 with scales in b->scales. */
+static void block_add(const struct block *b, const struct gemm8_matrix *w, const struct norm *n)
+{
+	const struct widths *d = &b->s->w;
+	struct gemm8_norm norm = norm_of(n, b->m->s.eps);
+	b->m->kernel->linear(w, 0, w->panels, b->p->wide8, b->scales, b->n, GEMM8_NONE, b->p->y, d->h16);
+	for (size_t r = 0; r < b->n; r++)
+		b->m->kernel->norm(b->x + r * d->h16, b->p->y + r * d->h16, d->h, &norm, d->hk, b->x8 + r * d->hk, &b->scales[r]);
+}
+
+static void block_attended(const struct block *b, const struct layer8 *l)
+{
+	const struct widths *d = &b->s->w;
+	b->m->kernel->quant(b->s->attended + b->at * d->a16, b->n, d->a16, d->ak, b->p->wide8, b->scales);
+	block_add(b, &l->out, &l->after_attention);
+}
+
+static void block_feed(const struct block *b, const struct layer8 *l)
+{
+	const struct widths *d = &b->s->w;
+	b->m->kernel->linear(&l->up, 0, l->up.panels, b->x8, b->scales, b->n, act_of(b->m->s.act), b->p->wide, d->w16);
+	b->m->kernel->quant(b->p->wide, b->n, d->w16, d->wk, b->p->wide8, b->scales);
+	block_add(b, &l->down, &l->after_feed);
+}
+
+static void block_heads(const struct block *b, const struct layer8 *l)
+{
+	const struct space8 *s = b->s;
+	const struct widths *d = &s->w;
+	size_t heads = 2 * d->heads;
+	b->m->kernel->linear(&l->qk, 0, l->qk.panels, b->x8, b->scales, b->n, GEMM8_NONE, b->p->wide, 2 * d->a16);
+	b->m->kernel->quant(b->p->wide, b->n * heads, d->dv, d->dv, s->qk + b->at * 2 * d->a16, s->qk_scales + b->at * heads);
+	b->m->kernel->linear(&l->v, 0, l->v.panels, b->x8, b->scales, b->n, GEMM8_NONE, s->v + b->at * d->a16, d->a16);
+}
+
+/* Rows from to to of the run: each stage over all of them before the next, so that its weights, which fill most of a
+ * core's cache, are read into it once. */
+static void unit_run(const struct phase *f, struct member *p, size_t from, size_t to)
 {
 	const struct encoder *m = f->space->m;
 	const struct space8 *s = f->space->ints;
-	const struct gemm8 *k = m->kernel;
-	const struct widths *w = &s->w;
-	const struct layer8 *l = &m->layers8[f->layer];
-	struct gemm8_norm first = norm_of(&l->after_attention, m->s.eps), last = norm_of(&l->after_feed, m->s.eps);
-	size_t n = to - from;
-	float *x = s->x + from * w->h16;
-	for (size_t r = 0; r < n; r++)
-		k->quant(s->attended + (from + r) * w->a16, w->a16, w->ak, p->x8 + r * w->ak, &scales[r]);
-	k->linear(&l->out, 0, l->out.panels, p->x8, scales, n, GEMM8_NONE, p->y, w->h16);
-	for (size_t r = 0; r < n; r++)
-		k->norm(x + r * w->h16, p->y + r * w->h16, w->h, &first, w->hk, p->x8 + r * w->hk, &scales[r]);
-	k->linear(&l->up, 0, l->up.panels, p->x8, scales, n, act_of(m->s.act), p->feed, w->w16);
-	for (size_t r = 0; r < n; r++) k->quant(p->feed + r * w->w16, w->w16, w->wk, p->feed8 + r * w->wk, &scales[r]);
-	k->linear(&l->down, 0, l->down.panels, p->feed8, scales, n, GEMM8_NONE, p->y, w->h16);
-	for (size_t r = 0; r < n; r++)
-		k->norm(x + r * w->h16, p->y + r * w->h16, w->h, &last, w->hk, p->x8 + r * w->hk, &scales[r]);
+	for (int stage = 0; stage < 3; stage++)
+		for (size_t at = from; at < to; at += BLOCK_ROWS) {
+			struct block b = {.m = m, .s = s, .p = p, .x8 = p->x8 + (at - from) * s->w.hk, .scales = p->scales + (at - from),
+				.x = s->x + at * s->w.h16, .at = at, .n = to - at < BLOCK_ROWS ? to - at : BLOCK_ROWS};
+			if (stage == 0 && f->layer < 0) block_embed(&b, f);
+			if (stage == 0 && f->layer >= 0) block_attended(&b, &m->layers8[f->layer]);
+			if (stage == 1 && f->layer >= 0) block_feed(&b, &m->layers8[f->layer]);
+			if (stage == 2 && f->layer + 1 < m->s.layers) block_heads(&b, &m->layers8[f->layer + 1]);
+		}
 }
 
-/* Units are blocks of rows: up to the queries, keys and values of the next layer. */
-static void blocks(void *ctx, int member, int size)
+/* Units are stretches of rows: from behind the attention of a layer up to the queries, keys and values of the next. */
+static void rows_take(void *ctx, int member, int size)
 {
 	struct phase *f = ctx;
-	const struct encoder *m = f->space->m;
-	const struct space8 *s = f->space->ints;
-	struct member *p = &s->members[member];
-	float scales[BLOCK_ROWS];
 	size_t rows = f->starts[f->texts];
 	(void)size;
-	m->kernel->enter();
+	f->space->m->kernel->enter();
 	for (;;) {
-		size_t from = atomic_fetch_add(&f->next, 1) * f->block, to = from + f->block < rows ? from + f->block : rows;
+		size_t from = atomic_fetch_add(&f->next, 1) * f->unit, to = from + f->unit < rows ? from + f->unit : rows;
 		if (from >= rows) break;
-		if (f->layer < 0) block_embed(f, p, from, to, scales);
-		else block_layer(f, p, from, to, scales);
-		if (f->layer + 1 < m->s.layers) {
-			const struct gemm8_matrix *qkv = &m->layers8[f->layer + 1].qkv;
-			m->kernel->linear(qkv, 0, qkv->panels, p->x8, scales, to - from, GEMM8_NONE, s->qkv + from * 3 * s->w.a16,
-				3 * s->w.a16);
-		}
+		unit_run(f, &f->space->ints->members[member], from, to);
 	}
-	m->kernel->leave();
+	f->space->m->kernel->leave();
 }
 
 /* Units are heads of texts. */
-static void heads(void *ctx, int member, int size)
+static void heads_take(void *ctx, int member, int size)
 {
 	struct phase *f = ctx;
-	const struct encoder *m = f->space->m;
+	const struct gemm8 *kernel = f->space->m->kernel;
 	const struct space8 *s = f->space->ints;
 	const struct widths *w = &s->w;
 	(void)size;
-	m->kernel->enter();
+	kernel->enter();
 	for (;;) {
 		size_t unit = atomic_fetch_add(&f->next, 1), text = unit / w->heads, head = unit % w->heads;
 		if (text >= f->texts) break;
 		size_t first = f->starts[text];
-		const float *q = s->qkv + first * 3 * w->a16 + head * 3 * w->dv;
-		struct gemm8_head h = {.q = q, .k = q + w->dv, .v = q + 2 * w->dv, .ld = 3 * w->a16,
+		const uint8_t *q = s->qk + first * 2 * w->a16 + head * w->dv;
+		const float *scales = s->qk_scales + first * 2 * w->heads + head;
+		struct gemm8_head h = {.q = q, .k = q + w->a16, .q_scale = scales, .k_scale = scales + w->heads,
+			.v = s->v + first * w->a16 + head * w->dv, .ld8 = 2 * w->a16, .lds = 2 * w->heads, .ldv = w->a16,
 			.rows = f->starts[text + 1] - first, .dim = w->dim, .out = s->attended + first * w->a16 + head * w->dv,
 			.ldo = w->a16};
-		m->kernel->attend(&h, s->members[member].attend);
+		kernel->attend(&h, s->members[member].attend);
 	}
-	m->kernel->leave();
+	kernel->leave();
 }
 
-static void phase_run(struct phase *f, void (*units)(void *, int, int))
+static void phase_run(struct phase *f, void (*take)(void *, int, int))
 {
 	atomic_store(&f->next, 0);
-	team_run(f->space->team, units, f);
+	team_run(f->space->team, take, f);
 }
 
 const float *space8_run(struct encoder_space *space, const int32_t *ids, const size_t *starts, size_t texts)
 {
 	const struct space8 *s = space->ints;
 	struct phase f = {.space = space, .ids = ids, .starts = starts, .texts = texts, .layer = -1};
-	size_t rows = starts[texts];
-	f.block = rows < (size_t)BLOCK_ROWS * BLOCKS_EACH * (size_t)s->size ? BLOCK_ROWS_FEW : BLOCK_ROWS;
-	if (s->size == 1) f.block = BLOCK_ROWS;
-	phase_run(&f, blocks);
+	size_t rows = starts[texts], units = s->size == 1 ? 1 : UNITS_EACH * (size_t)s->size;
+	f.unit = pad((rows + units - 1) / units, 32);
+	if (f.unit > UNIT_ROWS) f.unit = UNIT_ROWS;
+	phase_run(&f, rows_take);
 	while (++f.layer < space->m->s.layers) {
-		phase_run(&f, heads);
-		phase_run(&f, blocks);
+		phase_run(&f, heads_take);
+		phase_run(&f, rows_take);
 	}
 	for (size_t r = 1; r < rows && s->w.h16 != s->w.h; r++)
 		memmove(s->x + r * s->w.h, s->x + r * s->w.h16, s->w.h * sizeof *s->x);

@@ -12,9 +12,9 @@ struct layer {
 	struct norm after_attention, after_feed;
 };
 
-/* The same in int8. A head's queries, keys and values are each padded to dv values (encoder8.c) and lie side by side. */
+/* The same in int8. A head is padded to whole vectors (encoder8.c). */
 struct layer8 {
-	struct gemm8_matrix qkv, out, up, down;
+	struct gemm8_matrix qk, v, out, up, down; /* qk: the queries of all heads, then the keys */
 	struct norm after_attention, after_feed;
 };
 

@@ -88,16 +88,16 @@ size_t gemm8_attend_lay(struct gemm8_attend *s, size_t rows, size_t dim, void *s
 	s->rows64 = gemm8_pad(rows, GEMM8_K);
 	s->dk = gemm8_pad(dim, GEMM8_K);
 	s->dv = gemm8_pad(dim, GEMM8_LANES);
+	s->ldw = s->rows64 + GEMM8_K; /* rows that are no power of two apart do not evict each other */
+	s->lds = s->rows16 + GEMM8_LANES;
 	s->keys = part(scratch, &at, s->rows16 * s->dk);
 	s->values = part(scratch, &at, s->dv * s->rows64);
 	s->key_start = part(scratch, &at, s->rows16 * sizeof *s->key_start);
 	s->value_start = part(scratch, &at, s->dv * sizeof *s->value_start);
 	s->key_scale = part(scratch, &at, s->rows16 * sizeof *s->key_scale);
 	s->value_scale = part(scratch, &at, s->dv * sizeof *s->value_scale);
-	s->queries = part(scratch, &at, GEMM8_ROWS * s->dk);
-	s->weights = part(scratch, &at, GEMM8_ROWS * s->rows64);
-	s->sums = part(scratch, &at, GEMM8_ROWS * (s->rows16 > s->dv ? s->rows16 : s->dv) * sizeof *s->sums);
-	s->row = part(scratch, &at, s->dk);
+	s->weights = part(scratch, &at, GEMM8_ROWS * s->ldw);
+	s->sums = part(scratch, &at, GEMM8_ROWS * (s->lds > s->dv ? s->lds : s->dv) * sizeof *s->sums);
 	return at;
 }
 

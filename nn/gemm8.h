@@ -44,12 +44,15 @@ void gemm8_clear(struct gemm8_matrix *m);      /* an all-zero one is allowed */
 
 struct gemm8_norm { const float *gamma, *beta; float eps; };   /* (n16), zero behind dim */
 
-/* One head of one text. */
+/* One head of one text, from its first row on. dv: the head's dimension padded to GEMM8_LANES. */
 struct gemm8_head {
-	const float *q, *k, *v; /* the text's first row; rows `ld` floats apart, n16 floats of each */
-	size_t ld, rows;
-	size_t dim;            /* of the head, unpadded */
-	float *out;            /* n16 floats a row, `ldo` floats apart */
+	const uint8_t *q, *k;  /* quants of dv values, without padding to GEMM8_K; rows `ld8` bytes apart. Up to GEMM8_K
+	                        * bytes of each row of q may be read, whatever they are */
+	const float *q_scale, *k_scale; /* a row's is `lds` floats behind the one before */
+	const float *v;        /* dv floats a row, `ldv` floats apart */
+	size_t ld8, lds, ldv;
+	size_t rows, dim;      /* dim: unpadded */
+	float *out;            /* dv floats a row, `ldo` floats apart */
 	size_t ldo;
 };
 
@@ -57,9 +60,9 @@ struct gemm8 {
 	const char *name;
 	void (*enter)(void);
 	void (*leave)(void);
-	/* x (n16) to k bytes and a scale: m = max|x|; *scale = m * (1/127), q = round to even(x * (127 / m)), both 0 when m is
-	 * under 1e-30; bytes behind n16 are GEMM8_ZERO. */
-	void (*quant)(const float *x, size_t n16, size_t k, uint8_t *q, float *scale);
+	/* Each of the vectors x (count, n16) to k bytes and a scale: m = max|x|; scale = m * (1/127), q = round to even(x *
+	 * (127 / m)), both 0 when m is under 1e-30; k is n16 or more, bytes behind n16 are GEMM8_ZERO. */
+	void (*quant)(const float *x, size_t count, size_t n16, size_t k, uint8_t *q, float *scales);
 	/* In place: x = layer_norm(x + add) * gamma + beta over dim values (add NULL: of x), and its quant as above. With
 	 * lane sums: mean = sum(x) / dim, var = sum((x - mean)^2) / dim (fma), x = fma((x - mean) * (1 / sqrt(var + eps)),
 	 * gamma, beta). */
@@ -69,8 +72,7 @@ struct gemm8 {
 	 * degree 9 (Horner, fma): within 1e-4 of the function of the name for |x| <= 100, and 2e-6 |x| beyond. */
 	void (*linear)(const struct gemm8_matrix *w, size_t p0, size_t p1, const uint8_t *a, const float *scales, size_t rows,
 		enum gemm8_act act, float *y, size_t ldy);
-	/* softmax(q k' / sqrt(dim)) v over all rows of the text. q and k as quant does a row of a head; v with one scale a
-	 * column. Weights of a row: 255 * 2^(s - max s), rounded to bytes, divided by their sum.
+	/* softmax(q k' / sqrt(dim)) v over all rows of the text; v is rounded with one scale a column. Weights of a row: 255 * 2^(s - max s), rounded to bytes, divided by their sum.
 	 * scratch: gemm8_attend_bytes(rows, dim) bytes, 64-byte aligned. */
 	void (*attend)(const struct gemm8_head *h, void *scratch);
 };

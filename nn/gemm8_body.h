@@ -27,7 +27,7 @@ INLINE void put_u8(uint8_t *q, v16 x, v16 by)
 	i_store_u8(q, i_add(i_of(v_mul(x, by)), i_set1(GEMM8_ZERO)));
 }
 
-static void quant_by(const float *x, size_t n16, float top, size_t k, uint8_t *q, float *scale)
+INLINE void quant_by(const float *x, size_t n16, float top, size_t k, uint8_t *q, float *scale)
 {
 	float inverse;
 	gemm8_scales(top, scale, &inverse);
@@ -36,11 +36,18 @@ static void quant_by(const float *x, size_t n16, float top, size_t k, uint8_t *q
 	if (k > n16) memset(q + n16, GEMM8_ZERO, k - n16);
 }
 
-static void quant(const float *x, size_t n16, size_t k, uint8_t *q, float *scale)
+static void quant(const float *x, size_t count, size_t n16, size_t k, uint8_t *q, float *scales)
 {
-	v16 top = v_set1(0);
-	for (size_t i = 0; i < n16; i += GEMM8_LANES) top = v_max(top, v_abs(v_load(x + i)));
-	quant_by(x, n16, v_top(top), k, q, scale);
+	for (size_t c = 0; c < count; c++, x += n16, q += k) {
+		v16 top = v_abs(v_load(x)), odd = top; /* two chains: a maximum waits for the one before */
+		size_t i = GEMM8_LANES;
+		for (; i + 2 * GEMM8_LANES <= n16; i += 2 * GEMM8_LANES) {
+			top = v_max(top, v_abs(v_load(x + i)));
+			odd = v_max(odd, v_abs(v_load(x + i + GEMM8_LANES)));
+		}
+		if (i < n16) top = v_max(top, v_abs(v_load(x + i)));
+		quant_by(x, n16, v_top(v_max(top, odd)), k, q, &scales[c]);
+	}
 }
 
 static void norm(float *x, const float *add, size_t dim, const struct gemm8_norm *n, size_t k, uint8_t *q, float *scale)
@@ -132,32 +139,34 @@ static void linear(const struct gemm8_matrix *w, size_t p0, size_t p1, const uin
 /* Keys become panels of 16, as weights are. */
 static void keys_pack(const struct gemm8_head *h, const struct gemm8_attend *s)
 {
-	const __m128i flip = _mm_set1_epi8((char)GEMM8_ZERO);
-	size_t n16 = gemm8_pad(h->dim, GEMM8_LANES), k4 = s->dk / 4;
-	for (size_t r = 0; r < s->rows16; r++) {
+	const uint32_t flip = GEMM8_ZERO * 0x01010101u;
+	memset(s->keys, 0, s->rows16 * s->dk);
+	for (size_t r = 0; r < h->rows; r++) {
 		int8_t *panel = s->keys + r / GEMM8_LANES * GEMM8_LANES * s->dk + r % GEMM8_LANES * 4;
-		int32_t sum = 0;
-		if (r < h->rows) {
-			quant(h->k + r * h->ld, n16, s->dk, s->row, &s->key_scale[r]);
-			i16 total = i_set1(0);
-			for (size_t i = 0; i < s->dk; i += GEMM8_LANES) {
-				__m128i *at = (__m128i *)(s->row + i), b = _mm_xor_si128(_mm_load_si128(at), flip);
-				total = i_add(total, i_of_s8(b));
-				_mm_store_si128(at, b);
-			}
-			sum = i_sum(total);
-		} else {
-			memset(s->row, 0, s->dk);
-			s->key_scale[r] = 0;
+		const uint8_t *key = h->k + r * h->ld8;
+		for (size_t i = 0; i < s->dv; i += 4) {
+			uint32_t four;
+			memcpy(&four, key + i, 4);
+			four ^= flip;
+			memcpy(panel + i * GEMM8_LANES, &four, 4);
 		}
-		s->key_start[r] = -GEMM8_ZERO * sum;
-		for (size_t i = 0; i < k4; i++) memcpy(panel + i * GEMM8_K, s->row + 4 * i, 4);
+		s->key_scale[r] = h->k_scale[r * h->lds];
 	}
+	for (size_t r = 0; r < s->rows16; r += GEMM8_LANES) {
+		i16 sum = i_set1(0);
+		for (size_t i = 0; i < s->dv; i += 4) {
+			i16 four = i_load((const int32_t *)(const void *)(s->keys + r * s->dk + i * GEMM8_LANES));
+			sum = i_add(sum, i_add(i_sra(i_shl(four, 24), 24), i_sra(i_shl(four, 16), 24)));
+			sum = i_add(sum, i_add(i_sra(i_shl(four, 8), 24), i_sra(four, 24)));
+		}
+		i_store(s->key_start + r, i_sub(i_set1(0), i_shl(sum, 7)));
+	}
+	for (size_t r = h->rows; r < s->rows16; r++) s->key_scale[r] = 0;
 }
 
 INLINE i16 value_int(const struct gemm8_head *h, size_t r, size_t at, v16 by)
 {
-	return r < h->rows ? i_of(v_mul(v_load(h->v + r * h->ld + at), by)) : i_set1(0);
+	return r < h->rows ? i_of(v_mul(v_load(h->v + r * h->ldv + at), by)) : i_set1(0);
 }
 
 /* Values: a column of the head is an output, the rows of the text are k. */
@@ -169,7 +178,7 @@ static void values_pack(const struct gemm8_head *h, const struct gemm8_attend *s
 		_Alignas(64) float top[GEMM8_LANES], by[GEMM8_LANES];
 		v16 max = v_set1(0);
 		i16 total = i_set1(0);
-		for (size_t r = 0; r < h->rows; r++) max = v_max(max, v_abs(v_load(h->v + r * h->ld + at)));
+		for (size_t r = 0; r < h->rows; r++) max = v_max(max, v_abs(v_load(h->v + r * h->ldv + at)));
 		v_store(top, max);
 		for (size_t i = 0; i < GEMM8_LANES; i++) gemm8_scales(top[i], &s->value_scale[at + i], &by[i]);
 		max = v_load(by);
@@ -195,26 +204,39 @@ INLINE v16 exp2_of(v16 t)
 	return v_bits(i_add(i_bits(p), i_shl(i_bits(n), 23)));
 }
 
+INLINE i16 weights_of(const float *scores, v16 scale, v16 base)
+{
+	return i_of(exp2_of(v_max(v_fma(v_load(scores), scale, base), v_set1(GEMM8_EXP2_LEAST))));
+}
+
 /* Sums c (rows16) of one query to weights p (rows64); the sum of the weights. */
 static int32_t softmax(const struct gemm8_attend *s, size_t n, int32_t *c, float by, uint8_t *p)
 {
 	float *scores = (float *)c;
 	v16 top = v_set1(-INFINITY);
 	i16 sum = i_set1(0);
-	for (size_t i = 0; i < n; i += GEMM8_LANES) {
+	size_t i = 0;
+	for (; i + GEMM8_LANES <= n; i += GEMM8_LANES) {
 		v16 v = v_mul(v_of(i_load(c + i)), v_load(s->key_scale + i));
-		v = v_keep(v, n - i, v_set1(-INFINITY));
+		v_store(scores + i, v);
+		top = v_max(top, v);
+	}
+	if (i < n) { /* keys that are not there weigh nothing */
+		v16 v = v_keep(v_mul(v_of(i_load(c + i)), v_load(s->key_scale + i)), n - i, v_set1(-INFINITY));
 		v_store(scores + i, v);
 		top = v_max(top, v);
 	}
 	v16 scale = v_set1(by), base = v_set1(GEMM8_LOG2_255 - v_top(top) * by);
-	for (size_t i = 0; i < n; i += GEMM8_LANES) {
-		v16 t = v_max(v_fma(v_load(scores + i), scale, base), v_set1(GEMM8_EXP2_LEAST));
-		i16 weight = i_of(exp2_of(t));
-		sum = i_add(sum, weight);
-		i_store_u8(p + i, weight);
+	for (i = 0; i + 4 * GEMM8_LANES <= s->rows16; i += 4 * GEMM8_LANES) {
+		i16 a = weights_of(scores + i, scale, base), b = weights_of(scores + i + GEMM8_LANES, scale, base);
+		i16 d = weights_of(scores + i + 2 * GEMM8_LANES, scale, base);
+		sum = i_store_u8x4(p + i, a, b, d, weights_of(scores + i + 3 * GEMM8_LANES, scale, base), sum);
 	}
-	memset(p + s->rows16, 0, s->rows64 - s->rows16);
+	for (; i < n; i += GEMM8_LANES) {
+		i16 a = weights_of(scores + i, scale, base);
+		sum = i_add(sum, a);
+		i_store_u8(p + i, a);
+	}
 	return i_sum(sum);
 }
 
@@ -223,21 +245,18 @@ static void attend(const struct gemm8_head *h, void *scratch)
 	struct gemm8_attend s;
 	float by[GEMM8_ROWS];
 	int32_t sum[GEMM8_ROWS];
-	size_t n16 = gemm8_pad(h->dim, GEMM8_LANES);
 	float unit = GEMM8_LOG2_E / sqrtf((float)h->dim);
 	gemm8_attend_lay(&s, h->rows, h->dim, scratch);
 	keys_pack(h, &s);
 	values_pack(h, &s);
+	for (size_t i = 0; i < GEMM8_ROWS; i++) memset(s.weights + i * s.ldw + s.rows16, 0, s.rows64 - s.rows16);
 	for (size_t r = 0; r < h->rows; r += GEMM8_ROWS) {
 		size_t m = h->rows - r < GEMM8_ROWS ? h->rows - r : GEMM8_ROWS;
-		for (size_t i = 0; i < m; i++) {
-			quant(h->q + (r + i) * h->ld, n16, s.dk, s.queries + i * s.dk, &by[i]);
-			by[i] *= unit;
-		}
-		dot(s.queries, s.dk, m, s.keys, s.key_start, s.rows16 / GEMM8_LANES, s.dk, s.sums, s.rows16);
+		for (size_t i = 0; i < m; i++) by[i] = h->q_scale[(r + i) * h->lds] * unit;
+		dot(h->q + r * h->ld8, h->ld8, m, s.keys, s.key_start, s.rows16 / GEMM8_LANES, s.dk, s.sums, s.lds);
 		for (size_t i = 0; i < m; i++)
-			sum[i] = softmax(&s, h->rows, s.sums + i * s.rows16, by[i], s.weights + i * s.rows64);
-		dot(s.weights, s.rows64, m, s.values, s.value_start, s.dv / GEMM8_LANES, s.rows64, s.sums, s.dv);
+			sum[i] = softmax(&s, h->rows, s.sums + i * s.lds, by[i], s.weights + i * s.ldw);
+		dot(s.weights, s.ldw, m, s.values, s.value_start, s.dv / GEMM8_LANES, s.rows64, s.sums, s.dv);
 		for (size_t at = 0; at < s.dv; at += GEMM8_LANES) {
 			v16 scale = v_load(s.value_scale + at);
 			i16 start = i_load(s.value_start + at);

@@ -18,12 +18,12 @@ extern const float gemm8_gelu_erf[GEMM8_GELU_TERMS], gemm8_gelu_tanh[GEMM8_GELU_
  * dimension padded to GEMM8_K, dv to GEMM8_LANES. */
 struct gemm8_attend {
 	size_t rows16, rows64, dk, dv;
+	size_t ldw, lds;                       /* from one row of weights, of sums, to the next */
 	int8_t *keys, *values;                 /* (rows16/16, dk/4, 16, 4), (dv/16, rows64/4, 16, 4) */
 	int32_t *key_start, *value_start;      /* (rows16), (dv) */
 	float *key_scale, *value_scale;
-	uint8_t *queries, *weights;            /* (GEMM8_ROWS, dk), (GEMM8_ROWS, rows64) */
-	int32_t *sums;                         /* (GEMM8_ROWS, the wider of rows16 and dv) */
-	uint8_t *row;                          /* (dk) */
+	uint8_t *weights;                      /* (GEMM8_ROWS, ldw) */
+	int32_t *sums;                         /* (GEMM8_ROWS, lds or dv) */
 };
 
 static inline size_t gemm8_pad(size_t n, size_t unit)

@@ -16,13 +16,18 @@ static float lanes_sum(float *lane)
 	return lane[0];
 }
 
-static void quant(const float *x, size_t n16, size_t k, uint8_t *q, float *scale)
+static void quant_one(const float *x, size_t n16, size_t k, uint8_t *q, float *scale)
 {
 	float top = 0, by;
 	for (size_t i = 0; i < n16; i++) top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
 	gemm8_scales(top, scale, &by);
 	memset(q, GEMM8_ZERO, k);
 	for (size_t i = 0; i < n16; i++) q[i] = (uint8_t)(lrintf(x[i] * by) + GEMM8_ZERO);
+}
+
+static void quant(const float *x, size_t count, size_t n16, size_t k, uint8_t *q, float *scales)
+{
+	for (size_t i = 0; i < count; i++) quant_one(x + i * n16, n16, k, q + i * k, &scales[i]);
 }
 
 static void norm(float *x, const float *add, size_t dim, const struct gemm8_norm *n, size_t k, uint8_t *q, float *scale)
@@ -37,7 +42,7 @@ static void norm(float *x, const float *add, size_t dim, const struct gemm8_norm
 	for (size_t i = 0; i < dim; i++) lane[i % GEMM8_LANES] = fmaf(x[i] - mean, x[i] - mean, lane[i % GEMM8_LANES]);
 	by = 1 / sqrtf(lanes_sum(lane) / (float)dim + n->eps);
 	for (size_t i = 0; i < dim; i++) x[i] = fmaf((x[i] - mean) * by, n->gamma[i], n->beta[i]);
-	quant(x, gemm8_pad(dim, GEMM8_LANES), k, q, scale);
+	quant_one(x, gemm8_pad(dim, GEMM8_LANES), k, q, scale);
 }
 
 static float gelu(float x, const float *p)
@@ -100,32 +105,27 @@ static int32_t softmax(const float *scores, size_t n, float by, uint8_t *weights
 	return sum;
 }
 
-/* The scratch is laid out as for the other tables, its parts used in plainer ways: keys (rows, dk), values (rows, dv),
- * sums as floats. */
+/* The scratch is laid out as for the other tables; values (rows, dv) and sums, as floats, are used in a plainer way. */
 static void attend(const struct gemm8_head *h, void *scratch)
 {
 	struct gemm8_attend s;
-	size_t n16 = gemm8_pad(h->dim, GEMM8_LANES);
-	float query_scale;
 	gemm8_attend_lay(&s, h->rows, h->dim, scratch);
-	for (size_t r = 0; r < h->rows; r++) quant(h->k + r * h->ld, n16, s.dk, (uint8_t *)s.keys + r * s.dk, &s.key_scale[r]);
-	for (size_t i = 0; i < n16; i++) {
+	for (size_t i = 0; i < s.dv; i++) {
 		float top = 0, by;
-		for (size_t r = 0; r < h->rows; r++) top = fmaxf(top, fabsf(h->v[r * h->ld + i]));
+		for (size_t r = 0; r < h->rows; r++) top = fmaxf(top, fabsf(h->v[r * h->ldv + i]));
 		gemm8_scales(top, &s.value_scale[i], &by);
-		for (size_t r = 0; r < h->rows; r++) s.values[r * s.dv + i] = (int8_t)lrintf(h->v[r * h->ld + i] * by);
+		for (size_t r = 0; r < h->rows; r++) s.values[r * s.dv + i] = (int8_t)lrintf(h->v[r * h->ldv + i] * by);
 	}
 	for (size_t r = 0; r < h->rows; r++) {
 		float *scores = (float *)s.sums;
-		quant(h->q + r * h->ld, n16, s.dk, s.queries, &query_scale);
 		for (size_t t = 0; t < h->rows; t++) {
 			int32_t sum = 0;
-			for (size_t i = 0; i < n16; i++)
-				sum += (s.queries[i] - GEMM8_ZERO) * ((uint8_t)s.keys[t * s.dk + i] - GEMM8_ZERO);
-			scores[t] = (float)sum * s.key_scale[t];
+			for (size_t i = 0; i < s.dv; i++)
+				sum += (h->q[r * h->ld8 + i] - GEMM8_ZERO) * (h->k[t * h->ld8 + i] - GEMM8_ZERO);
+			scores[t] = (float)sum * h->k_scale[t * h->lds];
 		}
-		int32_t total = softmax(scores, h->rows, query_scale * (GEMM8_LOG2_E / sqrtf((float)h->dim)), s.weights);
-		for (size_t i = 0; i < n16; i++) {
+		int32_t total = softmax(scores, h->rows, h->q_scale[r * h->lds] * (GEMM8_LOG2_E / sqrtf((float)h->dim)), s.weights);
+		for (size_t i = 0; i < s.dv; i++) {
 			int32_t sum = 0;
 			for (size_t t = 0; t < h->rows; t++) sum += s.weights[t] * s.values[t * s.dv + i];
 			h->out[r * h->ldo + i] = (float)sum * (s.value_scale[i] * (1 / (float)total));

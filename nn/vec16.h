@@ -42,8 +42,16 @@ INLINE i16 i_sub(i16 a, i16 b) { return _mm512_sub_epi32(a, b); }
 INLINE i16 i_and(i16 a, i16 b) { return _mm512_and_si512(a, b); }
 INLINE i16 i_or(i16 a, i16 b) { return _mm512_or_si512(a, b); }
 #define i_shl(a, n) _mm512_slli_epi32(a, n)
-INLINE i16 i_of_s8(__m128i b) { return _mm512_cvtepi8_epi32(b); }
+#define i_sra(a, n) _mm512_srai_epi32(a, n)
 INLINE void i_store_u8(uint8_t *p, i16 a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); } /* 0 to 255 */
+/* The 64 bytes of a, b, c and d (each 0 to 255), stored; sum plus some of them in each lane. */
+INLINE i16 i_store_u8x4(uint8_t *p, i16 a, i16 b, i16 c, i16 d, i16 sum)
+{
+	const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	__m512i all = _mm512_packus_epi16(_mm512_packus_epi32(a, b), _mm512_packus_epi32(c, d));
+	_mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, all));
+	return _mm512_add_epi32(sum, _mm512_sad_epu8(all, _mm512_setzero_si512()));
+}
 INLINE __m256 v_half_sum(v16 v) { return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
 INLINE __m256 v_half_max(v16 v) { return _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
 INLINE int32_t i_sum(i16 a) { return _mm512_reduce_add_epi32(a); }
@@ -95,15 +103,18 @@ INLINE i16 i_add(i16 a, i16 b) { return (i16){_mm256_add_epi32(a.lo, b.lo), _mm2
 INLINE i16 i_sub(i16 a, i16 b) { return (i16){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
 INLINE i16 i_and(i16 a, i16 b) { return (i16){_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 INLINE i16 i_or(i16 a, i16 b) { return (i16){_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-INLINE i16 i_of_s8(__m128i b)
-{
-	return (i16){_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(b, b))};
-}
-#define i_shl(a, n) ((i16){_mm256_slli_epi32((a).lo, n), _mm256_slli_epi32((a).hi, n)})
+INLINE i16 i_shl(i16 a, int n) { return (i16){_mm256_slli_epi32(a.lo, n), _mm256_slli_epi32(a.hi, n)}; }
+INLINE i16 i_sra(i16 a, int n) { return (i16){_mm256_srai_epi32(a.lo, n), _mm256_srai_epi32(a.hi, n)}; }
 INLINE void i_store_u8(uint8_t *p, i16 a) /* 0 to 255 */
 {
 	__m256i w = _mm256_permute4x64_epi64(_mm256_packus_epi32(a.lo, a.hi), 0xd8);
 	_mm_storeu_si128((__m128i *)p, _mm_packus_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
+/* The 64 bytes of a, b, c and d (each 0 to 255), stored; sum plus some of them in each lane. */
+INLINE i16 i_store_u8x4(uint8_t *p, i16 a, i16 b, i16 c, i16 d, i16 sum)
+{
+	i_store_u8(p, a), i_store_u8(p + 16, b), i_store_u8(p + 32, c), i_store_u8(p + 48, d);
+	return i_add(sum, i_add(i_add(a, b), i_add(c, d)));
 }
 INLINE __m256 v_half_sum(v16 v) { return _mm256_add_ps(v.lo, v.hi); }
 INLINE __m256 v_half_max(v16 v) { return _mm256_max_ps(v.lo, v.hi); }

@@ -82,14 +82,14 @@ TEST(gemm8_quant_keeps_within_half_a_step)
 		uint8_t *q = bytes_of(k), *want = bytes_of(k);
 		float want_scale;
 		x[5] = c % 2 ? -7.25f : 1e-6f;
-		t[0]->quant(x, n16, k, want, &want_scale);
+		t[0]->quant(x, 1, n16, k, want, &want_scale);
 		for (size_t i = 0; i < k; i++) {
 			double v = (want[i] - GEMM8_ZERO) * (double)want_scale;
 			CHECK(fabs(v - (i < n16 ? x[i] : 0)) <= 0.5001 * (double)want_scale);
 			CHECK(want[i] > 0);
 		}
 		for (size_t i = 1; i < n; i++) {
-			t[i]->quant(x, n16, k, q, &scale);
+			t[i]->quant(x, 1, n16, k, q, &scale);
 			same(&scale, &want_scale, 1, t[i]->name, "scale");
 			CHECK_MSG(memcmp(q, want, k) == 0, "%s: other bytes", t[i]->name);
 		}
@@ -100,9 +100,9 @@ TEST(gemm8_quant_keeps_within_half_a_step)
 	for (size_t i = 0; i < n; i++) {
 		float zeros[16] = {0}, tiny[16] = {1e-38f, -1e-40f}, scale = 1;
 		uint8_t q[64];
-		t[i]->quant(zeros, 16, 64, q, &scale);
+		t[i]->quant(zeros, 1, 16, 64, q, &scale);
 		CHECK(scale == 0 && q[0] == GEMM8_ZERO && q[63] == GEMM8_ZERO);
-		t[i]->quant(tiny, 16, 64, q, &scale);
+		t[i]->quant(tiny, 1, 16, 64, q, &scale);
 		CHECK(scale == 0 && q[0] == GEMM8_ZERO && q[1] == GEMM8_ZERO);
 	}
 }
@@ -156,7 +156,7 @@ static void linear_case(size_t rows, size_t in, size_t out, enum gemm8_act act)
 	size_t n = tables(t);
 	CHECK_OK(gemm8_pack(&m, w, bias, out, in, &e), e);
 	CHECK(m.k == k && m.panels == pad(out, GEMM8_LANES) / GEMM8_LANES);
-	for (size_t r = 0; r < rows; r++) t[0]->quant(x + r * n16, n16, k, a + r * k, &scale[r]);
+	t[0]->quant(x, rows, n16, k, a, scale);
 	t[0]->linear(&m, 0, m.panels, a, scale, rows, act, want, ldy);
 	for (size_t r = 0; r < rows; r++)
 		for (size_t c = 0; c < out; c++) {
@@ -275,30 +275,35 @@ TEST(gemm8_norm_is_the_same_everywhere)
 
 static void attend_case(size_t rows, size_t dim, float gain)
 {
-	size_t n16 = pad(dim, GEMM8_LANES), ld = 3 * n16 + 16;
+	size_t dv = pad(dim, GEMM8_LANES), ld8 = 2 * dv + 16;
 	const struct gemm8 *t[4];
 	size_t n = tables(t);
-	float *qkv = values(rows, 3 * n16, ld), *want = values(rows, 0, n16), *y = values(rows, 0, n16);
+	float *qs = values(rows, dim, dv), *ks = values(rows, dim, dv), *v = values(rows, dim, dv + 16);
+	float *want = values(rows, 0, dv), *y = values(rows, 0, dv), *scales = values(rows, 0, 3);
+	uint8_t *qk = bytes_of((rows + GEMM8_ROWS) * ld8 + GEMM8_K);
 	void *scratch = bytes_of(gemm8_attend_bytes(rows, dim));
-	for (size_t r = 0; r < rows; r++)
-		for (size_t i = 0; i < 3 * n16; i++) qkv[r * ld + i] = i % n16 < dim ? qkv[r * ld + i] * (i < n16 ? gain : 1) : 0;
-	struct gemm8_head h = {.q = qkv, .k = qkv + n16, .v = qkv + 2 * n16, .ld = ld, .rows = rows, .dim = dim, .out = want,
-		.ldo = n16};
+	for (size_t i = 0; i < rows * dv; i++) qs[i] *= gain;
+	for (size_t r = 0; r < rows; r++) {
+		t[0]->quant(qs + r * dv, 1, dv, dv, qk + r * ld8, &scales[3 * r]);
+		t[0]->quant(ks + r * dv, 1, dv, dv, qk + r * ld8 + dv, &scales[3 * r + 1]);
+	}
+	struct gemm8_head h = {.q = qk, .k = qk + dv, .q_scale = scales, .k_scale = scales + 1, .v = v, .ld8 = ld8, .lds = 3,
+		.ldv = dv + 16, .rows = rows, .dim = dim, .out = want, .ldo = dv};
 	t[0]->attend(&h, scratch);
 	for (size_t r = 0; r < rows; r += 1 + rows / 40) {
 		double top = -1e30, sum = 0, out[128] = {0};
 		for (int pass = 0; pass < 2; pass++)
 			for (size_t s = 0; s < rows; s++) {
 				double dot = 0;
-				for (size_t i = 0; i < dim; i++) dot += (double)h.q[r * ld + i] * h.k[s * ld + i];
+				for (size_t i = 0; i < dim; i++) dot += (double)qs[r * dv + i] * ks[s * dv + i];
 				dot /= sqrt((double)dim);
 				if (pass == 0) top = fmax(top, dot);
 				else sum += exp(dot - top);
-				for (size_t i = 0; pass && i < dim; i++) out[i] += exp(dot - top) * h.v[s * ld + i];
+				for (size_t i = 0; pass && i < dim; i++) out[i] += exp(dot - top) * v[s * h.ldv + i];
 			}
 		for (size_t i = 0; i < dim; i++)
-			CHECK_MSG(fabs(want[r * n16 + i] - out[i] / sum) < 0.01 + 0.02 * gain, "%zu rows of %zu: %zu,%zu: %g, want %g", rows,
-				dim, r, i, (double)want[r * n16 + i], out[i] / sum);
+			CHECK_MSG(fabs(want[r * dv + i] - out[i] / sum) < 0.01 + 0.02 * gain, "%zu rows of %zu: %zu,%zu: %g, want %g", rows,
+				dim, r, i, (double)want[r * dv + i], out[i] / sum);
 	}
 	for (size_t i = 1; i < n; i++) {
 		memset(scratch, 0x5a, gemm8_attend_bytes(rows, dim)); /* what an earlier call left is not read */
@@ -306,9 +311,13 @@ static void attend_case(size_t rows, size_t dim, float gain)
 		t[i]->enter();
 		t[i]->attend(&h, scratch);
 		t[i]->leave();
-		for (size_t r = 0; r < rows; r++) same(y + r * n16, want + r * n16, n16, t[i]->name, "attention");
+		for (size_t r = 0; r < rows; r++) same(y + r * dv, want + r * dv, dv, t[i]->name, "attention");
 	}
-	mem_free(qkv);
+	mem_free(qs);
+	mem_free(ks);
+	mem_free(v);
+	mem_free(scales);
+	mem_free(qk);
 	mem_free(want);
 	mem_free(y);
 	mem_free(scratch);
