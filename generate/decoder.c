@@ -23,7 +23,7 @@
 
 enum {
 	CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96,
-	SCRATCH_ALIGN = 64
+	SCRATCH_ALIGN = 64, PROMPT_TILE_ROWS = 128, ATTEND_TOKENS = 64
 };
 
 struct arch {
@@ -80,7 +80,8 @@ struct decoder {
 	struct kvcache cache;
 	struct rope rope, rope_slides;           /* of layers without and with a window */
 	struct packs *packs;                     /* or NULL */
-	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
+	float *x, *norm, *q, *k, *v, *mix, *proj, *gate; /* (DECODER_CHUNK, …) */
+	float *tile;                             /* (members, 2, DECODER_CHUNK, PROMPT_TILE_ROWS) */
 	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
 	struct share *shares;                    /* (members) */
@@ -93,6 +94,8 @@ struct decoder {
 	const struct decoder_row *rows;
 	size_t n, layer, want;
 	size_t pos[DECODER_CHUNK];               /* of the rows */
+	struct run { size_t row, n; } runs[DECODER_CHUNK]; /* rows of one sequence, at most ATTEND_TOKENS */
+	size_t run_n;
 	float *logits;
 	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
 	size_t low_n, low_tokens;
@@ -457,7 +460,7 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 	d->k = floats(DECODER_CHUNK, d->kv_dim);
 	d->v = floats(DECODER_CHUNK, d->kv_dim);
 	d->gate = floats(DECODER_CHUNK, f->ff);
-	d->up = floats(DECODER_CHUNK, f->ff);
+	d->tile = floats((size_t)team_size(d->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
 	d->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(d->team) * sizeof *d->shares);
 	if (d->ops->mul) {
@@ -468,7 +471,7 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 		d->low = floats(SLOTS * DECODER_CHUNK, rank);
 		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
 	}
-	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
+	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->tile || !d->scratch ||
 		!d->shares || (d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
 	return make_cache(d, o, e);
@@ -505,8 +508,7 @@ void decoder_close(struct decoder *d)
 {
 	if (!d) return;
 	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj,
-		d->q, d->mix, d->k, d->v, d->gate, d->up,
-		d->scratch, d->low, d->added };
+		d->q, d->mix, d->k, d->v, d->gate, d->tile, d->scratch, d->low, d->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	kvcache_clear(&d->cache);
 	packs_close(d->packs);
@@ -566,9 +568,31 @@ static void run_stage(struct decoder *d, size_t items, void (*item)(struct decod
 	team_run(d->team, draw_items, &s);
 }
 
-static size_t tiles(size_t rows)
+/* Rows of weights in an item: prompts' kernels want many. */
+static size_t tile_rows(const struct decoder *d)
 {
-	return (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
+	return d->prompt ? PROMPT_TILE_ROWS : OPS_TILE_ROWS;
+}
+
+static size_t tiles(const struct decoder *d, size_t rows)
+{
+	return (rows + tile_rows(d) - 1) / tile_rows(d);
+}
+
+static size_t low_tiles(const struct linear *l)
+{
+	return (l->lora->a.rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
+}
+
+static size_t member_of(const struct decoder *d, const float *scratch)
+{
+	return (size_t)(scratch - d->scratch) / d->scratch_floats;
+}
+
+/* A member's two places for what an item computes: (n, tile_rows) each. */
+static float *tile_of(const struct decoder *d, const float *scratch, size_t which)
+{
+	return d->tile + (member_of(d, scratch) * 2 + which) * DECODER_CHUNK * PROMPT_TILE_ROWS;
 }
 
 /* Work space of a linear's a x: rows of b.k floats. */
@@ -577,65 +601,71 @@ static float *low_of(const struct decoder *d, const struct linear *l)
 	return d->low + l->slot * DECODER_CHUNK * lora_rank(d->lora);
 }
 
-/* Rows r0 … r1 of w times n rows of x, as many at a time as the kernel takes. */
-static void times(const struct decoder *d, const struct matrix *w, size_t r0, size_t r1, const float *x, size_t n, float *y,
-	size_t ldy, float *scratch)
+/* The first `rows` rows of w times n rows of x, as many at a time as the kernel takes. */
+static void times(const struct decoder *d, const struct matrix *w, size_t rows, const float *x, size_t n, float *y, size_t ldy,
+	float *scratch)
 {
 	for (size_t t = 0, m; t < n; t += m) {
 		m = n - t < OPS_TOKENS ? n - t : OPS_TOKENS;
-		d->ops->matmul(w, r0, r1, x + t * w->k, w->k, m, y + t * ldy, ldy, scratch);
+		d->ops->matmul(w, 0, rows, x + t * w->k, w->k, m, y + t * ldy, ldy, scratch);
 	}
 }
 
-/* Activations of row t of x (k floats a row) to act. */
+/* Activations of row t to act: those of the `count` floats at x, whole groups, which are `from` … of its k. */
+static void activate_part(const struct decoder *d, const float *x, size_t from, size_t count, size_t k, size_t t, uint8_t *act)
+{
+	if (d->prompt) d->ops->prompt_act(x, from, count, k, t, act);
+	else if (d->ops->mul) d->ops->act(x, count, act + t * d->ops->act_bytes(k) + d->ops->act_bytes(from));
+}
+
 static void activate(const struct decoder *d, const float *x, size_t k, size_t t, uint8_t *act)
 {
-	if (d->prompt) d->ops->prompt_act(x + t * k, k, t, act);
-	else if (d->ops->mul) d->ops->act(x + t * k, k, act + t * d->ops->act_bytes(k));
+	activate_part(d, x + t * k, 0, k, k, t, act);
 }
 
-/* Those of `count` floats of it, from `from` on; whole groups. Not for prompts' own activations. */
-static void activate_part(const struct decoder *d, const float *x, size_t k, size_t t, size_t from, size_t count,
-	uint8_t *act)
+/* What the adapter of l adds to rows r0 … of y. */
+static void add_low(struct decoder *d, const struct linear *l, size_t r0, size_t rows, size_t n, float *y, size_t ldy,
+	float *scratch)
 {
-	if (d->ops->mul) d->ops->act(x + t * k + from, count, act + t * d->ops->act_bytes(k) + d->ops->act_bytes(from));
+	float *added = d->added + member_of(d, scratch) * DECODER_CHUNK * OPS_TILE_ROWS;
+	for (size_t at = 0, m; at < rows; at += m) {
+		struct matrix b = l->lora->b;
+		m = rows - at < OPS_TILE_ROWS ? rows - at : OPS_TILE_ROWS;
+		b.data += (r0 + at) * b.row_bytes;
+		times(d, &b, m, low_of(d, l), n, added, OPS_TILE_ROWS, scratch);
+		for (size_t t = 0; t < n; t++)
+			for (size_t r = 0; r < m; r++) y[t * ldy + at + r] += added[t * OPS_TILE_ROWS + r];
+	}
 }
 
-/* Rows of tile i of a linear times n rows of x, whose activations are in act, into y. Gives the rows through *r0 and
- * *r1. */
-static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
-	float *y, size_t *r0, size_t *r1, float *scratch)
+/* Rows of tile i of a linear times n rows of x, whose activations are in act: y[t*ldy + r] is row *r0 + r. How many. */
+static size_t multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
+	float *y, size_t ldy, float *scratch)
 {
-	enum { PANELS = OPS_TILE_ROWS / PACK_ROWS };
-	const struct matrix *w = &l->w;
-	size_t panel0 = i * PANELS, panel1;
-	*r0 = i * OPS_TILE_ROWS;
-	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
-	panel1 = (*r1 + PACK_ROWS - 1) / PACK_ROWS;
-	if (!l->packed.data) times(d, w, *r0, *r1, x, n, y, w->rows, scratch);
-	else if (d->prompt) d->ops->prompt_mul(&l->packed, panel0, panel1, act, n, y, w->rows, scratch);
-	else d->ops->mul(&l->packed, panel0, panel1, act, n, y, w->rows, scratch);
-	if (!l->lora) return;
-	struct matrix b = l->lora->b;
-	size_t member = (size_t)(scratch - d->scratch) / d->scratch_floats, rows = *r1 - *r0;
-	float *added = d->added + member * DECODER_CHUNK * OPS_TILE_ROWS;
-	b.data += *r0 * b.row_bytes;
-	times(d, &b, 0, rows, low_of(d, l), n, added, OPS_TILE_ROWS, scratch);
-	for (size_t t = 0; t < n; t++)
-		for (size_t r = 0; r < rows; r++) y[t * w->rows + *r0 + r] += added[t * OPS_TILE_ROWS + r];
+	const size_t r0 = i * tile_rows(d), rows = l->w.rows - r0 < tile_rows(d) ? l->w.rows - r0 : tile_rows(d),
+		panel0 = r0 / PACK_ROWS, panel1 = (r0 + rows + PACK_ROWS - 1) / PACK_ROWS;
+	struct matrix w = l->w;
+	w.data += r0 * w.row_bytes;
+	if (!l->packed.data) times(d, &w, rows, x, n, y, ldy, scratch);
+	else if (d->prompt) d->ops->prompt_mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
+	else d->ops->mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
+	if (l->lora) add_low(d, l, r0, rows, n, y, ldy, scratch);
+	return rows;
 }
 
 /* Tiles of a x of the first linear of low_of, then of the next. What is behind the rank meets zeros of b. */
 static void item_low(struct decoder *d, size_t i, float *scratch)
 {
 	size_t p = 0, r0, r1;
-	while (i >= tiles(d->low_of[p]->lora->a.rows)) i -= tiles(d->low_of[p++]->lora->a.rows);
+	while (i >= low_tiles(d->low_of[p])) i -= low_tiles(d->low_of[p++]);
 	const struct matrix *a = &d->low_of[p]->lora->a;
 	size_t ld = d->low_of[p]->lora->b.k;
 	float *low = low_of(d, d->low_of[p]);
 	r0 = i * OPS_TILE_ROWS;
 	r1 = a->rows - r0 < OPS_TILE_ROWS ? a->rows : r0 + OPS_TILE_ROWS;
-	times(d, a, r0, r1, d->low_x, d->low_tokens, low, ld, scratch);
+	struct matrix part = *a;
+	part.data += r0 * a->row_bytes;
+	times(d, &part, r1 - r0, d->low_x, d->low_tokens, low + r0, ld, scratch);
 	for (size_t t = 0; r1 == a->rows && t < d->low_tokens; t++) memset(low + t * ld + r1, 0, (ld - r1) * sizeof *low);
 }
 
@@ -647,7 +677,7 @@ static void run_low(struct decoder *d, const struct linear *const *linears, size
 	for (size_t i = 0; i < count; i++) {
 		if (!linears[i]->lora) continue;
 		d->low_of[d->low_n++] = linears[i];
-		items += tiles(linears[i]->lora->a.rows);
+		items += low_tiles(linears[i]);
 	}
 	d->low_x = x;
 	d->low_tokens = n;
@@ -677,12 +707,13 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 	const struct { const struct linear *w; const float *bias; float *y; } parts[] = {
 		{ &l->q, l->q_bias, d->q }, { &l->k, l->k_bias, d->k }, { &l->v, l->v_bias, d->v },
 	};
-	size_t p = 0, r0, r1;
-	while (i >= tiles(parts[p].w->w.rows)) i -= tiles(parts[p++].w->w.rows);
-	multiply(d, parts[p].w, i, d->norm, d->act, d->n, parts[p].y, &r0, &r1, scratch);
-	if (!parts[p].bias) return;
-	for (size_t t = 0; t < d->n; t++)
-		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->w.rows + r] += parts[p].bias[r];
+	size_t p = 0;
+	while (i >= tiles(d, parts[p].w->w.rows)) i -= tiles(d, parts[p++].w->w.rows);
+	size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d);
+	float *y = parts[p].y + r0;
+	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, y, ldy, scratch);
+	for (size_t t = 0; parts[p].bias && t < d->n; t++)
+		for (size_t r = 0; r < rows; r++) y[t * ldy + r] += parts[p].bias[r0 + r];
 }
 
 static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
@@ -727,7 +758,22 @@ static void item_attend(struct decoder *d, size_t i, float *scratch)
 	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos[t]);
 	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[t].seq, d->layer, kvh);
 	d->ops->attend(d->q + at, &kv, first, d->pos[t] + 1 - first, hd, d->scale, scratch, d->mix + at);
-	if (d->parts) activate_part(d, d->mix, d->q_dim, t, h * hd, hd, d->act);
+	if (d->parts) activate_part(d, d->mix + at, h * hd, hd, d->q_dim, t, d->act);
+}
+
+/* A run of rows and a head of keys, those with most keys first. */
+static void item_prompt_attend(struct decoder *d, size_t i, float *scratch)
+{
+	const size_t heads = d->info.heads / d->info.kv_heads, width = heads * d->info.head_dim, kvh = i % d->info.kv_heads;
+	const struct run *r = &d->runs[d->run_n - 1 - i / d->info.kv_heads];
+	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[r->row].seq, d->layer, kvh);
+	const size_t at = r->row * d->q_dim + kvh * width;
+	const struct ops_attend a = { .q = d->q + at, .ldq = d->q_dim, .tokens = r->n, .heads = heads,
+		.head_dim = d->info.head_dim, .pos = d->pos[r->row], .window = d->cache.slides[d->layer] ? d->window : 0, .kv = &kv,
+		.scale = d->scale, .out = d->mix + at, .ldo = d->q_dim };
+	d->ops->prompt_attend(&a, scratch);
+	for (size_t t = 0; d->parts && t < r->n; t++)
+		activate_part(d, d->mix + at + t * d->q_dim, kvh * width, width, d->q_dim, r->row + t, d->act);
 }
 
 static void item_mix(struct decoder *d, size_t t, float *scratch)
@@ -736,12 +782,17 @@ static void item_mix(struct decoder *d, size_t t, float *scratch)
 	activate(d, d->mix, d->q_dim, t, d->act);
 }
 
-/* Rows of proj onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
-static void add_residual(struct decoder *d, size_t r0, size_t r1)
+/* Tile i of a linear onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
+static void add_tile(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, float *scratch)
 {
-	if (d->arch->gemma) return;
-	for (size_t t = 0; t < d->n; t++)
-		for (size_t r = r0; r < r1; r++) d->x[t * d->info.dim + r] += d->proj[t * d->info.dim + r];
+	const size_t dim = d->info.dim, ld = tile_rows(d), r0 = i * ld;
+	float *tile = tile_of(d, scratch, 0);
+	size_t rows = multiply(d, l, i, x, act, d->n, tile, ld, scratch);
+	for (size_t t = 0; t < d->n; t++) {
+		float *to = d->x + t * dim + r0;
+		if (d->arch->gemma) memcpy(d->proj + t * dim + r0, tile + t * ld, rows * sizeof *tile);
+		else for (size_t r = 0; r < rows; r++) to[r] += tile[t * ld + r];
+	}
 }
 
 static void add_normed(struct decoder *d, size_t t, const float *w)
@@ -766,39 +817,33 @@ static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
 
 static void item_out(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].o, i, d->mix, d->act, d->n, d->proj, &r0, &r1, scratch);
-	add_residual(d, r0, r1);
+	add_tile(d, &d->layers[d->layer].o, i, d->mix, d->act, scratch);
 }
 
+/* The floats are kept only where something wants them: weights in floats, an adapter. */
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1, ff = d->info.ff;
-	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->act, d->n, d->gate, &r0, &r1, scratch);
-	multiply(d, &d->layers[d->layer].up, i, d->norm, d->act, d->n, d->up, &r0, &r1, scratch);
-	for (size_t t = 0; t < d->n; t++) {
-		d->gate_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
-		if (!d->prompt) activate_part(d, d->gate, ff, t, r0, r1 - r0, d->act_ff);
+	const struct layer *l = &d->layers[d->layer];
+	const size_t ff = d->info.ff, ld = tile_rows(d), r0 = i * ld;
+	const int keep = !l->down.packed.data || l->down.lora;
+	float *gate = tile_of(d, scratch, 0), *up = tile_of(d, scratch, 1);
+	size_t rows = multiply(d, &l->gate, i, d->norm, d->act, d->n, gate, ld, scratch);
+	multiply(d, &l->up, i, d->norm, d->act, d->n, up, ld, scratch);
+	for (size_t t = 0; t < d->n; t++, gate += ld, up += ld) {
+		d->gate_mul(gate, up, rows, gate);
+		activate_part(d, gate, r0, rows, ff, t, d->act_ff);
+		if (keep) memcpy(d->gate + t * ff + r0, gate, rows * sizeof *gate);
 	}
-}
-
-static void item_gate(struct decoder *d, size_t t, float *scratch)
-{
-	(void)scratch;
-	activate(d, d->gate, d->info.ff, t, d->act_ff);
 }
 
 static void item_down(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].down, i, d->gate, d->act_ff, d->n, d->proj, &r0, &r1, scratch);
-	add_residual(d, r0, r1);
+	add_tile(d, &d->layers[d->layer].down, i, d->gate, d->act_ff, scratch);
 }
 
 static void item_logits(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits, &r0, &r1, scratch);
+	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits + i * tile_rows(d), d->info.vocab, scratch);
 }
 
 /* The rows' positions and embeddings; their sequences grow by them. */
@@ -807,12 +852,15 @@ static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t
 	size_t dim = d->info.dim;
 	d->rows = rows;
 	d->n = n;
-	d->want = 0;
+	d->want = d->run_n = 0;
 	for (size_t t = 0; t < n; t++) {
 		struct kvseq *s = rows[t].seq;
 		d->pos[t] = s->len;
 		s->ids[s->len++] = rows[t].id;
 		d->want += rows[t].want != 0;
+		if (t == 0 || rows[t - 1].seq != s || d->runs[d->run_n - 1].n == ATTEND_TOKENS)
+			d->runs[d->run_n++] = (struct run){ t, 0 };
+		d->runs[d->run_n - 1].n++;
 		quant_row(d->embed.type, d->embed.data + (size_t)rows[t].id * d->embed.row_bytes, dim, d->x + t * dim);
 		for (size_t i = 0; d->arch->gemma && i < dim; i++) d->x[t * dim + i] *= d->embed_scale;
 	}
@@ -825,19 +873,19 @@ static void run_layer(struct decoder *d)
 	size_t n = d->n;
 	run_stage(d, n, item_attn_norm);
 	run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
-	run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
+	run_stage(d, tiles(d, d->q_dim) + 2 * tiles(d, d->kv_dim), item_qkv);
 	run_stage(d, n, item_rope);
-	run_stage(d, n * f->heads, item_attend);
+	if (d->prompt) run_stage(d, d->run_n * f->kv_heads, item_prompt_attend);
+	else run_stage(d, n * f->heads, item_attend);
 	if (d->ops->mul && !d->parts) run_stage(d, n, item_mix);
 	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
-	run_stage(d, tiles(f->dim), item_out);
+	run_stage(d, tiles(d, f->dim), item_out);
 	if (d->arch->gemma) run_stage(d, n, item_attn_post);
 	run_stage(d, n, item_ffn_norm);
 	run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
-	run_stage(d, tiles(f->ff), item_gate_up);
-	if (d->prompt) run_stage(d, n, item_gate);
+	run_stage(d, tiles(d, f->ff), item_gate_up);
 	run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
-	run_stage(d, tiles(f->dim), item_down);
+	run_stage(d, tiles(d, f->dim), item_down);
 	if (d->arch->gemma) run_stage(d, n, item_ffn_post);
 }
 
@@ -845,7 +893,7 @@ void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct deco
 {
 	const struct decoder_info *f = &d->info;
 	d->prompt = phase == PHASE_PROMPT && decoder_phases_differ(d);
-	d->parts = d->ops->mul && !d->prompt && f->head_dim % PACK_GROUP == 0;
+	d->parts = d->ops->mul && f->head_dim % PACK_GROUP == 0;
 	d->logits = logits;
 	begin_rows(d, rows, n);
 	for (d->layer = 0; d->layer < f->layers; d->layer++) run_layer(d);
@@ -857,5 +905,5 @@ void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct deco
 		activate(d, d->norm, f->dim, w++, d->act);
 	}
 	run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, d->want);
-	run_stage(d, tiles(f->vocab), item_logits);
+	run_stage(d, tiles(d, f->vocab), item_logits);
 }

@@ -98,14 +98,15 @@ struct ops {
 	 * act_bytes(k) bytes, aligned to 4. */
 	size_t (*act_bytes)(size_t k);
 	void (*act)(const float *x, size_t k, void *out);
-	/* y[t*ldy + r] for the rows of panels panel0 <= panel < panel1 of p and tokens t < n, n >= 1; acts: n tokens,
-	 * act_bytes(p->k) apart. scratch as for matmul. */
+	/* y[t*ldy + r] is row panel0*PACK_ROWS + r of p for token t: the rows of panels panel0 <= panel < panel1, tokens t < n,
+	 * n >= 1; acts: n tokens, act_bytes(p->k) apart. scratch as for matmul. */
 	void (*mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,
 		void *scratch);
 	/* The same for tokens of prompts, whose activations lie together in prompt_bytes(k, n) bytes, aligned to 64:
-	 * prompt_act puts those of token t there. n tokens of `acts` are the first n. */
+	 * prompt_act puts there those of token t for the `count` of its k activations from `from` on, both multiples of 32;
+	 * they are at x. n tokens of `acts` are the first n. */
 	size_t (*prompt_bytes)(size_t k, size_t n);
-	void (*prompt_act)(const float *x, size_t k, size_t t, void *acts);
+	void (*prompt_act)(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 	void (*prompt_mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 		size_t ldy, void *scratch);
 	/* attend for many queries of a prompt. A query's result does not depend on which others are in the call. With AMX
@@ -122,7 +123,7 @@ void ops_plain_act(const float *x, size_t k, void *out);
 void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch);
 /* The specification of the products of prompts with AMX; activations in the layout of ops_amx. */
-void ops_plain_prompt_act(const float *x, size_t k, size_t t, void *acts);
+void ops_plain_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch);
 

@@ -182,7 +182,7 @@ static void write_block(const struct packed *p, size_t panel0, size_t panel1, co
 		for (size_t i = panel0; i < panel1; i++) {
 			const size_t row = i * PACK_ROWS, rows = p->rows - row < PACK_ROWS ? p->rows - row : PACK_ROWS,
 				at = ((i - panel0) / 2 * 2 * blocks + (i - panel0) % 2) * TILE_FLOATS;
-			_mm512_mask_storeu_ps(y + t * ldy + row, (__mmask16)((1u << rows) - 1), _mm512_load_ps(from + at));
+			_mm512_mask_storeu_ps(y + t * ldy + (i - panel0) * PACK_ROWS, (__mmask16)((1u << rows) - 1), _mm512_load_ps(from + at));
 		}
 	}
 }
@@ -224,7 +224,7 @@ void amx_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const 
 	for (size_t t = 0; t < n; t += BLOCK_TOKENS)
 		for (size_t i = panel0; i < panel1; i += BLOCK_PANELS)
 			multiply_block(p, i, panel1 - i < BLOCK_PANELS ? panel1 : i + BLOCK_PANELS, (const uint8_t *)acts + t * token_bytes,
-				n - t < BLOCK_TOKENS ? n - t : BLOCK_TOKENS, y + t * ldy, ldy, scratch);
+				n - t < BLOCK_TOKENS ? n - t : BLOCK_TOKENS, y + t * ldy + (i - panel0) * PACK_ROWS, ldy, scratch);
 	amx_leave();
 }
 
@@ -233,9 +233,9 @@ size_t amx_prompt_bytes(size_t k, size_t n)
 	return (n + AMX_ROWS - 1) / AMX_ROWS * AMX_ROWS * k * sizeof(uint16_t);
 }
 
-void amx_prompt_act(const float *x, size_t k, size_t t, void *acts)
+void amx_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts)
 {
-	uint8_t *out = (uint8_t *)acts + t / AMX_ROWS * (k / PACK_GROUP) * TILE + t % AMX_ROWS * AMX_ROW_BYTES;
-	for (size_t i = 0; i < k; i += PACK_GROUP, out += TILE)
+	uint8_t *out = (uint8_t *)acts + (t / AMX_ROWS * k + from) / PACK_GROUP * TILE + t % AMX_ROWS * AMX_ROW_BYTES;
+	for (size_t i = 0; i < count; i += PACK_GROUP, out += TILE)
 		_mm512_store_si512(out, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i)));
 }

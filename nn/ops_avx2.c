@@ -115,9 +115,9 @@ void avx2_act(const float *x, size_t k, void *out)
 	for (size_t i = 0; i < k; i += PACK_GROUP) act_group(x + i, g++);
 }
 
-void avx2_prompt_act(const float *x, size_t k, size_t t, void *acts)
+void avx2_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts)
 {
-	avx2_act(x, k, (struct act_group *)acts + t * (k / PACK_GROUP));
+	avx2_act(x, count, (struct act_group *)acts + (t * k + from) / PACK_GROUP);
 }
 
 void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,

@@ -11,11 +11,11 @@ void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *
 void vnni_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,
 	void *scratch);
 
-void avx2_prompt_act(const float *x, size_t k, size_t t, void *acts);
+void avx2_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 size_t plain_prompt_bytes(size_t k, size_t n);   /* of the products that act and mul make */
 
 size_t amx_prompt_bytes(size_t k, size_t n);
-void amx_prompt_act(const float *x, size_t k, size_t t, void *acts);
+void amx_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 void amx_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch);
 

@@ -91,7 +91,7 @@ INLINE void mul_type(uint32_t type, const struct packed *p, size_t panel0, size_
 			size_t m = n - t < OPS_TOKENS ? n - t : OPS_TOKENS;
 			if (m == 1) panel_one(type, at, groups, x + t * groups, acc);
 			else panel_many(type, at, groups, x + t * groups, m, acc);
-			for (size_t i = 0; i < m; i++) memcpy(y + (t + i) * ldy + row, acc + i * PACK_ROWS, rows * sizeof *acc);
+			for (size_t i = 0; i < m; i++) memcpy(y + (t + i) * ldy + row - panel0 * PACK_ROWS, acc + i * PACK_ROWS, rows * sizeof *acc);
 		}
 	}
 }

@@ -152,7 +152,7 @@ void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const v
 	(void)scratch;
 	for (size_t t = 0; t < n; t++)
 		for (size_t r = panel0 * PACK_ROWS; r < panel1 * PACK_ROWS && r < p->rows; r++)
-			y[t * ldy + r] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
+			y[t * ldy + r - panel0 * PACK_ROWS] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
 }
 
 static void ref_prompt_attend(const struct ops_attend *a, void *scratch)
@@ -191,9 +191,9 @@ static size_t prompt_at(size_t k, size_t t, size_t i)
 	return (t / TOKENS * (k / PACK_GROUP) + i / PACK_GROUP) * TOKENS * PACK_GROUP + t % TOKENS * PACK_GROUP + i % PACK_GROUP;
 }
 
-void ops_plain_prompt_act(const float *x, size_t k, size_t t, void *acts)
+void ops_plain_prompt_act(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts)
 {
-	for (size_t i = 0; i < k; i++) ((uint16_t *)acts)[prompt_at(k, t, i)] = plain_bf16(x[i]);
+	for (size_t i = 0; i < count; i++) ((uint16_t *)acts)[prompt_at(k, t, from + i)] = plain_bf16(x[i]);
 }
 
 static float plain_weight(const struct packed *p, const struct pack_group *g, size_t row, int i)
@@ -222,7 +222,7 @@ void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, 
 	(void)scratch;
 	for (size_t t = 0; t < n; t++)
 		for (size_t r = panel0 * PACK_ROWS; r < panel1 * PACK_ROWS && r < p->rows; r++)
-			y[t * ldy + r] = plain_prompt_dot(p, r / PACK_ROWS, r % PACK_ROWS, acts, t);
+			y[t * ldy + r - panel0 * PACK_ROWS] = plain_prompt_dot(p, r / PACK_ROWS, r % PACK_ROWS, acts, t);
 }
 
 const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, ref_halves,

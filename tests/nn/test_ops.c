@@ -396,7 +396,7 @@ static void check_packed_matrix(const struct ops *o, const struct matrix *w, siz
 		CHECK_MSG(memcmp(acts + t * act, plain + t * act, act) == 0, "%s: other activations", o->name);
 	}
 	o->mul(&p, 0, cut, acts, n, y, ldy, scratch);
-	o->mul(&p, cut, p.panels, acts, n, y, ldy, scratch);
+	o->mul(&p, cut, p.panels, acts, n, y + cut * PACK_ROWS, ldy, scratch);
 	ops_plain_mul(&p, 0, p.panels, plain, n, z, ldy, NULL);
 	CHECK_MSG(same_bits(y, z, n * ldy), "%s %s %zux%zu n %zu: other bits than the plain loops", o->name,
 		quant_name(w->type), w->rows, w->k, n);
@@ -451,17 +451,19 @@ static void check_prompt_matrix(const struct matrix *w, size_t n, uint32_t kinds
 	memset(plain, 0x7f, bytes);
 	for (size_t t = 0; t < n; t++) {
 		random_row(x + t * w->k, w->k, kinds ? random_bits() >> 8 : 7);
-		o->prompt_act(x + t * w->k, w->k, t, acts);
-		ops_plain_prompt_act(x + t * w->k, w->k, t, plain);
+		size_t half = w->k / 2 / OPS_ALIGN * OPS_ALIGN;
+		o->prompt_act(x + t * w->k, 0, half, w->k, t, acts);
+		o->prompt_act(x + t * w->k + half, half, w->k - half, w->k, t, acts);
+		ops_plain_prompt_act(x + t * w->k, 0, w->k, w->k, t, plain);
 	}
 	CHECK_MSG(memcmp(acts, plain, bytes) == 0, "%s: other activations", o->name);
 	o->prompt_mul(&p, 0, cut, acts, n, y, ldy, scratch);
-	o->prompt_mul(&p, cut, p.panels, acts, n, y, ldy, scratch);
+	o->prompt_mul(&p, cut, p.panels, acts, n, y + cut * PACK_ROWS, ldy, scratch);
 	ops_plain_prompt_mul(&p, 0, p.panels, plain, n, z, ldy, NULL);
 	CHECK_MSG(same_bits(y, z, n * ldy), "%s %s %zux%zu n %zu: other bits than the plain loops", o->name,
 		quant_name(w->type), w->rows, w->k, n);
 	for (size_t t = 0; t < n; t += n / 3 + 1) {
-		o->prompt_act(x + t * w->k, w->k, 0, acts);
+		o->prompt_act(x + t * w->k, 0, w->k, w->k, 0, acts);
 		o->prompt_mul(&p, 0, p.panels, acts, 1, one, ldy, scratch);
 		CHECK(same_bits(one, y + t * ldy, w->rows));
 	}
