@@ -82,6 +82,7 @@ CFLAGS_gemm8_plain := -ffp-contract=off
 CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
 CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
 CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
+CFLAGS_rope       := -O3 -ffp-contract=off
 CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.

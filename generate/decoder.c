@@ -8,7 +8,7 @@
  * them, for memory is fastest read in long runs, and then takes from the others' runs, so a member that the machine
  * held up does not hold up the others; items write disjoint memory, and no result depends
  * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
- * half a head apart in the others. Angles are computed in float, as the reference implementations do.
+ * half a head apart in the others.
  * A matrix that an adapter touches is multiplied as it lies in the file; a x of the adapter's pair is made in a stage of
  * its own before, and b times that is added tile by tile (lora.h).
  * Threads: one caller; the team works inside a stage. Failure: only at open. */
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "generate/rope.h"
 #include "nn/packs.h"
 #include "nn/quant.h"
 
@@ -53,8 +54,6 @@ struct layer {
 	const float *q_norm, *k_norm;            /* (head_dim) or NULL */
 	const float *attn_post, *ffn_post;       /* (dim) or NULL: norms of what is added to the residual */
 };
-
-struct rope { float *cos, *sin; };               /* (context, rope_dim/2) */
 
 struct share {                                   /* of a stage's items; a cache line each */
 	_Alignas(SCRATCH_ALIGN) atomic_size_t next;
@@ -381,24 +380,6 @@ static int read_stretch(const struct decoder *d, double *out, struct err *e)
 	return OK;
 }
 
-static int fill_rope(struct decoder *d, struct rope *r, double base, double stretch, struct err *e)
-{
-	size_t half = d->rope_dim / 2, n = d->info.context * half;
-	r->cos = mem_alloc(n * sizeof(float));
-	r->sin = mem_alloc(n * sizeof(float));
-	if (!r->cos || !r->sin) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
-	for (size_t i = 0; i < half; i++) {
-		float freq = (float)(1 / pow(base, (double)(2 * i) / (double)d->rope_dim) / stretch);
-		if (d->rope_factors) freq /= d->rope_factors[i];
-		for (size_t p = 0; p < d->info.context; p++) {
-			float angle = (float)p * freq;
-			r->cos[p * half + i] = cosf(angle);
-			r->sin[p * half + i] = sinf(angle);
-		}
-	}
-	return OK;
-}
-
 static int fill_ropes(struct decoder *d, struct err *e)
 {
 	double base = 10000, base_slides = 10000, stretch;
@@ -410,8 +391,9 @@ static int fill_ropes(struct decoder *d, struct err *e)
 		if (!(d->rope_factors[i] > 0) || isinf(d->rope_factors[i]))
 			return err_set(e, E_FORMAT, "%s: tensor rope_freqs.weight: factor %zu is %g", gguf_path(d->g), i,
 				(double)d->rope_factors[i]);
-	st = fill_rope(d, &d->rope, base, stretch, e);
-	return st == OK && d->window ? fill_rope(d, &d->rope_slides, base_slides, 1, e) : st;
+	st = rope_init(&d->rope, d->info.context, d->rope_dim, d->arch->neox, base, stretch, d->rope_factors, e);
+	if (st != OK || !d->window) return st;
+	return rope_init(&d->rope_slides, d->info.context, d->rope_dim, d->arch->neox, base_slides, 1, d->rope_factors, e);
 }
 
 static float *floats(size_t rows, size_t n)
@@ -507,9 +489,11 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj,
+	float *const all[] = { d->x, d->norm, d->proj,
 		d->q, d->mix, d->k, d->v, d->gate, d->tile, d->scratch, d->low, d->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+	rope_clear(&d->rope);
+	rope_clear(&d->rope_slides);
 	kvcache_clear(&d->cache);
 	packs_close(d->packs);
 	mem_free(d->act);
@@ -716,19 +700,6 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 		for (size_t r = 0; r < rows; r++) y[t * ldy + r] += parts[p].bias[r0 + r];
 }
 
-static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
-{
-	const struct rope *r = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
-	size_t half = d->rope_dim / 2, step = d->arch->neox ? 1 : 2, apart = d->arch->neox ? half : 1;
-	const float *c = r->cos + pos * half, *s = r->sin + pos * half;
-	for (size_t h = 0; h < heads; h++, x += d->info.head_dim)
-		for (size_t i = 0; i < half; i++) {
-			float a = x[i * step], b = x[i * step + apart];
-			x[i * step] = a * c[i] - b * s[i];
-			x[i * step + apart] = a * s[i] + b * c[i];
-		}
-}
-
 static void norm_heads(const struct decoder *d, const float *w, float *x, size_t heads)
 {
 	size_t hd = d->info.head_dim;
@@ -738,13 +709,14 @@ static void norm_heads(const struct decoder *d, const float *w, float *x, size_t
 static void item_rope(struct decoder *d, size_t t, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
+	const struct rope *rope = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
 	size_t pos = d->pos[t], hd = d->info.head_dim;
 	float *q = d->q + t * d->q_dim, *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
 	(void)scratch;
 	norm_heads(d, l->q_norm, q, d->info.heads);
 	norm_heads(d, l->k_norm, k, d->info.kv_heads);
-	rotate(d, q, d->info.heads, pos);
-	rotate(d, k, d->info.kv_heads, pos);
+	rope_turn(rope, q, d->info.heads, hd, pos);
+	rope_turn(rope, k, d->info.kv_heads, hd, pos);
 	for (size_t h = 0; h < d->info.kv_heads; h++) {
 		d->ops->halves(k + h * hd, hd, kvseq_key(&d->cache, d->rows[t].seq, d->layer, h, pos));
 		d->ops->halves(v + h * hd, hd, kvseq_value(&d->cache, d->rows[t].seq, d->layer, h, pos));
