@@ -549,7 +549,7 @@ static void run_stage(struct decoder *d, size_t items, void (*item)(struct decod
 		atomic_store_explicit(&d->shares[m].next, items * m / size, memory_order_relaxed);
 		d->shares[m].end = items * (m + 1) / size;
 	}
-	team_run(d->team, draw_items, &s);
+	team_draw(d->team, draw_items, &s);
 }
 
 /* Rows of weights in an item: prompts' kernels want many. */

@@ -1,5 +1,5 @@
 /* draft.c: see draft.h. The share of tokens that come true is kept apart for guesses from two and from three tokens seen.
- * It starts at a half with the weight of two tokens, and what was learnt fades with a half-life of about 20 tokens, so
+ * It starts at a third with the weight of three tokens, and what was learnt fades with a half-life of about 20 tokens, so
  * that a text which begins to quote is noticed soon. Failure: none. */
 #include "generate/draft.h"
 #include <string.h>
@@ -9,7 +9,7 @@ static const double FADE = 0.966;
 void draft_init(struct draft *d)
 {
 	*d = (struct draft){ 0 };
-	for (size_t i = 0; i <= DRAFT_SEEN; i++) d->hits[i] = 1, d->tries[i] = 2;
+	for (size_t i = 0; i <= DRAFT_SEEN; i++) d->hits[i] = 1, d->tries[i] = 3;
 }
 
 /* Where the last `seen` tokens stood before, latest first: the index behind them; 0: nowhere. */

@@ -22,7 +22,7 @@
 #include "generate/schedule.h"
 
 enum { TEXT_MAX = 64 << 20, TEXT_FIRST = 4096, CHUNK_LEAST = 16, ALONE_MS = 250, DRAFT_ROWS = 32 };
-static const double CHUNK_MS = 20, PASSES_LEAST = 1.5, COST_NEW = 0.2, COST_SLOPE = 0.03;
+static const double CHUNK_MS = 20, PASSES_LEAST = 1.5, COST_SLOPE = 0.1, DRAFT_GAIN = 1.05;
 
 int schedule_open(struct generator *g, const struct generator_options *o, struct err *e)
 {
@@ -316,7 +316,7 @@ static void plan_draft(struct generator *g, struct sequence *s, size_t *rows, do
 	if (!g->draft_max || s->q->params->temperature > 0 || s->todo_n != 1 || cost_of(g, *rows) <= 0) return;
 	s->kv.ids[s->kv.len] = *s->todo;          /* where the pass will put it */
 	draft_find(&s->draft, s->kv.ids, s->kv.len + 1, left < most ? left : most);
-	rate = *tokens / cost_of(g, *rows);
+	rate = DRAFT_GAIN * *tokens / cost_of(g, *rows);
 	for (size_t m = 1; m <= s->draft.n; m++) {
 		double r = (*tokens + draft_expect(&s->draft, m)) / cost_of(g, *rows + m);
 		if (r > rate) rate = r, best = m;
@@ -398,12 +398,13 @@ static void chunk_adapt(size_t *size, size_t rows, double took, double target)
 	*size = next < CHUNK_LEAST ? CHUNK_LEAST : next > DECODER_CHUNK ? DECODER_CHUNK : (size_t)next;
 }
 
-/* Beside writers a chunk may take chunk_ms, but never less than a pass and a half: a pass reads all weights, whatever it
+/* What delays a pass comes and goes, so a cost falls quickly and grows slowly.
+ * Beside writers a chunk may take chunk_ms, but never less than a pass and a half: a pass reads all weights, whatever it
  * holds. */
 static void pass_learn(struct generator *g, size_t written, size_t prompt, int beside, double took)
 {
 	double least = PASSES_LEAST * cost_of(g, 1), *c = &g->cost[written < COSTS ? written : COSTS - 1];
-	if (!prompt) *c = *c > 0 ? *c + COST_NEW * (fmin(took, 2 * *c) - *c) : took;
+	if (!prompt) *c = *c <= 0 ? took : *c + (took < *c ? 0.5 : 0.1) * (fmin(took, 2 * *c) - *c);
 	else if (!beside) chunk_adapt(&g->alone_rows, prompt, took, ALONE_MS);
 	else chunk_adapt(&g->chunk_rows, prompt, took - (written ? cost_of(g, written) : 0), fmax(g->chunk_ms, least));
 }
