@@ -9,6 +9,7 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #define V __m512
 #define LANES 16
+#define FEW_TOKENS 8
 #define v_zero() _mm512_setzero_ps()
 #define v_set1(f) _mm512_set1_ps(f)
 #define v_load(p) _mm512_loadu_ps(p)
