@@ -80,6 +80,7 @@ CFLAGS_attend_amx := $(CFLAGS_ops_amx)
 CFLAGS_ops_ref    := -O3 -ffp-contract=off
 CFLAGS_gemm8_plain := -ffp-contract=off
 CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
+CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni
 CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
 CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
 CFLAGS_rope       := -O3 -ffp-contract=off

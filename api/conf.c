@@ -73,9 +73,9 @@ static const struct setting settings[] = {
 		"filled anew."},
 	{NULL, "embed.threads", T_INT, AT(embed_threads), 0, 64, "0", "threads",
 		"Threads of one encoding. 0: one for each core."},
-	{NULL, "embed.kernel", T_CHOICE, AT(embed_kernel), 0, 0, "auto", "auto ref avx2 vnni amx",
+	{NULL, "embed.kernel", T_CHOICE, AT(embed_kernel), 0, 0, "auto", "auto ref avx2 avxvnni vnni amx",
 		"How the encoder computes. auto: weights and activations in int8, with the best instructions of this CPU; "
-		"avx2, vnni and amx are the kinds there are, and their vectors equal each other bit for bit. ref: in fp32, "
+		"avx2, avxvnni, vnni and amx are the kinds there are, and their vectors equal each other bit for bit. ref: in fp32, "
 		"several times slower, for models that lose by rounding. A store may hold vectors of int8 and of fp32: they "
 		"differ by less than what tells texts apart."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",

@@ -24,8 +24,8 @@ struct embedder;
 struct embedder_options {
 	const char *dir;      /* model folder; borrowed during open */
 	int threads;          /* of one encode call, 1 to 64 */
-	/* How the encoder computes: NULL or "auto" (int8 with the best instructions of this CPU), one of "amx", "vnni" and
-	 * "avx2" (the same vectors, bit for bit), or "ref" (fp32 throughout). */
+	/* How the encoder computes: NULL or "auto" (int8 with the best instructions of this CPU), one of "amx", "vnni",
+	 * "avxvnni" and "avx2" (the same vectors, bit for bit), or "ref" (fp32 throughout). */
 	const char *kernel;
 	int max_tokens;       /* 0: the model's own limit; else at most that */
 	/* Put before EMBED_QUERY texts; "": none; NULL: what the model was trained with, by its folder's files or its
@@ -41,7 +41,7 @@ struct embedder_info {
 	int max_tokens;       /* of one text, with [CLS] and [SEP] */
 	int passage_tokens;   /* the same less the passage prefix: what is left to a passage */
 	char pooling[8];      /* "mean" or "cls" */
-	const char *kernel;   /* in use: "amx", "vnni", "avx2" or "ref" */
+	const char *kernel;   /* in use: "amx", "vnni", "avxvnni", "avx2" or "ref" */
 	const char *query_prefix, *passage_prefix; /* in use; "": none. Live as long as the embedder */
 	/* Hex SHA-256 over config, vocabulary, the weights file and, unless it is empty, the passage prefix: what a stored
 	 * vector belongs to. Not over the kernel: vectors in int8 and in fp32 are as near as roundings make them, search

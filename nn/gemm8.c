@@ -1,6 +1,7 @@
 /* gemm8.c: owns packed weights, the choice of a table by what the CPU can do, and what all tables share.
  * Threads: pure but for the caller's memory. Failure: only memory. */
 #include "nn/gemm8.h"
+#include <cpuid.h>
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"
@@ -109,9 +110,17 @@ size_t gemm8_attend_bytes(size_t rows, size_t dim)
 
 /* ---- the choice ---- */
 
+enum { AVXVNNI_EAX = 1 << 4 }; /* CPUID leaf 7, subleaf 1 */
+
 static int avx2_ok(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static int avxvnni_ok(void)
+{
+	unsigned a, b, c, d;
+	return avx2_ok() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVXVNNI_EAX);
 }
 
 static int vnni_ok(void)
@@ -130,6 +139,7 @@ int gemm8_choose(const struct gemm8 **out, const char *name, struct err *e)
 	static const struct { const struct gemm8 *table; int (*ok)(void); const char *wants; } all[] = {
 		{&gemm8_amx, amx_and_vnni_ok, "AMX int8, or the system's leave to use it"},
 		{&gemm8_vnni, vnni_ok, "AVX-512 (F, BW, VL, DQ, VNNI)"},
+		{&gemm8_avxvnni, avxvnni_ok, "AVX-VNNI"},
 		{&gemm8_avx2, avx2_ok, "AVX2 and FMA"}};
 	int any = !name || strcmp(name, "auto") == 0;
 	*out = NULL;
@@ -142,5 +152,5 @@ int gemm8_choose(const struct gemm8 **out, const char *name, struct err *e)
 		if (!any) return err_set(e, E_UNSUPPORTED, "kernel \"%s\": this CPU lacks %s", name, all[i].wants);
 	}
 	if (any) return err_set(e, E_UNSUPPORTED, "this CPU lacks AVX2 or FMA, which the kernels need");
-	return err_set(e, E_USAGE, "kernel \"%.40s\": there are auto, avx2, vnni and amx", name);
+	return err_set(e, E_USAGE, "kernel \"%.40s\": there are auto, avx2, avxvnni, vnni and amx", name);
 }

@@ -77,7 +77,7 @@ struct gemm8 {
 	void (*attend)(const struct gemm8_head *h, void *scratch);
 };
 
-extern const struct gemm8 gemm8_plain, gemm8_avx2, gemm8_vnni, gemm8_amx;
+extern const struct gemm8 gemm8_plain, gemm8_avx2, gemm8_avxvnni, gemm8_vnni, gemm8_amx;
 
 /* name NULL or "auto": the best this CPU has. E_UNSUPPORTED: the CPU lacks it; E_USAGE: no such table. */
 int gemm8_choose(const struct gemm8 **out, const char *name, struct err *e);

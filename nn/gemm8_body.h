@@ -104,12 +104,12 @@ INLINE v16 activate(v16 v, enum gemm8_act act)
 INLINE void finish(const struct gemm8_matrix *w, size_t p, size_t panels, const int32_t *c, const float *scales,
 	size_t rows, enum gemm8_act act, float *y, size_t ldy)
 {
-	for (size_t j = 0; j < panels * GEMM8_LANES; j += GEMM8_LANES) {
-		size_t at = p * GEMM8_LANES + j;
-		v16 scale = v_load(w->scale + at), bias = v_load(w->bias + at);
-		for (size_t r = 0; r < rows; r++) {
-			v16 v = v_fma(v_of(i_load(c + r * STEP_LANES + j)), v_mul(v_set1(scales[r]), scale), bias);
-			v_store(y + r * ldy + at, activate(v, act));
+	const float *scale = w->scale + p * GEMM8_LANES, *bias = w->bias + p * GEMM8_LANES;
+	for (size_t r = 0; r < rows; r++) {
+		v16 unit = v_set1(scales[r]);
+		for (size_t j = 0; j < panels * GEMM8_LANES; j += GEMM8_LANES) {
+			v16 v = v_fma(v_of(i_load(c + r * STEP_LANES + j)), v_mul(unit, v_load(scale + j)), v_load(bias + j));
+			v_store(y + r * ldy + p * GEMM8_LANES + j, activate(v, act));
 		}
 	}
 }

@@ -205,7 +205,7 @@ TEST(embed_int8_stays_near_fp32)
  * same bits. */
 static void same_bits(const char *folder, const struct embed_text *t, size_t n)
 {
-	static const char *const kernels[] = {"avx2", "vnni", "amx"};
+	static const char *const kernels[] = {"avx2", "avxvnni", "vnni", "amx"};
 	float *want = NULL;
 	size_t dim = 0;
 	for (size_t k = 0; k < 2 * sizeof kernels / sizeof *kernels; k++) {

@@ -44,7 +44,7 @@ static void *bytes_of(size_t n)
 /* The tables this machine can run, the plain one first. */
 static size_t tables(const struct gemm8 **t)
 {
-	static const char *const names[] = {"avx2", "vnni", "amx"};
+	static const char *const names[] = {"avx2", "avxvnni", "vnni", "amx"};
 	size_t n = 0;
 	t[n++] = &gemm8_plain;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -74,7 +74,7 @@ TEST(gemm8_choice_is_by_name)
 TEST(gemm8_quant_keeps_within_half_a_step)
 {
 	static const size_t sizes[] = {16, 32, 48, 384, 400};
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	size_t n = tables(t);
 	for (size_t c = 0; c < 2 * sizeof sizes / sizeof *sizes; c++) {
 		size_t n16 = sizes[c / 2], k = pad(n16, GEMM8_K);
@@ -123,7 +123,7 @@ TEST(gemm8_activations_match_their_formulas)
 	float w[1] = {127}, bias[1] = {0}, scale = 1, y[16];
 	uint8_t *a = bytes_of(GEMM8_ROWS * GEMM8_K);
 	struct gemm8_matrix m;
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	size_t n = tables(t);
 	CHECK_OK(gemm8_pack(&m, w, bias, 1, 1, &e), e);
 	memset(a, GEMM8_ZERO, GEMM8_ROWS * GEMM8_K);
@@ -151,7 +151,7 @@ static void linear_case(size_t rows, size_t in, size_t out, enum gemm8_act act)
 	float *x = values(rows, in, n16), *w = values(out, in, in), *bias = values(1, out, out), *scale = values(1, rows, rows);
 	float *want = values(rows, ldy, ldy), *y = values(rows, ldy, ldy);
 	uint8_t *a = bytes_of((rows + GEMM8_ROWS) * k);
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	struct gemm8_matrix m;
 	size_t n = tables(t);
 	CHECK_OK(gemm8_pack(&m, w, bias, out, in, &e), e);
@@ -204,7 +204,7 @@ TEST(gemm8_linear_is_the_same_everywhere)
 TEST(gemm8_linear_stands_the_largest_values)
 {
 	enum { K = 1024, ROWS = 35, OUT = 48 };
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	struct gemm8_matrix m;
 	size_t n = tables(t);
 	float *w = values(OUT, K, K), *bias = values(1, OUT, OUT), scale[ROWS];
@@ -236,7 +236,7 @@ TEST(gemm8_linear_stands_the_largest_values)
 TEST(gemm8_norm_is_the_same_everywhere)
 {
 	static const size_t dims[] = {1, 3, 8, 16, 17, 384, 389};
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	size_t n = tables(t);
 	for (size_t c = 0; c < 2 * sizeof dims / sizeof *dims; c++) {
 		size_t dim = dims[c / 2], n16 = pad(dim, GEMM8_LANES), k = pad(dim, GEMM8_K);
@@ -276,7 +276,7 @@ TEST(gemm8_norm_is_the_same_everywhere)
 static void attend_case(size_t rows, size_t dim, float gain)
 {
 	size_t dv = pad(dim, GEMM8_LANES), ld8 = 2 * dv + 16;
-	const struct gemm8 *t[4];
+	const struct gemm8 *t[5];
 	size_t n = tables(t);
 	float *qs = values(rows, dim, dv), *ks = values(rows, dim, dv), *v = values(rows, dim, dv + 16);
 	float *want = values(rows, 0, dv), *y = values(rows, 0, dv), *scales = values(rows, 0, 3);
