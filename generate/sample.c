@@ -58,11 +58,13 @@ static double next_uniform(struct sample_rng *rng)
 int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_t n)
 {
 	int32_t best = -1;
+	float top = -INFINITY;
 	if (!ids) n = vocab;
 	for (size_t i = 0; i < n; i++) {
 		int32_t id = ids ? ids[i] : (int32_t)i;
-		if (!isfinite(logits[id])) continue;
-		if (best < 0 || logits[id] > logits[best] || (logits[id] == logits[best] && id < best)) best = id;
+		if (logits[id] < top || !isfinite(logits[id]) || (logits[id] == top && id > best)) continue; /* mostly the first */
+		top = logits[id];
+		best = id;
 	}
 	return best;
 }

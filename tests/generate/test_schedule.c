@@ -354,6 +354,57 @@ TEST(schedule_rows_avx2) { check_rows("qwen2", "avx2", QUANT_Q4_K); }
 TEST(schedule_rows_avx512) { check_rows("qwen2", "avx512", QUANT_Q8_0); }
 TEST(schedule_rows_ref) { check_rows("qwen2", "ref", QUANT_Q4_1); }
 
+/* A real model that repeats its passage: with guesses, without, and side by side. */
+TEST(schedule_smollm2_quotes)
+{
+	enum { QUOTES = 4, TOKENS = 90 };
+	static const char *const passages[QUOTES] = {
+		"Leave that is not taken by the end of December may be carried over until the end of March, but no more than ten days.",
+		"The limit for a hotel night is 120 euros in the country and 180 euros abroad; breakfast is paid on top of that.",
+		"Visitors sign the book at the gate, wear the blue badge at all times and are brought back to the gate by their host.",
+		"The pump is switched off, the valve is closed by hand and the pressure is let down before the lid is opened." };
+	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
+	uint64_t want[QUOTES] = { 0 };
+	char *texts[QUOTES] = { NULL };
+	if (!path) test_skip("smollm2 was not fetched");
+	for (int how = 0; how < 3; how++) {           /* alone; alone with guesses; together with guesses */
+		struct generator *g = open_at(path, how == 2 ? QUOTES : 1, 2, how ? 8 : 0, 0, 1);
+		struct text *t = mem_calloc(QUOTES, sizeof *t);
+		struct generator_stats stats;
+		for (size_t i = 0; i < QUOTES; i++) {
+			char text[400];
+			struct chat_message m = { "user", text, 0 };
+			struct tokens ids = { 0 };
+			m.len = (size_t)snprintf(text, sizeof text, "%s Repeat this word for word, three times.", passages[i]);
+			CHECK_OK(generator_chat(g, &m, 1, 1, &ids, &t[i].err), t[i].err);
+			CHECK(ids.n < PROMPT_MAX);
+			memcpy(t[i].prompt, ids.ids, ids.n * sizeof *ids.ids);
+			t[i].n = ids.n;
+			tokens_clear(&ids);
+			gen_params_default(&t[i].p);
+			t[i].p.max_tokens = TOKENS;
+			t[i].force_every = i == 1 ? 40 : 0;
+			text_begin(&t[i]);
+			CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+			while (how < 2 && !t[i].q.done) generator_step(g);
+		}
+		while (generator_running(g)) generator_step(g);
+		for (size_t i = 0; i < QUOTES; i++) {
+			CHECK_OK(t[i].q.status, t[i].err);
+			if (how == 0) want[i] = t[i].hash, texts[i] = buf_take(&t[i].r.text, NULL);
+			else CHECK_STR(buf_cstr(&t[i].r.text), texts[i]);
+			CHECK_MSG(t[i].hash == want[i], "text %zu, way %d: other logits", i, how);
+			buf_clear(&t[i].r.text);
+		}
+		generator_stats(g, &stats);
+		if (how == 0) CHECK_INT(stats.drafted, 0);
+		if (how == 1) CHECK_MSG(stats.accepted > 0, "nothing guessed in %s", texts[0]);
+		mem_free(t);
+		generator_close(g);
+	}
+	for (size_t i = 0; i < QUOTES; i++) mem_free(texts[i]);
+}
+
 TEST(draft_finds_and_learns)
 {
 	const int32_t ids[] = { 9, 1, 2, 3, 4, 5, 8, 2, 3, 6, 7, 1, 2, 3 };
