@@ -34,7 +34,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long lint install clean help $(foreach r,$(ROOMS),test-$(r))
+.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS),test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -95,6 +95,14 @@ test-$(1): $(BUILD)/tests/run-$(1)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_tests,$(r))))
 
+# What the machine can do, beside what the kernels reach.
+$(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call objs,base)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,nn base)
+# The program beside others that do the same, on this machine (tests/bench/run.py; ONLY=decode,embed: some of the works;
+# KERNEL=vnni or avx2: with those kernels).
+bench: all $(BUILD)/tests/roofline
+	@python3 tests/bench/run.py --build $(BUILD) --write tests/bench/RESULTS.md $(if $(ONLY),--only $(ONLY)) $(if $(KERNEL),--kernel $(KERNEL))
+
 # A generator other than the default: MODEL=smollm2-135m, MODEL=qwen-0.5b, or any name of `footnote models list`.
 MODEL ?= qwen-1.5b
 models: all
@@ -143,6 +151,7 @@ help:
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'
+	@echo 'make bench         measure, side by side with other programs, into tests/bench/RESULTS.md (ONLY=WORK,WORK; KERNEL=vnni|avx2)'
 	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
 	@echo 'make clean         remove $(BUILD)'
 	@echo 'Models and FAISS are kept in $(CACHE).'
