@@ -9,7 +9,7 @@
  * the same in all. The type is a constant wherever these are expanded, so that what it does not need is not there. */
 #include "nn/ops_unpack.h"
 
-enum { PARTS = PACK_ROWS / LANES, AHEAD = 2048 };
+enum { PARTS = PACK_ROWS / LANES, NEAR = 1024, FAR = 6144 };
 
 /* acc after one more group. */
 INLINE V add_group(uint32_t type, const B *w, const struct scales *s, const struct act_group *x, V acc)
@@ -31,10 +31,14 @@ INLINE V add_group(uint32_t type, const B *w, const struct scales *s, const stru
 	return acc;
 }
 
-/* Asks for what comes AHEAD of these bytes. The hardware sees the stream too, but ends at every page. */
+/* Asks for what comes behind these bytes: first into the second-level cache, which takes more requests at a time than
+ * the first level does, then from there. The hardware sees the stream too, but ends at every page of 4 KB. */
 INLINE void ahead_of(const uint8_t *at, size_t bytes)
 {
-	for (size_t b = 0; b < bytes; b += PACK_VECTOR) _mm_prefetch((const char *)at + b + AHEAD, _MM_HINT_T0);
+	for (size_t b = 0; b < bytes; b += PACK_VECTOR) {
+		_mm_prefetch((const char *)at + b + FAR, _MM_HINT_T1);
+		_mm_prefetch((const char *)at + b + NEAR, _MM_HINT_T0);
+	}
 }
 
 /* n is a constant. y: (n, PACK_ROWS). */
