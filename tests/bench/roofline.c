@@ -65,7 +65,8 @@ __attribute__((target("avx2"))) static void read256(const uint8_t *p, size_t n)
 		d = _mm256_or_si256(d, _mm256_load_si256((const __m256i *)(p + i + 96)));
 	}
 	a = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
-	sink += _mm256_extract_epi64(a, 0) + _mm256_extract_epi64(a, 1) + _mm256_extract_epi64(a, 2) + _mm256_extract_epi64(a, 3);
+	sink += _mm256_extract_epi64(a, 0) + _mm256_extract_epi64(a, 1) + _mm256_extract_epi64(a, 2) +
+		_mm256_extract_epi64(a, 3);
 }
 
 static void read_share(void *ctx, int member, int size)
@@ -186,8 +187,8 @@ static void product_share(void *ctx, int member, int size)
 {
 	struct product *p = ctx;
 	size_t from = p->w.panels * (size_t)member / (size_t)size, to = p->w.panels * ((size_t)member + 1) / (size_t)size;
-	(p->prompt ? p->ops->prompt_mul : p->ops->mul)(&p->w, from, to, p->acts, p->n, p->y, p->w.panels * PACK_ROWS,
-		p->scratch + (size_t)member * p->scratch_floats);
+	(p->prompt ? p->ops->prompt_mul : p->ops->mul)(&p->w, from, to, p->acts, p->n, p->y + from * PACK_ROWS,
+		p->w.panels * PACK_ROWS, p->scratch + (size_t)member * p->scratch_floats);
 }
 
 static void *filled(size_t bytes)
@@ -211,14 +212,14 @@ static int product(const struct ops *ops, const char *type_name, uint32_t type, 
 	if (!weights || !acts || !p.y || !p.scratch) return 0;
 	for (size_t i = 0; i < ROW_K; i++) x[i] = (float)(i % 7) - 3;
 	for (size_t t = 0; t < n; t++) {
-		if (prompt) ops->prompt_act(x, ROW_K, t, acts);
+		if (prompt) ops->prompt_act(x, 0, ROW_K, ROW_K, t, acts);
 		else ops->act(x, ROW_K, (uint8_t *)acts + t * ops->act_bytes(ROW_K));
 	}
 	p.w.data = weights;
 	p.acts = acts;
 	ms = best_ms(product_share, &p);
-	printf("{\"kernel\":\"%s\",\"what\":\"%s\",\"type\":\"%s\",\"tokens\":%zu,\"bytes_per_s\":%.4g,\"ops_per_s\":%.4g}\n", ops->name,
-		prompt ? "prompt" : "written", type_name, n, (double)(p.w.panels * p.w.panel_bytes) / ms * 1000,
+	printf("{\"kernel\":\"%s\",\"what\":\"%s\",\"type\":\"%s\",\"tokens\":%zu,\"bytes_per_s\":%.4g,\"ops_per_s\":%.4g}\n",
+		ops->name, prompt ? "prompt" : "written", type_name, n, (double)(p.w.panels * p.w.panel_bytes) / ms * 1000,
 		2.0 * (double)rows * ROW_K * (double)n / ms * 1000);
 	mem_free(weights);
 	mem_free(acts);
@@ -256,8 +257,8 @@ static int encoder(const struct gemm8 *g)
 	l.scales = filled((ENCODER_ROWS + GEMM8_ROWS) * sizeof *l.scales);
 	l.y = filled((size_t)(ENCODER_ROWS + GEMM8_ROWS) * ENCODER_OUT * sizeof *l.y);
 	if (!l.a || !l.scales || !l.y) return 0;
-	printf("{\"kernel\":\"%s\",\"what\":\"encoder\",\"type\":\"int8\",\"tokens\":%d,\"ops_per_s\":%.4g}\n", g->name, ENCODER_ROWS,
-		2.0 * ENCODER_ROWS * ENCODER_K * ENCODER_OUT / best_ms(layer_share, &l) * 1000);
+	printf("{\"kernel\":\"%s\",\"what\":\"encoder\",\"type\":\"int8\",\"tokens\":%d,\"ops_per_s\":%.4g}\n",
+		g->name, ENCODER_ROWS, 2.0 * ENCODER_ROWS * ENCODER_K * ENCODER_OUT / best_ms(layer_share, &l) * 1000);
 	gemm8_clear(&l.w);
 	mem_free(w);
 	mem_free(bias);
@@ -269,7 +270,7 @@ static int encoder(const struct gemm8 *g)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "amx", "vnni", "avx512", "avx2" };
+	static const char *const names[] = { "amx", "vnni", "avx512", "avxvnni", "avx2" };
 	static const struct { const char *name; uint32_t type; } types[] = {
 		{ "Q4_K", QUANT_Q4_K }, { "Q6_K", QUANT_Q6_K }, { "Q5_0", QUANT_Q5_0 }, { "Q8_0", QUANT_Q8_0 } };
 	int threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2, ok = 1;
@@ -281,7 +282,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: roofline [THREADS]\n");
 		return 2;
 	}
-	printf("{\"read_bytes_per_s\":%.4g,\"threads\":%d}\n", (double)READ_BYTES / best_ms(read_share, memory) * 1000, threads);
+	printf("{\"read_bytes_per_s\":%.4g,\"threads\":%d}\n",
+		(double)READ_BYTES / best_ms(read_share, memory) * 1000, threads);
 	mem_free(memory);
 	peaks();
 	for (size_t i = 0; i < sizeof names / sizeof *names && ok; i++) {
@@ -290,7 +292,8 @@ int main(int argc, char **argv)
 		if (ops_choose(&ops, names[i], NULL) == OK)
 			for (size_t t = 0; t < sizeof types / sizeof *types && ok; t++) {
 				size_t rows = ((size_t)128 << 20) / pack_shape(types[t].type, PACK_ROWS, ROW_K).panel_bytes * PACK_ROWS;
-				ok = product(ops, types[t].name, types[t].type, rows, 1, 0) && product(ops, types[t].name, types[t].type, rows, 8, 0) &&
+				ok = product(ops, types[t].name, types[t].type, rows, 1, 0) &&
+					product(ops, types[t].name, types[t].type, rows, 8, 0) &&
 					product(ops, types[t].name, types[t].type, PROMPT_ROWS, PROMPT_TOKENS, 1);
 			}
 		if (ok && gemm8_choose(&g, names[i], NULL) == OK) ok = encoder(g);

@@ -182,15 +182,21 @@ class Bench:
     def prefill_work(self, model):
         self.generate("prefill", model, "footnote", "-p", str(PROMPT), "-n", "1")
         self.llama_bench("prefill", model, PROMPT, 0)
+        self.openvino(["prefill"] + ["decode"] * ("decode" in self.o.only), model)
 
     def decode_work(self, model):
         self.generate("decode", model, "footnote", "-p", "16", "-n", str(WRITTEN))
         self.llama_bench("decode", model, 0, WRITTEN)
+        if "prefill" not in self.o.only:
+            self.openvino(["decode"], model)
+
+    def openvino(self, works, model):
+        """One process tells both figures."""
         if "openvino" not in self.o.peers or model in OPENVINO_READS_NOT or not self.peer("openvino"):
             return
-        figures = self.python("decode", model, "openvino", "openvino", "peer_openvino.py", self.paths[model], PROMPT, WRITTEN, self.o.threads, self.o.repeat)
-        if figures:   # it reads a prompt first: both figures come from one process
-            self.rows.append({**self.rows[-1], "work": "prefill"})
+        figures = self.python(works[0], model, "openvino", "openvino", "peer_openvino.py", self.paths[model], PROMPT, WRITTEN, self.o.threads, self.o.repeat)
+        for work in works[1:] if figures else []:
+            self.rows.append({**self.rows[-1], "work": work})
 
     def together_work(self, model):
         self.generate("together", model, "footnote", "--parallel", str(SLOTS), "-p", str(SLOT_PROMPT), "-n", str(WRITTEN))
@@ -425,10 +431,10 @@ def main():
     if not o.report:
         b.save()
     text = b.report()
-    print("\n" + text)
     if o.write:
         with open(o.write, "w", encoding="utf-8") as f:
             f.write(text)
+    print("\n" + text)
     sys.exit(1 if b.failures else 0)
 
 
