@@ -44,7 +44,8 @@ def ask(seed, times):
             event = json.loads(line[6:])
             if event.get("stop"):
                 break
-            times.extend([time.perf_counter()] * max(1, len(event.get("tokens") or [0])))
+            # Half a character waits for its other half: an event may bring several tokens.
+            times.extend([time.perf_counter()] * (event["tokens_predicted"] - len(times)))
 
 
 def run(number):
