@@ -24,7 +24,7 @@
 
 enum {
 	CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96,
-	SCRATCH_ALIGN = 64, PROMPT_TILE_ROWS = 128, ATTEND_TOKENS = 64
+	SCRATCH_ALIGN = 64, PROMPT_TILE_ROWS = 256, ATTEND_TOKENS = 64
 };
 
 struct arch {
@@ -552,15 +552,24 @@ static void run_stage(struct decoder *d, size_t items, void (*item)(struct decod
 	team_draw(d->team, draw_items, &s);
 }
 
-/* Rows of weights in an item: prompts' kernels want many. */
-static size_t tile_rows(const struct decoder *d)
+/* Rows of weights in an item. Prompts' kernels want many, for each item reads all tokens; but the members are to have
+ * the same: of the cuts into about as few items as there must be, that which leaves the longest share shortest. */
+static size_t tile_rows(const struct decoder *d, size_t rows)
 {
-	return d->prompt ? PROMPT_TILE_ROWS : OPS_TILE_ROWS;
+	const size_t members = (size_t)team_size(d->team), units = (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS,
+		least = (rows + PROMPT_TILE_ROWS - 1) / PROMPT_TILE_ROWS;
+	size_t best = 1, best_share = SIZE_MAX;
+	if (!d->prompt) return OPS_TILE_ROWS;
+	for (size_t items = least; items < least + 2 * members + 1; items++) {
+		size_t unit = (units + items - 1) / items, share = ((units + unit - 1) / unit + members - 1) / members * unit;
+		if (share < best_share) best = unit, best_share = share;
+	}
+	return best * OPS_TILE_ROWS;
 }
 
 static size_t tiles(const struct decoder *d, size_t rows)
 {
-	return (rows + tile_rows(d) - 1) / tile_rows(d);
+	return (rows + tile_rows(d, rows) - 1) / tile_rows(d, rows);
 }
 
 static size_t low_tiles(const struct linear *l)
@@ -626,7 +635,7 @@ static void add_low(struct decoder *d, const struct linear *l, size_t r0, size_t
 static size_t multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
 	float *y, size_t ldy, float *scratch)
 {
-	const size_t r0 = i * tile_rows(d), rows = l->w.rows - r0 < tile_rows(d) ? l->w.rows - r0 : tile_rows(d),
+	const size_t most = tile_rows(d, l->w.rows), r0 = i * most, rows = l->w.rows - r0 < most ? l->w.rows - r0 : most,
 		panel0 = r0 / PACK_ROWS, panel1 = (r0 + rows + PACK_ROWS - 1) / PACK_ROWS;
 	struct matrix w = l->w;
 	w.data += r0 * w.row_bytes;
@@ -693,7 +702,7 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 	};
 	size_t p = 0;
 	while (i >= tiles(d, parts[p].w->w.rows)) i -= tiles(d, parts[p++].w->w.rows);
-	size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d);
+	size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d, ldy);
 	float *y = parts[p].y + r0;
 	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, y, ldy, scratch);
 	for (size_t t = 0; parts[p].bias && t < d->n; t++)
@@ -757,7 +766,7 @@ static void item_mix(struct decoder *d, size_t t, float *scratch)
 /* Tile i of a linear onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
 static void add_tile(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, float *scratch)
 {
-	const size_t dim = d->info.dim, ld = tile_rows(d), r0 = i * ld;
+	const size_t dim = d->info.dim, ld = tile_rows(d, dim), r0 = i * ld;
 	float *tile = tile_of(d, scratch, 0);
 	size_t rows = multiply(d, l, i, x, act, d->n, tile, ld, scratch);
 	for (size_t t = 0; t < d->n; t++) {
@@ -796,7 +805,7 @@ static void item_out(struct decoder *d, size_t i, float *scratch)
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
-	const size_t ff = d->info.ff, ld = tile_rows(d), r0 = i * ld;
+	const size_t ff = d->info.ff, ld = tile_rows(d, ff), r0 = i * ld;
 	const int keep = !l->down.packed.data || l->down.lora;
 	float *gate = tile_of(d, scratch, 0), *up = tile_of(d, scratch, 1);
 	size_t rows = multiply(d, &l->gate, i, d->norm, d->act, d->n, gate, ld, scratch);
@@ -815,7 +824,8 @@ static void item_down(struct decoder *d, size_t i, float *scratch)
 
 static void item_logits(struct decoder *d, size_t i, float *scratch)
 {
-	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits + i * tile_rows(d), d->info.vocab, scratch);
+	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits + i * tile_rows(d, d->info.vocab),
+		d->info.vocab, scratch);
 }
 
 /* The rows' positions and embeddings; their sequences grow by them. */
