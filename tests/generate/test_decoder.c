@@ -265,7 +265,7 @@ static void check_longs(const char *name, double want)
 }
 
 TEST(decoder_long_smollm2) { check_longs(SMOL, 2.8211); }
-TEST(decoder_long_qwen) { check_longs(QWEN, 3.215); }
+TEST(decoder_long_qwen) { check_longs(QWEN, 3.2156); }
 
 /* The last logits of 130 tokens, cut into chunks of 1, 7 and 64, on 1 and 3 threads: equal to the bit. */
 static void check_chunks(const char *name, const char *kernel, size_t n)
