@@ -84,7 +84,7 @@ CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni
 CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
 CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
 CFLAGS_rope       := -O3 -ffp-contract=off
-CFLAGS_decoder    := -O3
+CFLAGS_decoder    := -ftree-vectorize -fvect-cost-model=dynamic
 CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
