@@ -160,7 +160,7 @@ static int take_linear(struct decoder *d, const char *name, size_t k, size_t row
 
 static int take_vector(struct decoder *d, const char *name, size_t n, const float **out, struct err *e)
 {
-	const struct gguf_tensor *t;
+	const struct gguf_tensor *t = NULL;
 	int st = take_tensor(d, name, n, 1, &t, e);
 	if (st != OK) return st;
 	if (t->type != QUANT_F32)
@@ -221,7 +221,7 @@ static int read_gemma(struct decoder *d, struct err *e)
 static int read_sizes(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	struct decoder_info *f = &d->info;
-	size_t own, value_dim;
+	size_t own = 0, value_dim;
 	int st;
 	if ((st = read_arch(d, e)) != OK || (st = refuse_variants(d, e)) != OK) return st;
 	if ((st = need_size(d, "block_count", LAYERS_MAX, &f->layers, e)) != OK) return st;
