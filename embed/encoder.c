@@ -129,6 +129,16 @@ static int embeddings_load(struct encoder *m, struct load *l)
 	return rc;
 }
 
+/* Layer i in int8. Room for all of them is made once the first has been seen to be as config.json says. */
+static int layer_pack(struct encoder *m, int i, struct layer *floats, struct err *e)
+{
+	size_t each = layer8_bytes(&m->s), bytes;
+	if (__builtin_mul_overflow(each, (size_t)m->s.layers, &bytes)) bytes = SIZE_MAX;
+	if (!m->packed) m->packed = mem_huge(bytes);
+	if (!m->packed) return err_set(e, E_MEMORY, "weights of %d layers: %zu bytes", m->s.layers, bytes);
+	return layer8_pack(&m->layers8[i], &m->s, floats, m->packed + (size_t)i * each, e);
+}
+
 static int weights_load(struct encoder *m, const char *path, struct err *e)
 {
 	struct safetensors *file;
@@ -147,7 +157,7 @@ static int weights_load(struct encoder *m, const char *path, struct err *e)
 	for (int i = 0; i < m->s.layers && rc == OK; i++) {
 		struct layer floats = {0}, *y = m->kernel ? &floats : &m->layers[i];
 		rc = layer_load(&l, &m->s, i, y);
-		if (rc == OK && m->kernel) rc = layer8_pack(&m->layers8[i], &m->s, y, e);
+		if (rc == OK && m->kernel) rc = layer_pack(m, i, y, e);
 		layer_clear(&floats);
 	}
 	safetensors_close(file);
@@ -179,6 +189,7 @@ void encoder_close(struct encoder *m)
 	for (int i = 0; m->layers8 && i < m->s.layers; i++) layer8_clear(&m->layers8[i]);
 	mem_free(m->layers);
 	mem_free(m->layers8);
+	mem_free(m->packed);
 	norm_clear(&m->embedding_norm);
 	mem_free(m->words);
 	mem_free(m->positions);

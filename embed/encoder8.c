@@ -1,10 +1,11 @@
 /* encoder8.c: owns the int8 form of a layer, and the activations of a run over it.
  *
- * Texts are rows one behind the other, without padding. A run is a chain of phases that the team shares out: once the
- * embedding of the rows, then for every layer attention, in units of one head of one text, and all the rest, in units of
- * some hundred rows. Such a unit goes from the output of attention to the queries, keys and values of the next layer;
- * nothing in it looks at another row. Members take units from a counter. A unit is computed alike whoever takes it and whatever lies beside it (nn/gemm8.h), so a text has the same
- * vector alone and in any batch, with any number of threads.
+ * Texts are rows one behind the other, without padding. Where there are enough of them, each member of the team takes
+ * a group of texts through all layers by itself. Otherwise (one long text, a few short ones) the run is a chain of phases
+ * that all members share: the embedding of the rows; for every layer attention, in units of one head of one text; and
+ * all the rest, in units of rows, from the output of attention to the queries, keys and values of the next layer, where
+ * nothing looks at another row. Members take units from a counter. A unit is computed alike whoever takes it and
+ * whatever lies beside it (nn/gemm8.h), so a text has the same vector alone and in any batch, with any number of threads.
  *
  * A head's queries, keys and values are padded to whole vectors when the weights are packed (with outputs that are
  * zero), as is the input of the output projection; so odd sizes cost nothing here.
@@ -16,8 +17,8 @@
 
 enum {
 	BLOCK_ROWS = 64,
-	UNIT_ROWS = 512,           /* most of a unit */
-	UNITS_EACH = 2             /* units that a member should find, so that a slow one does not hold up the rest */
+	UNIT_ROWS = 512,           /* most that go through a stage before the next */
+	GROUP_ROWS = 512           /* of texts that one member takes through all layers: they stay in its core's cache */
 };
 
 struct widths {                    /* of the model's vectors: floats padded to lanes, bytes padded along k */
@@ -36,7 +37,7 @@ struct member {                    /* scratch of one thread */
 
 struct space8 {
 	struct widths w;
-	float *x, *v, *attended;   /* (rows, h16), (rows, a16) twice */
+	float *x, *v;              /* (rows, h16), (rows, a16): values, in whose place attention puts its output */
 	uint8_t *qk;               /* (rows, 2 a16): queries, keys; rows behind the last may be read */
 	float *qk_scales;          /* (rows, 2 heads) */
 	struct member *members;    /* team_size */
@@ -48,7 +49,7 @@ struct phase {
 	const struct encoder_space *space;
 	const int32_t *ids;
 	const size_t *starts;
-	size_t texts, unit;        /* rows of a unit */
+	size_t texts, unit;        /* rows of a unit, about */
 	int layer;                 /* -1: the embedding */
 	atomic_size_t next;        /* the next unit to take */
 };
@@ -77,7 +78,7 @@ static struct widths widths_of(const struct encoder_shape *s)
 /* Parts `part` to `part` + parts of the queries, keys and values: (parts, heads, dim, h) to (parts, heads, dv, h), padded
  * with zeros. */
 static int heads_pack(struct gemm8_matrix *to, const struct widths *w, const struct linear *from, size_t part,
-	size_t parts, struct err *e)
+	size_t parts, int8_t *data, struct err *e)
 {
 	size_t outputs = parts * w->a16;
 	float *weights = mem_calloc(outputs, w->h * sizeof *weights), *bias = mem_calloc(outputs, sizeof *bias);
@@ -87,34 +88,45 @@ static int heads_pack(struct gemm8_matrix *to, const struct widths *w, const str
 		memcpy(weights + head * w->dv * w->h, from->w + of * w->h, w->dim * w->h * sizeof *weights);
 		memcpy(bias + head * w->dv, from->bias + of, w->dim * sizeof *bias);
 	}
-	if (rc == OK) rc = gemm8_pack(to, weights, bias, outputs, w->h, e);
+	if (rc == OK) rc = gemm8_pack(to, weights, bias, outputs, w->h, data, e);
 	mem_free(weights);
 	mem_free(bias);
 	return rc;
 }
 
 /* (h, heads, dim) to (h, heads, dv), padded with zeros. */
-static int out_pack(struct gemm8_matrix *to, const struct widths *w, const struct linear *from, struct err *e)
+static int out_pack(struct gemm8_matrix *to, const struct widths *w, const struct linear *from, int8_t *data,
+	struct err *e)
 {
 	float *weights = mem_calloc(w->h, w->a16 * sizeof *weights);
 	int rc = weights ? OK : err_set(e, E_MEMORY, "weights of %zu outputs and %zu inputs", w->h, w->a16);
 	for (size_t i = 0; rc == OK && i < w->h; i++)
 		for (size_t head = 0; head < w->heads; head++)
 			memcpy(weights + i * w->a16 + head * w->dv, from->w + i * w->h + head * w->dim, w->dim * sizeof *weights);
-	if (rc == OK) rc = gemm8_pack(to, weights, from->bias, w->h, w->a16, e);
+	if (rc == OK) rc = gemm8_pack(to, weights, from->bias, w->h, w->a16, data, e);
 	mem_free(weights);
 	return rc;
 }
 
-int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *from, struct err *e)
+size_t layer8_bytes(const struct encoder_shape *s)
 {
 	struct widths w = widths_of(s);
 	size_t wide = (size_t)s->intermediate;
-	int rc = heads_pack(&to->qk, &w, &from->qkv, 0, 2, e);
-	if (rc == OK) rc = heads_pack(&to->v, &w, &from->qkv, 2, 1, e);
-	if (rc == OK) rc = out_pack(&to->out, &w, &from->out, e);
-	if (rc == OK) rc = gemm8_pack(&to->up, from->up.w, from->up.bias, wide, w.h, e);
-	if (rc == OK) rc = gemm8_pack(&to->down, from->down.w, from->down.bias, w.h, wide, e);
+	return gemm8_bytes(2 * w.a16, w.h) + gemm8_bytes(w.a16, w.h) + gemm8_bytes(w.h, w.a16) + gemm8_bytes(wide, w.h) +
+		gemm8_bytes(w.h, wide);
+}
+
+int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *from, int8_t *data, struct err *e)
+{
+	struct widths w = widths_of(s);
+	size_t wide = (size_t)s->intermediate;
+	int8_t *v = data + gemm8_bytes(2 * w.a16, w.h), *out = v + gemm8_bytes(w.a16, w.h);
+	int8_t *up = out + gemm8_bytes(w.h, w.a16), *down = up + gemm8_bytes(wide, w.h);
+	int rc = heads_pack(&to->qk, &w, &from->qkv, 0, 2, data, e);
+	if (rc == OK) rc = heads_pack(&to->v, &w, &from->qkv, 2, 1, v, e);
+	if (rc == OK) rc = out_pack(&to->out, &w, &from->out, out, e);
+	if (rc == OK) rc = gemm8_pack(&to->up, from->up.w, from->up.bias, wide, w.h, up, e);
+	if (rc == OK) rc = gemm8_pack(&to->down, from->down.w, from->down.bias, w.h, wide, down, e);
 	to->after_attention = from->after_attention;
 	to->after_feed = from->after_feed;
 	from->after_attention = from->after_feed = (struct norm){NULL, NULL};
@@ -139,7 +151,7 @@ static void *zeroed(size_t n, size_t each)
 	size_t bytes;
 	if (__builtin_mul_overflow(n, each, &bytes) || bytes > SIZE_MAX - GEMM8_K) return NULL;
 	bytes = pad(bytes, GEMM8_K);
-	void *p = mem_aligned(GEMM8_K, bytes);
+	void *p = mem_huge(bytes);
 	if (p) memset(p, 0, bytes);
 	return p;
 }
@@ -171,10 +183,9 @@ struct space8 *space8_new(const struct encoder *m, const struct team *team, size
 	s->members = mem_calloc((size_t)s->size, sizeof *s->members);
 	s->x = zeroed(rows * s->w.h16, sizeof *s->x);
 	s->v = zeroed(rows * s->w.a16, sizeof *s->v);
-	s->attended = zeroed(rows * s->w.a16, sizeof *s->attended);
 	s->qk = zeroed((rows + GEMM8_ROWS) * 2 * s->w.a16 + GEMM8_K, 1);
 	s->qk_scales = zeroed(rows * 2 * s->w.heads, sizeof *s->qk_scales);
-	ok = s->members && s->x && s->v && s->attended && s->qk && s->qk_scales;
+	ok = s->members && s->x && s->v && s->qk && s->qk_scales;
 	unit = pad(rows < UNIT_ROWS ? rows : UNIT_ROWS, BLOCK_ROWS);
 	for (int i = 0; ok && i < s->size; i++) ok = member_fill(&s->members[i], &s->w, longest, unit);
 	if (ok) return s;
@@ -196,7 +207,6 @@ void space8_free(struct space8 *s)
 	mem_free(s->members);
 	mem_free(s->x);
 	mem_free(s->v);
-	mem_free(s->attended);
 	mem_free(s->qk);
 	mem_free(s->qk_scales);
 	mem_free(s);
@@ -216,7 +226,7 @@ static enum gemm8_act act_of(enum dense_act act)
 	return acts[act];
 }
 
-/* Some rows of a unit: n of them from row `at` of the run, as bytes in x8 with their scales. */
+/* Some rows of a unit of rows: n of them from row `at` of the run, as bytes in x8 with their scales. */
 struct block {
 	const struct encoder *m;
 	const struct space8 *s;
@@ -256,7 +266,7 @@ static void block_add(const struct block *b, const struct gemm8_matrix *w, const
 static void block_attended(const struct block *b, const struct layer8 *l)
 {
 	const struct widths *d = &b->s->w;
-	b->m->kernel->quant(b->s->attended + b->at * d->a16, b->n, d->a16, d->ak, b->p->wide8, b->scales);
+	b->m->kernel->quant(b->s->v + b->at * d->a16, b->n, d->a16, d->ak, b->p->wide8, b->scales);
 	block_add(b, &l->out, &l->after_attention);
 }
 
@@ -295,7 +305,27 @@ static void unit_run(const struct phase *f, struct member *p, size_t from, size_
 		}
 }
 
-/* Units are stretches of rows: from behind the attention of a layer up to the queries, keys and values of the next. */
+static void rows_run(const struct phase *f, struct member *p, size_t from, size_t to)
+{
+	for (; from < to; from += UNIT_ROWS) unit_run(f, p, from, to - from < UNIT_ROWS ? to : from + UNIT_ROWS);
+}
+
+/* One head of one text. */
+static void head_run(const struct phase *f, struct member *p, size_t text, size_t head)
+{
+	const struct space8 *s = f->space->ints;
+	const struct widths *w = &s->w;
+	size_t first = f->starts[text];
+	const uint8_t *q = s->qk + first * 2 * w->a16 + head * w->dv;
+	const float *scales = s->qk_scales + first * 2 * w->heads + head;
+	float *v = s->v + first * w->a16 + head * w->dv;
+	struct gemm8_head h = {.q = q, .k = q + w->a16, .q_scale = scales, .k_scale = scales + w->heads, .v = v,
+		.ld8 = 2 * w->a16, .lds = 2 * w->heads, .ldv = w->a16, .rows = f->starts[text + 1] - first, .dim = w->dim, .out = v,
+		.ldo = w->a16};
+	f->space->m->kernel->attend(&h, p->attend);
+}
+
+/* A phase, units of rows: from behind the attention of a layer up to the queries, keys and values of the next. */
 static void rows_take(void *ctx, int member, int size)
 {
 	struct phase *f = ctx;
@@ -305,33 +335,56 @@ static void rows_take(void *ctx, int member, int size)
 	for (;;) {
 		size_t from = atomic_fetch_add(&f->next, 1) * f->unit, to = from + f->unit < rows ? from + f->unit : rows;
 		if (from >= rows) break;
-		unit_run(f, &f->space->ints->members[member], from, to);
+		rows_run(f, &f->space->ints->members[member], from, to);
 	}
 	f->space->m->kernel->leave();
 }
 
-/* Units are heads of texts. */
+/* A phase, units are heads of texts. */
 static void heads_take(void *ctx, int member, int size)
 {
 	struct phase *f = ctx;
-	const struct gemm8 *kernel = f->space->m->kernel;
-	const struct space8 *s = f->space->ints;
-	const struct widths *w = &s->w;
+	size_t heads = f->space->ints->w.heads;
 	(void)size;
-	kernel->enter();
+	f->space->m->kernel->enter();
 	for (;;) {
-		size_t unit = atomic_fetch_add(&f->next, 1), text = unit / w->heads, head = unit % w->heads;
-		if (text >= f->texts) break;
-		size_t first = f->starts[text];
-		const uint8_t *q = s->qk + first * 2 * w->a16 + head * w->dv;
-		const float *scales = s->qk_scales + first * 2 * w->heads + head;
-		struct gemm8_head h = {.q = q, .k = q + w->a16, .q_scale = scales, .k_scale = scales + w->heads,
-			.v = s->v + first * w->a16 + head * w->dv, .ld8 = 2 * w->a16, .lds = 2 * w->heads, .ldv = w->a16,
-			.rows = f->starts[text + 1] - first, .dim = w->dim, .out = s->attended + first * w->a16 + head * w->dv,
-			.ldo = w->a16};
-		kernel->attend(&h, s->members[member].attend);
+		size_t unit = atomic_fetch_add(&f->next, 1);
+		if (unit / heads >= f->texts) break;
+		head_run(f, &f->space->ints->members[member], unit / heads, unit % heads);
 	}
-	kernel->leave();
+	f->space->m->kernel->leave();
+}
+
+/* The next texts, of about f->unit rows together, from *from to before *to; 0: there are none. */
+static int texts_take(struct phase *f, size_t *from, size_t *to)
+{
+	*from = atomic_load(&f->next);
+	do {
+		if (*from >= f->texts) return 0;
+		for (*to = *from + 1; *to < f->texts && f->starts[*to + 1] - f->starts[*from] <= f->unit;) ++*to;
+	} while (!atomic_compare_exchange_weak(&f->next, from, *to));
+	return 1;
+}
+
+/* The whole run, units are groups of texts: one member takes them through all layers. */
+static void groups_take(void *ctx, int member, int size)
+{
+	struct phase *all = ctx;
+	struct member *p = &all->space->ints->members[member];
+	const struct encoder *m = all->space->m;
+	size_t from, to;
+	(void)size;
+	m->kernel->enter();
+	while (texts_take(all, &from, &to)) {
+		struct phase f = {.space = all->space, .ids = all->ids, .starts = all->starts, .texts = all->texts, .layer = -1};
+		rows_run(&f, p, f.starts[from], f.starts[to]);
+		while (++f.layer < m->s.layers) {
+			for (size_t text = from; text < to; text++)
+				for (size_t head = 0; head < all->space->ints->w.heads; head++) head_run(&f, p, text, head);
+			rows_run(&f, p, f.starts[from], f.starts[to]);
+		}
+	}
+	m->kernel->leave();
 }
 
 static void phase_run(struct phase *f, void (*take)(void *, int, int))
@@ -344,13 +397,18 @@ const float *space8_run(struct encoder_space *space, const int32_t *ids, const s
 {
 	const struct space8 *s = space->ints;
 	struct phase f = {.space = space, .ids = ids, .starts = starts, .texts = texts, .layer = -1};
-	size_t rows = starts[texts], units = s->size == 1 ? 1 : UNITS_EACH * (size_t)s->size;
-	f.unit = pad((rows + units - 1) / units, 32);
-	if (f.unit > UNIT_ROWS) f.unit = UNIT_ROWS;
-	phase_run(&f, rows_take);
-	while (++f.layer < space->m->s.layers) {
-		phase_run(&f, heads_take);
+	size_t rows = starts[texts], longest = 0, share = (rows + (size_t)s->size - 1) / (size_t)s->size;
+	for (size_t i = 0; i < texts; i++) longest = larger(longest, starts[i + 1] - starts[i]);
+	if (s->size == 1 || 2 * longest <= share) {
+		f.unit = s->size == 1 || share >= 2 * GROUP_ROWS ? GROUP_ROWS : (share + 1) / 2;
+		phase_run(&f, groups_take);
+	} else {
+		f.unit = pad((share + 1) / 2, BLOCK_ROWS / 2);
 		phase_run(&f, rows_take);
+		while (++f.layer < space->m->s.layers) {
+			phase_run(&f, heads_take);
+			phase_run(&f, rows_take);
+		}
 	}
 	for (size_t r = 1; r < rows && s->w.h16 != s->w.h; r++)
 		memmove(s->x + r * s->w.h, s->x + r * s->w.h16, s->w.h * sizeof *s->x);

@@ -25,6 +25,7 @@ struct encoder {
 	const struct gemm8 *kernel;            /* NULL: fp32, `layers`; else `layers8` */
 	struct layer *layers;
 	struct layer8 *layers8;
+	int8_t *packed;                        /* the weights of all of them */
 };
 
 struct space32;
@@ -48,8 +49,9 @@ struct space8 *space8_new(const struct encoder *m, const struct team *team, size
 void space8_free(struct space8 *s);
 const float *space8_run(struct encoder_space *s, const int32_t *ids, const size_t *starts, size_t texts);
 
-/* Packs a layer and takes its norms (they are NULL in `from` then). E_MEMORY. */
-int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *from, struct err *e);
+size_t layer8_bytes(const struct encoder_shape *s); /* that the weights of a layer take; a multiple of 64 */
+/* Packs a layer into data, and takes its norms (they are NULL in `from` then). E_MEMORY. */
+int layer8_pack(struct layer8 *to, const struct encoder_shape *s, struct layer *from, int8_t *data, struct err *e);
 void layer8_clear(struct layer8 *l);
 void norm_clear(struct norm *n);
 

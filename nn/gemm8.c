@@ -41,15 +41,20 @@ static void output_pack(struct gemm8_matrix *m, size_t i, const float *w, size_t
 	m->start[i] = -GEMM8_ZERO * sum;
 }
 
-int gemm8_pack(struct gemm8_matrix *m, const float *w, const float *bias, size_t outputs, size_t k, struct err *e)
+size_t gemm8_bytes(size_t outputs, size_t k)
+{
+	return gemm8_pad(outputs, GEMM8_LANES) * gemm8_pad(k, GEMM8_K);
+}
+
+int gemm8_pack(struct gemm8_matrix *m, const float *w, const float *bias, size_t outputs, size_t k, int8_t *data,
+	struct err *e)
 {
 	size_t panels = gemm8_pad(outputs, GEMM8_LANES) / GEMM8_LANES, n = panels * GEMM8_LANES;
-	*m = (struct gemm8_matrix){.panels = panels, .k = gemm8_pad(k, GEMM8_K)};
-	m->data = aligned(n, m->k);
+	*m = (struct gemm8_matrix){.panels = panels, .k = gemm8_pad(k, GEMM8_K), .data = data};
 	m->start = aligned(n, sizeof *m->start);
 	m->scale = aligned(n, sizeof *m->scale);
 	m->bias = aligned(n, sizeof *m->bias);
-	if (!m->data || !m->start || !m->scale || !m->bias) {
+	if (!m->start || !m->scale || !m->bias) {
 		gemm8_clear(m);
 		return err_set(e, E_MEMORY, "weights of %zu outputs and %zu inputs", outputs, k);
 	}
@@ -66,7 +71,6 @@ int gemm8_pack(struct gemm8_matrix *m, const float *w, const float *bias, size_t
 
 void gemm8_clear(struct gemm8_matrix *m)
 {
-	mem_free(m->data);
 	mem_free(m->start);
 	mem_free(m->scale);
 	mem_free(m->bias);

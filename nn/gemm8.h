@@ -32,14 +32,18 @@ enum gemm8_act { GEMM8_NONE, GEMM8_GELU, GEMM8_GELU_TANH, GEMM8_RELU };
  * what VPDPBUSD and an AMX tile want. */
 struct gemm8_matrix {
 	size_t panels, k;      /* k: a multiple of GEMM8_K */
-	int8_t *data;          /* (panels, k/4, 16, 4) */
+	int8_t *data;          /* (panels, k/4, 16, 4); borrowed */
 	int32_t *start;        /* (16 panels): -128 times the sum of the output's q */
 	float *scale, *bias;   /* (16 panels) */
 };
 
-/* w (outputs, k) row-major with any k; bias (outputs). Copies. q = round(w / scale), scale = max|w| / 127 of the output.
- * E_MEMORY; *m is then empty. */
-int gemm8_pack(struct gemm8_matrix *m, const float *w, const float *bias, size_t outputs, size_t k, struct err *e);
+/* Bytes of data that outputs by k weights take; a multiple of 64. */
+size_t gemm8_bytes(size_t outputs, size_t k);
+/* w (outputs, k) row-major with any k; bias (outputs). Copies, the weights to data: gemm8_bytes bytes of the caller's,
+ * 64-byte aligned, borrowed until gemm8_clear. q = round(w / scale), scale = max|w| / 127 of the output. E_MEMORY; *m is
+ * then empty. */
+int gemm8_pack(struct gemm8_matrix *m, const float *w, const float *bias, size_t outputs, size_t k, int8_t *data,
+	struct err *e);
 void gemm8_clear(struct gemm8_matrix *m);      /* an all-zero one is allowed */
 
 struct gemm8_norm { const float *gamma, *beta; float eps; };   /* (n16), zero behind dim */
@@ -52,7 +56,7 @@ struct gemm8_head {
 	const float *v;        /* dv floats a row, `ldv` floats apart */
 	size_t ld8, lds, ldv;
 	size_t rows, dim;      /* dim: unpadded */
-	float *out;            /* dv floats a row, `ldo` floats apart */
+	float *out;            /* dv floats a row, `ldo` floats apart; may be v */
 	size_t ldo;
 };
 

@@ -125,7 +125,8 @@ TEST(gemm8_activations_match_their_formulas)
 	struct gemm8_matrix m;
 	const struct gemm8 *t[5];
 	size_t n = tables(t);
-	CHECK_OK(gemm8_pack(&m, w, bias, 1, 1, &e), e);
+	int8_t *packed = bytes_of(gemm8_bytes(1, 1));
+	CHECK_OK(gemm8_pack(&m, w, bias, 1, 1, packed, &e), e);
 	memset(a, GEMM8_ZERO, GEMM8_ROWS * GEMM8_K);
 	for (size_t i = 0; i < n; i++) {
 		t[i]->enter();
@@ -142,6 +143,7 @@ TEST(gemm8_activations_match_their_formulas)
 		t[i]->leave();
 	}
 	gemm8_clear(&m);
+	mem_free(packed);
 	mem_free(a);
 }
 
@@ -154,7 +156,8 @@ static void linear_case(size_t rows, size_t in, size_t out, enum gemm8_act act)
 	const struct gemm8 *t[5];
 	struct gemm8_matrix m;
 	size_t n = tables(t);
-	CHECK_OK(gemm8_pack(&m, w, bias, out, in, &e), e);
+	int8_t *packed = bytes_of(gemm8_bytes(out, in));
+	CHECK_OK(gemm8_pack(&m, w, bias, out, in, packed, &e), e);
 	CHECK(m.k == k && m.panels == pad(out, GEMM8_LANES) / GEMM8_LANES);
 	t[0]->quant(x, rows, n16, k, a, scale);
 	t[0]->linear(&m, 0, m.panels, a, scale, rows, act, want, ldy);
@@ -181,6 +184,7 @@ static void linear_case(size_t rows, size_t in, size_t out, enum gemm8_act act)
 		t[i]->leave();
 	}
 	gemm8_clear(&m);
+	mem_free(packed);
 	mem_free(x);
 	mem_free(w);
 	mem_free(bias);
@@ -212,7 +216,8 @@ TEST(gemm8_linear_stands_the_largest_values)
 	uint8_t *a = bytes_of(2 * GEMM8_ROWS * K);
 	for (size_t i = 0; i < OUT * K; i++) w[i] = i / K % 2 ? -127 : 127;
 	memset(bias, 0, OUT * sizeof *bias);
-	CHECK_OK(gemm8_pack(&m, w, bias, OUT, K, &e), e);
+	int8_t *packed = bytes_of(gemm8_bytes(OUT, K));
+	CHECK_OK(gemm8_pack(&m, w, bias, OUT, K, packed, &e), e);
 	for (size_t r = 0; r < ROWS; r++) {
 		scale[r] = 1;
 		memset(a + r * K, r % 3 ? 255 : 1, K);
@@ -227,6 +232,7 @@ TEST(gemm8_linear_stands_the_largest_values)
 					r, c, (double)y[r * OUT + c]);
 	}
 	gemm8_clear(&m);
+	mem_free(packed);
 	mem_free(w);
 	mem_free(bias);
 	mem_free(y);
