@@ -34,7 +34,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long lint install clean help $(foreach r,$(ROOMS),test-$(r))
+.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS),test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -74,6 +74,18 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard index/faissx*.c)): | $(FAISS)/stamp
 # Kernels round where they say so, never where the compiler joins a product and a sum.
 CFLAGS_ops_avx2   := -mavx2 -mfma -mf16c -ffp-contract=off
 CFLAGS_ops_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c -ffp-contract=off
+CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
+CFLAGS_ops_amx    := $(CFLAGS_ops_vnni) -mavx512vbmi -mavx512bf16
+CFLAGS_attend_amx := $(CFLAGS_ops_amx)
+CFLAGS_ops_ref    := -O3 -ffp-contract=off
+CFLAGS_gemm8_plain := -ffp-contract=off
+CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
+CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni
+CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
+CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
+CFLAGS_rope       := -O3 -ffp-contract=off
+CFLAGS_decoder    := -ftree-vectorize -fvect-cost-model=dynamic
+CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests
@@ -83,6 +95,14 @@ test-$(1): $(BUILD)/tests/run-$(1)
 	@$(BUILD)/tests/run-$(1) $(T)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_tests,$(r))))
+
+# What the machine can do, beside what the kernels reach.
+$(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call objs,base)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,nn base)
+# The program beside others that do the same, on this machine (tests/bench/run.py; ONLY=decode,embed: some of the works;
+# KERNEL=vnni or avx2: with those kernels).
+bench: all $(BUILD)/tests/roofline
+	@python3 tests/bench/run.py --build $(BUILD) --write tests/bench/RESULTS.md $(if $(ONLY),--only $(ONLY)) $(if $(KERNEL),--kernel $(KERNEL))
 
 # A generator other than the default: MODEL=smollm2-135m, MODEL=qwen-0.5b, or any name of `footnote models list`.
 MODEL ?= qwen-1.5b
@@ -132,6 +152,7 @@ help:
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'
+	@echo 'make bench         measure, side by side with other programs, into tests/bench/RESULTS.md (ONLY=WORK,WORK; KERNEL=vnni|avx2)'
 	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
 	@echo 'make clean         remove $(BUILD)'
 	@echo 'Models and FAISS are kept in $(CACHE).'

@@ -66,14 +66,17 @@ static uint64_t meminfo(const char *key)
 	return kb * 1024;
 }
 
-static void look_memory(struct doctor *d, uint64_t model_bytes)
+/* cache_bytes: of the language model's keys and values. */
+static void look_memory(struct doctor *d, uint64_t model_bytes, uint64_t cache_bytes)
 {
-	char have[24], want[24];
-	uint64_t free_bytes = meminfo("MemAvailable:"), need = model_bytes + (512u << 20);
+	char have[24], want[24], cache[24];
+	uint64_t free_bytes = meminfo("MemAvailable:"), need = model_bytes + cache_bytes + (256u << 20);
 	screen_bytes(have, free_bytes);
 	screen_bytes(want, need);
-	if (free_bytes < need) tell(d, "memory", "note", "%s available, the models and their work want about %s: a smaller generator fits better", have, want);
-	else tell(d, "memory", "ok", "%s available, about %s wanted", have, want);
+	screen_bytes(cache, cache_bytes);
+	if (free_bytes < need) tell(d, "memory", "note", "%s available, the models and their work want about %s (%s of it generate.kv_bytes): "
+		"a smaller generator fits better", have, want, cache);
+	else tell(d, "memory", "ok", "%s available, about %s wanted, %s of it for keys and values", have, want, cache);
 }
 
 static void look_disk(struct doctor *d)
@@ -159,10 +162,10 @@ int cmd_doctor(struct command_call *c)
 		return command_misused(c, &e);
 	}
 	look_cpu(&d);
-	uint64_t bytes = look_model(&d, "embedder", c->conf->embed_model, 1);
+	uint64_t bytes = look_model(&d, "embedder", c->conf->embed_model, 1), generator = 0;
 	if (strcmp(c->conf->generate_model, "none") == 0) tell(&d, "generator", "note", "generate.model is none: answers are quotes");
-	else bytes += look_model(&d, "generator", c->conf->generate_model, 0);
-	look_memory(&d, bytes);
+	else generator = look_model(&d, "generator", c->conf->generate_model, 0);
+	look_memory(&d, bytes + generator, generator ? c->conf->generate_kv_bytes : 0);
 	look_disk(&d);
 	look_port(&d);
 	look_parsers(&d);

@@ -119,6 +119,18 @@ static const struct command commands[] = {
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
 		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
+	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S]",
+		"Measures this machine. embed: texts and tokens a second, and the time of a short query; F has lines\n"
+		"{\"text\"[,\"title\"]}. generate: tokens of prompts read and of texts written a second, until the first token, and\n"
+		"bytes of weights a second. Medians over several runs; no store is opened.\n\n"
+		"  --texts F     the texts to embed; --limit N: only the first N\n"
+		"  -p P, -n N    tokens of a prompt made of words (default 512), tokens written (default 64)\n"
+		"  --parallel S  so many texts written together; figures are of all of them\n"
+		"  --prompt F    instead of -p: the file's text is asked as a question is; the answer ends where it ends\n"
+		"  --draft N     with --prompt: up to N tokens looked up in the text and tried at once (default 0)\n"
+		"  --model M, --kernel K, --threads N    instead of what the settings say\n"
+		"  --repeat N    runs (default 3)\n\n"
+		"Example: footnote bench generate --model qwen-0.5b -p 512 -n 64\n", cmd_bench, 0, COMMAND_LOCAL},
 	{"doctor", "doctor",
 		"Looks at this machine: CPU features, models, memory, disk, port; tells what to expect. Changes nothing.\n\n"
 		"Example: footnote doctor\n", cmd_doctor, 0, COMMAND_LOCAL},

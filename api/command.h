@@ -102,6 +102,7 @@ int cmd_keys(struct command_call *c);
 int cmd_conf(struct command_call *c);
 int cmd_models(struct command_call *c);
 int cmd_eval(struct command_call *c);
+int cmd_bench(struct command_call *c);
 int cmd_doctor(struct command_call *c);
 int cmd_serve(struct command_call *c);    /* server.c */
 

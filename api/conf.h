@@ -19,8 +19,10 @@ struct conf {
 	/* models */
 	char models_dir[CONF_TEXT];         /* models.dir */
 	char models_mirror[CONF_TEXT];      /* models.mirror */
+	char models_cache[CONF_TEXT];       /* models.cache */
 	char embed_model[CONF_TEXT];        /* embed.model: name or path */
 	int embed_threads;                  /* embed.threads, 0: one per core */
+	char embed_kernel[16];              /* embed.kernel */
 	int embed_max_tokens;               /* embed.max_tokens, 0: the model's */
 	int embed_inputs_max;               /* embed.inputs_max: texts of one /v1/embeddings */
 	char embed_query_prefix[256], embed_passage_prefix[256];
@@ -29,6 +31,10 @@ struct conf {
 	int generate_threads;               /* generate.threads, 0: one per core */
 	int generate_context;               /* generate.context */
 	char generate_kernel[16];           /* generate.kernel */
+	int generate_sequences;             /* generate.sequences: answers written together */
+	uint64_t generate_kv_bytes;         /* generate.kv_bytes */
+	double generate_chunk_ms;           /* generate.chunk_ms */
+	int generate_draft;                 /* generate.draft: tokens guessed at once, 0: none */
 	int generate_queue;                 /* generate.queue: requests waiting for the engine */
 	/* index */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */

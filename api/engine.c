@@ -1,13 +1,14 @@
 /* engine.c: the thread that owns the generator, and the queue before it.
  *
- * A caller makes a job, puts it into the bounded queue and waits on the job's condition; the engine thread takes jobs
- * one after the other and runs generate() for each. A job has two holders, the caller and the queue, because a caller
- * whose deadline passes while it waits must be able to leave at once: it marks the job abandoned, and the engine frees
- * it when its turn comes. Once a job runs the caller stays until it ends (prompt, constraint and callbacks are the
- * caller's), and turns its cancel flag or deadline into the stop flag that generate() polls.
+ * A caller makes a job, puts it into the bounded queue and waits on the job's condition. The engine thread takes jobs out as long
+ * as the generator takes them in, and steps it, which serves all that run; a job that must wait for memory is held back and
+ * nobody overtakes it. A job has two holders, the caller and the queue, because a caller whose deadline passes while it
+ * waits must be able to leave at once: it marks the job abandoned, and the engine frees it when its turn comes. Once a
+ * job runs the caller stays until it ends (prompt, constraint and callbacks are the caller's), and turns its cancel flag
+ * or deadline into the stop flag that the generator polls.
  *
  * Threads: engine_generate from any; the model is opened, run and closed by the engine thread alone. Job states change
- * under the engine's lock. Failure: an error of generate() is the caller's result; a model that cannot be opened is
+ * under the engine's lock. Failure: an error of a text is its caller's result; a model that cannot be opened is
  * engine_open's. */
 #include "api/engine.h"
 #include <pthread.h>
@@ -17,21 +18,17 @@
 #include "base/flag.h"
 #include "base/mem.h"
 #include "base/queue.h"
+#include "base/stat.h"
 
-enum { WATCH_MS = 20 };
+enum { WATCH_MS = 20, TOGETHER_MAX = 64, TELL_STEPS = 32 };
 enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 
 struct job {
 	enum job_state state;
-	volatile int stop;               /* polled by generate() */
+	volatile int stop;               /* polled by the generator */
 	pthread_cond_t changed;
-	const int32_t *prompt; size_t prompt_n;
-	const struct gen_params *params;
-	const struct gen_constraint *constraint;
-	gen_text_fn on_text; void *ctx;
-	struct gen_result *result;
+	struct gen_request request;
 	struct err err;
-	int status;
 };
 
 struct engine {
@@ -41,6 +38,10 @@ struct engine {
 	pthread_t thread;
 	const struct generator_options *options;  /* only while opening */
 	struct generator *generator;
+	struct job *running[TOGETHER_MAX];/* the engine thread's, as the next three */
+	size_t running_n, together;      /* how many may run */
+	struct job *held;                /* out of the queue, and waiting until another is done; or NULL */
+	struct generator_stats told;     /* what the counters know */
 	int ready;                       /* the open is over, well or not */
 	int closing;
 	int callers;                     /* inside engine_generate: they still need the lock when their job is over */
@@ -54,33 +55,96 @@ static void job_free(struct job *j)
 	mem_free(j);
 }
 
-static void job_run(struct engine *n, struct job *j)
+static void job_done(struct engine *n, struct job *j, int status)
 {
-	int closing;
 	pthread_mutex_lock(&n->lock);
-	if (j->state == JOB_ABANDONED) {
-		pthread_mutex_unlock(&n->lock);
-		job_free(j);
-		return;
-	}
-	j->state = JOB_RUNNING;
-	closing = n->closing;
-	pthread_mutex_unlock(&n->lock);
-
-	if (closing) j->status = err_set(&j->err, E_CANCELLED, "the language model is being closed");
-	else j->status = generate(n->generator, j->prompt, j->prompt_n, j->params, j->constraint, j->on_text, j->ctx,
-		&j->stop, j->result, &j->err);
-
-	pthread_mutex_lock(&n->lock);
+	j->request.status = status;
 	j->state = JOB_DONE;
 	pthread_cond_signal(&j->changed);
 	pthread_mutex_unlock(&n->lock);
 }
 
+/* Lets the job begin; 0 when it must wait. */
+static int job_begin(struct engine *n, struct job *j)
+{
+	int closing, st;
+	pthread_mutex_lock(&n->lock);
+	closing = n->closing;
+	if (j->state == JOB_ABANDONED) {
+		pthread_mutex_unlock(&n->lock);
+		job_free(j);
+		return 1;
+	}
+	j->state = JOB_RUNNING;
+	pthread_mutex_unlock(&n->lock);
+	if (closing) {
+		job_done(n, j, err_set(&j->err, E_CANCELLED, "the language model is being closed"));
+		return 1;
+	}
+	st = generator_start(n->generator, &j->request);
+	if (st == OK) n->running[n->running_n++] = j;
+	else if (st != E_BUSY) job_done(n, j, st);
+	if (st != E_BUSY) return 1;
+	pthread_mutex_lock(&n->lock);
+	j->state = JOB_WAITING;
+	pthread_mutex_unlock(&n->lock);
+	return 0;
+}
+
+/* Lets in who waits, as far as they fit. Waits for a job when none runs; E_CANCELLED when none will come. */
+static int jobs_admit(struct engine *n)
+{
+	void *item;
+	int st = OK;
+	while (n->running_n < n->together) {
+		if (!n->held) {
+			st = queue_pop(n->queue, n->running_n ? 0 : -1, &item);
+			if (st != OK) break;
+			n->held = item;
+		}
+		if (!job_begin(n, n->held)) break;
+		n->held = NULL;
+	}
+	return n->running_n ? OK : st;
+}
+
+/* Tells the counters what came since they were told last. */
+static void stats_tell(struct engine *n)
+{
+	struct generator_stats s, *t = &n->told;
+	generator_stats(n->generator, &s);
+	stat_count("footnote_engine_steps_total", "", (double)(s.steps - t->steps));
+	stat_count("footnote_engine_tokens_total", "kind=\"prompt\"", (double)(s.prompt_tokens - t->prompt_tokens));
+	stat_count("footnote_engine_tokens_total", "kind=\"reused\"", (double)(s.reused_tokens - t->reused_tokens));
+	stat_count("footnote_engine_tokens_total", "kind=\"written\"", (double)(s.written_tokens - t->written_tokens));
+	stat_count("footnote_engine_tokens_total", "kind=\"drafted\"", (double)(s.drafted - t->drafted));
+	stat_count("footnote_engine_tokens_total", "kind=\"accepted\"", (double)(s.accepted - t->accepted));
+	stat_count("footnote_engine_write_steps_total", "", (double)(s.write_steps - t->write_steps));
+	stat_count("footnote_engine_writers_total", "", (double)(s.writers - t->writers));
+	stat_gauge("footnote_engine_running", "", (double)s.running);
+	stat_gauge("footnote_engine_kv_pages", "state=\"all\"", (double)s.pages);
+	stat_gauge("footnote_engine_kv_pages", "state=\"used\"", (double)s.pages_used);
+	*t = s;
+}
+
+static void jobs_run(struct engine *n)
+{
+	for (size_t step = 0; jobs_admit(n) == OK; step++) {
+		size_t left = 0, were = n->running_n;
+		generator_step(n->generator);
+		for (size_t i = 0; i < were; i++) {
+			struct job *j = n->running[i];
+			if (j->request.done) job_done(n, j, j->request.status);
+			else n->running[left++] = j;
+		}
+		n->running_n = left;
+		if (left < were || step % TELL_STEPS == 0) stats_tell(n);
+	}
+}
+
 static void *engine_main(void *arg)
 {
 	struct engine *n = arg;
-	void *item;
 	int rc = generator_open(&n->generator, n->options, &n->open_err);
 	pthread_mutex_lock(&n->lock);
 	n->open_status = rc;
@@ -88,7 +152,7 @@ static void *engine_main(void *arg)
 	pthread_cond_signal(&n->opened);
 	pthread_mutex_unlock(&n->lock);
 	if (rc) return NULL;
-	while (queue_pop(n->queue, -1, &item) == OK) job_run(n, item);
+	jobs_run(n);
 	generator_close(n->generator);
 	return NULL;
 }
@@ -111,6 +175,7 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 	pthread_cond_init(&n->opened, NULL);
 	pthread_cond_init(&n->left, NULL);
 	n->options = o;
+	n->together = o->sequences ? (size_t)o->sequences : 1;
 	n->queue = queue_new(queue_cap);
 	if (!n->queue) {
 		engine_free(n);
@@ -219,7 +284,7 @@ static int job_do(struct engine *n, struct job *j, const volatile int *cancel, u
 	}
 	if (!job_wait(n, j, cancel, deadline_us))
 		return err_set(e, E_CANCELLED, "given up while waiting for the language model");
-	rc = j->status;
+	rc = j->request.status;
 	if (rc && e) *e = j->err;
 	job_free(j);
 	return rc;
@@ -234,10 +299,8 @@ int engine_generate(struct engine *n, const int32_t *prompt, size_t prompt_n, co
 	memset(r, 0, sizeof *r);
 	j = job_new();
 	if (!j) return err_set(e, E_MEMORY, "language model: out of memory");
-	j->prompt = prompt, j->prompt_n = prompt_n;
-	j->params = p, j->constraint = c;
-	j->on_text = on_text, j->ctx = ctx;
-	j->result = r;
+	j->request = (struct gen_request){ .prompt = prompt, .n = prompt_n, .params = p, .constraint = c, .on_text = on_text,
+		.ctx = ctx, .cancel = &j->stop, .result = r, .err = &j->err };
 	caller_count(n, 1);
 	rc = job_do(n, j, cancel, deadline_us, e);
 	caller_count(n, -1);

@@ -1,4 +1,5 @@
-/* engine.h: the one thread that owns the generator. Others hand it work through a bounded queue and wait.
+/* engine.h: the one thread that owns the generator and writes several texts together. Others hand it work through a bounded
+ * queue and wait.
  * The model is opened by that thread; engine_open returns once it is ready or has failed. */
 #ifndef API_ENGINE_H
 #define API_ENGINE_H
@@ -12,7 +13,7 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 void engine_close(struct engine *n);
 /* For tokenising and info, which are thread-safe; never run the model through it. */
 const struct generator *engine_generator(const struct engine *n);
-size_t engine_waiting(struct engine *n);
+size_t engine_waiting(struct engine *n);   /* in the queue */
 /* As generate(), run in the engine thread while the caller waits; on_text and the constraint are called in the engine
  * thread. E_LIMIT when the queue is full, E_CANCELLED when *cancel was set or clock_us() passed deadline_us (0: none)
  * while waiting; the deadline also ends a running generation, with result.finish GEN_END_CANCELLED. */

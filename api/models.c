@@ -120,15 +120,30 @@ static int no_memory(struct err *e)
 	return err_set(e, E_MEMORY, "models: out of memory");
 }
 
+/* A folder of the user's cache, or "". */
+static void cache_dir(const char *name, char out[PATH_MAX])
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	out[0] = 0;
+	if (cache && *cache == '/') snprintf(out, PATH_MAX, "%s/footnote/%s", cache, name);
+	else if (home && *home) snprintf(out, PATH_MAX, "%s/.cache/footnote/%s", home, name);
+}
+
 /* The folders searched, in order; those that cannot be named are "". */
 static void dirs_get(const struct conf *c, char dirs[DIRS][PATH_MAX])
 {
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	snprintf(dirs[0], PATH_MAX, "%s", c->models_dir);
 	snprintf(dirs[1], PATH_MAX, "models");
-	dirs[2][0] = 0;
-	if (cache && *cache == '/') snprintf(dirs[2], PATH_MAX, "%s/footnote/models", cache);
-	else if (home && *home) snprintf(dirs[2], PATH_MAX, "%s/.cache/footnote/models", home);
+	cache_dir("models", dirs[2]);
+}
+
+int models_cache(const struct conf *c, struct buf *dir, struct err *e)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s", strcmp(c->models_cache, "none") == 0 ? "" : c->models_cache);
+	if (!c->models_cache[0]) cache_dir("packed", path);
+	buf_reset(dir);
+	return buf_puts(dir, path) ? no_memory(e) : OK;
 }
 
 int models_home(const struct conf *c, struct buf *dir, struct err *e)

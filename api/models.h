@@ -99,6 +99,8 @@ int model_fetch_known(const struct conf *c, const struct model_known *k, const s
 	struct buf *path, struct err *e);
 /* The folder written to, which may not exist yet. */
 int models_home(const struct conf *c, struct buf *dir, struct err *e);
+/* The folder of models.cache; dir stays empty where it says none, or nothing and there is no home. */
+int models_cache(const struct conf *c, struct buf *dir, struct err *e);
 /* The name a model's file or folder stands for: its base name less ".gguf". out is reset. */
 int model_name_of(const char *path, struct buf *out);
 /* Where file f of the model at path (folder or file) lies. out is reset. */

@@ -21,12 +21,11 @@
 
 enum { MODEL_PATH_MAX = 4096, THREADS_MAX = 64 };
 
-/* Cores this process may run on. */
-static int cores(void)
+int service_threads(int set)
 {
-	cpu_set_t set;
-	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
+	cpu_set_t mine;
+	int n = sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+	return set ? set : n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
 }
 
 static int embedder_start(struct service *s, struct err *e)
@@ -42,7 +41,8 @@ static int embedder_start(struct service *s, struct err *e)
 		goto out;
 	}
 	o.dir = buf_cstr(&path);
-	o.threads = c->embed_threads ? c->embed_threads : cores();
+	o.threads = service_threads(c->embed_threads);
+	o.kernel = c->embed_kernel;
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
 	o.passage_prefix = strcmp(c->embed_passage_prefix, "auto") == 0 ? NULL : c->embed_passage_prefix;
@@ -189,29 +189,37 @@ static int engine_start(struct service *s, struct err *e)
 {
 	const struct conf *c = &s->conf;
 	struct generator_options o = {0};
-	struct buf path;
+	struct buf path, packs;
 	int rc;
 	if (strcmp(c->generate_model, "none") == 0) {
 		snprintf(s->engine_why, sizeof s->engine_why, "no language model is configured (generate.model = none)");
 		return OK;
 	}
 	buf_init(&path, MODEL_PATH_MAX);
+	buf_init(&packs, MODEL_PATH_MAX);
 	rc = model_find(c, c->generate_model, &path, e);
 	if (rc == E_NOT_FOUND) {
 		snprintf(s->engine_why, sizeof s->engine_why, "no language model: %s", e->msg);
 		rc = OK;
 		goto out;
 	}
+	if (rc == OK) rc = models_cache(c, &packs, e);
 	if (rc) goto out;
 	o.path = buf_cstr(&path);
-	o.threads = c->generate_threads ? c->generate_threads : cores();
+	o.threads = service_threads(c->generate_threads);
 	o.context_max = c->generate_context;
 	o.lora = c->generate_lora;
+	o.sequences = c->generate_sequences;
+	o.kv_bytes = c->generate_kv_bytes;
+	o.chunk_ms = c->generate_chunk_ms;
+	o.draft_max = c->generate_draft;
 	o.kernel = c->generate_kernel;
+	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
 	rc = engine_open(&s->engine, &o, (size_t)c->generate_queue, e);
 out:
 	buf_clear(&path);
+	buf_clear(&packs);
 	return rc;
 }
 

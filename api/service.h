@@ -40,6 +40,8 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 void service_close(struct service *s);
 /* What the settings say about the store, without an encoder. */
 void service_store_options(const struct conf *c, struct index_options *o);
+/* What embed.threads and generate.threads mean: 0 is one a core that this process may run on, at most 64. */
+int service_threads(int set);
 /* The embedder, or the reason why service_open could go on without: E_NOT_FOUND as above, E_CONFLICT when the store
  * holds another embedder's vectors, E_FORMAT … Thread-safe. */
 int service_embedder(struct service *s, struct embedder **out, struct err *e);

@@ -9,8 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-static const size_t REQUEST_MAX = (size_t)1 << 39;
+static const size_t REQUEST_MAX = (size_t)1 << 39, HUGE_PAGE = (size_t)2 << 20;
 static atomic_long alloc_countdown; /* 0: off */
 
 void fault_alloc_after(long n)
@@ -53,6 +54,16 @@ void *mem_aligned(size_t align, size_t bytes)
 	if (align < sizeof(void *)) align = sizeof(void *);
 	if (align & (align - 1)) return NULL;
 	return posix_memalign(&p, align, bytes ? bytes : 1) == 0 ? p : NULL;
+}
+
+/* Advice that is not taken costs nothing. */
+void *mem_huge(size_t bytes)
+{
+	size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+	if (bytes < HUGE_PAGE || whole < bytes) return mem_aligned(64, bytes);
+	void *p = mem_aligned(HUGE_PAGE, whole);
+	if (p) madvise(p, whole, MADV_HUGEPAGE);
+	return p;
 }
 
 char *mem_strndup(const char *s, size_t len)

@@ -10,6 +10,9 @@ void *mem_calloc(size_t n, size_t bytes) __attribute__((malloc, warn_unused_resu
 void *mem_realloc(void *p, size_t bytes) __attribute__((warn_unused_result));
 /* align: a power of two (else NULL). mem_free frees it. */
 void *mem_aligned(size_t align, size_t bytes) __attribute__((malloc, warn_unused_result));
+/* For large tables that are read all over: on huge pages where they fill some and the system grants them, 64-byte
+ * aligned at least. mem_free frees it. */
+void *mem_huge(size_t bytes) __attribute__((malloc, warn_unused_result));
 char *mem_strdup(const char *s) __attribute__((malloc, warn_unused_result));
 /* Copies exactly len bytes and adds a NUL. */
 char *mem_strndup(const char *s, size_t len) __attribute__((malloc, warn_unused_result));

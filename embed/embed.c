@@ -1,14 +1,17 @@
-/* embed.c: owns an open model (card, vocabulary, encoder) and the queue in front of the encoder.
+/* embed.c: owns an open model (card, vocabulary, encoder), the spaces it runs in, and the queue in front of them.
  *
- * A call tokenises its texts into a piece of at most PIECE_TOKENS tokens (or one text that is longer), waits for its
- * turn, runs the piece, pools it, gives the turn back, and goes on with the next piece. The turn goes to a waiting
- * EMBED_FIRST before any EMBED_BULK, so that a question waits for at most one piece of somebody's folder: some 0.1 s on
- * two cores for a small model. A steady stream of questions may hold folders up; that is meant. Tokenising happens outside the
- * turn, into memory of the call; the encoder's activations belong to whoever has the turn.
+ * A call tokenises its texts into a piece of at most PIECE_TOKENS tokens (or one text that is longer), takes a space,
+ * runs the piece, pools it, gives the space back, and goes on with the next piece.
  *
- * Threads: `lock` guards busy and the waiting counts, nothing else; it is never held while anything runs. Everything
- * else is immutable after open but the encoder, which belongs to the holder of the turn. No other lock is taken under
- * `lock`. Failure: a piece is tokenised before it takes the turn, so an error never leaves it taken. */
+ * The wide space has all threads, and there is one. It goes to a waiting EMBED_FIRST before any EMBED_BULK. A steady
+ * stream of questions may hold folders up; that is meant. A piece of an EMBED_FIRST call of at most ALONE_TOKENS tokens
+ * takes a narrow space instead, of which there are as many as threads, each run by the caller alone: it waits neither
+ * for a folder's piece nor for threads that are busy with other things (a decoder's, say), and one thread is enough for
+ * it, since a short text is bound by reading the weights. Tokenising happens outside, into memory of the call.
+ *
+ * Threads: `lock` guards the free spaces and the waiting counts, nothing else; it is never held while anything runs.
+ * Everything else is immutable after open but a space, which belongs to whoever took it. No other lock is taken under
+ * `lock`. Failure: a piece is tokenised before it takes a space, so an error never leaves it taken. */
 #include "embed/embed.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -24,8 +27,10 @@
 #include "nn/wordpiece.h"
 
 enum {
-	PIECE_TOKENS = 1024,
+	PIECE_TOKENS = 2048,
 	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
+	ALONE_TOKENS = 64,
+	ALONE_MAX = 8,
 	THREADS_MAX = 64,
 	PATH_BYTES_MAX = 4096,
 	PADDING_MAX = 1024 /* rows that vocab_size may be above the vocabulary's end */
@@ -35,12 +40,17 @@ struct embedder {
 	struct embedder_info info;
 	struct card card;
 	struct wordpiece *words;
-	struct encoder *encoder;      /* belongs to the holder of the turn */
+	struct encoder *encoder;
 	char *prefix[2];              /* by enum embed_kind; "" for none */
-	pthread_mutex_t lock;         /* guards what follows */
-	pthread_cond_t ready[2];      /* by enum embed_turn */
+	struct encoder_space *wide;   /* belongs to whoever set busy */
+	struct encoder_space *alone[ALONE_MAX]; /* the first alone_free are nobody's */
+	int alone_count;
+	pthread_mutex_t lock;         /* guards what follows, and the order of `alone` */
+	pthread_cond_t ready[2];      /* by enum embed_turn: for the wide space */
 	size_t waiting[2];
 	int busy;
+	pthread_cond_t alone_ready;
+	int alone_free;
 };
 
 /* Some texts of a call, tokenised. */
@@ -126,6 +136,23 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 	return rc;
 }
 
+/* The encoder of the weights at path, and its spaces. */
+static int encoder_start(struct embedder *m, const struct embedder_options *o, const char *path, struct err *e)
+{
+	const struct gemm8 *kernel = NULL;
+	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
+	int rc = o->kernel && strcmp(o->kernel, "ref") == 0 ? OK : gemm8_choose(&kernel, o->kernel, e);
+	m->info.kernel = kernel ? kernel->name : "ref";
+	if (rc == OK) rc = encoder_open(&m->encoder, path, &m->card.shape, kernel, e);
+	if (rc == OK) rc = encoder_space_open(&m->wide, m->encoder, o->threads, rows, e);
+	while (rc == OK && m->alone_count < o->threads && m->alone_count < ALONE_MAX) {
+		rc = encoder_space_open(&m->alone[m->alone_count], m->encoder, 1, ALONE_TOKENS, e);
+		m->alone_count += rc == OK;
+	}
+	m->alone_free = m->alone_count;
+	return rc;
+}
+
 /* The small files are read before the large one is hashed: what is wrong with them shows at once. */
 static int model_open(struct embedder *m, const struct embedder_options *o, struct err *e)
 {
@@ -138,8 +165,7 @@ static int model_open(struct embedder *m, const struct embedder_options *o, stru
 	rc = files_read(m, o, hash, &path, e);
 	sha256_end(hash, digest);
 	hex_put(m->info.fingerprint, digest, sizeof digest);
-	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
-	if (rc == OK) rc = encoder_open(&m->encoder, buf_cstr(&path), &m->card.shape, o->threads, rows, e);
+	if (rc == OK) rc = encoder_start(m, o, buf_cstr(&path), e);
 	buf_clear(&path);
 	return rc;
 }
@@ -156,6 +182,7 @@ int embedder_open(struct embedder **out, const struct embedder_options *o, struc
 	if (!m) return err_set(e, E_MEMORY, "open %s", o->dir);
 	pthread_mutex_init(&m->lock, NULL);
 	for (int i = 0; i < 2; i++) pthread_cond_init(&m->ready[i], NULL);
+	pthread_cond_init(&m->alone_ready, NULL);
 	rc = model_open(m, o, e);
 	if (rc == OK) *out = m;
 	else embedder_close(m);
@@ -165,12 +192,15 @@ int embedder_open(struct embedder **out, const struct embedder_options *o, struc
 void embedder_close(struct embedder *m)
 {
 	if (!m) return;
+	encoder_space_close(m->wide);
+	for (int i = 0; i < m->alone_count; i++) encoder_space_close(m->alone[i]);
 	encoder_close(m->encoder);
 	wordpiece_close(m->words);
 	for (int i = 0; i < 2; i++) {
 		mem_free(m->prefix[i]);
 		pthread_cond_destroy(&m->ready[i]);
 	}
+	pthread_cond_destroy(&m->alone_ready);
 	pthread_mutex_destroy(&m->lock);
 	mem_free(m);
 }
@@ -228,9 +258,9 @@ static int prefixed_tokens(const struct embedder *m, const struct embed_text *t,
 	return rc;
 }
 
-/* ---- the turn ---- */
+/* ---- spaces ---- */
 
-static void turn_take(struct embedder *m, enum embed_turn turn)
+static struct encoder_space *wide_take(struct embedder *m, enum embed_turn turn)
 {
 	pthread_mutex_lock(&m->lock);
 	m->waiting[turn]++;
@@ -238,13 +268,28 @@ static void turn_take(struct embedder *m, enum embed_turn turn)
 	m->waiting[turn]--;
 	m->busy = 1;
 	pthread_mutex_unlock(&m->lock);
+	return m->wide;
 }
 
-static void turn_give(struct embedder *m)
+static struct encoder_space *alone_take(struct embedder *m)
 {
 	pthread_mutex_lock(&m->lock);
-	m->busy = 0;
-	pthread_cond_signal(&m->ready[m->waiting[EMBED_FIRST] > 0 ? EMBED_FIRST : EMBED_BULK]);
+	while (m->alone_free == 0) pthread_cond_wait(&m->alone_ready, &m->lock);
+	struct encoder_space *s = m->alone[--m->alone_free];
+	pthread_mutex_unlock(&m->lock);
+	return s;
+}
+
+static void space_give(struct embedder *m, struct encoder_space *s)
+{
+	pthread_mutex_lock(&m->lock);
+	if (s == m->wide) {
+		m->busy = 0;
+		pthread_cond_signal(&m->ready[m->waiting[EMBED_FIRST] > 0 ? EMBED_FIRST : EMBED_BULK]);
+	} else {
+		m->alone[m->alone_free++] = s;
+		pthread_cond_signal(&m->alone_ready);
+	}
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -253,12 +298,13 @@ static void turn_give(struct embedder *m)
 static void piece_run(struct embedder *m, const struct piece *p, enum embed_turn turn, float *out)
 {
 	size_t dim = (size_t)m->info.dim;
-	turn_take(m, turn);
-	const float *states = encoder_run(m->encoder, p->ids, p->starts, p->texts);
+	int alone = turn == EMBED_FIRST && p->starts[p->texts] <= ALONE_TOKENS;
+	struct encoder_space *s = alone ? alone_take(m) : wide_take(m, turn);
+	const float *states = encoder_run(s, p->ids, p->starts, p->texts);
 	for (size_t i = 0; i < p->texts; i++)
 		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,
 			out + i * dim);
-	turn_give(m);
+	space_give(m, s);
 }
 
 int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind,

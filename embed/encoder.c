@@ -1,39 +1,16 @@
-/* encoder.c: owns the weights, the activations and the thread team of one encoder.
+/* encoder.c: owns the weights of one encoder, and the spaces that runs happen in.
  *
- * A run takes several texts as rows of one matrix, without padding: the linear layers, which are nearly all of the
- * work, see one long matrix; attention is told where each text starts. Query, key and value weights lie one after
- * the other so that one product makes all three. Post-norm layers as in BERT:
- *     x = norm(x + out(attention(qkv(x))));  x = norm(x + down(act(up(x))))
- *
- * Everything is allocated at open, for the most rows a run may have. Threads: the caller holds the lock. Failure: only
- * at open, which names the tensor; shapes are compared with config.json before anything of that size is allocated. */
+ * Weights are read a layer at a time; for int8 each layer is packed at once and its floats go. The kinds of run are
+ * encoder8.c and encoder32.c. Threads: immutable after open. Failure: only at open, which names the tensor; shapes are
+ * compared with config.json before anything of that size is allocated. */
 #include "embed/encoder.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
-#include "base/team.h"
+#include "embed/encoder_inside.h"
 #include "nn/safetensors.h"
 
 enum { ALIGN = 64, NAME_BYTES = 128 };
-
-struct linear { float *w, *bias; };       /* (out, in), (out) */
-struct norm { float *gamma, *beta; };     /* (hidden) */
-
-struct layer {
-	struct linear qkv, out, up, down;
-	struct norm after_attention, after_feed;
-};
-
-struct encoder {
-	struct encoder_shape s;
-	size_t rows;
-	struct team *team;
-	float *words, *positions;              /* (vocabulary, hidden), (positions, hidden): the type's row is added in */
-	struct norm embedding_norm;
-	struct layer *layers;
-	float *x, *y, *qkv, *feed, *scores;    /* activations: (rows, hidden) twice, (rows, 3 hidden), (rows, widest) */
-};
 
 /* What loading needs to know; `prefix` is what stands before "embeddings." and "encoder." */
 struct load {
@@ -43,11 +20,14 @@ struct load {
 	struct err *e;
 };
 
-static float *floats_new(size_t n)
+float *floats_new(size_t n)
 {
-	size_t bytes;
+	size_t bytes, whole;
 	if (__builtin_mul_overflow(n, sizeof(float), &bytes) || bytes > SIZE_MAX - ALIGN) return NULL;
-	return mem_aligned(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+	whole = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+	float *p = mem_aligned(ALIGN, whole);
+	if (p) memset((char *)p + bytes, 0, whole - bytes);
+	return p;
 }
 
 /* Loads `parts` tensors of the same shape (rows, columns; columns 0: a vector) one after the other into a new *out.
@@ -112,6 +92,28 @@ static int layer_load(struct load *l, const struct encoder_shape *s, int i, stru
 	return rc;
 }
 
+static void linear_clear(struct linear *l)
+{
+	mem_free(l->w);
+	mem_free(l->bias);
+}
+
+void norm_clear(struct norm *n)
+{
+	mem_free(n->gamma);
+	mem_free(n->beta);
+}
+
+static void layer_clear(struct layer *y)
+{
+	linear_clear(&y->qkv);
+	linear_clear(&y->out);
+	linear_clear(&y->up);
+	linear_clear(&y->down);
+	norm_clear(&y->after_attention);
+	norm_clear(&y->after_feed);
+}
+
 /* Every text is of type 0, so that row is added to the positions once, here. */
 static int embeddings_load(struct encoder *m, struct load *l)
 {
@@ -125,6 +127,16 @@ static int embeddings_load(struct encoder *m, struct load *l)
 	for (size_t i = 0; rc == OK && i < (size_t)s->positions * h; i++) m->positions[i] += types[i % h];
 	mem_free(types);
 	return rc;
+}
+
+/* Layer i in int8. Room for all of them is made once the first has been seen to be as config.json says. */
+static int layer_pack(struct encoder *m, int i, struct layer *floats, struct err *e)
+{
+	size_t each = layer8_bytes(&m->s), bytes;
+	if (__builtin_mul_overflow(each, (size_t)m->s.layers, &bytes)) bytes = SIZE_MAX;
+	if (!m->packed) m->packed = mem_huge(bytes);
+	if (!m->packed) return err_set(e, E_MEMORY, "weights of %d layers: %zu bytes", m->s.layers, bytes);
+	return layer8_pack(&m->layers8[i], &m->s, floats, m->packed + (size_t)i * each, e);
 }
 
 static int weights_load(struct encoder *m, const char *path, struct err *e)
@@ -142,105 +154,75 @@ static int weights_load(struct encoder *m, const char *path, struct err *e)
 	snprintf(name, sizeof name, "%sembeddings.LayerNorm.gamma", l.prefix);
 	l.gamma_beta = safetensors_find(file, name) != NULL;
 	rc = embeddings_load(m, &l);
-	for (int i = 0; i < m->s.layers && rc == OK; i++) rc = layer_load(&l, &m->s, i, &m->layers[i]);
+	for (int i = 0; i < m->s.layers && rc == OK; i++) {
+		struct layer floats = {0}, *y = m->kernel ? &floats : &m->layers[i];
+		rc = layer_load(&l, &m->s, i, y);
+		if (rc == OK && m->kernel) rc = layer_pack(m, i, y, e);
+		layer_clear(&floats);
+	}
 	safetensors_close(file);
 	return rc;
 }
 
-int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape, int threads,
-	size_t rows, struct err *e)
+int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape,
+	const struct gemm8 *kernel, struct err *e)
 {
 	int rc;
-	size_t h = (size_t)shape->hidden, feed = (size_t)shape->intermediate, wide = feed > h ? feed : h;
-	size_t longest = rows < (size_t)shape->positions ? rows : (size_t)shape->positions;
 	struct encoder *m = mem_calloc(1, sizeof *m);
 	*out = NULL;
 	if (!m) return err_set(e, E_MEMORY, "open %s", weights_path);
 	m->s = *shape;
-	m->rows = rows;
-	m->layers = mem_calloc((size_t)shape->layers, sizeof *m->layers);
-	m->team = team_new(threads);
-	if (!m->layers || !m->team) {
-		rc = err_set(e, E_MEMORY, "open %s: %d threads, %d layers", weights_path, threads, shape->layers);
-		goto out;
-	}
-	rc = weights_load(m, weights_path, e);
-	if (rc != OK) goto out;
-	m->x = floats_new(rows * h);
-	m->y = floats_new(rows * h);
-	m->qkv = floats_new(rows * 3 * h);
-	m->feed = floats_new(rows * wide);
-	m->scores = floats_new(dense_attention_scratch(longest, m->team));
-	if (!m->x || !m->y || !m->qkv || !m->feed || !m->scores)
-		rc = err_set(e, E_MEMORY, "%s: activations of %zu tokens", weights_path, rows);
-out:
+	m->kernel = kernel;
+	if (kernel) m->layers8 = mem_calloc((size_t)shape->layers, sizeof *m->layers8);
+	else m->layers = mem_calloc((size_t)shape->layers, sizeof *m->layers);
+	rc = m->layers || m->layers8 ? weights_load(m, weights_path, e)
+		: err_set(e, E_MEMORY, "open %s: %d layers", weights_path, shape->layers);
 	if (rc == OK) *out = m;
 	else encoder_close(m);
 	return rc;
 }
 
-static void linear_free(struct linear *l)
-{
-	mem_free(l->w);
-	mem_free(l->bias);
-}
-
-static void norm_free(struct norm *n)
-{
-	mem_free(n->gamma);
-	mem_free(n->beta);
-}
-
 void encoder_close(struct encoder *m)
 {
 	if (!m) return;
-	for (int i = 0; m->layers && i < m->s.layers; i++) {
-		struct layer *y = &m->layers[i];
-		linear_free(&y->qkv);
-		linear_free(&y->out);
-		linear_free(&y->up);
-		linear_free(&y->down);
-		norm_free(&y->after_attention);
-		norm_free(&y->after_feed);
-	}
+	for (int i = 0; m->layers && i < m->s.layers; i++) layer_clear(&m->layers[i]);
+	for (int i = 0; m->layers8 && i < m->s.layers; i++) layer8_clear(&m->layers8[i]);
 	mem_free(m->layers);
-	norm_free(&m->embedding_norm);
+	mem_free(m->layers8);
+	mem_free(m->packed);
+	norm_clear(&m->embedding_norm);
 	mem_free(m->words);
 	mem_free(m->positions);
-	mem_free(m->x);
-	mem_free(m->y);
-	mem_free(m->qkv);
-	mem_free(m->feed);
-	mem_free(m->scores);
-	team_free(m->team);
 	mem_free(m);
 }
 
-static void embed_rows(struct encoder *m, const int32_t *ids, const size_t *starts, size_t texts)
+int encoder_space_open(struct encoder_space **out, const struct encoder *m, int threads, size_t rows, struct err *e)
 {
-	size_t h = (size_t)m->s.hidden;
-	for (size_t t = 0; t < texts; t++)
-		for (size_t r = starts[t]; r < starts[t + 1]; r++) {
-			const float *word = m->words + (size_t)ids[r] * h, *position = m->positions + (r - starts[t]) * h;
-			for (size_t i = 0; i < h; i++) m->x[r * h + i] = word[i] + position[i];
-		}
-	dense_add_norm(m->team, m->x, NULL, starts[texts], h, m->embedding_norm.gamma, m->embedding_norm.beta, m->s.eps);
+	struct encoder_space *s = mem_calloc(1, sizeof *s);
+	*out = NULL;
+	if (!s) return err_set(e, E_MEMORY, "activations of %zu tokens", rows);
+	s->m = m;
+	s->team = team_new(threads);
+	if (s->team && m->kernel) s->ints = space8_new(m, s->team, rows);
+	else if (s->team) s->floats = space32_new(m, s->team, rows);
+	if (!s->ints && !s->floats) {
+		encoder_space_close(s);
+		return err_set(e, E_MEMORY, "activations of %zu tokens on %d threads", rows, threads);
+	}
+	*out = s;
+	return OK;
 }
 
-const float *encoder_run(struct encoder *m, const int32_t *ids, const size_t *starts, size_t texts)
+void encoder_space_close(struct encoder_space *s)
 {
-	const struct encoder_shape *s = &m->s;
-	size_t rows = starts[texts], h = (size_t)s->hidden, wide = (size_t)s->intermediate, heads = (size_t)s->heads;
-	embed_rows(m, ids, starts, texts);
-	for (int i = 0; i < s->layers; i++) {
-		const struct layer *y = &m->layers[i];
-		dense_linear(m->team, m->x, rows, h, y->qkv.w, y->qkv.bias, 3 * h, DENSE_NONE, m->qkv);
-		dense_attention(m->team, m->qkv, starts, texts, heads, h / heads, m->scores, m->feed);
-		dense_linear(m->team, m->feed, rows, h, y->out.w, y->out.bias, h, DENSE_NONE, m->y);
-		dense_add_norm(m->team, m->x, m->y, rows, h, y->after_attention.gamma, y->after_attention.beta, s->eps);
-		dense_linear(m->team, m->x, rows, h, y->up.w, y->up.bias, wide, s->act, m->feed);
-		dense_linear(m->team, m->feed, rows, wide, y->down.w, y->down.bias, h, DENSE_NONE, m->y);
-		dense_add_norm(m->team, m->x, m->y, rows, h, y->after_feed.gamma, y->after_feed.beta, s->eps);
-	}
-	return m->x;
+	if (!s) return;
+	space8_free(s->ints);
+	space32_free(s->floats);
+	team_free(s->team);
+	mem_free(s);
+}
+
+const float *encoder_run(struct encoder_space *s, const int32_t *ids, const size_t *starts, size_t texts)
+{
+	return s->ints ? space8_run(s, ids, starts, texts) : space32_run(s, ids, starts, texts);
 }

@@ -1,12 +1,14 @@
 /* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
  *
- * A pass takes a chunk of tokens through every layer: norm, q k v, rotary positions, attention over the cache, output
- * and residual, norm, gated feed-forward and residual; then norm and logits for the tokens that want them. What the
- * architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention and behind feed-forward
- * too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads) that the team's members draw from a shared counter, so a
- * member that the machine held up does not hold up the others; items write disjoint memory, and no result depends
+ * A pass takes rows, tokens of one or many sequences, through every layer: norm, q k v, rotary positions, attention over
+ * its sequence's pages, output and residual, norm, gated feed-forward and residual; then norm and logits for the tokens
+ * that want them. What the architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention
+ * and behind feed-forward too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every
+ * sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads): each of the team's members has a run of
+ * them, for memory is fastest read in long runs, and then takes from the others' runs, so a member that the machine
+ * held up does not hold up the others; items write disjoint memory, and no result depends
  * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
- * half a head apart in the others. Angles are computed in float, as the reference implementations do.
+ * half a head apart in the others.
  * A matrix that an adapter touches is multiplied as it lies in the file; a x of the adapter's pair is made in a stage of
  * its own before, and b times that is added tile by tile (lora.h).
  * Threads: one caller; the team works inside a stage. Failure: only at open. */
@@ -16,9 +18,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "generate/rope.h"
+#include "nn/packs.h"
 #include "nn/quant.h"
 
-enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96, SCRATCH_ALIGN = 64 };
+enum {
+	CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96,
+	SCRATCH_ALIGN = 64, PROMPT_TILE_ROWS = 256, ATTEND_TOKENS = 64
+};
 
 struct arch {
 	const char *name;
@@ -34,6 +41,7 @@ static const struct arch archs[] = {
 
 struct linear {                                  /* y = w x, and b (a x) of an adapter */
 	struct matrix w;
+	struct packed packed;                    /* data NULL: a float matrix, or a table without integer products */
 	const struct lora_pair *lora;            /* or NULL */
 	size_t slot;                             /* of a x in low; another one for each that takes the same input */
 };
@@ -47,7 +55,10 @@ struct layer {
 	const float *attn_post, *ffn_post;       /* (dim) or NULL: norms of what is added to the residual */
 };
 
-struct rope { float *cos, *sin; };               /* (context, rope_dim/2) */
+struct share {                                   /* of a stage's items; a cache line each */
+	_Alignas(SCRATCH_ALIGN) atomic_size_t next;
+	size_t end;
+};
 
 struct decoder {
 	struct decoder_info info;
@@ -67,13 +78,23 @@ struct decoder {
 	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
 	struct kvcache cache;
 	struct rope rope, rope_slides;           /* of layers without and with a window */
-	float *x, *norm, *q, *k, *v, *mix, *proj, *gate, *up; /* (DECODER_CHUNK, …) */
+	struct packs *packs;                     /* or NULL */
+	float *x, *norm, *q, *k, *v, *mix, *proj, *gate; /* (DECODER_CHUNK, …) */
+	float *tile;                             /* (members, 2, DECODER_CHUNK, PROMPT_TILE_ROWS) */
+	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
+	struct share *shares;                    /* (members) */
 	size_t scratch_floats;
 	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
 	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
 	/* the pass under way */
-	size_t n, pos, layer, want;
+	int prompt;                              /* by the kernels for prompts, and these differ from the others */
+	int parts;                               /* a head's part of mix gets its activations where it is made */
+	const struct decoder_row *rows;
+	size_t n, layer, want;
+	size_t pos[DECODER_CHUNK];               /* of the rows */
+	struct run { size_t row, n; } runs[DECODER_CHUNK]; /* rows of one sequence, at most ATTEND_TOKENS */
+	size_t run_n;
 	float *logits;
 	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
 	size_t low_n, low_tokens;
@@ -139,7 +160,7 @@ static int take_linear(struct decoder *d, const char *name, size_t k, size_t row
 
 static int take_vector(struct decoder *d, const char *name, size_t n, const float **out, struct err *e)
 {
-	const struct gguf_tensor *t;
+	const struct gguf_tensor *t = NULL;
 	int st = take_tensor(d, name, n, 1, &t, e);
 	if (st != OK) return st;
 	if (t->type != QUANT_F32)
@@ -197,10 +218,10 @@ static int read_gemma(struct decoder *d, struct err *e)
 	return maybe_size(d, "attention.sliding_window_pattern", LAYERS_MAX, &d->pattern, e);
 }
 
-static int read_sizes(struct decoder *d, int context_max, struct err *e)
+static int read_sizes(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	struct decoder_info *f = &d->info;
-	size_t own, value_dim;
+	size_t own = 0, value_dim;
 	int st;
 	if ((st = read_arch(d, e)) != OK || (st = refuse_variants(d, e)) != OK) return st;
 	if ((st = need_size(d, "block_count", LAYERS_MAX, &f->layers, e)) != OK) return st;
@@ -226,7 +247,7 @@ static int read_sizes(struct decoder *d, int context_max, struct err *e)
 		return err_set(e, E_UNSUPPORTED,
 			"%s: sizes %zu, %zu, %zu heads of %zu (values %zu) are not supported: multiples of %d, heads of %d",
 			gguf_path(d->g), f->dim, f->ff, f->heads, f->head_dim, value_dim, OPS_ALIGN, OPS_HEAD_ALIGN);
-	f->context = context_max > 0 ? (size_t)context_max : CONTEXT_DEFAULT;
+	f->context = o->context_max > 0 ? (size_t)o->context_max : CONTEXT_DEFAULT;
 	if (f->context > own) f->context = own;
 	return read_gemma(d, e);
 }
@@ -305,6 +326,31 @@ static int load_tensors(struct decoder *d, struct err *e)
 	return OK;
 }
 
+/* Packs what integer products can take. */
+static int pack_weights(struct decoder *d, const char *folder, struct err *e)
+{
+	enum { A_LAYER = 7 };
+	size_t most = d->info.layers * A_LAYER + 1, n = 0;
+	const struct matrix **w = mem_calloc(most, sizeof *w);
+	struct linear **to = mem_calloc(most, sizeof *to);
+	struct packed *p = mem_calloc(most, sizeof *p);
+	int st = w && to && p ? OK : err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	for (size_t i = 0; st == OK && i < most; i++) {
+		struct layer *l = i + 1 < most ? &d->layers[i / A_LAYER] : NULL;
+		struct linear *at = &d->output;
+		if (l) at = (struct linear *[A_LAYER]){ &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down }[i % A_LAYER];
+		if (!pack_supported(at->w.type)) continue;
+		to[n] = at;
+		w[n++] = &at->w;
+	}
+	if (st == OK) st = packs_open(&d->packs, w, n, p, gguf_path(d->g), folder, d->team, e);
+	for (size_t i = 0; st == OK && i < n; i++) to[i]->packed = p[i];
+	mem_free(w);
+	mem_free(to);
+	mem_free(p);
+	return st;
+}
+
 /* The key's value if it is there; E_FORMAT when it is not over `least`. */
 static int maybe_float(const struct decoder *d, const char *rest, double least, double *out, struct err *e)
 {
@@ -334,24 +380,6 @@ static int read_stretch(const struct decoder *d, double *out, struct err *e)
 	return OK;
 }
 
-static int fill_rope(struct decoder *d, struct rope *r, double base, double stretch, struct err *e)
-{
-	size_t half = d->rope_dim / 2, n = d->info.context * half;
-	r->cos = mem_alloc(n * sizeof(float));
-	r->sin = mem_alloc(n * sizeof(float));
-	if (!r->cos || !r->sin) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
-	for (size_t i = 0; i < half; i++) {
-		float freq = (float)(1 / pow(base, (double)(2 * i) / (double)d->rope_dim) / stretch);
-		if (d->rope_factors) freq /= d->rope_factors[i];
-		for (size_t p = 0; p < d->info.context; p++) {
-			float angle = (float)p * freq;
-			r->cos[p * half + i] = cosf(angle);
-			r->sin[p * half + i] = sinf(angle);
-		}
-	}
-	return OK;
-}
-
 static int fill_ropes(struct decoder *d, struct err *e)
 {
 	double base = 10000, base_slides = 10000, stretch;
@@ -363,8 +391,9 @@ static int fill_ropes(struct decoder *d, struct err *e)
 		if (!(d->rope_factors[i] > 0) || isinf(d->rope_factors[i]))
 			return err_set(e, E_FORMAT, "%s: tensor rope_freqs.weight: factor %zu is %g", gguf_path(d->g), i,
 				(double)d->rope_factors[i]);
-	st = fill_rope(d, &d->rope, base, stretch, e);
-	return st == OK && d->window ? fill_rope(d, &d->rope_slides, base_slides, 1, e) : st;
+	st = rope_init(&d->rope, d->info.context, d->rope_dim, d->arch->neox, base, stretch, d->rope_factors, e);
+	if (st != OK || !d->window) return st;
+	return rope_init(&d->rope_slides, d->info.context, d->rope_dim, d->arch->neox, base_slides, 1, d->rope_factors, e);
 }
 
 static float *floats(size_t rows, size_t n)
@@ -374,19 +403,29 @@ static float *floats(size_t rows, size_t n)
 	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
 }
 
-static int make_cache(struct decoder *d, struct err *e)
+static uint8_t *act_rows(const struct decoder *d, size_t k)
+{
+	size_t written = DECODER_CHUNK * d->ops->act_bytes(k), prompt = d->ops->prompt_bytes(k, DECODER_CHUNK);
+	if (prompt > written) written = prompt;
+	return mem_aligned(SCRATCH_ALIGN, (written + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+}
+
+static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
+	size_t pages = (f->context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * (size_t)o->sequences, bytes;
 	uint8_t *slides = mem_calloc(f->layers, 1);
 	int st;
+	if (__builtin_mul_overflow(pages, kvcache_page_bytes(f->layers, f->kv_heads, f->head_dim), &bytes)) bytes = SIZE_MAX;
+	if (o->kv_bytes) bytes = o->kv_bytes;
 	if (!slides) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	for (size_t i = 0; d->window && i < f->layers; i++) slides[i] = (i + 1) % d->pattern != 0;
-	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, f->context, d->window, slides, DECODER_CHUNK, e);
+	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, bytes, d->window, slides, e);
 	mem_free(slides);
 	return st;
 }
 
-static int make_scratch(struct decoder *d, struct err *e)
+static int make_scratch(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
 	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX, rank = lora_rank(d->lora);
@@ -403,20 +442,25 @@ static int make_scratch(struct decoder *d, struct err *e)
 	d->k = floats(DECODER_CHUNK, d->kv_dim);
 	d->v = floats(DECODER_CHUNK, d->kv_dim);
 	d->gate = floats(DECODER_CHUNK, f->ff);
-	d->up = floats(DECODER_CHUNK, f->ff);
+	d->tile = floats((size_t)team_size(d->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
+	d->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(d->team) * sizeof *d->shares);
+	if (d->ops->mul) {
+		d->act = act_rows(d, f->dim > d->q_dim ? f->dim : d->q_dim);
+		d->act_ff = act_rows(d, f->ff);
+	}
 	if (rank) {
 		d->low = floats(SLOTS * DECODER_CHUNK, rank);
 		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
 	}
-	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->up || !d->scratch ||
-		(rank && (!d->low || !d->added)))
+	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->tile || !d->scratch ||
+		!d->shares || (d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
-	return make_cache(d, e);
+	return make_cache(d, o, e);
 }
 
 int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
-	struct team *team, int context_max, struct err *e)
+	struct team *team, const struct decoder_options *o, struct err *e)
 {
 	char key[NAME_MAX_BYTES];
 	double eps = 0;
@@ -428,14 +472,15 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 	d->lora = lora;
 	d->ops = ops;
 	d->team = team;
-	st = read_sizes(d, context_max, e);
+	st = read_sizes(d, o, e);
 	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
 	if (st == OK && !(eps >= 0 && eps < 1))
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
+	if (st == OK && ops->mul) st = pack_weights(d, o->packs, e);
 	if (st == OK) st = fill_ropes(d, e);
-	if (st == OK) st = make_scratch(d, e);
+	if (st == OK) st = make_scratch(d, o, e);
 	if (st != OK) decoder_close(d);
 	else *out = d;
 	return st;
@@ -444,11 +489,16 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->rope.cos, d->rope.sin, d->rope_slides.cos, d->rope_slides.sin, d->x, d->norm, d->proj,
-		d->q, d->mix, d->k, d->v, d->gate, d->up,
-		d->scratch, d->low, d->added };
+	float *const all[] = { d->x, d->norm, d->proj,
+		d->q, d->mix, d->k, d->v, d->gate, d->tile, d->scratch, d->low, d->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+	rope_clear(&d->rope);
+	rope_clear(&d->rope_slides);
 	kvcache_clear(&d->cache);
+	packs_close(d->packs);
+	mem_free(d->act);
+	mem_free(d->shares);
+	mem_free(d->act_ff);
 	mem_free(d->layers);
 	mem_free(d->used);
 	mem_free(d);
@@ -464,33 +514,78 @@ struct kvcache *decoder_cache(struct decoder *d)
 	return &d->cache;
 }
 
+int decoder_phases_differ(const struct decoder *d)
+{
+	return d->ops->prompt_mul != d->ops->mul;
+}
+
 /* --- a pass --- */
 struct stage {
 	struct decoder *d;
 	void (*item)(struct decoder *d, size_t i, float *scratch);
-	size_t items;
-	atomic_size_t next;
 };
 
+/* A member's own items first, one behind the other as their weights lie in memory; then what others have left. */
 static void draw_items(void *ctx, int member, int size)
 {
 	struct stage *s = ctx;
 	float *scratch = s->d->scratch + (size_t)member * s->d->scratch_floats;
-	(void)size;
-	for (size_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;)
-		s->item(s->d, i, scratch);
+	for (int m = 0; m < size; m++) {
+		struct share *own = &s->d->shares[(member + m) % size];
+		for (size_t i; (i = atomic_fetch_add_explicit(&own->next, 1, memory_order_relaxed)) < own->end;)
+			s->item(s->d, i, scratch);
+	}
 }
 
 static void run_stage(struct decoder *d, size_t items, void (*item)(struct decoder *, size_t, float *))
 {
-	struct stage s = { .d = d, .item = item, .items = items };
-	if (items == 1) item(d, 0, d->scratch);
-	else team_run(d->team, draw_items, &s);
+	struct stage s = { .d = d, .item = item };
+	size_t size = (size_t)team_size(d->team);
+	if (items == 1) {
+		item(d, 0, d->scratch);
+		return;
+	}
+	for (size_t m = 0; m < size; m++) {
+		atomic_store_explicit(&d->shares[m].next, items * m / size, memory_order_relaxed);
+		d->shares[m].end = items * (m + 1) / size;
+	}
+	team_draw(d->team, draw_items, &s);
 }
 
-static size_t tiles(size_t rows)
+/* Rows of weights in an item. Prompts' kernels want many, for each item reads all tokens; but the members are to have
+ * the same: of the cuts into about as few items as there must be, that which leaves the longest share shortest. */
+static size_t tile_rows(const struct decoder *d, size_t rows)
 {
-	return (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
+	const size_t members = (size_t)team_size(d->team), units = (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS,
+		least = (rows + PROMPT_TILE_ROWS - 1) / PROMPT_TILE_ROWS;
+	size_t best = 1, best_share = SIZE_MAX;
+	if (!d->prompt) return OPS_TILE_ROWS;
+	for (size_t items = least; items < least + 2 * members + 1; items++) {
+		size_t unit = (units + items - 1) / items, share = ((units + unit - 1) / unit + members - 1) / members * unit;
+		if (share < best_share) best = unit, best_share = share;
+	}
+	return best * OPS_TILE_ROWS;
+}
+
+static size_t tiles(const struct decoder *d, size_t rows)
+{
+	return (rows + tile_rows(d, rows) - 1) / tile_rows(d, rows);
+}
+
+static size_t low_tiles(const struct linear *l)
+{
+	return (l->lora->a.rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
+}
+
+static size_t member_of(const struct decoder *d, const float *scratch)
+{
+	return (size_t)(scratch - d->scratch) / d->scratch_floats;
+}
+
+/* A member's two places for what an item computes: (n, tile_rows) each. */
+static float *tile_of(const struct decoder *d, const float *scratch, size_t which)
+{
+	return d->tile + (member_of(d, scratch) * 2 + which) * DECODER_CHUNK * PROMPT_TILE_ROWS;
 }
 
 /* Work space of a linear's a x: rows of b.k floats. */
@@ -499,35 +594,71 @@ static float *low_of(const struct decoder *d, const struct linear *l)
 	return d->low + l->slot * DECODER_CHUNK * lora_rank(d->lora);
 }
 
-/* Rows of tile i of a linear times n rows of x, into y. Gives the rows through *r0, *r1. */
-static void multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, size_t n, float *y, size_t *r0,
-	size_t *r1, float *scratch)
+/* The first `rows` rows of w times n rows of x, as many at a time as the kernel takes. */
+static void times(const struct decoder *d, const struct matrix *w, size_t rows, const float *x, size_t n, float *y, size_t ldy,
+	float *scratch)
 {
-	const struct matrix *w = &l->w;
-	*r0 = i * OPS_TILE_ROWS;
-	*r1 = w->rows - *r0 < OPS_TILE_ROWS ? w->rows : *r0 + OPS_TILE_ROWS;
-	d->ops->matmul(w, *r0, *r1, x, w->k, n, y, w->rows, scratch);
-	if (!l->lora) return;
-	struct matrix b = l->lora->b;
-	size_t member = (size_t)(scratch - d->scratch) / d->scratch_floats, rows = *r1 - *r0;
-	float *added = d->added + member * DECODER_CHUNK * OPS_TILE_ROWS;
-	b.data += *r0 * b.row_bytes;
-	d->ops->matmul(&b, 0, rows, low_of(d, l), b.k, n, added, OPS_TILE_ROWS, scratch);
-	for (size_t t = 0; t < n; t++)
-		for (size_t r = 0; r < rows; r++) y[t * w->rows + *r0 + r] += added[t * OPS_TILE_ROWS + r];
+	for (size_t t = 0, m; t < n; t += m) {
+		m = n - t < OPS_TOKENS ? n - t : OPS_TOKENS;
+		d->ops->matmul(w, 0, rows, x + t * w->k, w->k, m, y + t * ldy, ldy, scratch);
+	}
+}
+
+/* Activations of row t to act: those of the `count` floats at x, whole groups, which are `from` … of its k. */
+static void activate_part(const struct decoder *d, const float *x, size_t from, size_t count, size_t k, size_t t, uint8_t *act)
+{
+	if (d->prompt) d->ops->prompt_act(x, from, count, k, t, act);
+	else if (d->ops->mul) d->ops->act(x, count, act + t * d->ops->act_bytes(k) + d->ops->act_bytes(from));
+}
+
+static void activate(const struct decoder *d, const float *x, size_t k, size_t t, uint8_t *act)
+{
+	activate_part(d, x + t * k, 0, k, k, t, act);
+}
+
+/* What the adapter of l adds to rows r0 … of y. */
+static void add_low(struct decoder *d, const struct linear *l, size_t r0, size_t rows, size_t n, float *y, size_t ldy,
+	float *scratch)
+{
+	float *added = d->added + member_of(d, scratch) * DECODER_CHUNK * OPS_TILE_ROWS;
+	for (size_t at = 0, m; at < rows; at += m) {
+		struct matrix b = l->lora->b;
+		m = rows - at < OPS_TILE_ROWS ? rows - at : OPS_TILE_ROWS;
+		b.data += (r0 + at) * b.row_bytes;
+		times(d, &b, m, low_of(d, l), n, added, OPS_TILE_ROWS, scratch);
+		for (size_t t = 0; t < n; t++)
+			for (size_t r = 0; r < m; r++) y[t * ldy + at + r] += added[t * OPS_TILE_ROWS + r];
+	}
+}
+
+/* Rows of tile i of a linear times n rows of x, whose activations are in act: y[t*ldy + r] is row *r0 + r. How many. */
+static size_t multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
+	float *y, size_t ldy, float *scratch)
+{
+	const size_t most = tile_rows(d, l->w.rows), r0 = i * most, rows = l->w.rows - r0 < most ? l->w.rows - r0 : most,
+		panel0 = r0 / PACK_ROWS, panel1 = (r0 + rows + PACK_ROWS - 1) / PACK_ROWS;
+	struct matrix w = l->w;
+	w.data += r0 * w.row_bytes;
+	if (!l->packed.data) times(d, &w, rows, x, n, y, ldy, scratch);
+	else if (d->prompt) d->ops->prompt_mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
+	else d->ops->mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
+	if (l->lora) add_low(d, l, r0, rows, n, y, ldy, scratch);
+	return rows;
 }
 
 /* Tiles of a x of the first linear of low_of, then of the next. What is behind the rank meets zeros of b. */
 static void item_low(struct decoder *d, size_t i, float *scratch)
 {
 	size_t p = 0, r0, r1;
-	while (i >= tiles(d->low_of[p]->lora->a.rows)) i -= tiles(d->low_of[p++]->lora->a.rows);
+	while (i >= low_tiles(d->low_of[p])) i -= low_tiles(d->low_of[p++]);
 	const struct matrix *a = &d->low_of[p]->lora->a;
 	size_t ld = d->low_of[p]->lora->b.k;
 	float *low = low_of(d, d->low_of[p]);
 	r0 = i * OPS_TILE_ROWS;
 	r1 = a->rows - r0 < OPS_TILE_ROWS ? a->rows : r0 + OPS_TILE_ROWS;
-	d->ops->matmul(a, r0, r1, d->low_x, a->k, d->low_tokens, low, ld, scratch);
+	struct matrix part = *a;
+	part.data += r0 * a->row_bytes;
+	times(d, &part, r1 - r0, d->low_x, d->low_tokens, low + r0, ld, scratch);
 	for (size_t t = 0; r1 == a->rows && t < d->low_tokens; t++) memset(low + t * ld + r1, 0, (ld - r1) * sizeof *low);
 }
 
@@ -539,7 +670,7 @@ static void run_low(struct decoder *d, const struct linear *const *linears, size
 	for (size_t i = 0; i < count; i++) {
 		if (!linears[i]->lora) continue;
 		d->low_of[d->low_n++] = linears[i];
-		items += tiles(linears[i]->lora->a.rows);
+		items += low_tiles(linears[i]);
 	}
 	d->low_x = x;
 	d->low_tokens = n;
@@ -551,6 +682,7 @@ static void item_attn_norm(struct decoder *d, size_t t, float *scratch)
 	size_t dim = d->info.dim;
 	(void)scratch;
 	d->ops->norm(d->x + t * dim, d->layers[d->layer].attn_norm, dim, d->eps, d->norm + t * dim);
+	activate(d, d->norm, dim, t, d->act);
 }
 
 static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
@@ -558,6 +690,7 @@ static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
 	size_t dim = d->info.dim;
 	(void)scratch;
 	d->ops->norm(d->x + t * dim, d->layers[d->layer].ffn_norm, dim, d->eps, d->norm + t * dim);
+	activate(d, d->norm, dim, t, d->act);
 }
 
 /* Tiles of q, then of k, then of v. */
@@ -567,25 +700,13 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 	const struct { const struct linear *w; const float *bias; float *y; } parts[] = {
 		{ &l->q, l->q_bias, d->q }, { &l->k, l->k_bias, d->k }, { &l->v, l->v_bias, d->v },
 	};
-	size_t p = 0, r0, r1;
-	while (i >= tiles(parts[p].w->w.rows)) i -= tiles(parts[p++].w->w.rows);
-	multiply(d, parts[p].w, i, d->norm, d->n, parts[p].y, &r0, &r1, scratch);
-	if (!parts[p].bias) return;
-	for (size_t t = 0; t < d->n; t++)
-		for (size_t r = r0; r < r1; r++) parts[p].y[t * parts[p].w->w.rows + r] += parts[p].bias[r];
-}
-
-static void rotate(const struct decoder *d, float *x, size_t heads, size_t pos)
-{
-	const struct rope *r = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
-	size_t half = d->rope_dim / 2, step = d->arch->neox ? 1 : 2, apart = d->arch->neox ? half : 1;
-	const float *c = r->cos + pos * half, *s = r->sin + pos * half;
-	for (size_t h = 0; h < heads; h++, x += d->info.head_dim)
-		for (size_t i = 0; i < half; i++) {
-			float a = x[i * step], b = x[i * step + apart];
-			x[i * step] = a * c[i] - b * s[i];
-			x[i * step + apart] = a * s[i] + b * c[i];
-		}
+	size_t p = 0;
+	while (i >= tiles(d, parts[p].w->w.rows)) i -= tiles(d, parts[p++].w->w.rows);
+	size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d, ldy);
+	float *y = parts[p].y + r0;
+	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, y, ldy, scratch);
+	for (size_t t = 0; parts[p].bias && t < d->n; t++)
+		for (size_t r = 0; r < rows; r++) y[t * ldy + r] += parts[p].bias[r0 + r];
 }
 
 static void norm_heads(const struct decoder *d, const float *w, float *x, size_t heads)
@@ -597,16 +718,17 @@ static void norm_heads(const struct decoder *d, const float *w, float *x, size_t
 static void item_rope(struct decoder *d, size_t t, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
-	size_t pos = d->pos + t, hd = d->info.head_dim;
+	const struct rope *rope = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
+	size_t pos = d->pos[t], hd = d->info.head_dim;
 	float *q = d->q + t * d->q_dim, *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
 	(void)scratch;
 	norm_heads(d, l->q_norm, q, d->info.heads);
 	norm_heads(d, l->k_norm, k, d->info.kv_heads);
-	rotate(d, q, d->info.heads, pos);
-	rotate(d, k, d->info.kv_heads, pos);
+	rope_turn(rope, q, d->info.heads, hd, pos);
+	rope_turn(rope, k, d->info.kv_heads, hd, pos);
 	for (size_t h = 0; h < d->info.kv_heads; h++) {
-		memcpy(kvcache_key(&d->cache, d->layer, h, pos), k + h * hd, hd * sizeof *k);
-		memcpy(kvcache_value(&d->cache, d->layer, h, pos), v + h * hd, hd * sizeof *v);
+		d->ops->halves(k + h * hd, hd, kvseq_key(&d->cache, d->rows[t].seq, d->layer, h, pos));
+		d->ops->halves(v + h * hd, hd, kvseq_value(&d->cache, d->rows[t].seq, d->layer, h, pos));
 	}
 }
 
@@ -614,17 +736,44 @@ static void item_attend(struct decoder *d, size_t i, float *scratch)
 {
 	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim,
 		kvh = h / (d->info.heads / d->info.kv_heads);
-	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos + t);
-	d->ops->attend(d->q + at, kvcache_key(&d->cache, d->layer, kvh, first),
-		kvcache_value(&d->cache, d->layer, kvh, first), d->pos + t + 1 - first, hd, d->scale, scratch, d->mix + at);
+	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos[t]);
+	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[t].seq, d->layer, kvh);
+	d->ops->attend(d->q + at, &kv, first, d->pos[t] + 1 - first, hd, d->scale, scratch, d->mix + at);
+	if (d->parts) activate_part(d, d->mix + at, h * hd, hd, d->q_dim, t, d->act);
 }
 
-/* Rows of proj onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
-static void add_residual(struct decoder *d, size_t r0, size_t r1)
+/* A run of rows and a head of keys, those with most keys first. */
+static void item_prompt_attend(struct decoder *d, size_t i, float *scratch)
 {
-	if (d->arch->gemma) return;
-	for (size_t t = 0; t < d->n; t++)
-		for (size_t r = r0; r < r1; r++) d->x[t * d->info.dim + r] += d->proj[t * d->info.dim + r];
+	const size_t heads = d->info.heads / d->info.kv_heads, width = heads * d->info.head_dim, kvh = i % d->info.kv_heads;
+	const struct run *r = &d->runs[d->run_n - 1 - i / d->info.kv_heads];
+	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[r->row].seq, d->layer, kvh);
+	const size_t at = r->row * d->q_dim + kvh * width;
+	const struct ops_attend a = { .q = d->q + at, .ldq = d->q_dim, .tokens = r->n, .heads = heads,
+		.head_dim = d->info.head_dim, .pos = d->pos[r->row], .window = d->cache.slides[d->layer] ? d->window : 0, .kv = &kv,
+		.scale = d->scale, .out = d->mix + at, .ldo = d->q_dim };
+	d->ops->prompt_attend(&a, scratch);
+	for (size_t t = 0; d->parts && t < r->n; t++)
+		activate_part(d, d->mix + at + t * d->q_dim, kvh * width, width, d->q_dim, r->row + t, d->act);
+}
+
+static void item_mix(struct decoder *d, size_t t, float *scratch)
+{
+	(void)scratch;
+	activate(d, d->mix, d->q_dim, t, d->act);
+}
+
+/* Tile i of a linear onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
+static void add_tile(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, float *scratch)
+{
+	const size_t dim = d->info.dim, ld = tile_rows(d, dim), r0 = i * ld;
+	float *tile = tile_of(d, scratch, 0);
+	size_t rows = multiply(d, l, i, x, act, d->n, tile, ld, scratch);
+	for (size_t t = 0; t < d->n; t++) {
+		float *to = d->x + t * dim + r0;
+		if (d->arch->gemma) memcpy(d->proj + t * dim + r0, tile + t * ld, rows * sizeof *tile);
+		else for (size_t r = 0; r < rows; r++) to[r] += tile[t * ld + r];
+	}
 }
 
 static void add_normed(struct decoder *d, size_t t, const float *w)
@@ -649,68 +798,94 @@ static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
 
 static void item_out(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].o, i, d->mix, d->n, d->proj, &r0, &r1, scratch);
-	add_residual(d, r0, r1);
+	add_tile(d, &d->layers[d->layer].o, i, d->mix, d->act, scratch);
 }
 
+/* The floats are kept only where something wants them: weights in floats, an adapter. */
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1, ff = d->info.ff;
-	multiply(d, &d->layers[d->layer].gate, i, d->norm, d->n, d->gate, &r0, &r1, scratch);
-	multiply(d, &d->layers[d->layer].up, i, d->norm, d->n, d->up, &r0, &r1, scratch);
-	for (size_t t = 0; t < d->n; t++)
-		d->gate_mul(d->gate + t * ff + r0, d->up + t * ff + r0, r1 - r0, d->gate + t * ff + r0);
+	const struct layer *l = &d->layers[d->layer];
+	const size_t ff = d->info.ff, ld = tile_rows(d, ff), r0 = i * ld;
+	const int keep = !l->down.packed.data || l->down.lora;
+	float *gate = tile_of(d, scratch, 0), *up = tile_of(d, scratch, 1);
+	size_t rows = multiply(d, &l->gate, i, d->norm, d->act, d->n, gate, ld, scratch);
+	multiply(d, &l->up, i, d->norm, d->act, d->n, up, ld, scratch);
+	for (size_t t = 0; t < d->n; t++, gate += ld, up += ld) {
+		d->gate_mul(gate, up, rows, gate);
+		activate_part(d, gate, r0, rows, ff, t, d->act_ff);
+		if (keep) memcpy(d->gate + t * ff + r0, gate, rows * sizeof *gate);
+	}
 }
 
 static void item_down(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->layers[d->layer].down, i, d->gate, d->n, d->proj, &r0, &r1, scratch);
-	add_residual(d, r0, r1);
+	add_tile(d, &d->layers[d->layer].down, i, d->gate, d->act_ff, scratch);
 }
 
 static void item_logits(struct decoder *d, size_t i, float *scratch)
 {
-	size_t r0, r1;
-	multiply(d, &d->output, i, d->norm, d->want, d->logits, &r0, &r1, scratch);
+	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits + i * tile_rows(d, d->info.vocab),
+		d->info.vocab, scratch);
 }
 
-void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits)
+/* The rows' positions and embeddings; their sequences grow by them. */
+static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t n)
+{
+	size_t dim = d->info.dim;
+	d->rows = rows;
+	d->n = n;
+	d->want = d->run_n = 0;
+	for (size_t t = 0; t < n; t++) {
+		struct kvseq *s = rows[t].seq;
+		d->pos[t] = s->len;
+		s->ids[s->len++] = rows[t].id;
+		d->want += rows[t].want != 0;
+		if (t == 0 || rows[t - 1].seq != s || d->runs[d->run_n - 1].n == ATTEND_TOKENS)
+			d->runs[d->run_n++] = (struct run){ t, 0 };
+		d->runs[d->run_n - 1].n++;
+		quant_row(d->embed.type, d->embed.data + (size_t)rows[t].id * d->embed.row_bytes, dim, d->x + t * dim);
+		for (size_t i = 0; d->arch->gemma && i < dim; i++) d->x[t * dim + i] *= d->embed_scale;
+	}
+}
+
+static void run_layer(struct decoder *d)
 {
 	const struct decoder_info *f = &d->info;
-	d->n = n;
-	d->pos = d->cache.len;
-	d->want = want;
+	const struct layer *l = &d->layers[d->layer];
+	size_t n = d->n;
+	run_stage(d, n, item_attn_norm);
+	run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
+	run_stage(d, tiles(d, d->q_dim) + 2 * tiles(d, d->kv_dim), item_qkv);
+	run_stage(d, n, item_rope);
+	if (d->prompt) run_stage(d, d->run_n * f->kv_heads, item_prompt_attend);
+	else run_stage(d, n * f->heads, item_attend);
+	if (d->ops->mul && !d->parts) run_stage(d, n, item_mix);
+	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
+	run_stage(d, tiles(d, f->dim), item_out);
+	if (d->arch->gemma) run_stage(d, n, item_attn_post);
+	run_stage(d, n, item_ffn_norm);
+	run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
+	run_stage(d, tiles(d, f->ff), item_gate_up);
+	run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
+	run_stage(d, tiles(d, f->dim), item_down);
+	if (d->arch->gemma) run_stage(d, n, item_ffn_post);
+}
+
+void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
+{
+	const struct decoder_info *f = &d->info;
+	d->prompt = phase == PHASE_PROMPT && decoder_phases_differ(d);
+	d->parts = d->ops->mul && f->head_dim % PACK_GROUP == 0;
 	d->logits = logits;
-	kvcache_room(&d->cache, n);
-	for (size_t t = 0; t < n; t++) {
-		quant_row(d->embed.type, d->embed.data + (size_t)ids[t] * d->embed.row_bytes, f->dim, d->x + t * f->dim);
-		for (size_t i = 0; d->arch->gemma && i < f->dim; i++) d->x[t * f->dim + i] *= d->embed_scale;
+	begin_rows(d, rows, n);
+	for (d->layer = 0; d->layer < f->layers; d->layer++) run_layer(d);
+	if (d->want == 0) return;
+	d->prompt = 0;                           /* few rows */
+	for (size_t t = 0, w = 0; t < n; t++) {
+		if (!rows[t].want) continue;
+		d->ops->norm(d->x + t * f->dim, d->output_norm, f->dim, d->eps, d->norm + w * f->dim);
+		activate(d, d->norm, f->dim, w++, d->act);
 	}
-	for (d->layer = 0; d->layer < f->layers; d->layer++) {
-		const struct layer *l = &d->layers[d->layer];
-		run_stage(d, n, item_attn_norm);
-		run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
-		run_stage(d, tiles(d->q_dim) + 2 * tiles(d->kv_dim), item_qkv);
-		run_stage(d, n, item_rope);
-		run_stage(d, n * f->heads, item_attend);
-		run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
-		run_stage(d, tiles(f->dim), item_out);
-		if (d->arch->gemma) run_stage(d, n, item_attn_post);
-		run_stage(d, n, item_ffn_norm);
-		run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
-		run_stage(d, tiles(f->ff), item_gate_up);
-		run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
-		run_stage(d, tiles(f->dim), item_down);
-		if (d->arch->gemma) run_stage(d, n, item_ffn_post);
-	}
-	if (want) {
-		for (size_t t = 0; t < want; t++)
-			d->ops->norm(d->x + (n - want + t) * f->dim, d->output_norm, f->dim, d->eps, d->norm + t * f->dim);
-		run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, want);
-		run_stage(d, tiles(f->vocab), item_logits);
-	}
-	memcpy(d->cache.ids + d->pos, ids, n * sizeof *ids);
-	d->cache.len = d->pos + n;
+	run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, d->want);
+	run_stage(d, tiles(d, f->vocab), item_logits);
 }

@@ -16,27 +16,42 @@
 #include "nn/ops.h"
 
 struct decoder;
-enum { DECODER_CHUNK = OPS_TOKENS };   /* most tokens of one decoder_eval */
+enum { DECODER_CHUNK = 512 };          /* most rows of one decoder_eval */
+/* Prompts and generated tokens may be computed differently, each to the bit the same wherever and beside whomever it is
+ * computed: the arithmetic that is fastest for many tokens is not the best one for one. */
+enum decoder_phase { PHASE_PROMPT, PHASE_WRITTEN };
+struct decoder_row {                   /* a token at the position behind what its sequence holds and earlier rows add */
+	struct kvseq *seq;
+	int32_t id;
+	int want;                      /* its logits */
+};
+struct decoder_options {
+	int context_max;               /* tokens of a sequence; 0: the model's own, at most 4096; more than its own is cut to it */
+	int sequences;                 /* that kv_bytes 0 makes pages for, 1 and more */
+	uint64_t kv_bytes;             /* of keys and values; 0: enough for `sequences` whole contexts */
+	const char *packs;             /* folder that keeps packed weights (packs.h); NULL or "": none. Borrowed during open */
+};
 
 struct decoder_info {
 	char arch[16];
 	size_t layers, dim, ff, heads, kv_heads, head_dim, vocab;
-	size_t context;                /* of the cache */
+	size_t context;                /* most tokens of a sequence */
 	uint64_t token_bytes;          /* bytes of tensors that one decoded token touches */
 };
 
-/* g, lora (NULL: no adapter), ops and team are borrowed until close. context_max 0: the model's own, at most 4096; more than the model's own
- * is cut to it.
+/* g, lora (NULL: no adapter), ops and team are borrowed until close.
  * E_UNSUPPORTED names architecture, key or tensor; E_FORMAT the key or tensor that is wrong; E_MEMORY. */
 int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
-	struct team *team, int context_max, struct err *e);
+	struct team *team, const struct decoder_options *o, struct err *e);
 void decoder_close(struct decoder *d);                        /* NULL is allowed */
 const struct decoder_info *decoder_info(const struct decoder *d);
 struct kvcache *decoder_cache(struct decoder *d);
-/* Runs n tokens (1 … DECODER_CHUNK, ids in the vocabulary, n more fit the cache) at the positions behind the cache,
- * which takes them in. logits: (want, vocab) for the last `want` <= n of them; may be NULL when want is 0.
- * Allocates nothing. The logits of a token do not depend on how the tokens before it were cut into calls, to the
- * bit. */
-void decoder_eval(struct decoder *d, const int32_t *ids, size_t n, size_t want, float *logits);
+/* 1: a position of a prompt and one that was written hold different bits, so the latter may not stand for the former. */
+int decoder_phases_differ(const struct decoder *d);
+/* Runs n rows (1 … DECODER_CHUNK, ids in the vocabulary, pages for them in their sequences) and adds them to their
+ * sequences. Rows of one sequence are in order; sequences may take turns. logits: (rows that want them, vocab), in order; may be
+ * NULL when none does. Allocates nothing. What a row gives does not depend on the rows beside it, nor on how the
+ * tokens before it were cut into calls, to the bit. */
+void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits);
 
 #endif

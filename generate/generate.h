@@ -1,11 +1,15 @@
 /* generate.h: PUBLIC. Text generation from a GGUF file on one engine thread.
  *
- *   generator_open -> prompt_* (tokens) -> generate() / generator_score() -> generator_close
+ *   generator_open -> prompt_* (tokens) -> generate(), one text
+ *                                       or generator_start() each, generator_step() until all are done
+ *                  -> generator_close
  *
  * A generator owns the mapped model, its tokenizer, its thread team and its KV cache; calls that run the model
- * (generate, generator_score) must come from one thread at a time, by habit the engine thread. Tokenising and the
- * info calls are thread-safe. The KV cache keeps the last sequence: a call whose tokens begin with the same ids pays
- * only for the rest (reused_tokens says how many).
+ * must come from one thread at a time, by habit the engine thread. Tokenising and the info calls are thread-safe.
+ * Several texts are written together, a pass of the model serving all of them. A text depends on its own request alone,
+ * to the bit: not on those beside it, on how prompts were cut, on what the KV cache held, or on drafts.
+ * The KV cache keeps what was computed while there is room: a prompt that begins with the same tokens pays only for the
+ * rest (reused_tokens says how many).
  * Formats: GGUF v2/v3 (ggml docs/gguf.md); architectures llama, qwen2, qwen3 and gemma3; types F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1
  * Q4_K Q5_K Q6_K. */
 #ifndef GENERATE_GENERATE_H
@@ -21,9 +25,14 @@ struct generator_options {
 	const char *path;      /* .gguf; borrowed during open */
 	const char *name;      /* what answers call the model; NULL: the file's base name without .gguf. Copied */
 	int threads;           /* 1 to 256 */
-	int context_max;       /* tokens of KV cache; 0: the model's own, at most 4096 */
+	int context_max;       /* tokens of a sequence; 0: the model's own, at most 4096 */
+	uint64_t kv_bytes;     /* memory of the KV cache; 0: enough for `sequences` whole contexts */
+	int sequences;         /* texts written together, at most 64; 0: 1 */
+	double chunk_ms;       /* of prompt between two tokens of those who write; 0: 20 */
+	int draft_max;         /* tokens looked up in the text and tried in one pass, at most 16; 0: none */
 	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
-	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2": that one (tests) */
+	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2", "avx512", "vnni", "amx": that one */
+	const char *packs;     /* folder that keeps weights as the kernels read them; NULL or "": packed at every open */
 };
 
 struct generator_info {
@@ -101,13 +110,43 @@ struct gen_result {
 	size_t prompt_tokens, reused_tokens, completion_tokens;
 	double prefill_ms, decode_ms;
 };
-/* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers); E_IO
- * when the numbers that come out have no meaning: the weights are damaged.
+/* r->text is initialised here. E_LIMIT when the prompt does not fit the context, or the memory for keys and values (the
+ * message tells both numbers); E_IO when the numbers that come out have no meaning: the weights are damaged.
  * c and on_text may be NULL. cancel (may be NULL) is polled between steps and between chunks of the prompt. */
 int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p, const struct gen_constraint *c,
 	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e);
+
+/* One of several texts written together. All of it is the caller's and stays until `done`. */
+struct gen_request {
+	const int32_t *prompt; size_t n;
+	const struct gen_params *params;
+	const struct gen_constraint *constraint; /* this and the next three as for generate() */
+	gen_text_fn on_text; void *ctx;
+	const volatile int *cancel;
+	struct gen_result *result;
+	struct err *err;               /* or NULL */
+	int done, status;              /* filled in: over, and what generate() would have returned */
+};
+/* OK: q takes part in the steps that follow. E_BUSY: so many run already, or their keys and values fill the memory; try
+ * again when one of them is done (never when none runs). Anything else as generate(), and q is over. */
+int generator_start(struct generator *g, struct gen_request *q);
+/* One step of all that run: a token or more of each that writes, and a chunk of the prompts that came first. Constraints
+ * and callbacks are called from here. Does nothing when none runs. */
+void generator_step(struct generator *g);
+size_t generator_running(const struct generator *g);
+
+/* Sums since the model was opened. For the thread that runs it. */
+struct generator_stats {
+	uint64_t steps, prompt_tokens, reused_tokens, written_tokens; /* prompt_tokens: computed, so without reused ones */
+	uint64_t writers;              /* texts that took part in the steps that wrote, summed */
+	uint64_t write_steps;
+	uint64_t drafted, accepted;    /* tokens of drafts */
+	size_t running, pages, pages_used, page_tokens; /* of the KV cache; used: by those who run */
+};
+void generator_stats(const struct generator *g, struct generator_stats *out);
+
 /* Logits after the prompt's last token, out: (vocab). Also fills the KV cache, so that a generate() which goes on from
- * the same prompt starts quickly. */
+ * the same prompt starts quickly. This and the next only while nothing runs. */
 int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel, struct err *e);
 /* Logits at the last `last` positions, out: (last, vocab). For golden tests and evaluation. */
 int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e);

@@ -1,45 +1,15 @@
-/* generator.c: owns an open model: mapping, tokenizer, thread team, decoder with its KV cache, sampler and logits.
+/* generator.c: owns an open model: mapping, tokenizer, thread team, decoder with its KV cache; what is known of it, and its
+ * tokens. schedule.c runs it.
  *
- * A run finds how many leading tokens the cache holds already, forgets what follows them, evaluates the rest of the
- * prompt in chunks (at least the last token, whose logits are needed) and then steps: choose a token, ask the
- * constraint, write its text, evaluate it. Forced text goes through the cache in chunks like a prompt. A token is
- * evaluated only when the next one is wanted, so the cache may end one token before the text does.
- * Threads: generate and the scoring calls from one thread at a time; the rest is read-only. Failure: a run that
- * fails or is cancelled leaves a shorter cache, never a wrong one. */
+ * Everything here but opening and closing only reads, from any thread. Failure: at open, naming file and key. */
 #include "generate/generate.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/flag.h"
 #include "base/mem.h"
-#include "base/team.h"
-#include "generate/chat.h"
-#include "generate/decoder.h"
-#include "generate/lora.h"
-#include "generate/sample.h"
-#include "generate/stream.h"
-#include "nn/gguf.h"
-#include "nn/ops.h"
-#include "nn/tokenizer.h"
+#include "generate/schedule.h"
 
-enum { THREADS_MAX = 256, TEXT_MAX = 64 << 20, STOPS_MAX = 16, TOKENS_MAX = 1 << 28 };
-
-struct generator {
-	struct generator_info info;
-	struct gguf *gguf;
-	struct tokenizer *tokenizer;
-	const struct chat_family *chat;
-	struct team *team;
-	struct lora *lora;           /* adapters, or NULL */
-	struct decoder *decoder;
-	struct sampler sampler;
-	float *logits;               /* (vocab) of the last token evaluated */
-	int32_t bos;                 /* put before a conversation, or -1 */
-	int32_t stop[STOPS_MAX];
-	size_t stop_n;
-};
+enum { THREADS_MAX = 256, TOKENS_MAX = 1 << 28 };
 
 /* --- opening --- */
 static void add_stop(struct generator *g, int32_t id)
@@ -117,6 +87,8 @@ static int refuse_adapter(const struct gguf *g, struct err *e)
 
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
 {
+	const struct decoder_options d = { .context_max = o->context_max, .kv_bytes = o->kv_bytes,
+		.sequences = o->sequences ? o->sequences : 1, .packs = o->packs };
 	const struct ops *ops;
 	int st = ops_choose(&ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
@@ -128,14 +100,13 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	if (!(g->team = team_new(o->threads)))
 		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
 	if (o->lora && *o->lora && (st = lora_open(&g->lora, o->lora, g->gguf, e)) != OK) return st;
-	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, o->context_max, e)) != OK) return st;
+	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, &d, e)) != OK) return st;
 	fill_info(g, o, ops);
 	if (tokenizer_vocab(g->tokenizer) != (size_t)g->info.vocab)
 		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
 			tokenizer_vocab(g->tokenizer), g->info.vocab);
-	g->logits = mem_calloc((size_t)g->info.vocab, sizeof *g->logits);
-	if (!g->logits) return err_set(e, E_MEMORY, "%s: out of memory for logits", o->path);
-	return sampler_init(&g->sampler, (size_t)g->info.vocab, e);
+	st = schedule_open(g, o, e);
+	return st == OK ? sampler_init(&g->sampler, (size_t)g->info.vocab, e) : st;
 }
 
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e)
@@ -146,6 +117,9 @@ int generator_open(struct generator **out, const struct generator_options *o, st
 	if (!o->path || o->threads < 1 || o->threads > THREADS_MAX || o->context_max < 0)
 		return err_set(e, E_USAGE, "generator: path, 1 to %d threads and a context of 0 or more are needed",
 			THREADS_MAX);
+	if (o->sequences < 0 || o->sequences > SEQUENCES_MAX || o->draft_max < 0 || o->draft_max > DRAFT_MAX)
+		return err_set(e, E_USAGE, "generator: at most %d texts together, drafts of at most %d tokens", SEQUENCES_MAX,
+			DRAFT_MAX);
 	g = mem_calloc(1, sizeof *g);
 	if (!g) return err_set(e, E_MEMORY, "%s: out of memory", o->path);
 	st = open_parts(g, o, e);
@@ -158,7 +132,7 @@ void generator_close(struct generator *g)
 {
 	if (!g) return;
 	sampler_clear(&g->sampler);
-	mem_free(g->logits);
+	schedule_close(g);
 	decoder_close(g->decoder);
 	lora_close(g->lora);
 	team_free(g->team);
@@ -212,7 +186,7 @@ int generator_chat(const struct generator *g, const struct chat_message *m, size
 	return tokens_status(chat_encode(g->tokenizer, g->chat, g->bos, m, n, answer, tokens_put, out, e), e);
 }
 
-static const char *piece_of(const struct generator *g, int32_t id, size_t *len)
+const char *generator_text(const struct generator *g, int32_t id, size_t *len)
 {
 	*len = 0;
 	return tokenizer_kind(g->tokenizer, id) == TOKEN_CONTROL ? "" : tokenizer_bytes(g->tokenizer, id, len);
@@ -223,7 +197,7 @@ int generator_piece(const struct generator *g, int32_t id, struct buf *out)
 	size_t len;
 	const char *s;
 	if (id < 0 || id >= g->info.vocab) return E_USAGE;
-	s = piece_of(g, id, &len);
+	s = generator_text(g, id, &len);
 	return len ? buf_put(out, s, len) : OK;
 }
 
@@ -232,216 +206,4 @@ int generator_is_stop(const struct generator *g, int32_t id)
 	for (size_t i = 0; i < g->stop_n; i++)
 		if (g->stop[i] == id) return 1;
 	return 0;
-}
-
-/* --- running --- */
-/* Evaluates ids behind the cache, a chunk at a time, and leaves the logits of the last in g->logits. E_CANCELLED. */
-static int feed(struct generator *g, const int32_t *ids, size_t n, const volatile int *cancel)
-{
-	while (n) {
-		size_t chunk = n < DECODER_CHUNK ? n : DECODER_CHUNK;
-		if (flag_is(cancel)) return E_CANCELLED;
-		decoder_eval(g->decoder, ids, chunk, chunk == n, g->logits);
-		ids += chunk;
-		n -= chunk;
-	}
-	return OK;
-}
-
-static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, size_t room, struct err *e)
-{
-	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
-	if (n > room)
-		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
-			g->info.context);
-	for (size_t i = 0; i < n; i++)
-		if (prompt[i] < 0 || prompt[i] >= g->info.vocab)
-			return err_set(e, E_USAGE, "%s: the prompt has token %d, the vocabulary %d", g->info.name, prompt[i],
-				g->info.vocab);
-	return OK;
-}
-
-/* Brings the cache to the prompt; *reused: tokens it held already. */
-static int feed_prompt(struct generator *g, const int32_t *prompt, size_t n, const volatile int *cancel, size_t *reused)
-{
-	struct kvcache *kv = decoder_cache(g->decoder);
-	*reused = kvcache_keep(kv, prompt, n - 1);
-	return feed(g, prompt + *reused, n - *reused, cancel);
-}
-
-int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel,
-	struct err *e)
-{
-	size_t reused;
-	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
-	if (st != OK) return st;
-	if (feed_prompt(g, prompt, n, cancel, &reused) != OK) return err_set(e, E_CANCELLED, "%s: cancelled", g->info.name);
-	memcpy(out, g->logits, (size_t)g->info.vocab * sizeof *out);
-	return OK;
-}
-
-int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e)
-{
-	struct kvcache *kv = decoder_cache(g->decoder);
-	size_t reused;
-	int st = check_prompt(g, prompt, n, (size_t)g->info.context, e);
-	if (st != OK) return st;
-	if (last > n)
-		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
-	reused = kvcache_keep(kv, prompt, n - last);
-	for (size_t at = reused; at < n;) {
-		size_t chunk = n - at < DECODER_CHUNK ? n - at : DECODER_CHUNK, want;
-		if (at < n - last && n - last - at < chunk) chunk = n - last - at; /* wanted positions begin a chunk */
-		want = at >= n - last ? chunk : 0;
-		decoder_eval(g->decoder, prompt + at, chunk, want, out);
-		out += want * (size_t)g->info.vocab;
-		at += chunk;
-	}
-	return OK;
-}
-
-void gen_params_default(struct gen_params *p)
-{
-	*p = (struct gen_params){ .max_tokens = 256, .top_p = 1, .repeat_penalty = 1, .repeat_last = 64 };
-}
-
-static int check_params(const struct generator *g, const struct gen_params *p, struct err *e)
-{
-	const char *what = NULL;
-	if (p->max_tokens < 1) what = "max_tokens is under 1";
-	else if (!(p->temperature >= 0) || !isfinite(p->temperature)) what = "temperature is not 0 or more";
-	else if (p->top_k < 0) what = "top_k is under 0";
-	else if (!(p->top_p > 0 && p->top_p <= 1)) what = "top_p is not over 0 and up to 1";
-	else if (!(p->min_p >= 0 && p->min_p <= 1)) what = "min_p is not 0 to 1";
-	else if (!(p->repeat_penalty > 0) || !isfinite(p->repeat_penalty)) what = "repeat_penalty is not over 0";
-	else if (p->repeat_last < 0) what = "repeat_last is under 0";
-	return what ? err_set(e, E_USAGE, "%s: %s", g->info.name, what) : OK;
-}
-
-struct run { /* one generate() */
-	struct generator *g;
-	const struct gen_params *p;
-	const struct gen_constraint *c;
-	const volatile int *cancel;
-	struct gen_result *r;
-	struct stream stream;
-	struct tokens forced;
-	struct err *e;
-	int ended;               /* r->finish is set */
-	int blank_first;         /* the text's first token begins with a blank that is no part of it */
-};
-
-static int run_end(struct run *u, enum gen_finish finish)
-{
-	u->ended = 1;
-	u->r->finish = finish;
-	return OK;
-}
-
-/* Text of a token that comes next. */
-static const char *run_piece(const struct run *u, int32_t id, size_t *len)
-{
-	const char *s = piece_of(u->g, id, len);
-	int skip = u->blank_first && u->r->completion_tokens == 0 && *len && s[0] == ' ';
-	*len -= (size_t)skip;
-	return s + skip;
-}
-
-/* Writes the ids' text, counts them, and evaluates them when another token may follow. */
-static int run_take(struct run *u, const int32_t *ids, size_t n)
-{
-	struct kvcache *kv = decoder_cache(u->g->decoder);
-	size_t max = (size_t)u->p->max_tokens;
-	for (size_t i = 0; i < n; i++) {
-		size_t len;
-		int stopped, st;
-		const char *s = run_piece(u, ids[i], &len);
-		st = stream_put(&u->stream, s, len, &stopped);
-		if (st != OK) return err_set(u->e, st, "%s: the text grew over %d bytes", u->g->info.name, TEXT_MAX);
-		u->r->completion_tokens++;
-		if (stopped) return run_end(u, GEN_END_STOP);
-		if (u->stream.cancelled) return run_end(u, GEN_END_CANCELLED);
-	}
-	if (u->r->completion_tokens >= max || kv->len + n >= kv->context) return run_end(u, GEN_END_LENGTH);
-	return feed(u->g, ids, n, u->cancel) == OK ? OK : run_end(u, GEN_END_CANCELLED);
-}
-
-/* Forced text is taken whole or, where it does not fit any more, not at all. */
-static int run_force(struct run *u, const struct gen_steer *s)
-{
-	struct kvcache *kv = decoder_cache(u->g->decoder);
-	int st;
-	u->forced.n = 0;
-	st = generator_tokenize(u->g, s->force, s->force_len, &u->forced, u->e);
-	if (st != OK) return st;
-	if (u->forced.n == 0) return err_set(u->e, E_USAGE, "%s: the constraint forces an empty text", u->g->info.name);
-	if (u->forced.n > (size_t)u->p->max_tokens - u->r->completion_tokens || u->forced.n > kv->context - kv->len)
-		return run_end(u, GEN_END_LENGTH);
-	return run_take(u, u->forced.ids, u->forced.n);
-}
-
-static int run_choose(struct run *u, const struct gen_steer *s, int32_t *id)
-{
-	for (size_t i = 0; i < s->choice_n; i++)
-		if (s->choices[i] < 0 || s->choices[i] >= u->g->info.vocab)
-			return err_set(u->e, E_USAGE, "%s: the constraint offers token %d", u->g->info.name, s->choices[i]);
-	*id = s->choice_n ? sample_best(u->g->logits, (size_t)u->g->info.vocab, s->choices, s->choice_n) : -1;
-	return *id >= 0 ? OK : err_set(u->e, E_USAGE, "%s: the constraint leaves no token to choose", u->g->info.name);
-}
-
-/* One step: from the logits to the next token or forced text. */
-static int run_step(struct run *u, size_t step)
-{
-	struct generator *g = u->g;
-	struct kvcache *kv = decoder_cache(g->decoder);
-	size_t look = (size_t)u->p->repeat_last < kv->len ? (size_t)u->p->repeat_last : kv->len;
-	int32_t id = sample_next(&g->sampler, g->logits, u->p, kv->ids + kv->len - look, look);
-	struct gen_steer steer = { 0 };
-	struct gen_view view;
-	int st;
-	if (id < 0) return err_set(u->e, E_IO, "%s: the model's logits are not finite numbers: its weights are damaged",
-		gguf_path(g->gguf));
-	if (u->c) {
-		view = (struct gen_view){ .text = buf_cstr(&u->r->text), .len = u->r->text.len, .token = id,
-			.is_stop = generator_is_stop(g, id), .step = step, .logits = g->logits, .vocab = g->info.vocab };
-		view.piece = view.is_stop ? "" : run_piece(u, id, &view.piece_len);
-		switch (u->c->next(u->c->ctx, &view, &steer)) {
-		case GEN_ACCEPT: break;
-		case GEN_STOP: return run_end(u, GEN_END_CONSTRAINT);
-		case GEN_FORCE: return run_force(u, &steer);
-		case GEN_CHOOSE:
-			if ((st = run_choose(u, &steer, &id)) != OK) return st;
-			break;
-		}
-	}
-	if (generator_is_stop(g, id)) return run_end(u, GEN_END_STOP);
-	return run_take(u, &id, 1);
-}
-
-int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p,
-	const struct gen_constraint *c,
-	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e)
-{
-	struct run u = { .g = g, .p = p, .c = c, .cancel = cancel, .r = r, .e = e };
-	double start = clock_ms(), prefilled;
-	int st;
-	*r = (struct gen_result){ .prompt_tokens = n };
-	buf_init(&r->text, TEXT_MAX);
-	u.stream = (struct stream){ .text = &r->text, .stops = p->stops, .on_text = on_text, .ctx = ctx };
-	if ((st = check_params(g, p, e)) != OK) return st;
-	if ((st = check_prompt(g, prompt, n, (size_t)g->info.context - 1, e)) != OK) return st;
-	sampler_seed(&g->sampler, p->seed);
-	u.blank_first = tokenizer_blank_first(g->tokenizer) && tokenizer_kind(g->tokenizer, prompt[n - 1]) == TOKEN_CONTROL;
-	if (feed_prompt(g, prompt, n, cancel, &r->reused_tokens) != OK) run_end(&u, GEN_END_CANCELLED);
-	prefilled = clock_ms();
-	r->prefill_ms = prefilled - start;
-	for (size_t step = 0; st == OK && !u.ended; step++)
-		st = flag_is(cancel) ? run_end(&u, GEN_END_CANCELLED) : run_step(&u, step);
-	if (st == OK && r->finish != GEN_END_CANCELLED) {
-		stream_end(&u.stream);
-		if (u.stream.cancelled) r->finish = GEN_END_CANCELLED;
-	}
-	r->decode_ms = clock_ms() - prefilled;
-	tokens_clear(&u.forced);
-	return st;
 }

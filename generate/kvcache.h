@@ -1,48 +1,85 @@
-/* kvcache.h: keys and values of the last sequence, with the token ids they came from, so that the next sequence
- * pays only for what differs. One sequence; fp32; a layer's heads lie one behind the other, a head's positions too, so
- * that one head's keys are packed rows for ops.attend. Memory is touched as positions fill.
+/* kvcache.h: keys and values of all sequences, in pages that sequences with a common beginning share.
  *
- * A layer with a sliding window keeps only the last positions: its rows are those from `base` on, and when they have
- * filled their room the last ones move to its beginning. It keeps KVCACHE_BACK positions more than the window, so that
- * a cache can go back by that many at least; where it cannot go back far enough it is emptied, which costs time and
- * never correctness. Thread: the engine thread; while a forward pass runs its team may read any row and write rows of
- * distinct positions. */
+ *   kvseq_init -> [ kvseq_begin -> (kvseq_extend, kvseq_room, a forward pass, kvseq_share) … -> kvseq_end ] … -> kvseq_clear
+ *
+ * A page holds KVCACHE_PAGE positions of one sequence in every layer, as IEEE halves: for each layer and each of its
+ * key heads first the keys of the positions, then their values, head_dim apart. A sequence's table names its pages in
+ * order. Pages of beginnings that may come again stand in a radix tree over their token ids; a new sequence takes
+ * over the pages that its prompt begins with and pays only for the rest (vLLM's pages, Kwon et al. 2023; SGLang's tree,
+ * Zheng et al. 2024). Only whole pages are shared, and nobody writes to a whole page, so none is ever copied because of
+ * a write; what a page of the tree begins with beyond that is copied.
+ * Layers with a sliding window keep all positions; kvcache_first says where their attention begins.
+ * Thread: the engine thread; while a forward pass runs its team may read any position and write distinct ones. */
 #ifndef GENERATE_KVCACHE_H
 #define GENERATE_KVCACHE_H
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "nn/ops.h"
 
-enum { KVCACHE_BACK = 512, KVCACHE_SLIDE = 512 };   /* positions kept behind a window; positions between two moves */
+enum { KVCACHE_PAGE = 32 };
+#define KVCACHE_NONE UINT32_MAX
+
+struct kvpage {
+	int32_t ids[KVCACHE_PAGE];   /* of a page in the tree: the tokens it was made from */
+	uint64_t used;               /* when it was last of use, by the cache's count */
+	uint32_t refs;               /* sequences whose tables name it */
+	uint32_t filled;             /* positions that the tree may give away; 0: not in the tree. Only whole pages have children */
+	uint32_t parent, child, next;/* in the tree, or KVCACHE_NONE; next: another child of parent. next also chains free pages */
+};
 
 struct kvcache {
 	size_t layers, kv_heads, head_dim;
-	size_t context;      /* positions there is room for */
-	size_t len;          /* positions filled */
-	size_t window;       /* positions a sliding layer attends to; 0: no layer slides */
-	size_t rows;         /* positions a sliding layer has room for, at most context */
-	size_t base;         /* position in row 0 of sliding layers; 0 in the others */
-	uint8_t *slides;     /* (layers) */
-	size_t *at;          /* (layers + 1) where a layer begins in k and v, in floats */
-	int32_t *ids;        /* (context) tokens of the filled positions */
-	float *k, *v;
+	size_t window;               /* positions a sliding layer attends to; 0: no layer slides */
+	uint8_t *slides;             /* (layers) */
+	size_t page_halves;
+	size_t pages;                /* there are */
+	size_t used;                 /* of them in tables */
+	size_t promised;             /* pages that running sequences may still ask for */
+	uint64_t clock;
+	uint32_t top, spare;         /* first page of the tree's first level; first free page */
+	struct kvpage *page;         /* (pages) */
+	uint16_t *store;             /* (pages, page_halves) */
 };
 
-/* slides: (layers) 1 for the layers with the window, copied; NULL with window 0. most: most positions that one pass
- * adds. */
-int kvcache_init(struct kvcache *c, size_t layers, size_t kv_heads, size_t head_dim, size_t context, size_t window,
-	const uint8_t *slides, size_t most, struct err *e);
-void kvcache_clear(struct kvcache *c);                                     /* frees; fine on a zeroed struct */
-/* Forgets positions from len on, and all of them where the windows do not reach back that far; what is left. */
-size_t kvcache_cut(struct kvcache *c, size_t len);
-/* Cuts to the leading ids of these n that are cached; how many are left. */
-size_t kvcache_keep(struct kvcache *c, const int32_t *ids, size_t n);
-/* Before a pass that adds n positions (at most `most`): makes rows for them. Moves rows, allocates nothing. */
-void kvcache_room(struct kvcache *c, size_t n);
-/* The row of position pos, which is within the layer's reach; rows of later positions follow it, head_dim apart. */
-float *kvcache_key(const struct kvcache *c, size_t layer, size_t kv_head, size_t pos);
-float *kvcache_value(const struct kvcache *c, size_t layer, size_t kv_head, size_t pos);
+struct kvseq {
+	size_t context;              /* positions there is room for in the table */
+	size_t len;                  /* positions filled */
+	size_t shared;               /* leading pages that stand in the tree */
+	size_t pages, most;          /* in the table; promised in all */
+	uint32_t *page;              /* (context up to whole pages) */
+	int32_t *ids;                /* (context) tokens of the filled positions */
+};
+
+/* slides: (layers) 1 for the layers with the window, copied; NULL with window 0. bytes: of keys and values; at least one page
+ * is made. The memory is touched as pages fill. E_MEMORY. */
+int kvcache_init(struct kvcache *c, size_t layers, size_t kv_heads, size_t head_dim, size_t bytes, size_t window,
+	const uint8_t *slides, struct err *e);
+void kvcache_clear(struct kvcache *c);                         /* frees; fine on a zeroed struct */
+size_t kvcache_page_bytes(size_t layers, size_t kv_heads, size_t head_dim); /* 0: more than an address can tell */
+size_t kvcache_positions(const struct kvcache *c);             /* of one sequence that has all pages */
 /* First position that a query at pos attends to. */
 size_t kvcache_first(const struct kvcache *c, size_t layer, size_t pos);
+
+int kvseq_init(struct kvseq *s, size_t context, struct err *e);
+void kvseq_clear(struct kvseq *s);                             /* frees; fine on a zeroed struct. After kvseq_end */
+/* An empty sequence that is promised pages for `total` positions (at most its context). E_BUSY: not while those run that
+ * run now (never when total <= kvcache_positions and none runs). */
+int kvseq_begin(struct kvcache *c, struct kvseq *s, size_t total);
+/* Before a pass that goes on with ids[len … n): takes over what the tree has of them, at most n; the new len. Looks only from
+ * the border of a page. */
+size_t kvseq_extend(struct kvcache *c, struct kvseq *s, const int32_t *ids, size_t n);
+/* Makes pages for n more positions, within what was promised. */
+void kvseq_room(struct kvcache *c, struct kvseq *s, size_t n);
+/* Puts the whole pages among the first n positions into the tree; others may take them over from now on. */
+void kvseq_share(struct kvcache *c, struct kvseq *s, size_t n);
+/* Forgets positions from len on, which is not under what was shared. */
+void kvseq_cut(struct kvseq *s, size_t len);
+/* Shares the first n positions, a page begun too, and gives all pages back. */
+void kvseq_end(struct kvcache *c, struct kvseq *s, size_t n);
+/* Keys and values of a layer and head, for the kernels. */
+struct ops_pages kvseq_pages(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head);
+uint16_t *kvseq_key(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head, size_t pos);
+uint16_t *kvseq_value(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head, size_t pos);
 
 #endif

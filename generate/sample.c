@@ -1,4 +1,4 @@
-/* sample.c: owns the random numbers and the working copy of the logits.
+/* sample.c: owns the working copy of the logits.
  *
  * The ids are ordered by a heap, only as far as the filters need: the likeliest come off one by one until top-k,
  * top-p and min-p all have enough; equal logits come lowest id first, so that a seed means one text. The penalty is
@@ -27,13 +27,13 @@ void sampler_clear(struct sampler *s)
 	*s = (struct sampler){ 0 };
 }
 
-void sampler_seed(struct sampler *s, uint64_t seed)
+void sample_seed(struct sample_rng *r, uint64_t seed)
 {
 	for (int i = 0; i < 4; i++) {
 		uint64_t z = seed += 0x9e3779b97f4a7c15u;
 		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 		z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-		s->rng[i] = z ^ z >> 31;
+		r->s[i] = z ^ z >> 31;
 	}
 }
 
@@ -43,9 +43,9 @@ static uint64_t rotl(uint64_t v, int k)
 }
 
 /* Uniform in [0, 1). */
-static double next_uniform(struct sampler *s)
+static double next_uniform(struct sample_rng *rng)
 {
-	uint64_t *r = s->rng, out = rotl(r[1] * 5, 7) * 9, t = r[1] << 17;
+	uint64_t *r = rng->s, out = rotl(r[1] * 5, 7) * 9, t = r[1] << 17;
 	r[2] ^= r[0];
 	r[3] ^= r[1];
 	r[1] ^= r[2];
@@ -58,11 +58,13 @@ static double next_uniform(struct sampler *s)
 int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_t n)
 {
 	int32_t best = -1;
+	float top = -INFINITY;
 	if (!ids) n = vocab;
 	for (size_t i = 0; i < n; i++) {
 		int32_t id = ids ? ids[i] : (int32_t)i;
-		if (!isfinite(logits[id])) continue;
-		if (best < 0 || logits[id] > logits[best] || (logits[id] == logits[best] && id < best)) best = id;
+		if (logits[id] < top || !isfinite(logits[id]) || (logits[id] == top && id > best)) continue; /* mostly the first */
+		top = logits[id];
+		best = id;
 	}
 	return best;
 }
@@ -98,25 +100,25 @@ static double weight(const struct sampler *s, int32_t id, float best)
 }
 
 /* Draws from the n ids of the heap array, in any order, without filters. */
-static int32_t draw_any(struct sampler *s, size_t n)
+static int32_t draw_any(struct sampler *s, struct sample_rng *r, size_t n)
 {
 	float best = s->logits[s->heap[0]];
 	double total = 0, target;
 	for (size_t i = 1; i < n; i++) best = s->logits[s->heap[i]] > best ? s->logits[s->heap[i]] : best;
 	for (size_t i = 0; i < n; i++) total += weight(s, s->heap[i], best);
-	target = next_uniform(s) * total;
+	target = next_uniform(r) * total;
 	for (size_t i = 0; i + 1 < n; i++)
 		if ((target -= weight(s, s->heap[i], best)) < 0) return s->heap[i];
 	return s->heap[n - 1];
 }
 
 /* Filters, then draws, from the n ids of the heap array. Those taken off stand at its end, best last. */
-static int32_t draw(struct sampler *s, const struct gen_params *p, size_t n)
+static int32_t draw(struct sampler *s, struct sample_rng *r, const struct gen_params *p, size_t n)
 {
 	size_t left = n, kept = 0, k = p->top_k > 0 && (size_t)p->top_k < n ? (size_t)p->top_k : n;
 	double total = 0, sum = 0;
 	float best;
-	if (k == n && p->top_p >= 1 && p->min_p <= 0) return draw_any(s, n);
+	if (k == n && p->top_p >= 1 && p->min_p <= 0) return draw_any(s, r, n);
 	for (size_t i = n / 2; i-- > 0;) sift(s, n, i);
 	best = s->logits[s->heap[0]];
 	if (k < n) while (left > n - k) pop_top(s, &left);
@@ -129,13 +131,14 @@ static int32_t draw(struct sampler *s, const struct gen_params *p, size_t n)
 		if (kept && (w < (double)p->min_p || sum >= (double)p->top_p * total)) break;
 		sum += w;
 	}
-	sum *= next_uniform(s);
+	sum *= next_uniform(r);
 	for (size_t i = 1; i < kept; i++)
 		if ((sum -= weight(s, s->heap[n - i], best)) < 0) return s->heap[n - i];
 	return s->heap[n - kept];
 }
 
-int32_t sample_next(struct sampler *s, const float *logits, const struct gen_params *p, const int32_t *recent, size_t n)
+int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
+	const int32_t *recent, size_t n)
 {
 	size_t have = 0;
 	if (p->temperature <= 0 && (p->repeat_penalty == 1 || n == 0)) return sample_best(logits, s->vocab, NULL, 0);
@@ -151,5 +154,5 @@ int32_t sample_next(struct sampler *s, const float *logits, const struct gen_par
 	}
 	/* a temperature near 0 may overflow: its limit is greedy */
 	if (have == 0) return sample_best(logits, s->vocab, NULL, 0);
-	return draw(s, p, have);
+	return draw(s, r, p, have);
 }

@@ -10,18 +10,18 @@ struct sampler {
 	size_t vocab;
 	float *logits;        /* (vocab) a working copy */
 	int32_t *heap;        /* (vocab) */
-	uint64_t rng[4];      /* xoshiro256** */
 };
+struct sample_rng { uint64_t s[4]; };   /* xoshiro256**; one for each sequence */
 
 int sampler_init(struct sampler *s, size_t vocab, struct err *e);
 void sampler_clear(struct sampler *s);
-void sampler_seed(struct sampler *s, uint64_t seed);
+void sample_seed(struct sample_rng *r, uint64_t seed);
 /* The likeliest of n ids (ids NULL: of all) by raw logit; the lowest id where several are equal. -1: none is a
  * number. */
 int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_t n);
 /* Order: repetition penalty over recent[0,n) (Keskar et al. 2019), temperature, top-k, top-p (Holtzman et al. 2019),
  * min-p. temperature 0 takes the best after the penalty. -1: the logits hold no finite number. */
-int32_t sample_next(struct sampler *s, const float *logits, const struct gen_params *p, const int32_t *recent,
-	size_t n);
+int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
+	const int32_t *recent, size_t n);
 
 #endif

@@ -1,6 +1,8 @@
 /* ops_avx512.c: the kernels of ops_simd.h over 16 floats. Built with AVX-512 F, BW, VL and DQ and
- * -ffp-contract=off; ops.c sees to it that nothing here runs on a CPU without them. */
+ * -ffp-contract=off; ops.c sees to it that nothing here runs on a CPU without them. Its two tables differ in their
+ * integer products: without VNNI, 16 lanes gain nothing there over ops_avx2.c. */
 #include <immintrin.h>
+#include "nn/ops_inside.h"
 
 #define V __m512
 #define LANES 16
@@ -12,7 +14,6 @@
 #define v_f16(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define v_bf16(p) _mm512_castsi512_ps(_mm512_slli_epi32( \
 	_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
-#define v_i8(p) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define v_add(a, b) _mm512_add_ps(a, b)
 #define v_sub(a, b) _mm512_sub_ps(a, b)
 #define v_mul(a, b) _mm512_mul_ps(a, b)
@@ -37,4 +38,17 @@ static inline __m128 v_sum4(__m512 a, __m512 b, __m512 c, __m512 d)
 
 #include "nn/ops_simd.h"
 
-const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend };
+static void amx_prompt_attend(const struct ops_attend *a, void *scratch)
+{
+	if (!amx_attend(a, scratch)) simd_prompt_attend(a, scratch);
+}
+
+const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
+	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul,
+	simd_prompt_attend };
+const struct ops ops_vnni = { "vnni", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
+	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, plain_prompt_bytes, avx2_prompt_act, vnni_mul,
+	simd_prompt_attend };
+const struct ops ops_amx = { "amx", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
+	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, amx_prompt_bytes, amx_prompt_act, amx_prompt_mul,
+	amx_prompt_attend };

@@ -3,12 +3,10 @@
  *
  * One rule keeps every kernel batch-invariant: an output element of matmul has one vector of LANES running sums; lane l
  * takes the terms l, l+LANES, l+2*LANES … in that order with one FMA each, and v_sum4 adds the lanes at the end in a
- * fixed tree. Weights become floats by one FMA, d*q + m, wherever it happens. So the two ways through matmul agree to
- * the bit: a single token (decoding) multiplies four rows at a time straight from the packed weights; several tokens
- * (a prompt) unpack a tile of rows to floats, small enough for the first-level cache, and multiply it with all
- * tokens in blocks of 4 rows by V_TOKENS tokens whose sums stay in registers; between tiles along k the sums rest
- * in scratch.
- * Unpacked weights pass through bytes in memory, because a widening load is cheaper than shuffles. */
+ * fixed tree. So the two ways through matmul agree to the bit: a single token (decoding) multiplies four rows at a
+ * time straight from the file's weights; several tokens (a prompt) widen a tile of rows to floats, small enough for
+ * the first-level cache, and multiply it with all tokens in blocks of 4 rows by V_TOKENS tokens whose sums stay in
+ * registers; between tiles along k the sums rest in scratch. */
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>
@@ -19,160 +17,6 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8") /* loops of fixed, small counts, whose arrays must become registers */
 
-struct unit {                                 /* a block on its way to floats: weight i is d[i/part]*q[i] + m[i/part] */
-	_Alignas(64) int8_t q[QUANT_BLOCK_MAX];
-	float d[16], m[16];
-};
-
-INLINE float half(uint16_t h)
-{
-	return _cvtsh_ss(h);
-}
-
-/* Low and high halves of n bytes, n a multiple of 16: low to out[i], high to out[n+i]. */
-INLINE void nibbles(const uint8_t *src, int8_t *out)
-{
-	__m128i b = _mm_loadu_si128((const __m128i *)src), mask = _mm_set1_epi8(15);
-	_mm_store_si128((__m128i *)out, _mm_and_si128(b, mask));
-	_mm_store_si128((__m128i *)(out + 16), _mm_and_si128(_mm_srli_epi16(b, 4), mask));
-}
-
-INLINE const int8_t *unit_q4_1(const uint8_t *p, struct unit *u)
-{
-	const struct block_q4_1 *b = (const void *)p;
-	u->d[0] = half(b->d);
-	u->m[0] = half(b->m);
-	nibbles(b->qs, u->q);
-	return u->q;
-}
-
-INLINE const int8_t *unit_q4_0(const uint8_t *p, struct unit *u)
-{
-	const struct block_q4_0 *b = (const void *)p;
-	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
-	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
-	_mm256_store_si256((__m256i *)u->q, _mm256_sub_epi8(q, _mm256_set1_epi8(8)));
-	u->d[0] = half(b->d);
-	u->m[0] = 0;
-	return u->q;
-}
-
-/* All bits set in byte i where bit i of qh, the fifth bit of weight i, is clear. */
-INLINE __m256i fifth_clear(const uint8_t qh[4])
-{
-	/* byte i becomes the byte of qh that holds bit i */
-	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-	uint32_t high;
-	memcpy(&high, qh, sizeof high);
-	__m256i bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)high), spread), bit);
-	return _mm256_cmpeq_epi8(bits, _mm256_setzero_si256());
-}
-
-INLINE const int8_t *unit_q5_0(const uint8_t *p, struct unit *u)
-{
-	const struct block_q5_0 *b = (const void *)p;
-	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
-	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
-	/* a clear bit takes 16 from the weight */
-	q = _mm256_sub_epi8(q, _mm256_and_si256(fifth_clear(b->qh), _mm256_set1_epi8(16)));
-	_mm256_store_si256((__m256i *)u->q, q);
-	u->d[0] = half(b->d);
-	u->m[0] = 0;
-	return u->q;
-}
-
-INLINE const int8_t *unit_q5_1(const uint8_t *p, struct unit *u)
-{
-	const struct block_q5_1 *b = (const void *)p;
-	__m128i low = _mm_loadu_si128((const __m128i *)b->qs);
-	__m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(low, 4), low), _mm256_set1_epi8(15));
-	q = _mm256_or_si256(q, _mm256_andnot_si256(fifth_clear(b->qh), _mm256_set1_epi8(16)));
-	_mm256_store_si256((__m256i *)u->q, q);
-	u->d[0] = half(b->d);
-	u->m[0] = half(b->m);
-	return u->q;
-}
-
-INLINE const int8_t *unit_q8_0(const uint8_t *p, struct unit *u)
-{
-	const struct block_q8_0 *b = (const void *)p;
-	u->d[0] = half(b->d);
-	u->m[0] = 0;
-	return b->qs;
-}
-
-/* Scales and mins of the 8 parts of a Q4_K or Q5_K block to d and m. */
-INLINE void k_scales(const uint8_t scales[12], float d, float dmin, struct unit *u)
-{
-	uint32_t s[3], part[4];
-	memcpy(s, scales, sizeof s);
-	part[0] = s[0] & 0x3f3f3f3f;                                         /* scales 0 … 3 */
-	part[1] = (s[2] & 0x0f0f0f0f) | (s[0] >> 6 & 0x03030303) << 4;       /* scales 4 … 7 */
-	part[2] = s[1] & 0x3f3f3f3f;                                         /* mins 0 … 3 */
-	part[3] = (s[2] >> 4 & 0x0f0f0f0f) | (s[1] >> 6 & 0x03030303) << 4;  /* mins 4 … 7 */
-	__m128i all = _mm_loadu_si128((const __m128i *)part);
-	__m256 scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(all));
-	__m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(all, 8)));
-	_mm256_storeu_ps(u->d, _mm256_mul_ps(scale, _mm256_set1_ps(d)));
-	_mm256_storeu_ps(u->m, _mm256_mul_ps(min, _mm256_set1_ps(-dmin)));
-}
-
-INLINE const int8_t *unit_q4_k(const uint8_t *p, struct unit *u)
-{
-	const struct block_q4_k *b = (const void *)p;
-	const __m256i mask = _mm256_set1_epi8(15);
-	k_scales(b->scales, half(b->d), half(b->dmin), u);
-	for (int i = 0; i < 4; i++) {
-		__m256i v = _mm256_loadu_si256((const __m256i *)(b->qs + 32 * i));
-		_mm256_store_si256((__m256i *)(u->q + 64 * i), _mm256_and_si256(v, mask));
-		_mm256_store_si256((__m256i *)(u->q + 64 * i + 32), _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
-	}
-	return u->q;
-}
-
-INLINE const int8_t *unit_q5_k(const uint8_t *p, struct unit *u)
-{
-	const struct block_q5_k *b = (const void *)p;
-	const __m256i low = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
-	__m256i h = _mm256_loadu_si256((const __m256i *)b->qh);
-	k_scales(b->scales, half(b->d), half(b->dmin), u);
-	UNROLL for (int i = 0; i < 4; i++) { /* two bits of h a turn; shifts of 16 bits, as what crosses bytes is masked */
-		__m256i v = _mm256_loadu_si256((const __m256i *)(b->qs + 32 * i));
-		__m256i even = _mm256_and_si256(i < 2 ? _mm256_slli_epi16(h, 4 - 2 * i) : _mm256_srli_epi16(h, 2 * i - 4), fifth);
-		__m256i odd = _mm256_and_si256(i < 2 ? _mm256_slli_epi16(h, 3 - 2 * i) : _mm256_srli_epi16(h, 2 * i - 3), fifth);
-		__m256i *q = (__m256i *)(u->q + 64 * i);
-		_mm256_store_si256(q, _mm256_or_si256(_mm256_and_si256(v, low), even));
-		_mm256_store_si256(q + 1, _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), odd));
-	}
-	return u->q;
-}
-
-INLINE const int8_t *unit_q6_k(const uint8_t *p, struct unit *u)
-{
-	const struct block_q6_k *b = (const void *)p;
-	const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(0x30), bias = _mm256_set1_epi8(32);
-	__m256 d = _mm256_set1_ps(half(b->d));
-	for (int i = 0; i < 2; i++) {
-		__m128i s = _mm_loadl_epi64((const __m128i *)(b->scales + 8 * i));
-		_mm256_storeu_ps(u->d + 8 * i, _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(s))));
-		__m256i l0 = _mm256_loadu_si256((const __m256i *)(b->ql + 64 * i));
-		__m256i l1 = _mm256_loadu_si256((const __m256i *)(b->ql + 64 * i + 32));
-		__m256i h = _mm256_loadu_si256((const __m256i *)(b->qh + 32 * i));
-		__m256i *q = (__m256i *)(u->q + 128 * i);
-		_mm256_store_si256(q, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(l0, low),
-			_mm256_and_si256(_mm256_slli_epi16(h, 4), two)), bias));
-		_mm256_store_si256(q + 1, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(l1, low),
-			_mm256_and_si256(_mm256_slli_epi16(h, 2), two)), bias));
-		_mm256_store_si256(q + 2, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l0, 4), low),
-			_mm256_and_si256(h, two)), bias));
-		_mm256_store_si256(q + 3, _mm256_sub_epi8(_mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(l1, 4), low),
-			_mm256_and_si256(_mm256_srli_epi16(h, 2), two)), bias));
-	}
-	memset(u->m, 0, sizeof u->m);
-	return u->q;
-}
-
 /* Asks for `bytes` bytes at offset `at` of four rows. Rows are too short for the hardware to notice a stream, and a
  * weight is read once a token, from memory: without this a decoding core waits half of its time. */
 INLINE void fetch(const uint8_t *const row[4], size_t at, size_t bytes)
@@ -181,51 +25,7 @@ INLINE void fetch(const uint8_t *const row[4], size_t at, size_t bytes)
 		for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)row[r] + at + i, _MM_HINT_T0);
 }
 
-/* For each packed type: dot4_T, four rows by one token, and unpack_T, weights of one row to floats. PART weights share
- * a scale. k is a multiple of WEIGHTS. */
-#define PACKED_KERNELS(T, WEIGHTS, PART) \
-static void dot4_##T(const uint8_t *const row[4], size_t k, size_t ahead, const float *x, float *y) \
-{ \
-	struct unit u[4]; \
-	V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() }; \
-	for (size_t at = 0, b = 0; at < k; at += WEIGHTS, b += sizeof(struct block_##T)) { \
-		fetch(row, b + ahead, sizeof(struct block_##T)); \
-		const int8_t *q0 = unit_##T(row[0] + b, &u[0]), *q1 = unit_##T(row[1] + b, &u[1]); \
-		const int8_t *q2 = unit_##T(row[2] + b, &u[2]), *q3 = unit_##T(row[3] + b, &u[3]); \
-		for (int p = 0; p < WEIGHTS / PART; p++) { \
-			V d0 = v_set1(u[0].d[p]), d1 = v_set1(u[1].d[p]), d2 = v_set1(u[2].d[p]), d3 = v_set1(u[3].d[p]); \
-			V m0 = v_set1(u[0].m[p]), m1 = v_set1(u[1].m[p]), m2 = v_set1(u[2].m[p]), m3 = v_set1(u[3].m[p]); \
-			for (int i = p * PART; i < (p + 1) * PART; i += LANES) { \
-				V xv = v_load(x + at + i); \
-				acc[0] = v_fma(v_fma(v_i8(q0 + i), d0, m0), xv, acc[0]); \
-				acc[1] = v_fma(v_fma(v_i8(q1 + i), d1, m1), xv, acc[1]); \
-				acc[2] = v_fma(v_fma(v_i8(q2 + i), d2, m2), xv, acc[2]); \
-				acc[3] = v_fma(v_fma(v_i8(q3 + i), d3, m3), xv, acc[3]); \
-			} \
-		} \
-	} \
-	_mm_storeu_ps(y, v_sum4(acc[0], acc[1], acc[2], acc[3])); \
-} \
-static void unpack_##T(const uint8_t *row, size_t k, float *out) \
-{ \
-	struct unit u; \
-	for (size_t at = 0; at < k; at += WEIGHTS, row += sizeof(struct block_##T)) { \
-		const int8_t *q = unit_##T(row, &u); \
-		for (int p = 0; p < WEIGHTS / PART; p++) { \
-			V d = v_set1(u.d[p]), m = v_set1(u.m[p]); \
-			for (int i = p * PART; i < (p + 1) * PART; i += LANES) v_store(out + at + i, v_fma(v_i8(q + i), d, m)); \
-		} \
-	} \
-}
-PACKED_KERNELS(q4_0, 32, 32)
-PACKED_KERNELS(q4_1, 32, 32)
-PACKED_KERNELS(q5_0, 32, 32)
-PACKED_KERNELS(q5_1, 32, 32)
-PACKED_KERNELS(q8_0, 32, 32)
-PACKED_KERNELS(q4_k, 256, 32)
-PACKED_KERNELS(q5_k, 256, 32)
-PACKED_KERNELS(q6_k, 256, 16)
-
+/* For each type of LOAD: dot4_T, four rows by one token, and unpack_T, weights of one row to floats. */
 #define FLOAT_KERNELS(T, LOAD, BYTES) \
 static void dot4_##T(const uint8_t *const row[4], size_t k, size_t ahead, const float *x, float *y) \
 { \
@@ -255,14 +55,6 @@ static struct kernels kernels_of(uint32_t type)
 	switch (type) {
 	case QUANT_F16: return (struct kernels){ dot4_f16, unpack_f16 };
 	case QUANT_BF16: return (struct kernels){ dot4_bf16, unpack_bf16 };
-	case QUANT_Q4_0: return (struct kernels){ dot4_q4_0, unpack_q4_0 };
-	case QUANT_Q4_1: return (struct kernels){ dot4_q4_1, unpack_q4_1 };
-	case QUANT_Q5_0: return (struct kernels){ dot4_q5_0, unpack_q5_0 };
-	case QUANT_Q5_1: return (struct kernels){ dot4_q5_1, unpack_q5_1 };
-	case QUANT_Q8_0: return (struct kernels){ dot4_q8_0, unpack_q8_0 };
-	case QUANT_Q4_K: return (struct kernels){ dot4_q4_k, unpack_q4_k };
-	case QUANT_Q5_K: return (struct kernels){ dot4_q5_k, unpack_q5_k };
-	case QUANT_Q6_K: return (struct kernels){ dot4_q6_k, unpack_q6_k };
 	default: return (struct kernels){ dot4_f32, unpack_f32 };
 	}
 }
@@ -326,13 +118,12 @@ static void tile(struct kernels kn, const struct matrix *w, size_t r, size_t row
 	float *y, size_t ldy, float *scratch)
 {
 	float *acc = scratch + OPS_TILE_ROWS * OPS_TILE_K, out[4];
-	size_t block_bytes = quant_block_bytes(w->type), block_weights = quant_block_weights(w->type),
-		full = (rows + 3) / 4 * 4;
+	size_t weight_bytes = quant_block_bytes(w->type), full = (rows + 3) / 4 * 4;
 	memset(acc, 0, n * OPS_TILE_ROWS * LANES * sizeof *acc);
 	for (size_t at = 0; at < w->k; at += OPS_TILE_K) {
 		size_t k = w->k - at < OPS_TILE_K ? w->k - at : OPS_TILE_K;
 		for (size_t i = 0; i < rows; i++)
-			kn.unpack(w->data + (r + i) * w->row_bytes + at / block_weights * block_bytes, k, scratch + i * OPS_TILE_K);
+			kn.unpack(w->data + (r + i) * w->row_bytes + at * weight_bytes, k, scratch + i * OPS_TILE_K);
 		for (size_t i = rows; i < full; i++) memset(scratch + i * OPS_TILE_K, 0, k * sizeof *scratch);
 		tile_block(scratch, full, x + at, ldx, n, k, acc);
 	}
@@ -407,43 +198,53 @@ static void simd_gelu_mul(const float *gate, const float *up, size_t n, float *o
 	}
 }
 
-static void attend_scores(const float *q, const float *k, size_t n, size_t head_dim, float scale, float *scores)
+static void attend_scores(const float *q, const uint16_t *k, size_t n, size_t head_dim, float scale, float *scores)
 {
 	for (size_t j = 0; j < n; j += 4) {
 		V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
-		const float *row[4];
+		const uint16_t *row[4];
 		size_t m = n - j < 4 ? n - j : 4;
 		for (size_t i = 0; i < 4; i++) row[i] = k + (j + (i < m ? i : m - 1)) * head_dim;
 		for (size_t i = 0; i < head_dim; i += LANES) {
 			V qv = v_load(q + i);
-			acc[0] = v_fma(v_load(row[0] + i), qv, acc[0]);
-			acc[1] = v_fma(v_load(row[1] + i), qv, acc[1]);
-			acc[2] = v_fma(v_load(row[2] + i), qv, acc[2]);
-			acc[3] = v_fma(v_load(row[3] + i), qv, acc[3]);
+			acc[0] = v_fma(v_f16(row[0] + i), qv, acc[0]);
+			acc[1] = v_fma(v_f16(row[1] + i), qv, acc[1]);
+			acc[2] = v_fma(v_f16(row[2] + i), qv, acc[2]);
+			acc[3] = v_fma(v_f16(row[3] + i), qv, acc[3]);
 		}
 		_mm_storeu_ps(scores + j, _mm_mul_ps(v_sum4(acc[0], acc[1], acc[2], acc[3]), _mm_set1_ps(scale)));
 	}
 }
 
-/* out[0 … vectors*LANES) = inv * sum over j of p[j] * v[j]; ld floats between rows. */
-INLINE void attend_values(const float *p, const float *v, size_t ld, size_t n, float inv, float *out, int vectors)
+/* out[0 … vectors*LANES) = inv * sum over j of p[j] * v[j]; i: the first of these elements in a value. */
+INLINE void attend_values(const float *p, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, size_t i,
+	float inv, float *out, int vectors)
 {
 	V acc[8];
-	UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_zero();
-	for (size_t j = 0; j < n; j++, v += ld) {
-		V pj = v_set1(p[j]);
-		UNROLL for (int i = 0; i < vectors; i++) acc[i] = v_fma(pj, v_load(v + i * LANES), acc[i]);
+	UNROLL for (int l = 0; l < vectors; l++) acc[l] = v_zero();
+	for (size_t pos = first; pos < first + n;) {
+		size_t at = pos % kv->len, end = pos - at + kv->len < first + n ? pos - at + kv->len : first + n;
+		const uint16_t *v = kv->base + kv->page[pos / kv->len] * kv->stride + (kv->len + at) * head_dim + i;
+		for (; pos < end; pos++, v += head_dim) {
+			V pj = v_set1(p[pos - first]);
+			UNROLL for (int l = 0; l < vectors; l++) acc[l] = v_fma(pj, v_f16(v + l * LANES), acc[l]);
+		}
 	}
-	UNROLL for (int i = 0; i < vectors; i++) v_store(out + i * LANES, v_mul(acc[i], v_set1(inv)));
+	UNROLL for (int l = 0; l < vectors; l++) v_store(out + l * LANES, v_mul(acc[l], v_set1(inv)));
 }
 
-static void simd_attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale,
+static void simd_attend(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
 	float *scores, float *out)
 {
 	V max = v_set1(-INFINITY), sum = v_zero();
 	float top[LANES], m, inv;
 	size_t i, padded = (n + LANES - 1) / LANES * LANES;
-	attend_scores(q, k, n, head_dim, scale, scores);
+	for (size_t pos = first; pos < first + n;) {
+		size_t at = pos % kv->len, run = kv->len - at < first + n - pos ? kv->len - at : first + n - pos;
+		attend_scores(q, kv->base + kv->page[pos / kv->len] * kv->stride + at * head_dim, run, head_dim, scale,
+			scores + pos - first);
+		pos += run;
+	}
 	for (i = n; i < padded; i++) scores[i] = -INFINITY;
 	for (i = 0; i < padded; i += LANES) max = v_max(max, v_load(scores + i));
 	v_store(top, max);
@@ -453,6 +254,22 @@ static void simd_attend(const float *q, const float *k, const float *v, size_t n
 	for (i = n; i < padded; i++) scores[i] = 0;
 	for (i = 0; i < padded; i += LANES) sum = v_add(sum, v_load(scores + i));
 	inv = 1 / sum_lanes(sum);
-	for (i = 0; i + 64 <= head_dim; i += 64) attend_values(scores, v + i, head_dim, n, inv, out + i, 64 / LANES);
-	for (; i < head_dim; i += 16) attend_values(scores, v + i, head_dim, n, inv, out + i, 16 / LANES);
+	for (i = 0; i + 64 <= head_dim; i += 64) attend_values(scores, kv, first, n, head_dim, i, inv, out + i, 64 / LANES);
+	for (; i < head_dim; i += 16) attend_values(scores, kv, first, n, head_dim, i, inv, out + i, 16 / LANES);
+}
+
+static void simd_halves(const float *x, size_t n, uint16_t *out)
+{
+	for (size_t i = 0; i < n; i += 8)
+		_mm_storeu_si128((__m128i *)(void *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+}
+
+static void simd_prompt_attend(const struct ops_attend *a, void *scratch)
+{
+	for (size_t t = 0; t < a->tokens; t++) {
+		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
+		for (size_t h = 0; h < a->heads; h++)
+			simd_attend(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
+				a->out + t * a->ldo + h * a->head_dim);
+	}
 }

@@ -59,7 +59,7 @@ built() {
 "$make" --no-print-directory -s faiss || { fail "set-up: FAISS"; finish; }
 
 echo "== build"
-if built all; then
+if built all "$build/tests/roofline"; then
 	passed=$((passed + 1))
 	for model in all-minilm-l6-v2 smollm2-135m qwen-0.5b; do
 		"$build/footnote" models fetch "$model" || fail "models fetch $model"

@@ -6,17 +6,24 @@
 #include "api/engine.h"
 #include "base/clock.h"
 #include "base/flag.h"
+#include "base/mem.h"
 #include "tests/test.h"
 
-static struct engine *smollm_open(size_t queue)
+static struct engine *smollm_open_for(size_t queue, int sequences)
 {
 	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
-	struct generator_options o = { .path = path, .threads = 2, .context_max = 1024 };
+	struct generator_options o = { .path = path, .threads = 2, .context_max = 1024, .sequences = sequences, .draft_max = 8,
+		.kv_bytes = sequences > 1 ? 40 << 20 : 0 };
 	struct engine *n;
 	struct err e = {0};
 	if (!path) test_skip("smollm2 was not fetched");
 	CHECK_OK(engine_open(&n, &o, queue, &e), e);
 	return n;
+}
+
+static struct engine *smollm_open(size_t queue)
+{
+	return smollm_open_for(queue, 1);
 }
 
 /* One request, in a thread of its own when wanted. */
@@ -119,6 +126,37 @@ TEST(engine_gives_every_caller_its_own_result)
 	}
 	for (int i = 0; i < 4; i++) request_end(&q[i]);
 	engine_close(n);
+}
+
+/* More callers than sequences, and more sequences than the memory holds: all get what they would get alone. */
+TEST(engine_writes_together)
+{
+	enum { N = 10 };
+	struct request q[N];
+	char *alone[N];
+	struct engine *n = smollm_open_for(2 * N, 1);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < N; i++) {
+			struct err e = {0};
+			static const char *const texts[] = { "The three primary colours are", "A list of words: one, two, three, one, two,",
+				"Once upon a time", "Paris is the capital of", "Dear Sir or Madam," };
+			request_init(&q[i], n, 20 + 7 * i);
+			CHECK_OK(generator_tokenize(engine_generator(n), texts[i % 5], strlen(texts[i % 5]), &q[i].prompt, &e), e);
+			request_start(&q[i]);
+			if (!round) pthread_join(q[i].thread, NULL);
+		}
+		for (int i = 0; i < N; i++) {
+			if (round) pthread_join(q[i].thread, NULL);
+			CHECK_OK(q[i].rc, q[i].err);
+			CHECK_INT(q[i].result.completion_tokens, 20 + 7 * i);
+			if (!round) alone[i] = buf_take(&q[i].result.text, NULL);
+			else CHECK_STR(buf_cstr(&q[i].result.text), alone[i]);
+			request_end(&q[i]);
+		}
+		engine_close(n);
+		if (!round) n = smollm_open_for(2 * N, 6);
+	}
+	for (int i = 0; i < N; i++) mem_free(alone[i]);
 }
 
 TEST(engine_full_queue_refuses_and_who_waits_may_leave)

@@ -44,6 +44,39 @@ TEST(team_runs_every_member_once_a_run)
 	}
 }
 
+struct draw { _Atomic int next; int items, done[ITEMS], calls[MEMBERS_MAX]; };
+
+static void draw_some(void *ctx, int member, int size)
+{
+	struct draw *d = ctx;
+	CHECK(member < size);
+	d->calls[member]++;
+	for (int i; (i = d->next++) < d->items;) d->done[i]++;
+}
+
+/* Whoever comes, every item is done once and is seen done; runs of both kinds may follow each other. */
+TEST(team_draws_every_item_once)
+{
+	for (int size = 1; size <= MEMBERS_MAX; size += size > 2 ? 5 : 1) {
+		static struct draw d;
+		static struct work w;
+		struct team *t = team_new(size);
+		memset(&w, 0, sizeof w);
+		for (int run = 1; run <= 3000; run++) {
+			memset(&d, 0, sizeof d);
+			d.items = run % 40 ? run % 7 : ITEMS;
+			team_draw(t, draw_some, &d);
+			for (int i = 0; i < d.items; i++) CHECK_INT(d.done[i], 1);
+			CHECK_INT(d.calls[0], 1);
+			if (run % 500 == 0) usleep(2000);
+			if (run % 3) continue;
+			team_run(t, add_part, &w);
+			for (int m = 0; m < size; m++) CHECK_INT(w.calls[m], run / 3);
+		}
+		team_free(t);
+	}
+}
+
 static void sleep_some(void *ctx, int member, int size)
 {
 	struct work *w = ctx;

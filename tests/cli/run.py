@@ -520,6 +520,33 @@ def eval_measures_the_set_alone(b):
         assert [d["id"] for d in b.json("--collection", "eval-c", "docs", "list")] == [f"eval-c/{i}" for i in ids]
 
 
+@test
+def bench_tells_figures(b):
+    """The figures are there and fit each other; how large they are is not for a test to say."""
+    texts = b.write("texts.jsonl", "".join(json.dumps({"title": "Leave", "text": LEAVE * n}) + "\n" for n in (1, 3)) + "\n")
+    f, = b.json("bench", "embed", "--texts", texts, "--threads", "1", "--repeat", "1")
+    assert f["texts"] == 2 and f["threads"] == 1 and f["tokens"] > 60 and f["query_p95_ms"] >= f["query_ms"] > 0, f
+    assert abs(f["tokens_per_s"] / f["texts_per_s"] - f["tokens"] / 2) < 0.05 * f["tokens"], f
+    assert b.json("bench", "embed", "--texts", texts, "--limit=1", "--repeat", "1")[0]["texts"] == 1
+    assert "texts.jsonl:2" in b.run("bench", "embed", "--texts", b.write("texts.jsonl", '{"text":"a"}\n{"title":"b"}\n'), ok=(1,)).stderr
+    for args, code in (((), 2), (("coffee",), 2), (("embed",), 2), (("embed", "--texts", "nosuch"), 3), (("generate", "--model", "nosuch"), 3),
+                       (("generate", "-p", "0"), 2), (("generate", "there"), 2)):
+        b.run("bench", *args, ok=(code,))
+    assert not os.path.exists(b.data)
+    if not os.path.exists(os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")):
+        raise Skip("needs smollm2")
+    run = ("bench", "generate", "--model", "smollm2-135m", "--repeat", "1")
+    f, = b.json(*run, "-p", "40", "-n", "6")
+    assert (f["prompt_tokens"], f["written_tokens"], f["parallel"]) == (40, 6, 1) and f["prefill_tps"] > 0 and f["first_token_ms"] > 0, f
+    assert abs(f["bytes_per_s"] / f["decode_tps"] - f["token_bytes"]) < 0.01 * f["token_bytes"], f
+    f, = b.json(*run, "-p", "16", "-n", "12", "--parallel", "3")
+    assert f["parallel"] == 3 and abs(f["bytes_per_s"] / f["decode_tps"] * 3 - f["token_bytes"]) < 0.01 * f["token_bytes"], f
+    assert "decode_tps" not in b.json(*run, "-p", "16", "-n", "1")[0]
+    question = b.write("question.txt", LEAVE + "Repeat this text.")
+    answers = [b.json(*run, "--prompt", question, "-n", "30", "--draft", d)[0] for d in ("0", "6")]
+    assert answers[0]["answer"] == answers[1]["answer"] != "" and answers[0]["written_tokens"] > 3 and answers[1]["draft"] == 6, answers
+
+
 def main():
     passed = failed = skipped = 0
     wanted = sys.argv[2:]

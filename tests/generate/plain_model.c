@@ -105,6 +105,16 @@ static void turn(const struct plain *p, double *x, size_t heads, double base, do
 			}
 }
 
+/* The nearest IEEE half, ties to even: keys and values rest as halves. */
+static double half_of(double x)
+{
+	int e;
+	if (x == 0) return x;
+	frexp(x, &e);
+	if (e < -13) e = -13;
+	return ldexp(nearbyint(ldexp(x, 11 - e)), e - 11);
+}
+
 /* Causal attention of grouped queries; position t sees the last `window` positions up to itself. */
 static double *attention(const struct plain *p, const double *q, const double *k, const double *v, size_t window,
 	double scale)
@@ -117,13 +127,13 @@ static double *attention(const struct plain *p, const double *q, const double *k
 			double sum = 0;
 			for (size_t j = 0; j <= t; j++) {
 				double dot = 0;
-				for (size_t i = 0; i < hd; i++) dot += q[(t * heads + h) * hd + i] * k[(j * kvs + g) * hd + i];
+				for (size_t i = 0; i < hd; i++) dot += q[(t * heads + h) * hd + i] * half_of(k[(j * kvs + g) * hd + i]);
 				prob[j] = t - j < window ? exp(dot * scale) : 0;
 				sum += prob[j];
 			}
 			for (size_t j = 0; j <= t; j++)
 				for (size_t i = 0; i < hd; i++)
-					out[(t * heads + h) * hd + i] += prob[j] / sum * v[(j * kvs + g) * hd + i];
+					out[(t * heads + h) * hd + i] += prob[j] / sum * half_of(v[(j * kvs + g) * hd + i]);
 		}
 	mem_free(prob);
 	return out;

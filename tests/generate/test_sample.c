@@ -11,12 +11,13 @@ static void count(const struct gen_params *p, const float *logits, size_t n, con
 	int *out)
 {
 	struct sampler s;
+	struct sample_rng r = { { 1 } };
 	struct err e;
 	CHECK_OK(sampler_init(&s, n, &e), e);
-	sampler_seed(&s, 42);
+	sample_seed(&r, 42);
 	memset(out, 0, n * sizeof *out);
 	for (int i = 0; i < 4000; i++) {
-		int32_t id = sample_next(&s, logits, p, recent, recent_n);
+		int32_t id = sample_next(&s, &r, logits, p, recent, recent_n);
 		CHECK(id >= 0 && (size_t)id < n);
 		out[id]++;
 	}

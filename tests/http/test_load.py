@@ -117,6 +117,34 @@ def many_at_once(s):
     assert len(s.get("/v1/documents?collection=writers").json["documents"]) == 12
 
 
+@test(generate__model="small")
+def answers_together_are_answers_alone(s):
+    fill(s)
+    asked = [{"question": q, "collection": "answers"} for q in (
+        "What is the limit for a hotel night?", "How many days of paid leave do employees receive?",
+        "How are leave days carried over?", "What is the limit for a hotel night abroad?")]
+    chats = [{"model": need_generator(), "messages": [{"role": "user", "content": c["question"]}], "temperature": t, "seed": 5, "max_tokens": 40}
+             for c in asked[:2] for t in (0, 1)]
+    work = [("/v1/answers", a) for a in asked] + [("/v1/chat/completions", c) for c in chats]
+
+    def said(path, body):
+        r = s.post(path, body, conn=s.connect())
+        assert r.status == 200, r.body
+        return r.json["answer"] if "answer" in r.json else r.json["choices"][0]["message"]["content"]
+
+    alone, together = [said(*w) for w in work], [None] * len(work)
+
+    def one(i):
+        together[i] = said(*work[i])
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(work))]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert together == alone, (together, alone)
+    metrics = s.get("/metrics").body.decode()
+    assert 'footnote_engine_tokens_total{kind="reused"}' in metrics and 'footnote_engine_kv_pages{state="all"}' in metrics
+
+
 @test(serve__idle_timeout_s=2)
 def idle_connections_are_closed(s):
     with s.socket(10) as c:

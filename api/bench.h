@@ -1,0 +1,20 @@
+/* bench.h: of `footnote bench` alone: what its measurements share (cmd_bench.c). */
+#ifndef API_BENCH_H
+#define API_BENCH_H
+#include <stddef.h>
+#include "api/command.h"
+
+enum { BENCH_REPEAT = 3, BENCH_REPEAT_MAX = 1000 };
+
+/* A measurement: the call's argv[0] is its name ("embed"), its own options and arguments follow. The figures go into
+ * `out`, an empty object, in the order in which they are told. Errors as the command's. */
+int bench_embed(struct command_call *c, cJSON *out, struct err *e);
+int bench_generate(struct command_call *c, cJSON *out, struct err *e);
+
+/* The p-th of n values (0 … 1, 0.5 the median), which are put in order; 0 when there is none. */
+double bench_quantile(double *values, size_t n, double p);
+int bench_text(cJSON *out, const char *key, const char *value, struct err *e);
+/* To four digits or, from 1000 on, to whole numbers. */
+int bench_number(cJSON *out, const char *key, double value, struct err *e);
+
+#endif

@@ -1,0 +1,39 @@
+/* feed.c: feed.h. */
+#include "tests/generate/feed.h"
+#include "tests/test.h"
+
+void feed_open(struct feed *f, struct decoder *d)
+{
+	struct err e;
+	f->d = d;
+	f->phase = PHASE_PROMPT;
+	CHECK_OK(kvseq_init(&f->seq, decoder_info(d)->context, &e), e);
+	CHECK_INT(kvseq_begin(decoder_cache(d), &f->seq, f->seq.context), OK);
+}
+
+void feed_close(struct feed *f)
+{
+	kvseq_end(decoder_cache(f->d), &f->seq, 0);
+	kvseq_clear(&f->seq);
+}
+
+void feed_restart(struct feed *f)
+{
+	kvseq_end(decoder_cache(f->d), &f->seq, 0);
+	CHECK_INT(kvseq_begin(decoder_cache(f->d), &f->seq, f->seq.context), OK);
+}
+
+void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out)
+{
+	struct decoder_row rows[DECODER_CHUNK];
+	for (size_t at = 0, m, wanted; at < n; at += m, out += wanted * decoder_info(f->d)->vocab) {
+		m = n - at < chunk ? n - at : chunk;
+		wanted = 0;
+		for (size_t i = 0; i < m; i++) {
+			rows[i] = (struct decoder_row){ &f->seq, ids[at + i], at + i >= n - last };
+			wanted += (size_t)rows[i].want;
+		}
+		kvseq_room(decoder_cache(f->d), &f->seq, m);
+		decoder_eval(f->d, f->phase, rows, m, out);
+	}
+}

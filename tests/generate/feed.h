@@ -1,0 +1,14 @@
+/* feed.h: one sequence through a decoder, for tests. Faults fail the test. */
+#ifndef TESTS_FEED_H
+#define TESTS_FEED_H
+#include "generate/decoder.h"
+
+struct feed { struct decoder *d; struct kvseq seq; enum decoder_phase phase; };
+
+void feed_open(struct feed *f, struct decoder *d);          /* an empty sequence that may fill the context, in PHASE_PROMPT */
+void feed_close(struct feed *f);
+void feed_restart(struct feed *f);                          /* empty again; what was there is forgotten */
+/* Evaluates ids behind what is there, `chunk` at a time; out: (last, vocab) logits of the last ones. */
+void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out);
+
+#endif

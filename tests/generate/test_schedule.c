@@ -1,0 +1,432 @@
+/* test_schedule.c: texts written together. What a text is, to the bit of every row of logits, does not depend on who else
+ * runs, on how prompts are cut, on pages that are short, on what is cached, or on drafts. */
+#include <stdlib.h>
+#include "base/fault.h"
+#include "base/mem.h"
+#include "generate/draft.h"
+#include "generate/generate.h"
+#include "nn/quant.h"
+#include "tests/generate/feed.h"
+#include "tests/gguf_make.h"
+#include "tests/test.h"
+
+enum { TEXTS = 12, CONTEXT = 512, PROMPT_MAX = 300 };
+
+/* A request, and a constraint that hashes all it is shown and meddles by a plan. */
+struct text {
+	int32_t prompt[PROMPT_MAX];
+	size_t n;
+	struct gen_params p;
+	struct gen_constraint c;
+	struct gen_result r;
+	struct gen_request q;
+	struct err err;
+	uint64_t hash;
+	size_t force_every, choose_every; /* steps; 0: never */
+	int32_t choices[3];
+	volatile int cancel;
+	size_t cancel_at;                 /* step; 0: never */
+};
+
+static uint64_t hash_of(uint64_t h, const void *data, size_t n)
+{
+	const unsigned char *p = data;
+	for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
+	return h;
+}
+
+static enum gen_verdict watch(void *ctx, const struct gen_view *v, struct gen_steer *s)
+{
+	struct text *t = ctx;
+	t->hash = hash_of(t->hash, v->logits, (size_t)v->vocab * sizeof *v->logits);
+	t->hash = hash_of(hash_of(t->hash, v->text, v->len), &v->token, sizeof v->token);
+	t->hash = hash_of(t->hash, &v->step, sizeof v->step);
+	if (t->cancel_at && v->step >= t->cancel_at) t->cancel = 1;
+	if (t->force_every && v->step % t->force_every == t->force_every - 1) {
+		*s = (struct gen_steer){ .force = "[7] and", .force_len = 7 };
+		return GEN_FORCE;
+	}
+	if (t->choose_every && v->step % t->choose_every == 0) {
+		*s = (struct gen_steer){ .choices = t->choices, .choice_n = 3 };
+		return GEN_CHOOSE;
+	}
+	return GEN_ACCEPT;
+}
+
+static uint32_t seed = 7;
+static uint32_t random_n(uint32_t n)
+{
+	seed = seed * 1664525 + 1013904223;
+	return (seed >> 8) % n;
+}
+
+/* Beginnings in common, repeated pieces, greedy and sampled, steered and not. */
+static void text_make(struct text *t, size_t i)
+{
+	*t = (struct text){ .n = 1 + (i % 3 ? 60 + random_n(PROMPT_MAX - 60) : random_n(40)) };
+	for (size_t k = 0; k < t->n; k++) t->prompt[k] = (int32_t)(k < 100 ? k * (1 + i / 4) % 61 + 40 : 40 + random_n(3 + 20 * (i % 4)));
+	gen_params_default(&t->p);
+	t->p.max_tokens = 1 + (int)random_n(60);
+	t->p.temperature = i % 3 == 1 ? 0.9f : 0;
+	t->p.top_k = i % 2 ? 30 : 0;
+	t->p.repeat_penalty = i % 5 == 4 ? 1.2f : 1;
+	t->p.seed = i;
+	t->force_every = i % 4 == 2 ? 7 : 0;
+	t->choose_every = i % 4 == 3 ? 5 : 0;
+	for (size_t k = 0; k < 3; k++) t->choices[k] = (int32_t)random_n(250);
+}
+
+static void text_begin(struct text *t)
+{
+	t->c = (struct gen_constraint){ t, watch };
+	t->hash = 14695981039346656037u;
+	t->cancel = 0;
+	t->q = (struct gen_request){ .prompt = t->prompt, .n = t->n, .params = &t->p, .constraint = &t->c, .cancel = &t->cancel,
+		.result = &t->r, .err = &t->err };
+}
+
+struct outcome { uint64_t hash; size_t tokens; enum gen_finish finish; char *text; };
+
+static struct generator *open_at(const char *path, int sequences, int threads, int draft_max, uint64_t kv_bytes, double chunk_ms)
+{
+	struct generator_options o = { .path = path, .threads = threads, .context_max = CONTEXT, .sequences = sequences,
+		.draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
+	struct generator *g;
+	struct err e;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	return g;
+}
+
+static void outcome_check(struct text *t, const struct outcome *want, size_t i, const char *how)
+{
+	CHECK_OK(t->q.status, t->err);
+	CHECK_MSG(strcmp(buf_cstr(&t->r.text), want->text) == 0 && t->r.completion_tokens == want->tokens &&
+		t->r.finish == want->finish, "%s: text %zu: \"%s\", want \"%s\"", how, i, buf_cstr(&t->r.text), want->text);
+	CHECK_MSG(t->hash == want->hash, "%s: text %zu: other logits", how, i);
+	buf_clear(&t->r.text);
+}
+
+/* All texts, let in as they fit, some in the middle of others. */
+static void together(struct generator *g, struct text *texts, size_t n, const struct outcome *want, const char *how)
+{
+	struct generator_stats s;
+	size_t next = 0, most = 0;
+	while (next < n || generator_running(g)) {
+		while (next < n && random_n(3)) {
+			int st;
+			text_begin(&texts[next]);
+			st = generator_start(g, &texts[next].q);
+			if (st == E_BUSY) CHECK(generator_running(g) > 0);
+			if (st == E_BUSY) break;
+			CHECK_OK(st, texts[next].err);
+			next++;
+		}
+		if (generator_running(g) > most) most = generator_running(g);
+		generator_step(g);
+	}
+	for (size_t i = 0; i < n; i++) outcome_check(&texts[i], &want[i], i, how);
+	generator_stats(g, &s);
+	CHECK_MSG(most > 1, "%s: nobody ran together", how);
+	CHECK(s.pages_used == 0 && s.running == 0);
+}
+
+static void check_model(const struct model_spec *spec)
+{
+	struct text *t = mem_calloc(TEXTS, sizeof *t);
+	struct outcome want[TEXTS];
+	struct generator_stats s;
+	struct generator *g;
+	char path[300];
+	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim);
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(spec, path);
+	for (size_t i = 0; i < TEXTS; i++) {         /* each alone, nothing cached, no drafts */
+		text_make(&t[i], i);
+		text_begin(&t[i]);
+		g = open_at(path, 1, 1, 0, 0, 0);
+		CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+		while (!t[i].q.done) generator_step(g);
+		CHECK_OK(t[i].q.status, t[i].err);
+		want[i] = (struct outcome){ t[i].hash, t[i].r.completion_tokens, t[i].r.finish, buf_take(&t[i].r.text, NULL) };
+		CHECK(t[i].r.reused_tokens == 0);
+		generator_close(g);
+	}
+	g = open_at(path, 1, 2, 16, 0, 0);           /* one by one, from the cache, with drafts */
+	for (size_t i = 0; i < TEXTS; i++) {
+		text_begin(&t[i]);
+		CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+		while (!t[i].q.done) generator_step(g);
+		outcome_check(&t[i], &want[i], i, "one by one");
+	}
+	generator_stats(g, &s);
+	CHECK_MSG(s.reused_tokens > 100 && s.drafted >= s.accepted, "reused %d", (int)s.reused_tokens);
+	generator_close(g);
+	g = open_at(path, 8, 3, 4, 0, 1e-3);
+	together(g, t, TEXTS, want, "eight");
+	together(g, t, TEXTS, want, "eight, cached");
+	generator_stats(g, &s);
+	CHECK(s.writers > s.write_steps);
+	generator_close(g);
+	g = open_at(path, 5, 2, 0, 17 * page, 1000); /* pages for one of the longest and a bit */
+	together(g, t, TEXTS, want, "few pages");
+	generator_close(g);
+	for (size_t i = 0; i < TEXTS; i++) mem_free(want[i].text);
+	mem_free(t);
+}
+
+static struct model_spec small(const char *arch, uint32_t type)
+{
+	struct model_spec s = model_spec_of(arch);
+	s.layers = s.pattern = 2;
+	s.dim = s.ff = 256;
+	s.heads = 4;
+	s.kv_heads = 2;
+	s.head_dim = 64;
+	s.context = 1024;
+	s.type = type;
+	return s;
+}
+
+TEST(schedule_llama)
+{
+	struct model_spec s = small("llama", QUANT_Q4_K);
+	check_model(&s);
+}
+
+TEST(schedule_qwen2)
+{
+	struct model_spec s = small("qwen2", QUANT_Q8_0);
+	check_model(&s);
+}
+
+TEST(schedule_gemma3)
+{
+	struct model_spec s = small("gemma3", QUANT_F32);
+	s.window = 50;
+	check_model(&s);
+}
+
+/* One that leaves in mid-text, or fails, leaves the others as they are. */
+TEST(schedule_cancel_and_failure)
+{
+	struct model_spec spec = small("llama", QUANT_Q8_0);
+	struct text *t = mem_calloc(TEXTS, sizeof *t);
+	struct outcome want[TEXTS];
+	char path[300];
+	struct generator *g;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	g = open_at(path, TEXTS, 2, 8, 0, 0.01);
+	for (size_t i = 0; i < TEXTS; i++) text_make(&t[i], i);
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < TEXTS; i++) {
+			text_begin(&t[i]);
+			t[i].cancel_at = round && i % 3 == 0 ? 1 + i : 0;
+			t[i].choices[0] = round && i == 7 ? 9999 : t[i].choices[0];
+			CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+		}
+		while (generator_running(g)) generator_step(g);
+		for (size_t i = 0; i < TEXTS; i++) {
+			if (!round) {
+				want[i] = (struct outcome){ t[i].hash, t[i].r.completion_tokens, t[i].r.finish, buf_take(&t[i].r.text, NULL) };
+			} else if (i == 7) {
+				CHECK(t[i].q.status == E_USAGE && strstr(t[i].err.msg, "9999"));
+				buf_clear(&t[i].r.text);
+			} else if (i % 3 == 0) {
+				CHECK_OK(t[i].q.status, t[i].err);
+				CHECK(t[i].r.completion_tokens <= want[i].tokens);
+				CHECK(t[i].r.finish == GEN_END_CANCELLED || t[i].r.completion_tokens == want[i].tokens);
+				buf_clear(&t[i].r.text);
+			} else {
+				outcome_check(&t[i], &want[i], i, "beside a failure");
+			}
+		}
+	}
+	generator_close(g);
+	for (size_t i = 0; i < TEXTS; i++) mem_free(want[i].text);
+	mem_free(t);
+}
+
+TEST(schedule_limits)
+{
+	struct model_spec spec = small("llama", QUANT_Q8_0);
+	struct text t[3];
+	char path[300];
+	struct generator *g;
+	struct generator_options o = { .path = path, .threads = 1, .sequences = 65 };
+	struct err e;
+	size_t page = kvcache_page_bytes(spec.layers, spec.kv_heads, spec.head_dim);
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	CHECK_INT(generator_open(&g, &o, &e), E_USAGE);
+	g = open_at(path, 2, 1, 0, 3 * page, 0);
+	for (size_t i = 0; i < 3; i++) {
+		text_make(&t[i], i);
+		t[i].p.max_tokens = 30;
+		t[i].n = i == 0 ? 96 : 40;
+		for (size_t k = 0; k < 96; k++) t[i].prompt[k] = (int32_t)(k + i);
+		text_begin(&t[i]);
+	}
+	CHECK_INT(generator_start(g, &t[0].q), E_LIMIT);     /* never fits */
+	CHECK_MSG(t[0].q.done && strstr(t[0].err.msg, "96"), "%s", t[0].err.msg);
+	CHECK_OK(generator_start(g, &t[1].q), t[1].err);
+	CHECK_INT(generator_start(g, &t[2].q), E_BUSY);      /* not now */
+	while (!t[1].q.done) generator_step(g);
+	CHECK_OK(generator_start(g, &t[2].q), t[2].err);
+	while (!t[2].q.done) generator_step(g);
+	CHECK_OK(t[2].q.status, t[2].err);
+	for (size_t i = 0; i < 3; i++) buf_clear(&t[i].r.text);
+	generator_close(g);
+}
+
+/* Rows of many sequences in random company and cuts: the logits of each as if it were alone; and no allocation. */
+static void check_rows(const char *arch, const char *kernel, uint32_t type)
+{
+	enum { SEQS = 6, LEN = 90 };
+	struct model_spec spec = small(arch, type);
+	const struct ops *ops;
+	struct gguf *file;
+	struct team *team = team_new(2);
+	struct decoder *d;
+	struct kvseq s[SEQS];
+	struct feed f;
+	struct decoder_row rows[DECODER_CHUNK];
+	struct err e;
+	char path[300];
+	int32_t ids[SEQS][LEN];
+	float *want = mem_calloc(SEQS * LEN * spec.vocab, sizeof *want), *got = mem_calloc(DECODER_CHUNK * spec.vocab, sizeof *got);
+	size_t at[DECODER_CHUNK], left = SEQS * LEN;
+	if (strcmp(arch, "gemma3") == 0) spec.window = 40;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	CHECK_OK(gguf_open(&file, path, &e), e);
+	CHECK_OK(decoder_open(&d, file, NULL, ops, team, &(struct decoder_options){ .context_max = 128, .sequences = SEQS + 1 }, &e), e);
+	for (int phase = PHASE_PROMPT; phase <= PHASE_WRITTEN; phase++) {
+		for (size_t i = 0; i < SEQS; i++) {
+			for (size_t k = 0; k < LEN; k++) ids[i][k] = (int32_t)random_n(300);
+			feed_open(&f, d);
+			f.phase = phase;
+			feed_ids(&f, ids[i], LEN, DECODER_CHUNK, LEN, want + i * LEN * spec.vocab);
+			feed_close(&f);
+			CHECK_OK(kvseq_init(&s[i], 128, &e), e);
+			CHECK_INT(kvseq_begin(decoder_cache(d), &s[i], LEN), OK);
+		}
+		for (left = SEQS * LEN; left;) {
+			size_t n = 0, most = 1 + random_n(random_n(2) ? 9 : 150), wanted = 0, more[SEQS] = { 0 };
+			for (size_t tries = 0; n < most && tries < 400; tries++) {
+				size_t i = random_n(SEQS), p = s[i].len + more[i];
+				if (p == LEN) continue;
+				more[i]++;
+				rows[n] = (struct decoder_row){ &s[i], ids[i][p], random_n(3) > 0 };
+				if (rows[n++].want) at[wanted++] = i * LEN + p;
+			}
+			for (size_t i = 0; i < SEQS; i++) kvseq_room(decoder_cache(d), &s[i], more[i]);
+			fault_alloc_after(1);
+			decoder_eval(d, (enum decoder_phase)phase, rows, n, got);
+			CHECK(mem_alloc(1) == NULL);          /* the first since then */
+			for (size_t w = 0; w < wanted; w++)
+				CHECK_MSG(memcmp(got + w * spec.vocab, want + at[w] * spec.vocab, spec.vocab * sizeof *got) == 0,
+					"%s %s: sequence %zu, position %zu", arch, kernel, at[w] / LEN, at[w] % LEN);
+			left -= n;
+		}
+		for (size_t i = 0; i < SEQS; i++) {
+			kvseq_end(decoder_cache(d), &s[i], 0);
+			kvseq_clear(&s[i]);
+		}
+	}
+	mem_free(want);
+	mem_free(got);
+	decoder_close(d);
+	gguf_close(file);
+	team_free(team);
+}
+
+TEST(schedule_rows_auto)
+{
+	check_rows("llama", "auto", QUANT_Q4_K);
+	check_rows("qwen3", "auto", QUANT_Q4_0);
+	check_rows("gemma3", "auto", QUANT_Q6_K);
+	check_rows("llama", "auto", QUANT_F16);
+}
+
+TEST(schedule_rows_avx2) { check_rows("qwen2", "avx2", QUANT_Q4_K); }
+TEST(schedule_rows_avx512) { check_rows("qwen2", "avx512", QUANT_Q8_0); }
+TEST(schedule_rows_ref) { check_rows("qwen2", "ref", QUANT_Q4_1); }
+
+/* A real model that repeats its passage: with guesses, without, and side by side. */
+TEST(schedule_smollm2_quotes)
+{
+	enum { QUOTES = 4, TOKENS = 90 };
+	static const char *const passages[QUOTES] = {
+		"Leave that is not taken by the end of December may be carried over until the end of March, but no more than ten days.",
+		"The limit for a hotel night is 120 euros in the country and 180 euros abroad; breakfast is paid on top of that.",
+		"Visitors sign the book at the gate, wear the blue badge at all times and are brought back to the gate by their host.",
+		"The pump is switched off, the valve is closed by hand and the pressure is let down before the lid is opened." };
+	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
+	uint64_t want[QUOTES] = { 0 };
+	char *texts[QUOTES] = { NULL };
+	if (!path) test_skip("smollm2 was not fetched");
+	for (int how = 0; how < 3; how++) {           /* alone; alone with guesses; together with guesses */
+		struct generator *g = open_at(path, how == 2 ? QUOTES : 1, 2, how ? 8 : 0, 0, 1);
+		struct text *t = mem_calloc(QUOTES, sizeof *t);
+		struct generator_stats stats;
+		for (size_t i = 0; i < QUOTES; i++) {
+			char text[400];
+			struct chat_message m = { "user", text, 0 };
+			struct tokens ids = { 0 };
+			m.len = (size_t)snprintf(text, sizeof text, "%s Repeat this word for word, three times.", passages[i]);
+			CHECK_OK(generator_chat(g, &m, 1, 1, &ids, &t[i].err), t[i].err);
+			CHECK(ids.n < PROMPT_MAX);
+			memcpy(t[i].prompt, ids.ids, ids.n * sizeof *ids.ids);
+			t[i].n = ids.n;
+			tokens_clear(&ids);
+			gen_params_default(&t[i].p);
+			t[i].p.max_tokens = TOKENS;
+			t[i].force_every = i == 1 ? 40 : 0;
+			text_begin(&t[i]);
+			CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+			while (how < 2 && !t[i].q.done) generator_step(g);
+		}
+		while (generator_running(g)) generator_step(g);
+		for (size_t i = 0; i < QUOTES; i++) {
+			CHECK_OK(t[i].q.status, t[i].err);
+			if (how == 0) want[i] = t[i].hash, texts[i] = buf_take(&t[i].r.text, NULL);
+			else CHECK_STR(buf_cstr(&t[i].r.text), texts[i]);
+			CHECK_MSG(t[i].hash == want[i], "text %zu, way %d: other logits", i, how);
+			buf_clear(&t[i].r.text);
+		}
+		generator_stats(g, &stats);
+		if (how == 0) CHECK_INT(stats.drafted, 0);
+		if (how == 1) CHECK_MSG(stats.accepted > 0, "nothing guessed in %s", texts[0]);
+		mem_free(t);
+		generator_close(g);
+	}
+	for (size_t i = 0; i < QUOTES; i++) mem_free(texts[i]);
+}
+
+TEST(draft_finds_and_learns)
+{
+	const int32_t ids[] = { 9, 1, 2, 3, 4, 5, 8, 2, 3, 6, 7, 1, 2, 3 };
+	struct draft d;
+	draft_init(&d);
+	draft_find(&d, ids, 14, 16);                  /* 1 2 3 goes on with 4 5 8 …, not as 2 3 did later */
+	CHECK(d.n == 10 && d.seen == 3 && memcmp(d.ids, ids + 4, 10 * sizeof *ids) == 0);
+	draft_find(&d, ids, 14, 4);
+	CHECK_INT(d.n, 4);
+	draft_find(&d, ids + 4, 5, 16);               /* 4 5 8 2 3: nothing */
+	CHECK_INT(d.n, 0);
+	draft_find(&d, ids + 6, 8, 16);               /* 8 2 3 6 7 1 2 3: two seen */
+	CHECK(d.n == 5 && d.seen == 2 && d.ids[0] == 6);
+	draft_find(&d, ids, 2, 16);
+	CHECK_INT(d.n, 0);
+	draft_find(&d, ids, 0, 16);
+	CHECK_INT(d.n, 0);
+	draft_find(&d, (const int32_t[]){ 5, 5, 5, 5 }, 4, 16);
+	CHECK(d.n == 1 && d.ids[0] == 5);
+	CHECK(draft_expect(&d, 0) == 0 && draft_expect(&d, 1) == 1. / 3 && draft_expect(&d, 2) < 0.5);
+	for (int i = 0; i < 40; i++) draft_learn(&d, 4, 4);
+	CHECK(draft_expect(&d, 4) > 3.5);
+	for (int i = 0; i < 40; i++) draft_learn(&d, 4, 0);
+	CHECK(draft_expect(&d, 4) < 0.5);
+}
