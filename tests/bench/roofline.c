@@ -251,8 +251,9 @@ static int encoder(const struct gemm8 *g)
 {
 	struct layer l = { .g = g };
 	float *w = filled((size_t)ENCODER_K * ENCODER_OUT * sizeof *w), *bias = filled(ENCODER_OUT * sizeof *bias);
+	int8_t *packed = filled(gemm8_bytes(ENCODER_OUT, ENCODER_K));
 	struct err e;
-	if (!w || !bias || gemm8_pack(&l.w, w, bias, ENCODER_OUT, ENCODER_K, &e) != OK) return 0;
+	if (!w || !bias || !packed || gemm8_pack(&l.w, w, bias, ENCODER_OUT, ENCODER_K, packed, &e) != OK) return 0;
 	l.a = filled((ENCODER_ROWS + GEMM8_ROWS) * l.w.k);
 	l.scales = filled((ENCODER_ROWS + GEMM8_ROWS) * sizeof *l.scales);
 	l.y = filled((size_t)(ENCODER_ROWS + GEMM8_ROWS) * ENCODER_OUT * sizeof *l.y);
@@ -260,6 +261,7 @@ static int encoder(const struct gemm8 *g)
 	printf("{\"kernel\":\"%s\",\"what\":\"encoder\",\"type\":\"int8\",\"tokens\":%d,\"ops_per_s\":%.4g}\n",
 		g->name, ENCODER_ROWS, 2.0 * ENCODER_ROWS * ENCODER_K * ENCODER_OUT / best_ms(layer_share, &l) * 1000);
 	gemm8_clear(&l.w);
+	mem_free(packed);
 	mem_free(w);
 	mem_free(bias);
 	mem_free(l.a);
