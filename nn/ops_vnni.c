@@ -14,19 +14,9 @@
 #define v_set1(f) _mm512_set1_ps(f)
 #define v_load(p) _mm512_loadu_ps(p)
 #define v_store(p, v) _mm512_storeu_ps(p, v)
-#define v_f16(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
-#define v_u8(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
-#define v_i8(p) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
-#define v_mul(a, b) _mm512_mul_ps(a, b)
 #define v_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define v_fnma(a, b, c) _mm512_fnmadd_ps(a, b, c)
-#define B __m512i
-#define b_load(p) _mm512_loadu_si512(p)
-#define b_set8(c) _mm512_set1_epi8(c)
-#define b_and(a, b) _mm512_and_si512(a, b)
-#define b_or_masked(a, b, mask) _mm512_ternarylogic_epi32(a, b, mask, 0xf8) /* a | (b & mask) */
-#define b_right(a, n) _mm512_srli_epi16(a, n)
-#define b_left(a, n) _mm512_slli_epi16(a, n)
+#include "nn/ops_unpack512.h"
 #define b_float(a) _mm512_cvtepi32_ps(a)
 
 INLINE __m512i b_dot(const __m512i *w, const int8_t *q, int steps, int zero_log2, int bits, int32_t minus)
