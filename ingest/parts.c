@@ -71,36 +71,50 @@ static int by_source(const void *a, const void *b)
 	return strcmp(((const struct known_part *)a)->source, ((const struct known_part *)b)->source);
 }
 
-static int known_load(struct run *r)
+/* Calls each for every document of all's collection. */
+static int docs_walk(struct snapshot *s, const struct reader *all, int (*each)(void *ctx, const struct doc *d), void *ctx,
+	struct err *e)
 {
-	struct reader all = reader_seen(r, r->collection);
-	struct doc *page;
+	struct doc *page = mem_calloc(DOC_PAGE, sizeof *page);
 	struct arena a;
 	uint64_t after = 0;
 	size_t got = 0;
+	int rc = page ? OK : err_set(e, E_MEMORY, "parts of files: out of memory");
+
+	arena_init(&a, SIZE_MAX);
+	do {
+		arena_clear(&a);
+		if (rc == OK)
+			rc = snapshot_docs(s, all, after, ~0u, DOC_PAGE, &a, page, &got, e);
+		for (size_t i = 0; i < got && rc == OK; i++) {
+			after = page[i].key;
+			rc = each(ctx, &page[i]);
+		}
+	} while (rc == OK && got == DOC_PAGE);
+	arena_clear(&a);
+	mem_free(page);
+	return rc;
+}
+
+static int known_each(void *ctx, const struct doc *d)
+{
+	return d->source_mtime_ns == 0 && strchr(d->source, '#') ? known_add(ctx, d) : OK;
+}
+
+static int known_load(struct run *r)
+{
+	struct reader all = reader_seen(r, r->collection);
 	int rc;
 
 	if (r->known.loaded)
 		return OK;
-	page = mem_calloc(DOC_PAGE, sizeof *page);
-	rc = page ? run_snapshot(r) : no_memory(r);
+	rc = run_snapshot(r);
 	arena_init(&r->known.strings, SIZE_MAX);
-	arena_init(&a, SIZE_MAX);
 	r->known.loaded = 1;
-	do {
-		arena_clear(&a);
-		if (rc == OK)
-			rc = snapshot_docs(r->snap, &all, after, ~0u, DOC_PAGE, &a, page, &got, r->e);
-		for (size_t i = 0; i < got && rc == OK; i++) {
-			after = page[i].key;
-			if (page[i].source_mtime_ns == 0 && strchr(page[i].source, '#'))
-				rc = known_add(r, &page[i]);
-		}
-	} while (rc == OK && got == DOC_PAGE);
+	if (rc == OK)
+		rc = docs_walk(r->snap, &all, known_each, r, r->e);
 	if (rc == OK && r->known.n > 0)
 		qsort(r->known.at, r->known.n, sizeof *r->known.at, by_source);
-	arena_clear(&a);
-	mem_free(page);
 	return rc;
 }
 
@@ -116,43 +130,41 @@ int ingest_may_have_parts(const struct doc *d)
 	return parts_possible(d->type);
 }
 
+struct found { const struct doc *file; struct arena *arena; struct ingest_part *at; size_t n, cap; struct err *e; };
+
+static int found_each(void *ctx, const struct doc *d)
+{
+	struct found *f = ctx;
+
+	if (!is_part_of(d, f->file))
+		return OK;
+	if (f->n == f->cap) {
+		size_t cap = f->cap * 2 + 16;
+		struct ingest_part *more = arena_alloc(f->arena, cap * sizeof *more);
+
+		if (!more)
+			return err_set(f->e, E_MEMORY, "parts of %.180s: out of memory", f->file->source);
+		if (f->n > 0)
+			memcpy(more, f->at, f->n * sizeof *more);
+		f->at = more;
+		f->cap = cap;
+	}
+	f->at[f->n] = (struct ingest_part){ arena_strdup(f->arena, d->id), arena_strdup(f->arena, d->source) };
+	if (!f->at[f->n].id || !f->at[f->n].source)
+		return err_set(f->e, E_MEMORY, "parts of %.180s: out of memory", f->file->source);
+	f->n++;
+	return OK;
+}
+
 int ingest_parts(struct snapshot *s, const struct doc *d, struct arena *a, struct ingest_part **parts, size_t *n,
 	struct err *e)
 {
 	struct reader all = { .collection = d->collection, .all_groups = 1 };
-	struct ingest_part *list = NULL;
-	struct doc *page = parts_possible(d->type) ? mem_calloc(DOC_PAGE, sizeof *page) : NULL;
-	struct arena scratch;
-	uint64_t after = 0;
-	size_t cap = 0, count = 0, got = page ? DOC_PAGE : 0;
-	int rc = page || !parts_possible(d->type) ? OK : err_set(e, E_MEMORY, "parts of %.180s: out of memory", d->source);
+	struct found f = { .file = d, .arena = a, .e = e };
+	int rc = parts_possible(d->type) ? docs_walk(s, &all, found_each, &f, e) : OK;
 
-	arena_init(&scratch, DOC_ARENA);
-	while (rc == OK && got == DOC_PAGE) {
-		arena_clear(&scratch);
-		rc = snapshot_docs(s, &all, after, ~0u, DOC_PAGE, &scratch, page, &got, e);
-		for (size_t i = 0; i < got && rc == OK; i++) {
-			after = page[i].key;
-			if (!is_part_of(&page[i], d))
-				continue;
-			if (count == cap) {
-				struct ingest_part *more = arena_alloc(a, (cap = cap * 2 + 16) * sizeof *more);
-
-				if (more && count > 0)
-					memcpy(more, list, count * sizeof *more);
-				list = more;
-			}
-			if (list)
-				list[count] = (struct ingest_part){ arena_strdup(a, page[i].id), arena_strdup(a, page[i].source) };
-			if (!list || !list[count].id || !list[count].source)
-				rc = err_set(e, E_MEMORY, "parts of %.180s: out of memory", d->source);
-			count++;
-		}
-	}
-	arena_clear(&scratch);
-	mem_free(page);
-	*parts = list;
-	*n = rc == OK ? count : 0;
+	*parts = f.at;
+	*n = rc == OK ? f.n : 0;
 	return rc;
 }
 
