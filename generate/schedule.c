@@ -11,7 +11,8 @@
  * before it; as long as the token chosen is the one guessed, the next row of logits is what plain decoding would have
  * had, since a row's bits do not depend on its neighbours, and the constraint is asked as if there were no guesses.
  * Whether to try a guess is reckoned from the measured times of passes by rows: tokens a millisecond must grow.
- * Pages for prompt and answer are promised before a text starts, so that no running text ever waits for memory.
+ * Pages for prompt and answer are promised before a text starts, so that no running text ever waits for memory. A step
+ * allocates nothing, but for forced text, which is tokenised, and for text over TEXT_FIRST bytes.
  * Threads: the engine thread. Failure: of one text, told in its request; the others go on. A text that fails or is
  * cancelled leaves a shorter beginning in the cache, never a wrong one. */
 #include <math.h>

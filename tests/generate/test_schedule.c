@@ -23,6 +23,8 @@ struct text {
 	struct err err;
 	uint64_t hash;
 	size_t force_every, choose_every; /* steps; 0: never */
+	char stop[4]; const char *stops[3];
+	int32_t written[PROMPT_MAX]; size_t written_n;
 	int32_t choices[3];
 	volatile int cancel;
 	size_t cancel_at;                 /* step; 0: never */
@@ -50,6 +52,7 @@ static enum gen_verdict watch(void *ctx, const struct gen_view *v, struct gen_st
 		*s = (struct gen_steer){ .choices = t->choices, .choice_n = 3 };
 		return GEN_CHOOSE;
 	}
+	if (t->written_n < PROMPT_MAX) t->written[t->written_n++] = v->token;
 	return GEN_ACCEPT;
 }
 
@@ -67,6 +70,7 @@ static void text_make(struct text *t, size_t i)
 	for (size_t k = 0; k < t->n; k++) t->prompt[k] = (int32_t)(k < 100 ? k * (1 + i / 4) % 61 + 40 : 40 + random_n(3 + 20 * (i % 4)));
 	gen_params_default(&t->p);
 	t->p.max_tokens = 1 + (int)random_n(60);
+	if (i % 6 == 0) t->p.max_tokens += 120;      /* long enough to go round in circles, which guesses find */
 	t->p.temperature = i % 3 == 1 ? 0.9f : 0;
 	t->p.top_k = i % 2 ? 30 : 0;
 	t->p.repeat_penalty = i % 5 == 4 ? 1.2f : 1;
@@ -81,20 +85,27 @@ static void text_begin(struct text *t)
 	t->c = (struct gen_constraint){ t, watch };
 	t->hash = 14695981039346656037u;
 	t->cancel = 0;
+	t->written_n = 0;
 	t->q = (struct gen_request){ .prompt = t->prompt, .n = t->n, .params = &t->p, .constraint = &t->c, .cancel = &t->cancel,
 		.result = &t->r, .err = &t->err };
 }
 
 struct outcome { uint64_t hash; size_t tokens; enum gen_finish finish; char *text; };
 
-static struct generator *open_at(const char *path, int sequences, int threads, int draft_max, uint64_t kv_bytes, double chunk_ms)
+static struct generator *open_with(const char *path, const char *kernel, int sequences, int threads, int draft_max,
+	uint64_t kv_bytes, double chunk_ms)
 {
-	struct generator_options o = { .path = path, .threads = threads, .context_max = CONTEXT, .sequences = sequences,
-		.draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
+	struct generator_options o = { .path = path, .kernel = kernel, .threads = threads, .context_max = CONTEXT,
+		.sequences = sequences, .draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
 	struct generator *g;
 	struct err e;
 	CHECK_OK(generator_open(&g, &o, &e), e);
 	return g;
+}
+
+static struct generator *open_at(const char *path, int sequences, int threads, int draft_max, uint64_t kv_bytes, double chunk_ms)
+{
+	return open_with(path, NULL, sequences, threads, draft_max, kv_bytes, chunk_ms);
 }
 
 static void outcome_check(struct text *t, const struct outcome *want, size_t i, const char *how)
@@ -130,28 +141,56 @@ static void together(struct generator *g, struct text *texts, size_t n, const st
 	CHECK(s.pages_used == 0 && s.running == 0);
 }
 
-static void check_model(const struct model_spec *spec)
+/* The text alone, nothing cached, no drafts. */
+static struct outcome run_alone(const char *path, const char *kernel, struct text *t)
+{
+	struct generator *g = open_with(path, kernel, 1, 1, 0, 0, 0);
+	struct outcome o;
+	text_begin(t);
+	CHECK_OK(generator_start(g, &t->q), t->err);
+	while (!t->q.done) generator_step(g);
+	CHECK_OK(t->q.status, t->err);
+	CHECK(t->r.reused_tokens == 0);
+	o = (struct outcome){ t->hash, t->r.completion_tokens, t->r.finish, buf_take(&t->r.text, NULL) };
+	generator_close(g);
+	return o;
+}
+
+/* Ends the text at three bytes that it has somewhere, so across the borders of tokens and of guesses. */
+static void text_stop(struct text *t, const struct outcome *o, size_t i)
+{
+	size_t n = strlen(o->text), at = n / 3 + i % 3;
+	if (n < 8) return;
+	memcpy(t->stop, o->text + at, 3);
+	t->stops[0] = "never to be seen";
+	t->stops[1] = t->stop;
+	t->p.stops = t->stops;
+}
+
+static void check_model(const struct model_spec *spec, const char *kernel)
 {
 	struct text *t = mem_calloc(TEXTS, sizeof *t);
 	struct outcome want[TEXTS];
 	struct generator_stats s;
 	struct generator *g;
 	char path[300];
-	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim);
+	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim), stopped = 0;
+	const struct ops *ops;
+	struct err e;
+	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(spec, path);
-	for (size_t i = 0; i < TEXTS; i++) {         /* each alone, nothing cached, no drafts */
+	for (size_t i = 0; i < TEXTS; i++) {
 		text_make(&t[i], i);
-		text_begin(&t[i]);
-		g = open_at(path, 1, 1, 0, 0, 0);
-		CHECK_OK(generator_start(g, &t[i].q), t[i].err);
-		while (!t[i].q.done) generator_step(g);
-		CHECK_OK(t[i].q.status, t[i].err);
-		want[i] = (struct outcome){ t[i].hash, t[i].r.completion_tokens, t[i].r.finish, buf_take(&t[i].r.text, NULL) };
-		CHECK(t[i].r.reused_tokens == 0);
-		generator_close(g);
+		want[i] = run_alone(path, kernel, &t[i]);
+		if (i % 2) continue;
+		text_stop(&t[i], &want[i], i);
+		mem_free(want[i].text);
+		want[i] = run_alone(path, kernel, &t[i]);
+		stopped += want[i].finish == GEN_END_STOP;
 	}
-	g = open_at(path, 1, 2, 16, 0, 0);           /* one by one, from the cache, with drafts */
+	CHECK_MSG(stopped > 1, "%d stopped", (int)stopped);
+	g = open_with(path, kernel, 1, 2, 16, 0, 0); /* one by one, from the cache, with drafts */
 	for (size_t i = 0; i < TEXTS; i++) {
 		text_begin(&t[i]);
 		CHECK_OK(generator_start(g, &t[i].q), t[i].err);
@@ -161,13 +200,13 @@ static void check_model(const struct model_spec *spec)
 	generator_stats(g, &s);
 	CHECK_MSG(s.reused_tokens > 100 && s.drafted >= s.accepted, "reused %d", (int)s.reused_tokens);
 	generator_close(g);
-	g = open_at(path, 8, 3, 4, 0, 1e-3);
+	g = open_with(path, kernel, 8, 3, 4, 0, 1e-3);
 	together(g, t, TEXTS, want, "eight");
 	together(g, t, TEXTS, want, "eight, cached");
 	generator_stats(g, &s);
 	CHECK(s.writers > s.write_steps);
 	generator_close(g);
-	g = open_at(path, 5, 2, 0, 17 * page, 1000); /* pages for one of the longest and a bit */
+	g = open_with(path, kernel, 5, 2, 0, 17 * page, 1000); /* pages for one of the longest and a bit */
 	together(g, t, TEXTS, want, "few pages");
 	generator_close(g);
 	for (size_t i = 0; i < TEXTS; i++) mem_free(want[i].text);
@@ -187,23 +226,112 @@ static struct model_spec small(const char *arch, uint32_t type)
 	return s;
 }
 
-TEST(schedule_llama)
+static void check_llama(const char *kernel)
 {
 	struct model_spec s = small("llama", QUANT_Q4_K);
-	check_model(&s);
+	check_model(&s, kernel);
 }
+
+/* Where prompts have kernels of their own (amx) passes are cut otherwise and the cache keeps less than where they have not. */
+TEST(schedule_llama) { check_llama(NULL); }
+TEST(schedule_llama_vnni) { check_llama("vnni"); }
+TEST(schedule_llama_avx512) { check_llama("avx512"); }
+TEST(schedule_llama_avx2) { check_llama("avx2"); }
+TEST(schedule_llama_ref) { check_llama("ref"); }
 
 TEST(schedule_qwen2)
 {
 	struct model_spec s = small("qwen2", QUANT_Q8_0);
-	check_model(&s);
+	check_model(&s, NULL);
+	check_model(&s, "avx2");
 }
 
 TEST(schedule_gemma3)
 {
 	struct model_spec s = small("gemma3", QUANT_F32);
 	s.window = 50;
-	check_model(&s);
+	check_model(&s, NULL);
+	check_model(&s, "avx2");
+}
+
+/* A conversation goes on: a prompt with an answer in it that was just written, as if nobody had written it. */
+static void check_conversation(const char *kernel, int written_too)
+{
+	struct model_spec spec = small("llama", QUANT_Q4_K);
+	struct text *t = mem_calloc(2, sizeof *t);
+	struct outcome want;
+	struct generator *g;
+	const struct ops *ops;
+	struct err e;
+	char path[300];
+	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	g = open_with(path, kernel, 2, 2, 8, 0, 0);
+	for (size_t i = 0; i < 2; i++) {
+		text_make(&t[i], 0);
+		t[i].p.max_tokens = 140;
+	}
+	t[0].n = 75;
+	for (size_t k = 0; k < t[0].n; k++) t[0].prompt[k] = (int32_t)(k * k % 83 + 33);
+	text_begin(&t[0]);
+	CHECK_OK(generator_start(g, &t[0].q), t[0].err);
+	while (!t[0].q.done) generator_step(g);
+	CHECK_OK(t[0].q.status, t[0].err);
+	CHECK_MSG(t[0].written_n > 100, "only %d tokens", (int)t[0].written_n);
+	t[1].n = t[0].n + t[0].written_n + 3;
+	memcpy(t[1].prompt, t[0].prompt, t[0].n * sizeof *t[0].prompt);
+	memcpy(t[1].prompt + t[0].n, t[0].written, t[0].written_n * sizeof *t[0].written);
+	for (size_t k = t[1].n - 3; k < t[1].n; k++) t[1].prompt[k] = 65;
+	want = run_alone(path, kernel, &t[1]);
+	text_begin(&t[1]);
+	CHECK_OK(generator_start(g, &t[1].q), t[1].err);
+	while (!t[1].q.done) generator_step(g);
+	outcome_check(&t[1], &want, 1, "going on");
+	CHECK(t[1].r.reused_tokens >= t[0].n);
+	if (written_too) CHECK_MSG(t[1].r.reused_tokens >= t[1].n - 5, "%d of %d", (int)t[1].r.reused_tokens, (int)t[1].n);
+	buf_clear(&t[0].r.text);
+	generator_close(g);
+	mem_free(want.text);
+	mem_free(t);
+}
+
+TEST(schedule_conversation) { check_conversation(NULL, 0); }
+TEST(schedule_conversation_vnni) { check_conversation("vnni", 1); }
+TEST(schedule_conversation_avx2) { check_conversation("avx2", 1); }
+
+/* A step takes no memory, but for forced text, which is tokenised, and for text over 4 KB. */
+TEST(schedule_steps_allocate_nothing)
+{
+	enum { SOME = 4 };
+	struct model_spec spec = small("qwen2", QUANT_Q4_K);
+	struct text *t = mem_calloc(SOME, sizeof *t);
+	char path[300];
+	struct generator *g;
+	size_t steps = 0;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	g = open_at(path, SOME, 2, 8, 0, 0.01);
+	for (size_t i = 0; i < SOME; i++) {
+		text_make(&t[i], i);
+		t[i].force_every = 0;
+		t[i].stops[0] = "neverseen";
+		t[i].p.stops = t[i].stops;
+		text_begin(&t[i]);
+		CHECK_OK(generator_start(g, &t[i].q), t[i].err);
+	}
+	for (; generator_running(g); steps++) {
+		fault_alloc_after(1);
+		generator_step(g);
+		CHECK_MSG(mem_alloc(1) == NULL, "step %d allocates", (int)steps); /* the first since then */
+	}
+	for (size_t i = 0; i < SOME; i++) {
+		CHECK_OK(t[i].q.status, t[i].err);
+		buf_clear(&t[i].r.text);
+	}
+	CHECK(steps > 20);
+	generator_close(g);
+	mem_free(t);
 }
 
 /* One that leaves in mid-text, or fails, leaves the others as they are. */
@@ -350,8 +478,16 @@ TEST(schedule_rows_auto)
 	check_rows("llama", "auto", QUANT_F16);
 }
 
-TEST(schedule_rows_avx2) { check_rows("qwen2", "avx2", QUANT_Q4_K); }
-TEST(schedule_rows_avx512) { check_rows("qwen2", "avx512", QUANT_Q8_0); }
+static void check_rows_types(const char *kernel)
+{
+	static const uint32_t types[] = { QUANT_Q4_K, QUANT_Q8_0, QUANT_Q5_1, QUANT_Q6_K };
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) check_rows("qwen2", kernel, types[i]);
+}
+
+TEST(schedule_rows_amx) { check_rows_types("amx"); }
+TEST(schedule_rows_vnni) { check_rows_types("vnni"); }
+TEST(schedule_rows_avx512) { check_rows_types("avx512"); }
+TEST(schedule_rows_avx2) { check_rows_types("avx2"); }
 TEST(schedule_rows_ref) { check_rows("qwen2", "ref", QUANT_Q4_1); }
 
 /* A real model that repeats its passage: with guesses, without, and side by side. */
