@@ -29,6 +29,15 @@
 
 enum { OWNER_PATIENCE_MS = 3000, SERVE_PATIENCE_MS = 500, RETRY_MS = 30 };
 
+/* FAISS is built for these, and its constructors run before main. Here nothing but system calls is safe. */
+__attribute__((constructor(101))) static void cpu_check(void)
+{
+	static const char line[] = "footnote: this CPU lacks AVX2, FMA or F16C, which Footnote needs\n";
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) return;
+	_exit(write(STDERR_FILENO, line, sizeof line - 1) < 0 ? EXIT_BUG : EXIT_SOME_FAILED);
+}
+
 static volatile int interrupted;     /* by a signal: everything ends */
 static volatile int own_cancel;      /* this process's own command ends: also when the reader of its output left */
 

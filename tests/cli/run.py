@@ -62,6 +62,19 @@ def empty_store_is_no_error(b):
 
 
 @test
+def cpu_without_avx2(b):
+    """One line, whatever is asked: not a signal out of a library."""
+    if not shutil.which("qemu-x86_64"):
+        raise Skip("needs qemu-x86_64 (package qemu-user)")
+    for args in (("-h",), ("doctor",), ("search", "anything"), ("serve",)):
+        r = subprocess.run(["qemu-x86_64", "-cpu", "Westmere", FOOTNOTE, "--data", b.data, *args], capture_output=True, text=True, timeout=300)
+        told = [line for line in r.stderr.splitlines() if not line.startswith("qemu")]
+        assert r.returncode == 1 and len(told) == 1 and "AVX2" in told[0], r
+    r = subprocess.run(["qemu-x86_64", "-cpu", "Haswell", FOOTNOTE, "-h"], capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0 and "ingest" in r.stdout, r
+
+
+@test
 def batch_in_order(b):
     """A line an answer, in order; mistakes are lines of their own; what is there is never overwritten."""
     b.write("leave.txt", LEAVE)
