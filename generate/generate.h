@@ -26,7 +26,8 @@ struct generator_options {
 	const char *name;      /* what answers call the model; NULL: the file's base name without .gguf. Copied */
 	int threads;           /* 1 to 256 */
 	int context_max;       /* tokens of a sequence; 0: the model's own, at most 4096 */
-	uint64_t kv_bytes;     /* memory of the KV cache; 0: enough for `sequences` whole contexts */
+	uint64_t kv_bytes;     /* memory of the KV cache; 0: enough for `sequences` whole contexts. Too little for one: the
+	                          context is what it holds, and the log has a line */
 	int sequences;         /* texts written together, at most 64; 0: 1 */
 	double chunk_ms;       /* of prompt between two tokens of those who write; 0: 20 */
 	int draft_max;         /* tokens looked up in the text and tried in one pass, at most 16; 0: none */
@@ -41,7 +42,8 @@ struct generator_info {
 	char family[16];       /* chat template: "chatml", "qwen3", "gemma", "llama3", "mistral", "zephyr"; "plain": none is known,
 	                          conversations become a labelled transcript */
 	char kernel[16];       /* the ops table in use */
-	int layers, dim, heads, kv_heads, vocab, context;
+	int layers, dim, heads, kv_heads, vocab;
+	int context;           /* most tokens of prompt and answer together */
 	uint64_t file_bytes;
 	uint64_t token_bytes;  /* bytes of tensors that one decoded token touches */
 };
@@ -110,8 +112,7 @@ struct gen_result {
 	size_t prompt_tokens, reused_tokens, completion_tokens;
 	double prefill_ms, decode_ms;
 };
-/* r->text is initialised here. E_LIMIT when the prompt does not fit the context, or the memory for keys and values (the
- * message tells both numbers); E_IO when the numbers that come out have no meaning: the weights are damaged.
+/* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers); E_IO when the numbers that come out have no meaning: the weights are damaged.
  * c and on_text may be NULL. cancel (may be NULL) is polled between steps and between chunks of the prompt. */
 int generate(struct generator *g, const int32_t *prompt, size_t n, const struct gen_params *p, const struct gen_constraint *c,
 	gen_text_fn on_text, void *ctx, const volatile int *cancel, struct gen_result *r, struct err *e);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "generate/schedule.h"
 
@@ -53,6 +54,18 @@ static int read_chat(struct generator *g, struct err *e)
 	return st;
 }
 
+/* The decoder's context, or as much of it as there is memory for. */
+static int context_of(const struct generator *g)
+{
+	const struct decoder_info *d = decoder_info(g->decoder);
+	size_t have = kvcache_positions(decoder_cache(g->decoder)), pages = (d->context + KVCACHE_PAGE - 1) / KVCACHE_PAGE;
+	if (have >= d->context) return (int)d->context;
+	log_put(LOG_WARN, "generate", "%s: the memory for keys and values (generate.kv_bytes) holds %zu tokens, and prompt and "
+		"answer together have no more; the context of %zu takes %zu MiB", gguf_path(g->gguf), have, d->context,
+		(pages * kvcache_page_bytes(d->layers, d->kv_heads, d->head_dim) >> 20) + 1);
+	return (int)have;
+}
+
 static void fill_info(struct generator *g, const struct generator_options *o, const struct ops *ops)
 {
 	const struct decoder_info *d = decoder_info(g->decoder);
@@ -72,7 +85,7 @@ static void fill_info(struct generator *g, const struct generator_options *o, co
 	f->heads = (int)d->heads;
 	f->kv_heads = (int)d->kv_heads;
 	f->vocab = (int)d->vocab;
-	f->context = (int)d->context;
+	f->context = context_of(g);
 	f->file_bytes = gguf_file_bytes(g->gguf);
 	f->token_bytes = d->token_bytes;
 }

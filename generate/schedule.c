@@ -72,19 +72,15 @@ static int check_params(const struct generator *g, const struct gen_params *p, s
 /* Most tokens that one sequence can have. */
 static size_t room(const struct generator *g)
 {
-	size_t positions = kvcache_positions(decoder_cache(g->decoder));
-	return positions < (size_t)g->info.context ? positions : (size_t)g->info.context;
+	return (size_t)g->info.context;
 }
 
 static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, size_t more, struct err *e)
 {
 	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
-	if (n + more > (size_t)g->info.context)
+	if (n + more > room(g))
 		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
 			g->info.context);
-	if (n + more > room(g))
-		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the memory for keys and values, %zu tokens",
-			g->info.name, n, room(g));
 	for (size_t i = 0; i < n; i++)
 		if (prompt[i] < 0 || prompt[i] >= g->info.vocab)
 			return err_set(e, E_USAGE, "%s: the prompt has token %d, the vocabulary %d", g->info.name, prompt[i],

@@ -49,8 +49,7 @@ int ops_choose(const struct ops **out, const char *name, struct err *e)
 		if (!any) return err_set(e, E_UNSUPPORTED, "this CPU lacks %s, which kernel \"%s\" needs", tables[i].needs, name);
 	}
 	if (!any) return err_set(e, E_USAGE, "kernel \"%s\": there are auto, ref, avx2, avx512, vnni and amx", name);
-	return err_set(e, E_UNSUPPORTED,
-		"this CPU lacks AVX2, FMA or F16C, which the kernels need; \"ref\" runs without, slowly");
+	return err_set(e, E_UNSUPPORTED, "this CPU lacks AVX2, FMA or F16C, which the kernels need");
 }
 
 /* A tile of unpacked rows and the sums of that tile, one vector a (token, row); the reference wants one row. */

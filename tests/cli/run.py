@@ -75,6 +75,21 @@ def cpu_without_avx2(b):
 
 
 @test
+def little_memory_for_keys(b):
+    """A cache that holds less than a context is told where it is set, when the model opens; what fits is answered."""
+    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
+    if not os.path.exists(small):
+        raise Skip("needs smollm2")
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    for size, told in (("6m", True), ("128m", False)):
+        conf = b.write("../service.conf", f"generate.model = {small}\ngenerate.context = 1024\ngenerate.kv_bytes = {size}\nanswer.max_tokens = 16\n")
+        r = b.run("-c", conf, "--json", "ask", "What is the limit for a hotel night?")
+        assert ("generate.kv_bytes" in r.stderr and "1024" in r.stderr) == told, r.stderr
+        assert json.loads(r.stdout)["usage"]["completion_tokens"] > 0, r.stdout
+
+
+@test
 def batch_in_order(b):
     """A line an answer, in order; mistakes are lines of their own; what is there is never overwritten."""
     b.write("leave.txt", LEAVE)

@@ -395,8 +395,10 @@ TEST(schedule_limits)
 		for (size_t k = 0; k < 96; k++) t[i].prompt[k] = (int32_t)(k + i);
 		text_begin(&t[i]);
 	}
+	CHECK_INT(generator_info(g)->context, 3 * KVCACHE_PAGE);
 	CHECK_INT(generator_start(g, &t[0].q), E_LIMIT);     /* never fits */
-	CHECK_MSG(t[0].q.done && strstr(t[0].err.msg, "96"), "%s", t[0].err.msg);
+	CHECK_MSG(t[0].q.done && strstr(t[0].err.msg, "prompt of 96 ") && strstr(t[0].err.msg, "context of 96"), "%s",
+		t[0].err.msg);
 	CHECK_OK(generator_start(g, &t[1].q), t[1].err);
 	CHECK_INT(generator_start(g, &t[2].q), E_BUSY);      /* not now */
 	while (!t[1].q.done) generator_step(g);
