@@ -4,10 +4,12 @@
  * runs the piece, pools it, gives the space back, and goes on with the next piece.
  *
  * The wide space has all threads, and there is one. It goes to a waiting EMBED_FIRST before any EMBED_BULK. A steady
- * stream of questions may hold folders up; that is meant. A piece of an EMBED_FIRST call of at most ALONE_TOKENS tokens
+ * stream of questions may hold folders up; that is meant. A piece of an EMBED_FIRST call of at most SHORT_TOKENS tokens
  * takes a narrow space instead, of which there are as many as threads, each run by the caller alone: it waits neither
  * for a folder's piece nor for threads that are busy with other things (a decoder's, say), and one thread is enough for
- * it, since a short text is bound by reading the weights. Tokenising happens outside, into memory of the call.
+ * it, since a short text is bound by reading the weights. So does one of at most ALONE_TOKENS, any question that is,
+ * while the wide space is busy: one thread computes it sooner than the piece there is done. Tokenising happens
+ * outside, into memory of the call.
  *
  * Threads: `lock` guards the free spaces and the waiting counts, nothing else; it is never held while anything runs.
  * Everything else is immutable after open but a space, which belongs to whoever took it. No other lock is taken under
@@ -29,7 +31,8 @@
 enum {
 	PIECE_TOKENS = 2048,
 	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
-	ALONE_TOKENS = 64,
+	SHORT_TOKENS = 64,
+	ALONE_TOKENS = 512,
 	ALONE_MAX = 8,
 	THREADS_MAX = 64,
 	PATH_BYTES_MAX = 4096,
@@ -260,22 +263,28 @@ static int prefixed_tokens(const struct embedder *m, const struct embed_text *t,
 
 /* ---- spaces ---- */
 
+/* Both under the lock. */
 static struct encoder_space *wide_take(struct embedder *m, enum embed_turn turn)
 {
-	pthread_mutex_lock(&m->lock);
 	m->waiting[turn]++;
 	while (m->busy || (turn == EMBED_BULK && m->waiting[EMBED_FIRST] > 0)) pthread_cond_wait(&m->ready[turn], &m->lock);
 	m->waiting[turn]--;
 	m->busy = 1;
-	pthread_mutex_unlock(&m->lock);
 	return m->wide;
 }
 
 static struct encoder_space *alone_take(struct embedder *m)
 {
-	pthread_mutex_lock(&m->lock);
 	while (m->alone_free == 0) pthread_cond_wait(&m->alone_ready, &m->lock);
-	struct encoder_space *s = m->alone[--m->alone_free];
+	return m->alone[--m->alone_free];
+}
+
+static struct encoder_space *space_take(struct embedder *m, size_t tokens, enum embed_turn turn)
+{
+	struct encoder_space *s;
+	pthread_mutex_lock(&m->lock);
+	if (turn == EMBED_FIRST && tokens <= (m->busy ? ALONE_TOKENS : SHORT_TOKENS)) s = alone_take(m);
+	else s = wide_take(m, turn);
 	pthread_mutex_unlock(&m->lock);
 	return s;
 }
@@ -298,8 +307,7 @@ static void space_give(struct embedder *m, struct encoder_space *s)
 static void piece_run(struct embedder *m, const struct piece *p, enum embed_turn turn, float *out)
 {
 	size_t dim = (size_t)m->info.dim;
-	int alone = turn == EMBED_FIRST && p->starts[p->texts] <= ALONE_TOKENS;
-	struct encoder_space *s = alone ? alone_take(m) : wide_take(m, turn);
+	struct encoder_space *s = space_take(m, p->starts[p->texts], turn);
 	const float *states = encoder_run(s, p->ids, p->starts, p->texts);
 	for (size_t i = 0; i < p->texts; i++)
 		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,

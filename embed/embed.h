@@ -10,9 +10,9 @@
  * Method: Devlin et al. 2018 (BERT), Reimers & Gurevych 2019 (mean pooling); WordPiece as in BERT's tokenization.py.
  * In int8, weights have a scale an output and activations one a token (nn/gemm8.h): cosines to fp32 of 0.995 and more,
  * for a fraction of the time. A vector in int8 has the same bits on every CPU, in any batch, with any number of threads.
- * Threads: every call is thread-safe. A short EMBED_FIRST text (a question) is encoded at once by the thread that asks,
- * whatever else goes on. All else is done by one caller at a time on all threads; EMBED_FIRST callers overtake waiting
- * EMBED_BULK callers, whose work is split into short pieces. */
+ * Threads: every call is thread-safe. EMBED_FIRST texts of a question's size (512 tokens together) are encoded at once,
+ * by the thread that asks where all threads are busy or it is enough. All else is done by one caller at a time on all
+ * threads; EMBED_FIRST callers overtake waiting EMBED_BULK callers, whose work is split into short pieces. */
 #ifndef EMBED_EMBED_H
 #define EMBED_EMBED_H
 #include <stddef.h>

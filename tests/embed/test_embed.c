@@ -860,7 +860,7 @@ static void *folder_run(void *arg)
 {
 	struct caller *c = arg;
 	struct err mine;
-	float *got = mem_alloc((size_t)c->n * H * sizeof *got);
+	float *got = mem_alloc((size_t)c->n * (size_t)embedder_info(c->m)->dim * sizeof *got);
 	atomic_store(&folder_state, 1);
 	if (!got || embedder_encode(c->m, c->texts, (size_t)c->n, EMBED_PASSAGE, EMBED_BULK, got, &mine) != OK) c->wrong++;
 	atomic_store(&folder_state, 2);
@@ -890,4 +890,37 @@ TEST(embed_a_query_does_not_wait_for_a_folder)
 	CHECK_INT(c.wrong, 0);
 	CHECK_MSG(through >= 5, "only %d queries came through while %d texts were embedded", through, N);
 	embedder_close(m);
+}
+
+/* A long question takes a twentieth of the time of a folder's piece. If it had to wait for one, no more than two or
+ * three would come through while a piece is computed. */
+TEST(embed_a_long_query_does_not_wait_for_a_piece)
+{
+	enum { N = 400, WORDS = 100, PIECE = 2048 };
+	const char *model = test_model("all-minilm-l6-v2");
+	struct embedder *m;
+	struct embed_text *t = mem_calloc(N, sizeof *t);
+	pthread_t thread;
+	char text[5 * WORDS + 1];
+	float v[384], want[384];
+	int through = 0, pieces;
+	if (!model) test_skip("all-minilm-l6-v2 was not fetched");
+	CHECK_OK(embedder_open(&m, &(struct embedder_options){.dir = model, .threads = 2}, &e), e);
+	for (int i = 0; i < WORDS; i++) memcpy(text + 5 * i, "much ", 6);
+	for (int i = 0; i < N; i++) t[i] = (struct embed_text){text, strlen(text)};
+	pieces = N / (PIECE / (WORDS + 2));
+	CHECK_OK(embedder_encode(m, t, 1, EMBED_QUERY, EMBED_FIRST, want, &e), e);
+	struct caller c = {.m = m, .texts = t, .n = N};
+	CHECK(pthread_create(&thread, NULL, folder_run, &c) == 0);
+	while (atomic_load(&folder_state) == 0) usleep(100);
+	while (atomic_load(&folder_state) == 1) {
+		CHECK_OK(embedder_encode(m, t, 1, EMBED_QUERY, EMBED_FIRST, v, &e), e);
+		CHECK(memcmp(v, want, sizeof v) == 0);
+		through += atomic_load(&folder_state) == 1;
+	}
+	pthread_join(thread, NULL);
+	CHECK_INT(c.wrong, 0);
+	CHECK_MSG(through > 5 * pieces, "only %d queries came through beside %d pieces", through, pieces);
+	embedder_close(m);
+	mem_free(t);
 }
