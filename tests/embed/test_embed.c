@@ -2,7 +2,6 @@
  * trained weights runs on a model of two layers and eight dimensions that is written here. */
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -68,13 +68,15 @@ static void check_near(const char *what, const float *got, const double *want, s
 /* The whole check of one model: every table against the plain pass, and chunks of any size to the bit. */
 static void check_spec(const struct model_spec *s)
 {
-	static const char *const kernels[] = { "ref", "avx2", "auto" };
+	static const char *const kernels[] = { "ref", "avx2", "avx512", "vnni", "amx" };
 	size_t n = TOKENS, vocab = s->vocab;
 	double *want = mem_calloc(n * vocab, sizeof *want);
 	float *got = mem_calloc(n * vocab, sizeof *got), *again = mem_calloc(n * vocab, sizeof *again);
 	int32_t ids[TOKENS];
 	random_ids(ids, n, vocab);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+		const struct ops *ops;
+		if (ops_choose(&ops, kernels[i], NULL) != OK) continue;
 		struct model m = model_open(s, kernels[i], 2);
 		if (i == 0) plain_logits(m.g, s, ids, n, want);
 		feed_ids(&m.f, ids, n, DECODER_CHUNK, n, got);
@@ -157,6 +159,25 @@ TEST(arch_gemma3)
 	s.type = QUANT_Q4_1;
 	s.embed_type = QUANT_Q8_0;
 	check_spec(&s);
+}
+
+/* Sizes that no vector, tile or panel divides; groups of 32 that are cut by heads. */
+TEST(arch_odd_sizes)
+{
+	static const uint32_t types[] = { QUANT_F16, QUANT_Q4_0, QUANT_Q5_1, QUANT_Q8_0 };
+	for (size_t i = 0; i < 4; i++) {
+		struct model_spec s = model_spec_of(i % 2 ? "llama" : "qwen3");
+		s.dim = 96;
+		s.ff = 160;
+		s.heads = 10;
+		s.kv_heads = 5;
+		s.head_dim = 48;
+		s.vocab = 323;
+		s.type = types[i];
+		check_spec(&s);
+		s.head_dim = 16;
+		check_spec(&s);
+	}
 }
 
 /* Every weight type in every architecture, the table of tokens too. */

@@ -410,10 +410,10 @@ TEST(schedule_limits)
 }
 
 /* Rows of many sequences in random company and cuts: the logits of each as if it were alone; and no allocation. */
-static void check_rows(const char *arch, const char *kernel, uint32_t type)
+static void check_rows_of(struct model_spec spec, const char *kernel)
 {
 	enum { SEQS = 6, LEN = 90 };
-	struct model_spec spec = small(arch, type);
+	const char *arch = spec.arch;
 	const struct ops *ops;
 	struct gguf *file;
 	struct team *team = team_new(2);
@@ -472,6 +472,28 @@ static void check_rows(const char *arch, const char *kernel, uint32_t type)
 	team_free(team);
 }
 
+static void check_rows(const char *arch, const char *kernel, uint32_t type)
+{
+	check_rows_of(small(arch, type), kernel);
+}
+
+/* Sizes that no vector, tile or panel divides. */
+static void check_rows_odd(const char *kernel, uint32_t type)
+{
+	struct model_spec s = small("llama", type);
+	s.dim = 96;
+	s.ff = 160;
+	s.heads = 6;
+	s.kv_heads = 3;
+	s.head_dim = 16;
+	s.vocab = 323;
+	check_rows_of(s, kernel);
+	s.heads = 10;                                /* groups of 32 that are cut by heads */
+	s.kv_heads = 5;
+	s.head_dim = 48;
+	check_rows_of(s, kernel);
+}
+
 TEST(schedule_rows_auto)
 {
 	check_rows("llama", "auto", QUANT_Q4_K);
@@ -484,6 +506,9 @@ static void check_rows_types(const char *kernel)
 {
 	static const uint32_t types[] = { QUANT_Q4_K, QUANT_Q8_0, QUANT_Q5_1, QUANT_Q6_K };
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++) check_rows("qwen2", kernel, types[i]);
+	check_rows_odd(kernel, QUANT_Q4_0);
+	check_rows_odd(kernel, QUANT_Q5_1);
+	check_rows_odd(kernel, QUANT_F16);
 }
 
 TEST(schedule_rows_amx) { check_rows_types("amx"); }
