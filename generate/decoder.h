@@ -1,6 +1,7 @@
 /* decoder.h: the forward pass of a llama, qwen2, qwen3 or gemma3 model from a GGUF file.
  *
- * Sizes come from the file's metadata, and every tensor's shape is checked against them. Weights stay in the mapping.
+ * Sizes come from the file's metadata, and every tensor's shape is checked against them. Weights are borrowed from the
+ * mapping; kernels that read them packed (pack.h) have them once more in that form.
  * Method: Touvron et al. 2023 (LLaMA), Qwen2 technical report 2024 (biases on q, k, v), Qwen3 2025 (norms of heads),
  * Gemma 3 2025 (its norms, windows, GeGLU), Su et al. 2021 (RoPE), Ainslie et al. 2023 (grouped queries). Weights of
  * norms are taken as the file has them: where a model's norm multiplies by 1 + w, converters have added the 1. Thread: one caller at a time. */

@@ -146,10 +146,4 @@ struct generator_stats {
 };
 void generator_stats(const struct generator *g, struct generator_stats *out);
 
-/* Logits after the prompt's last token, out: (vocab). Also fills the KV cache, so that a generate() which goes on from
- * the same prompt starts quickly. This and the next only while nothing runs. */
-int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel, struct err *e);
-/* Logits at the last `last` positions, out: (last, vocab). For golden tests and evaluation. */
-int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e);
-
 #endif

@@ -75,10 +75,10 @@ static size_t room(const struct generator *g)
 	return (size_t)g->info.context;
 }
 
-static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, size_t more, struct err *e)
+static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, struct err *e)
 {
 	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
-	if (n + more > room(g))
+	if (n >= room(g))
 		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
 			g->info.context);
 	for (size_t i = 0; i < n; i++)
@@ -105,7 +105,7 @@ int generator_start(struct generator *g, struct gen_request *q)
 	buf_init(&r->text, TEXT_MAX);
 	q->done = 0;
 	st = check_params(g, q->params, q->err);
-	if (st == OK) st = check_prompt(g, q->prompt, q->n, 1, q->err);
+	if (st == OK) st = check_prompt(g, q->prompt, q->n, q->err);
 	if (st != OK) {
 		q->done = 1;
 		return q->status = st;
@@ -479,44 +479,4 @@ int generate(struct generator *g, const int32_t *prompt, size_t n, const struct 
 	if (st == E_BUSY) return err_set(e, E_BUSY, "%s: others are being written", g->info.name);
 	while (st == OK && !q.done) generator_step(g);
 	return st == OK ? q.status : st;
-}
-
-/* --- logits alone --- */
-/* Logits of the last `want` tokens of the prompt. */
-static int score(struct generator *g, const int32_t *prompt, size_t n, size_t want, float *out, const volatile int *cancel,
-	struct err *e)
-{
-	struct kvcache *kv = decoder_cache(g->decoder);
-	struct kvseq *s = &g->slots[0].kv;
-	int st = check_prompt(g, prompt, n, 0, e);
-	if (st != OK) return st;
-	if (g->running_n || kvseq_begin(kv, s, n) != OK) return err_set(e, E_BUSY, "%s: others are being written", g->info.name);
-	kvseq_extend(kv, s, prompt, n - want);
-	while (s->len < n && st == OK) {
-		size_t at = s->len, chunk = n - at < DECODER_CHUNK ? n - at : DECODER_CHUNK, wanted = 0;
-		if (flag_is(cancel)) st = err_set(e, E_CANCELLED, "%s: cancelled", g->info.name);
-		if (st != OK) break;
-		for (size_t i = 0; i < chunk; i++) {
-			g->rows[i] = (struct decoder_row){ s, prompt[at + i], at + i >= n - want };
-			wanted += (size_t)g->rows[i].want;
-		}
-		kvseq_room(kv, s, chunk);
-		decoder_eval(g->decoder, PHASE_PROMPT, g->rows, chunk, out);
-		out += wanted * (size_t)g->info.vocab;
-	}
-	kvseq_end(kv, s, s->len);
-	return st;
-}
-
-int generator_logits(struct generator *g, const int32_t *prompt, size_t n, size_t last, float *out, struct err *e)
-{
-	if (last < 1 || last > n)
-		return err_set(e, E_USAGE, "%s: logits of %zu positions of a prompt of %zu tokens", g->info.name, last, n);
-	return score(g, prompt, n, last, out, NULL, e);
-}
-
-int generator_score(struct generator *g, const int32_t *prompt, size_t n, float *out, const volatile int *cancel,
-	struct err *e)
-{
-	return score(g, prompt, n, 1, out, cancel, e);
 }

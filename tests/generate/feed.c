@@ -37,3 +37,22 @@ void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t
 		decoder_eval(f->d, f->phase, rows, m, out);
 	}
 }
+
+static enum gen_verdict take_logits(void *ctx, const struct gen_view *v, struct gen_steer *s)
+{
+	(void)s;
+	memcpy(ctx, v->logits, (size_t)v->vocab * sizeof *v->logits);
+	return GEN_STOP;
+}
+
+void logits_after(struct generator *g, const int32_t *ids, size_t n, float *out)
+{
+	struct gen_constraint c = { out, take_logits };
+	struct gen_params p;
+	struct gen_result r;
+	struct err e;
+	gen_params_default(&p);
+	CHECK_OK(generate(g, ids, n, &p, &c, NULL, NULL, NULL, &r, &e), e);
+	CHECK_INT(r.finish, GEN_END_CONSTRAINT);
+	buf_clear(&r.text);
+}

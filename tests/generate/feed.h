@@ -1,7 +1,8 @@
-/* feed.h: one sequence through a decoder, for tests. Faults fail the test. */
+/* feed.h: one sequence through a decoder, or a prompt through a generator, for tests. Faults fail the test. */
 #ifndef TESTS_FEED_H
 #define TESTS_FEED_H
 #include "generate/decoder.h"
+#include "generate/generate.h"
 
 struct feed { struct decoder *d; struct kvseq seq; enum decoder_phase phase; };
 
@@ -10,5 +11,7 @@ void feed_close(struct feed *f);
 void feed_restart(struct feed *f);                          /* empty again; what was there is forgotten */
 /* Evaluates ids behind what is there, `chunk` at a time; out: (last, vocab) logits of the last ones. */
 void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out);
+/* The logits that a generator chooses from after the prompt; out: (vocab). */
+void logits_after(struct generator *g, const int32_t *ids, size_t n, float *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "generate/generate.h"
+#include "tests/generate/feed.h"
 #include "tests/gguf_make.h"
 #include "tests/test.h"
 
@@ -39,15 +40,15 @@ TEST(random_gemma3_reuse_and_edges)
 	struct err e;
 	int32_t ids[CONTEXT + 1];
 	float *got = mem_calloc(spec.vocab, sizeof *got), *want = mem_calloc(spec.vocab, sizeof *want);
-	static const size_t lens[] = { 1300, 1290, 800, 790, 1399, 30, 1399, 16, 17, 1400 };
+	static const size_t lens[] = { 1300, 1290, 800, 790, 1399, 30, 1399, 16, 17, 1398 };
 	uint32_t x = 3;
 	spec.context = CONTEXT;
 	g = open_spec(&spec);
 	for (size_t i = 0; i <= CONTEXT; i++) ids[i] = (int32_t)((x = x * 1664525 + 1013904223) >> 24);
 	for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
-		CHECK_OK(generator_score(g, ids, lens[i], got, NULL, &e), e);
+		logits_after(g, ids, lens[i], got);
 		fresh = open_spec(&spec);
-		CHECK_OK(generator_logits(fresh, ids, lens[i], 1, want, &e), e);
+		logits_after(fresh, ids, lens[i], want);
 		CHECK_MSG(memcmp(got, want, spec.vocab * sizeof *got) == 0, "prompt of %zu tokens", lens[i]);
 		generator_close(fresh);
 	}
