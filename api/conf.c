@@ -99,7 +99,7 @@ static const struct setting settings[] = {
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
-		"Tokens of prompt and answer together, at most what the model allows. generate.kv_bytes must hold as many."},
+		"Tokens of prompt and answer together, at most what the model allows and generate.kv_bytes holds."},
 	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2 avx512 vnni amx",
 		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow "
 		"specification."},
@@ -108,11 +108,11 @@ static const struct setting settings[] = {
 		"Each one comes out as it would alone. serve.answer_threads must let as many in."},
 	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 1 * MIB, 1 * TIB, "512m", "bytes",
 		"Memory for the keys and values of what is being written and of beginnings that may come again (the prompt's "
-		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait; a "
-		"prompt that never fits is refused."},
+		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait. "
+		"Less than generate.context takes makes the context as small; the log tells it."},
 	{NULL, "generate.chunk_ms", T_REAL, AT(generate_chunk_ms), 1, 10000, "20", "milliseconds",
-		"While answers are being written, new prompts are read in pieces that take about this long. More lets a new "
-		"answer begin sooner and makes the others stutter."},
+		"While answers are being written, new prompts are read in pieces that take about this long, or one and a half "
+		"times as long as a token where that is more. More lets a new answer begin sooner and makes the others stutter."},
 	{NULL, "generate.draft", T_INT, AT(generate_draft), 0, 16, "8", "tokens",
 		"Answers quote: what followed the last time the text had the same words is tried as a guess of so many tokens at "
 		"once, when that pays. The answer is the same. 0: no guesses."},
