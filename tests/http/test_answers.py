@@ -194,3 +194,15 @@ def no_probability_mass_is_greedy(s):
         return r.json["choices"][0]["message"]["content"]
     greedy = chat()
     assert {chat(temperature=1.5, top_p=0, seed=i) for i in range(4)} == {greedy}
+
+
+@test(generate__model="small", generate__kv_bytes="5m")
+def what_does_not_fit_the_memory_for_keys(s):
+    """That is a context of 224 tokens then. A longer conversation is refused as what it is, not as a queue that may empty."""
+    name = next(m["id"] for m in s.get("/v1/models").json["data"] if m["id"].startswith("smollm2"))
+    def chat(words):
+        return s.post("/v1/chat/completions", {"model": name, "messages": [{"role": "user", "content": "tree " * words}], "max_tokens": 1000})
+    r = chat(300)
+    assert r.status == 400 and r.error["param"] == "messages" and "224" in r.error["message"] and "Retry-After" not in r.headers, r.body
+    r = chat(20)
+    assert r.status == 200 and r.json["usage"]["total_tokens"] <= 224, r.body
