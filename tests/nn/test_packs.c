@@ -68,12 +68,17 @@ static void model_bend(size_t panel)
 	mem_free(data);
 }
 
-static void begin(void)
+static void begin_without_team(void)
 {
 	snprintf(model, sizeof model, "%s/m.gguf", test_dir());
 	snprintf(folder, sizeof folder, "%.*s/new/packed", (int)(strlen(model) - strlen("/m.gguf")), model);
-	team = team_new(3);
 	model_write(1);
+}
+
+static void begin(void)
+{
+	begin_without_team();
+	team = team_new(3);
 }
 
 /* Opens, compares every panel, closes. */
@@ -272,8 +277,7 @@ TEST(packs_temporary)
 TEST(packs_many_at_once)
 {
 	enum { PROCESSES = 4, ROUNDS = 20 };
-	begin();
-	team_free(team);                                         /* threads do not come along */
+	begin_without_team();                                    /* threads do not come along */
 	for (int round = 0; round < ROUNDS; round++) {
 		pid_t child[PROCESSES];
 		for (int i = 0; i < PROCESSES; i++)
