@@ -80,7 +80,7 @@ struct decoder {
 	struct rope rope, rope_slides;           /* of layers without and with a window */
 	struct packs *packs;                     /* or NULL */
 	float *x, *norm, *q, *k, *v, *mix, *proj, *gate; /* (DECODER_CHUNK, …) */
-	float *tile;                             /* (members, 2, DECODER_CHUNK, PROMPT_TILE_ROWS) */
+	float *tile;                             /* (members, 2, DECODER_CHUNK, PROMPT_TILE_ROWS + OPS_PROMPT_PAD) */
 	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
 	float *scratch;                          /* (members, scratch_floats) */
 	struct share *shares;                    /* (members) */
@@ -400,14 +400,14 @@ static float *floats(size_t rows, size_t n)
 {
 	size_t bytes;
 	if (__builtin_mul_overflow(rows, n, &bytes) || __builtin_mul_overflow(bytes, sizeof(float), &bytes)) return NULL;
-	return mem_aligned(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+	return mem_huge((bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
 }
 
 static uint8_t *act_rows(const struct decoder *d, size_t k)
 {
 	size_t written = DECODER_CHUNK * d->ops->act_bytes(k), prompt = d->ops->prompt_bytes(k, DECODER_CHUNK);
 	if (prompt > written) written = prompt;
-	return mem_aligned(SCRATCH_ALIGN, (written + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+	return mem_huge((written + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
 }
 
 static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
@@ -442,7 +442,7 @@ static int make_scratch(struct decoder *d, const struct decoder_options *o, stru
 	d->k = floats(DECODER_CHUNK, d->kv_dim);
 	d->v = floats(DECODER_CHUNK, d->kv_dim);
 	d->gate = floats(DECODER_CHUNK, f->ff);
-	d->tile = floats((size_t)team_size(d->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS);
+	d->tile = floats((size_t)team_size(d->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS + OPS_PROMPT_PAD);
 	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
 	d->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(d->team) * sizeof *d->shares);
 	if (d->ops->mul) {
@@ -572,6 +572,12 @@ static size_t tiles(const struct decoder *d, size_t rows)
 	return (rows + tile_rows(d, rows) - 1) / tile_rows(d, rows);
 }
 
+/* From a token's results in a tile to the next one's. */
+static size_t tile_ld(const struct decoder *d, size_t rows)
+{
+	return tile_rows(d, rows) + (d->prompt ? OPS_PROMPT_PAD : 0);
+}
+
 static size_t low_tiles(const struct linear *l)
 {
 	return (l->lora->a.rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
@@ -582,10 +588,10 @@ static size_t member_of(const struct decoder *d, const float *scratch)
 	return (size_t)(scratch - d->scratch) / d->scratch_floats;
 }
 
-/* A member's two places for what an item computes: (n, tile_rows) each. */
+/* A member's two places for what an item computes: (n, tile_ld) each. */
 static float *tile_of(const struct decoder *d, const float *scratch, size_t which)
 {
-	return d->tile + (member_of(d, scratch) * 2 + which) * DECODER_CHUNK * PROMPT_TILE_ROWS;
+	return d->tile + (member_of(d, scratch) * 2 + which) * DECODER_CHUNK * (PROMPT_TILE_ROWS + OPS_PROMPT_PAD);
 }
 
 /* Work space of a linear's a x: rows of b.k floats. */
@@ -702,11 +708,14 @@ static void item_qkv(struct decoder *d, size_t i, float *scratch)
 	};
 	size_t p = 0;
 	while (i >= tiles(d, parts[p].w->w.rows)) i -= tiles(d, parts[p++].w->w.rows);
-	size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d, ldy);
+	const size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d, ldy), ld = tile_ld(d, ldy);
+	const float *bias = parts[p].bias, *from = tile_of(d, scratch, 0);
 	float *y = parts[p].y + r0;
-	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, y, ldy, scratch);
-	for (size_t t = 0; parts[p].bias && t < d->n; t++)
-		for (size_t r = 0; r < rows; r++) y[t * ldy + r] += parts[p].bias[r0 + r];
+	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, tile_of(d, scratch, 0), ld, scratch);
+	for (size_t t = 0; t < d->n; t++, y += ldy, from += ld) {
+		if (!bias) memcpy(y, from, rows * sizeof *y);
+		else for (size_t r = 0; r < rows; r++) y[r] = from[r] + bias[r0 + r];
+	}
 }
 
 static void norm_heads(const struct decoder *d, const float *w, float *x, size_t heads)
@@ -766,7 +775,7 @@ static void item_mix(struct decoder *d, size_t t, float *scratch)
 /* Tile i of a linear onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
 static void add_tile(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, float *scratch)
 {
-	const size_t dim = d->info.dim, ld = tile_rows(d, dim), r0 = i * ld;
+	const size_t dim = d->info.dim, ld = tile_ld(d, dim), r0 = i * tile_rows(d, dim);
 	float *tile = tile_of(d, scratch, 0);
 	size_t rows = multiply(d, l, i, x, act, d->n, tile, ld, scratch);
 	for (size_t t = 0; t < d->n; t++) {
@@ -805,7 +814,7 @@ static void item_out(struct decoder *d, size_t i, float *scratch)
 static void item_gate_up(struct decoder *d, size_t i, float *scratch)
 {
 	const struct layer *l = &d->layers[d->layer];
-	const size_t ff = d->info.ff, ld = tile_rows(d, ff), r0 = i * ld;
+	const size_t ff = d->info.ff, ld = tile_ld(d, ff), r0 = i * tile_rows(d, ff);
 	const int keep = !l->down.packed.data || l->down.lora;
 	float *gate = tile_of(d, scratch, 0), *up = tile_of(d, scratch, 1);
 	size_t rows = multiply(d, &l->gate, i, d->norm, d->act, d->n, gate, ld, scratch);

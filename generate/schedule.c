@@ -22,7 +22,7 @@
 #include "base/mem.h"
 #include "generate/schedule.h"
 
-enum { TEXT_MAX = 64 << 20, TEXT_FIRST = 4096, CHUNK_LEAST = 16, ALONE_MS = 250, DRAFT_ROWS = 32 };
+enum { TEXT_MAX = 64 << 20, TEXT_FIRST = 4096, CHUNK_LEAST = 16, ALONE_MS = 1000, DRAFT_ROWS = 32 };
 static const double CHUNK_MS = 20, PASSES_LEAST = 1.5, COST_SLOPE = 0.1, DRAFT_GAIN = 1.05;
 
 int schedule_open(struct generator *g, const struct generator_options *o, struct err *e)

@@ -42,6 +42,7 @@ enum {
 	OPS_ALIGN = 32,        /* lengths of rows and vectors are multiples of this */
 	OPS_HEAD_ALIGN = 16,   /* head_dim is a multiple of this */
 	OPS_TOKENS = 64,       /* most tokens in one matmul */
+	OPS_PROMPT_TOKENS = 16, OPS_PROMPT_PAD = 16,
 	OPS_TILE_ROWS = 32,    /* rows unpacked at a time: split rows over threads in multiples of this */
 	OPS_TILE_K = 256,
 	OPS_LANES_MAX = 16
@@ -104,7 +105,9 @@ struct ops {
 		void *scratch);
 	/* The same for tokens of prompts, whose activations lie together in prompt_bytes(k, n) bytes, aligned to 64:
 	 * prompt_act puts there those of token t for the `count` of its k activations from `from` on, both multiples of 32;
-	 * they are at x. n tokens of `acts` are the first n. */
+	 * they are at x. n tokens of `acts` are the first n. y has room for whole OPS_TILE_ROWS rows, from panel0 on, and
+	 * whole OPS_PROMPT_TOKENS tokens: what lies there beyond the panels and tokens asked for is overwritten. With AMX
+	 * it is fastest where 4096 bytes are no multiple of ldy floats (OPS_PROMPT_PAD more than the rows). */
 	size_t (*prompt_bytes)(size_t k, size_t n);
 	void (*prompt_act)(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 	void (*prompt_mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,

@@ -2,10 +2,12 @@
  * multiplies tiles of 16 tokens by 32 k with tiles of 32 k by 16 rows, and the sums are floats.
  *
  * Blocking, for a second-level cache of 2 MB and a first one of 48 KB: along k in slabs, so that the activations of
- * all tokens in a slab (768 KB) stay in the second; within that, two panels at a time, and of those 256 k at a time,
- * unpacked to 16 KB that stay in the first while all tokens stream past, 32 at a time: four tiles of sums, two of
- * tokens, two of weights. The sums of a block of panels rest in scratch between slabs, in the order of tiles.
- * What a sum adds, and in which order, depends on none of that.
+ * all tokens in a slab (768 KB) stay in the second; within that, two panels at a time, and of those up to 288 k at a
+ * time, a part, unpacked to 18 KB that stay in the first while all tokens stream past, 32 at a time: four tiles of
+ * sums, two of tokens, two of weights. Between parts the sums rest where they are wanted, in y. The next part is
+ * unpacked meanwhile, some groups for each 32 tokens: the vector units are idle where the tiles multiply.
+ * What bounds it: a line written to the second cache costs about four times one read from it, and every part writes
+ * all sums; longer parts leave the first cache. What a sum adds, and in which order, depends on none of that.
  *
  * Built with AVX-512 F, BW, VL, DQ, VBMI, VNNI and BF16; ops.c sees to it that nothing here runs on a CPU without
  * them or without leave to use tiles. Threads: no state. Failure: none. */
@@ -22,14 +24,12 @@
 #include "nn/ops_unpack.h"
 
 enum {
-	TILE = AMX_ROWS * AMX_ROW_BYTES,        /* bytes */
-	TILE_FLOATS = TILE / 4,
-	SLAB_K = 768, PART_K = 256,
-	BLOCK_TOKENS = 512, BLOCK_PANELS = 16,
-	PART_BYTES = PART_K / PACK_GROUP * TILE /* of a panel */
+	TILE = AMX_ROWS * AMX_ROW_BYTES,                /* bytes */
+	SLAB_GROUPS = 24, PART_GROUPS = 9,              /* of 32 k, at most */
+	BLOCK_TOKENS = 512, BLOCK_PANELS = 32,
+	PART_BYTES = PART_GROUPS * TILE                 /* of a panel */
 };
-_Static_assert(2 * PART_BYTES + BLOCK_TOKENS * BLOCK_PANELS * PACK_ROWS * sizeof(float) <= AMX_SCRATCH_FLOATS * sizeof(float),
-	"scratch takes two panels' part and a block's sums");
+_Static_assert(2 * 2 * PART_BYTES <= AMX_SCRATCH_FLOATS * sizeof(float), "scratch takes two parts of two panels");
 
 /* What turns bytes into floats: a byte put in the middle of this float adds itself to it. Two lanes a row, then: a
  * vector has the weights 2h and 2h + 1 of a step for eight rows. */
@@ -81,34 +81,71 @@ INLINE void unpack_group(uint32_t type, const struct expand *x, const uint8_t *h
 	}
 }
 
-/* Groups g0 to g1 of the panel at `at`, a tile each. */
-INLINE void unpack_type(uint32_t type, const uint8_t *at, size_t g0, size_t g1, uint8_t *tiles)
+/* Groups g0 to g1 of two panels: what is unpacked at a time. */
+struct part { size_t panel, g0, g1; };
+
+struct walk {                            /* over the parts of a block: slab by slab, in it pair by pair */
+	size_t panel0, panel1, groups, slab;
+	size_t panel, k0, k1, at;        /* the slab's groups; the next part's first */
+};
+
+/* The most at a time when n are cut evenly into as few as that takes. */
+static size_t even_cut(size_t n, size_t most)
 {
-	const size_t unit = is_k(type) ? K_GROUPS : has_min(type) ? 1 : 2, head = is_k(type) ? K_HEAD : PACK_VECTOR;
-	const struct expand x = expand_of(type);
-	for (size_t g = g0; g < g1; g++, tiles += TILE) {
-		const uint8_t *h = at + g / unit * (head + unit * group_bytes(type));
-		unpack_group(type, &x, h, g % unit, h + head + g % unit * group_bytes(type), tiles);
-	}
+	size_t cuts = (n + most - 1) / most;
+	return (n + cuts - 1) / cuts;
 }
 
-static void unpack(uint32_t type, const uint8_t *at, size_t g0, size_t g1, uint8_t *tiles)
+static struct walk walk_begin(size_t panel0, size_t panel1, size_t groups)
 {
-	switch (type) {
-	case QUANT_Q4_0: unpack_type(QUANT_Q4_0, at, g0, g1, tiles); break;
-	case QUANT_Q4_1: unpack_type(QUANT_Q4_1, at, g0, g1, tiles); break;
-	case QUANT_Q5_0: unpack_type(QUANT_Q5_0, at, g0, g1, tiles); break;
-	case QUANT_Q5_1: unpack_type(QUANT_Q5_1, at, g0, g1, tiles); break;
-	case QUANT_Q8_0: unpack_type(QUANT_Q8_0, at, g0, g1, tiles); break;
-	case QUANT_Q4_K: unpack_type(QUANT_Q4_K, at, g0, g1, tiles); break;
-	case QUANT_Q5_K: unpack_type(QUANT_Q5_K, at, g0, g1, tiles); break;
-	case QUANT_Q6_K: unpack_type(QUANT_Q6_K, at, g0, g1, tiles); break;
+	size_t slab = even_cut(groups, SLAB_GROUPS);
+	return (struct walk){ panel0, panel1, groups, slab, panel0, 0, slab, 0 };
+}
+
+/* Behind the last: one of no groups. */
+static struct part walk_next(struct walk *w)
+{
+	struct part p;
+	if (w->at == w->k1) {
+		w->at = w->k0;
+		w->panel += 2;
+	}
+	if (w->panel >= w->panel1) {
+		if (w->k1 == w->groups) return (struct part){ w->panel0, 0, 0 };
+		w->panel = w->panel0;
+		w->at = w->k0 = w->k1;
+		w->k1 = w->groups - w->k0 < w->slab ? w->groups : w->k0 + w->slab;
+	}
+	const size_t step = even_cut(w->k1 - w->k0, PART_GROUPS);
+	p.panel = w->panel;
+	p.g0 = w->at;
+	p.g1 = w->at = w->k1 - w->at < step ? w->k1 : w->at + step;
+	return p;
+}
+
+static size_t part_groups(const struct part *p)
+{
+	return p->g1 - p->g0;
+}
+
+/* Of the groups of both panels those from `from` to `to`, a tile each. The matrix's last panel is its own neighbour. */
+INLINE void unpack(uint32_t type, const struct expand *x, const struct packed *p, const struct part *part, size_t from,
+	size_t to, uint8_t *tiles)
+{
+	const size_t unit = is_k(type) ? K_GROUPS : has_min(type) ? 1 : 2, head = is_k(type) ? K_HEAD : PACK_VECTOR,
+		n = part_groups(part);
+	for (size_t i = from; i < to; i++) {
+		const size_t second = i >= n, at = i - second * n, g = part->g0 + at,
+			panel = part->panel + (second && part->panel + 1 < p->panels);
+		const uint8_t *h = p->data + panel * p->panel_bytes + g / unit * (head + unit * group_bytes(type));
+		unpack_group(type, x, h, g % unit, h + head + g % unit * group_bytes(type), tiles + second * PART_BYTES + at * TILE);
 	}
 }
 
 /* Sums of up to 32 tokens (blocks of 16 at a0 and a1) and two panels, in tiles 0…3, over `steps` tiles along k. */
-INLINE void dots(int blocks, const uint8_t *a0, const uint8_t *a1, const uint8_t *b0, const uint8_t *b1, size_t steps)
+INLINE void dots(int blocks, const uint8_t *a0, const uint8_t *a1, const uint8_t *b0, size_t steps)
 {
+	const uint8_t *b1 = b0 + PART_BYTES;
 	for (size_t s = 0; s < steps; s++, a0 += TILE, a1 += TILE, b0 += TILE, b1 += TILE) {
 		amx_load(4, a0, AMX_ROW_BYTES);
 		amx_load(6, b0, AMX_ROW_BYTES);
@@ -122,7 +159,8 @@ INLINE void dots(int blocks, const uint8_t *a0, const uint8_t *a1, const uint8_t
 	}
 }
 
-INLINE void sums_take(int blocks, int first, const float *acc)
+/* Those sums from y, or zero. */
+INLINE void sums_take(int blocks, int first, const float *y, size_t ldy)
 {
 	if (first) {
 		amx_zero(0);
@@ -131,90 +169,79 @@ INLINE void sums_take(int blocks, int first, const float *acc)
 		amx_zero(3);
 		return;
 	}
-	amx_load(0, acc, AMX_ROW_BYTES);
-	amx_load(1, acc + TILE_FLOATS, AMX_ROW_BYTES);
+	amx_load(0, y, ldy * sizeof *y);
+	amx_load(1, y + PACK_ROWS, ldy * sizeof *y);
 	if (blocks == 1) return;
-	amx_load(2, acc + 2 * TILE_FLOATS, AMX_ROW_BYTES);
-	amx_load(3, acc + 3 * TILE_FLOATS, AMX_ROW_BYTES);
+	amx_load(2, y + AMX_ROWS * ldy, ldy * sizeof *y);
+	amx_load(3, y + AMX_ROWS * ldy + PACK_ROWS, ldy * sizeof *y);
 }
 
-INLINE void sums_put(int blocks, float *acc)
+INLINE void sums_put(int blocks, float *y, size_t ldy)
 {
-	amx_store(0, acc, AMX_ROW_BYTES);
-	amx_store(1, acc + TILE_FLOATS, AMX_ROW_BYTES);
+	amx_store(0, y, ldy * sizeof *y);
+	amx_store(1, y + PACK_ROWS, ldy * sizeof *y);
 	if (blocks == 1) return;
-	amx_store(2, acc + 2 * TILE_FLOATS, AMX_ROW_BYTES);
-	amx_store(3, acc + 3 * TILE_FLOATS, AMX_ROW_BYTES);
+	amx_store(2, y + AMX_ROWS * ldy, ldy * sizeof *y);
+	amx_store(3, y + AMX_ROWS * ldy + PACK_ROWS, ldy * sizeof *y);
 }
 
-/* One part of two panels for all tokens. a: the part's first tile of the first 16 tokens; lda: bytes from 16 tokens to
- * the next. acc: two tiles for each 16 tokens. */
-static void multiply_part(const uint8_t *a, size_t lda, size_t blocks, const uint8_t *b, size_t steps, int first, float *acc)
+INLINE void multiply(int blocks, int first, const uint8_t *a, size_t lda, const uint8_t *b, size_t steps, float *y,
+	size_t ldy)
 {
-	const uint8_t *b1 = b + PART_BYTES;
-	for (; blocks >= 2; blocks -= 2, a += 2 * lda, acc += 4 * TILE_FLOATS) {
-		sums_take(2, first, acc);
-		dots(2, a, a + lda, b, b1, steps);
-		sums_put(2, acc);
-	}
-	if (!blocks) return;
-	sums_take(1, first, acc);
-	dots(1, a, a, b, b1, steps);
-	sums_put(1, acc);
+	sums_take(blocks, first, y, ldy);
+	dots(blocks, a, a + lda, b, steps);
+	sums_put(blocks, y, ldy);
 }
 
-/* The sums of all panels of a block to y: token by token, so that what is written lies together. */
-static void write_block(const struct packed *p, size_t panel0, size_t panel1, const float *sums, size_t n, float *y, size_t ldy)
+/* n <= BLOCK_TOKENS tokens and panels panel0 to panel1; y: of the first token and panel. */
+INLINE void multiply_block(uint32_t type, const struct packed *p, size_t panel0, size_t panel1, const uint8_t *acts,
+	size_t n, float *y, size_t ldy, uint8_t *scratch)
 {
-	const size_t blocks = (n + AMX_ROWS - 1) / AMX_ROWS;
-	for (size_t t = 0; t < n; t++) {
-		const float *from = sums + t / AMX_ROWS * 2 * TILE_FLOATS + t % AMX_ROWS * PACK_ROWS;
-		for (size_t i = panel0; i < panel1; i++) {
-			const size_t row = i * PACK_ROWS, rows = p->rows - row < PACK_ROWS ? p->rows - row : PACK_ROWS,
-				at = ((i - panel0) / 2 * 2 * blocks + (i - panel0) % 2) * TILE_FLOATS;
-			_mm512_mask_storeu_ps(y + t * ldy + (i - panel0) * PACK_ROWS, (__mmask16)((1u << rows) - 1), _mm512_load_ps(from + at));
+	const size_t groups = p->k / PACK_GROUP, lda = groups * TILE, blocks = (n + AMX_ROWS - 1) / AMX_ROWS,
+		pairs = (blocks + 1) / 2;
+	const struct expand x = expand_of(type);
+	struct walk walk = walk_begin(panel0, panel1, groups);
+	struct part part = walk_next(&walk), next;
+	uint8_t *tiles[2] = { scratch, scratch + 2 * PART_BYTES };
+	unpack(type, &x, p, &part, 0, 2 * part_groups(&part), tiles[0]);
+	for (int turn = 0; part_groups(&part); turn ^= 1, part = next) {
+		next = walk_next(&walk);
+		const size_t steps = part_groups(&part), unpacks = 2 * part_groups(&next);
+		const uint8_t *a = acts + part.g0 * TILE;
+		float *to = y + (part.panel - panel0) * PACK_ROWS;
+		for (size_t i = 0; i < pairs; i++, a += 2 * lda, to += 2 * AMX_ROWS * ldy) {
+			unpack(type, &x, p, &next, unpacks * i / pairs, unpacks * (i + 1) / pairs, tiles[turn ^ 1]);
+			if (2 * i + 2 <= blocks) multiply(2, part.g0 == 0, a, lda, tiles[turn], steps, to, ldy);
+			else multiply(1, part.g0 == 0, a, 0, tiles[turn], steps, to, ldy);
 		}
 	}
 }
 
-/* k along which all is done at a time: whole groups, cut evenly. */
-static size_t even_cut(size_t k, size_t most)
+/* All blocks; for each type on its own, so that what it is stands fixed in the innermost loop. */
+INLINE void multiply_type(uint32_t type, const struct packed *p, size_t panel0, size_t panel1, const uint8_t *acts, size_t n,
+	float *y, size_t ldy, uint8_t *scratch)
 {
-	size_t cuts = (k + most - 1) / most;
-	return (k / PACK_GROUP + cuts - 1) / cuts * PACK_GROUP;
-}
-
-/* Panels panel0 to panel1, BLOCK_PANELS at most, and n <= BLOCK_TOKENS tokens. */
-static void multiply_block(const struct packed *p, size_t panel0, size_t panel1, const uint8_t *acts, size_t n, float *y,
-	size_t ldy, uint8_t *scratch)
-{
-	const size_t k = p->k, lda = k / PACK_GROUP * TILE, slab = even_cut(k, SLAB_K), blocks = (n + AMX_ROWS - 1) / AMX_ROWS;
-	float *sums = (float *)(void *)(scratch + 2 * PART_BYTES);
-	for (size_t k0 = 0; k0 < k; k0 += slab) {
-		const size_t k1 = k - k0 < slab ? k : k0 + slab, part = even_cut(k1 - k0, PART_K);
-		for (size_t panel = panel0; panel < panel1; panel += 2) {
-			const size_t second = panel + 1 < panel1 ? panel + 1 : panel;
-			float *acc = sums + (panel - panel0) * blocks * TILE_FLOATS;
-			for (size_t at = k0; at < k1; at += part) {
-				const size_t g0 = at / PACK_GROUP, g1 = (k1 - at < part ? k1 : at + part) / PACK_GROUP;
-				unpack(p->type, p->data + panel * p->panel_bytes, g0, g1, scratch);
-				unpack(p->type, p->data + second * p->panel_bytes, g0, g1, scratch + PART_BYTES);
-				multiply_part(acts + g0 * TILE, lda, blocks, scratch, g1 - g0, at == 0, acc);
-			}
-		}
-	}
-	write_block(p, panel0, panel1, sums, n, y, ldy);
+	const size_t token_bytes = p->k * sizeof(uint16_t);
+	for (size_t t = 0; t < n; t += BLOCK_TOKENS)
+		for (size_t i = panel0; i < panel1; i += BLOCK_PANELS)
+			multiply_block(type, p, i, panel1 - i < BLOCK_PANELS ? panel1 : i + BLOCK_PANELS, acts + t * token_bytes,
+				n - t < BLOCK_TOKENS ? n - t : BLOCK_TOKENS, y + t * ldy + (i - panel0) * PACK_ROWS, ldy, scratch);
 }
 
 void amx_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 	size_t ldy, void *scratch)
 {
-	const size_t token_bytes = p->k * sizeof(uint16_t);
 	amx_enter();
-	for (size_t t = 0; t < n; t += BLOCK_TOKENS)
-		for (size_t i = panel0; i < panel1; i += BLOCK_PANELS)
-			multiply_block(p, i, panel1 - i < BLOCK_PANELS ? panel1 : i + BLOCK_PANELS, (const uint8_t *)acts + t * token_bytes,
-				n - t < BLOCK_TOKENS ? n - t : BLOCK_TOKENS, y + t * ldy + (i - panel0) * PACK_ROWS, ldy, scratch);
+	switch (p->type) {
+	case QUANT_Q4_0: multiply_type(QUANT_Q4_0, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q4_1: multiply_type(QUANT_Q4_1, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q5_0: multiply_type(QUANT_Q5_0, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q5_1: multiply_type(QUANT_Q5_1, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q8_0: multiply_type(QUANT_Q8_0, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q4_K: multiply_type(QUANT_Q4_K, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q5_K: multiply_type(QUANT_Q5_K, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	case QUANT_Q6_K: multiply_type(QUANT_Q6_K, p, panel0, panel1, acts, n, y, ldy, scratch); break;
+	}
 	amx_leave();
 }
 

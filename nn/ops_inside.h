@@ -3,7 +3,7 @@
 #define NN_OPS_INSIDE_H
 #include "nn/ops.h"
 
-enum { AMX_SCRATCH_FLOATS = (1 << 12) + (1 << 17) };
+enum { AMX_SCRATCH_FLOATS = (1 << 12) + (1 << 17) };    /* prompt_attend's; prompt_mul takes less */
 
 void avx2_act(const float *x, size_t k, void *out);
 void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,

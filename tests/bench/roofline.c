@@ -1,6 +1,6 @@
 /* roofline.c: what this machine can do at most, and what the kernels reach of it. Usage: roofline [THREADS]
  *
- * Prints JSON lines: the best rate at which all threads together read memory that no cache holds; for each kind of
+ * Prints JSON lines: the best rate at which all threads together read a GiB of memory on huge pages; for each kind of
  * instruction the products and sums a second that a loop of nothing else reaches, in all threads; then for each table
  * of kernels the CPU has (nn/ops.h, nn/gemm8.h): packed weights from memory times one token and times eight, in bytes
  * a second; weights times 512 tokens of a prompt, and an encoder's layer, in operations a second. An operation is a
@@ -20,7 +20,8 @@
 #include "nn/pack.h"
 #include "nn/quant.h"
 
-enum { RUNS = 9, READ_BYTES = 512 << 20, ROUNDS = 2000000, ROW_K = 1536, PROMPT_ROWS = 1536, PROMPT_TOKENS = 512,
+enum { RUNS = 9, READ_BYTES = 1 << 30, ROUNDS = 2000000, ROW_K = 1536, PROMPT_ROWS = 1536, PROMPT_TOKENS = 512,
+	ITEM_PANELS = 16 /* of a prompt's products, as the decoder cuts them */, WEIGHT_BYTES = 512 << 20,
 	ENCODER_ROWS = 4096, ENCODER_K = 384, ENCODER_OUT = 1536, FILL = 0x2c };
 
 #define UNROLL _Pragma("GCC unroll 16") /* so that sums stay in registers */
@@ -43,36 +44,53 @@ static double best_ms(void (*fn)(void *ctx, int member, int size), void *ctx)
 
 /* ---- memory ---- */
 
-__attribute__((target("avx512f"))) static void read512(const uint8_t *p, size_t n)
+/* Four lines at a time, `apart` bytes from each other: one stream, or four that memory serves side by side. */
+__attribute__((target("avx512f"))) static void read512(const uint8_t *p, size_t n, size_t apart)
 {
 	__m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-	for (size_t i = 0; i < n; i += 256) {
+	size_t step = apart == 64 ? 256 : 64, end = apart == 64 ? n : n / 4;
+	for (size_t i = 0; i < end; i += step) {
 		a = _mm512_or_si512(a, _mm512_load_si512(p + i));
-		b = _mm512_or_si512(b, _mm512_load_si512(p + i + 64));
-		c = _mm512_or_si512(c, _mm512_load_si512(p + i + 128));
-		d = _mm512_or_si512(d, _mm512_load_si512(p + i + 192));
+		b = _mm512_or_si512(b, _mm512_load_si512(p + i + apart));
+		c = _mm512_or_si512(c, _mm512_load_si512(p + i + 2 * apart));
+		d = _mm512_or_si512(d, _mm512_load_si512(p + i + 3 * apart));
 	}
 	sink += _mm512_reduce_or_epi64(_mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d)));
 }
 
-__attribute__((target("avx2"))) static void read256(const uint8_t *p, size_t n)
+__attribute__((target("avx2"))) static __m256i line256(const uint8_t *p)
+{
+	return _mm256_or_si256(_mm256_load_si256((const __m256i *)p), _mm256_load_si256((const __m256i *)(p + 32)));
+}
+
+__attribute__((target("avx2"))) static void read256(const uint8_t *p, size_t n, size_t apart)
 {
 	__m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
-	for (size_t i = 0; i < n; i += 128) {
-		a = _mm256_or_si256(a, _mm256_load_si256((const __m256i *)(p + i)));
-		b = _mm256_or_si256(b, _mm256_load_si256((const __m256i *)(p + i + 32)));
-		c = _mm256_or_si256(c, _mm256_load_si256((const __m256i *)(p + i + 64)));
-		d = _mm256_or_si256(d, _mm256_load_si256((const __m256i *)(p + i + 96)));
+	size_t step = apart == 64 ? 256 : 64, end = apart == 64 ? n : n / 4;
+	for (size_t i = 0; i < end; i += step) {
+		a = _mm256_or_si256(a, line256(p + i));
+		b = _mm256_or_si256(b, line256(p + i + apart));
+		c = _mm256_or_si256(c, line256(p + i + 2 * apart));
+		d = _mm256_or_si256(d, line256(p + i + 3 * apart));
 	}
 	a = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
 	sink += _mm256_extract_epi64(a, 0) + _mm256_extract_epi64(a, 1) + _mm256_extract_epi64(a, 2) +
 		_mm256_extract_epi64(a, 3);
 }
 
+struct reading { const uint8_t *p; int streams; };
+
 static void read_share(void *ctx, int member, int size)
 {
+	const struct reading *r = ctx;
 	size_t share = READ_BYTES / (size_t)size / 256 * 256;
-	(__builtin_cpu_supports("avx512f") ? read512 : read256)((const uint8_t *)ctx + (size_t)member * share, share);
+	(__builtin_cpu_supports("avx512f") ? read512 : read256)(r->p + (size_t)member * share, share, r->streams == 1 ? 64 : share / 4);
+}
+
+static double read_rate(const void *memory)
+{
+	double one = best_ms(read_share, &(struct reading){ memory, 1 }), four = best_ms(read_share, &(struct reading){ memory, 4 });
+	return (double)READ_BYTES / (one < four ? one : four) * 1000;
 }
 
 /* ---- arithmetic: chains of sums that do not wait for each other ---- */
@@ -178,22 +196,27 @@ struct product {
 	struct packed w;
 	size_t n;
 	const void *acts;
-	float *y;
+	float *y;                                /* (n, rows), or of a prompt: */
+	float *tiles;                            /* (members, PROMPT_TOKENS, TILE_LD) */
 	float *scratch; size_t scratch_floats;
 	int prompt;
 };
+
+enum { TILE_LD = ITEM_PANELS * PACK_ROWS + OPS_PROMPT_PAD, TILE_FLOATS = PROMPT_TOKENS * TILE_LD };
 
 static void product_share(void *ctx, int member, int size)
 {
 	struct product *p = ctx;
 	size_t from = p->w.panels * (size_t)member / (size_t)size, to = p->w.panels * ((size_t)member + 1) / (size_t)size;
-	(p->prompt ? p->ops->prompt_mul : p->ops->mul)(&p->w, from, to, p->acts, p->n, p->y + from * PACK_ROWS,
-		p->w.panels * PACK_ROWS, p->scratch + (size_t)member * p->scratch_floats);
+	float *scratch = p->scratch + (size_t)member * p->scratch_floats, *tile = p->tiles + (size_t)member * TILE_FLOATS;
+	if (!p->prompt) p->ops->mul(&p->w, from, to, p->acts, p->n, p->y + from * PACK_ROWS, p->w.panels * PACK_ROWS, scratch);
+	else for (size_t i = from; i < to; i += ITEM_PANELS)
+		p->ops->prompt_mul(&p->w, i, to - i < ITEM_PANELS ? to : i + ITEM_PANELS, p->acts, p->n, tile, TILE_LD, scratch);
 }
 
 static void *filled(size_t bytes)
 {
-	void *p = mem_aligned(4096, bytes);
+	void *p = mem_huge(bytes);       /* as the engine's weights lie */
 	if (p) memset(p, FILL, bytes);
 	return p;
 }
@@ -207,9 +230,10 @@ static int product(const struct ops *ops, const char *type_name, uint32_t type, 
 	float x[ROW_K];
 	double ms;
 	p.scratch_floats = (ops_scratch_floats(ROW_K) + 15) / 16 * 16;
-	p.y = filled(p.w.panels * PACK_ROWS * n * sizeof *p.y);
+	p.y = filled(prompt ? 1 : p.w.panels * PACK_ROWS * n * sizeof *p.y);
+	p.tiles = filled(prompt ? (size_t)team_size(team) * TILE_FLOATS * sizeof *p.tiles : 1);
 	p.scratch = filled((size_t)team_size(team) * p.scratch_floats * sizeof *p.scratch);
-	if (!weights || !acts || !p.y || !p.scratch) return 0;
+	if (!weights || !acts || !p.y || !p.tiles || !p.scratch) return 0;
 	for (size_t i = 0; i < ROW_K; i++) x[i] = (float)(i % 7) - 3;
 	for (size_t t = 0; t < n; t++) {
 		if (prompt) ops->prompt_act(x, 0, ROW_K, ROW_K, t, acts);
@@ -224,6 +248,7 @@ static int product(const struct ops *ops, const char *type_name, uint32_t type, 
 	mem_free(weights);
 	mem_free(acts);
 	mem_free(p.y);
+	mem_free(p.tiles);
 	mem_free(p.scratch);
 	return 1;
 }
@@ -284,8 +309,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: roofline [THREADS]\n");
 		return 2;
 	}
-	printf("{\"read_bytes_per_s\":%.4g,\"threads\":%d}\n",
-		(double)READ_BYTES / best_ms(read_share, memory) * 1000, threads);
+	printf("{\"read_bytes_per_s\":%.4g,\"threads\":%d}\n", read_rate(memory), threads);
 	mem_free(memory);
 	peaks();
 	for (size_t i = 0; i < sizeof names / sizeof *names && ok; i++) {
@@ -293,7 +317,7 @@ int main(int argc, char **argv)
 		const struct gemm8 *g;
 		if (ops_choose(&ops, names[i], NULL) == OK)
 			for (size_t t = 0; t < sizeof types / sizeof *types && ok; t++) {
-				size_t rows = ((size_t)128 << 20) / pack_shape(types[t].type, PACK_ROWS, ROW_K).panel_bytes * PACK_ROWS;
+				size_t rows = (size_t)WEIGHT_BYTES / pack_shape(types[t].type, PACK_ROWS, ROW_K).panel_bytes * PACK_ROWS;
 				ok = product(ops, types[t].name, types[t].type, rows, 1, 0) &&
 					product(ops, types[t].name, types[t].type, rows, 8, 0) &&
 					product(ops, types[t].name, types[t].type, PROMPT_ROWS, PROMPT_TOKENS, 1);

@@ -440,11 +440,12 @@ static void check_prompt_matrix(const struct matrix *w, size_t n, uint32_t kinds
 {
 	const struct ops *o = &ops_amx;
 	struct packed p = pack_shape(w->type, w->rows, w->k);
-	size_t bytes = o->prompt_bytes(w->k, n), ldy = w->rows + 3, cut = p.panels / 2;
+	size_t bytes = o->prompt_bytes(w->k, n), cut = p.panels / 2, ldy = (p.panels + 2) * PACK_ROWS + 3,
+		room = (n + OPS_PROMPT_TOKENS - 1) / OPS_PROMPT_TOKENS * OPS_PROMPT_TOKENS;
 	uint8_t *data = mem_aligned(PACK_VECTOR, p.panels * p.panel_bytes), *acts = mem_aligned(64, bytes),
 		*plain = mem_aligned(64, bytes);
-	float *x = mem_calloc(n * w->k, 4), *y = mem_calloc(n * ldy, 4), *z = mem_calloc(n * ldy, 4),
-		*one = mem_calloc(ldy, 4), *scratch = mem_aligned(64, ops_scratch_floats(w->k) * 4);
+	float *x = mem_calloc(n * w->k, 4), *y = mem_calloc(room * ldy, 4), *z = mem_calloc(n * ldy, 4),
+		*one = mem_calloc(OPS_PROMPT_TOKENS * ldy, 4), *scratch = mem_aligned(64, ops_scratch_floats(w->k) * 4);
 	for (size_t i = 0; i < p.panels; i++) pack_panel(w, i, data + i * p.panel_bytes);
 	p.data = data;
 	memset(acts, 0x7f, bytes);
@@ -460,8 +461,9 @@ static void check_prompt_matrix(const struct matrix *w, size_t n, uint32_t kinds
 	o->prompt_mul(&p, 0, cut, acts, n, y, ldy, scratch);
 	o->prompt_mul(&p, cut, p.panels, acts, n, y + cut * PACK_ROWS, ldy, scratch);
 	ops_plain_prompt_mul(&p, 0, p.panels, plain, n, z, ldy, NULL);
-	CHECK_MSG(same_bits(y, z, n * ldy), "%s %s %zux%zu n %zu: other bits than the plain loops", o->name,
-		quant_name(w->type), w->rows, w->k, n);
+	for (size_t t = 0; t < n; t++)
+		CHECK_MSG(same_bits(y + t * ldy, z + t * ldy, w->rows), "%s %s %zux%zu n %zu, token %zu: other bits than the plain loops",
+			o->name, quant_name(w->type), w->rows, w->k, n, t);
 	for (size_t t = 0; t < n; t += n / 3 + 1) {
 		o->prompt_act(x + t * w->k, 0, w->k, w->k, 0, acts);
 		o->prompt_mul(&p, 0, p.panels, acts, 1, one, ldy, scratch);
