@@ -11,25 +11,52 @@
 
 enum { PARTS = PACK_ROWS / LANES, NEAR = 1024, FAR = 6144 };
 
+/* Products of a group's weights with a token's activations: of the first 16 and the others for Q6_K, else of all. */
+struct dots { B of[2]; };
+
+INLINE int halves(uint32_t type)
+{
+	return type == QUANT_Q6_K ? 2 : 1;
+}
+
+INLINE int bits_of(uint32_t type)
+{
+	switch (type) {
+	case QUANT_Q8_0: return 8;
+	case QUANT_Q6_K: return 6;
+	default: return group_bytes(type) == 320 ? 5 : 4;
+	}
+}
+
+INLINE int zero_log2_of(uint32_t type)           /* 0: zero is 0 */
+{
+	return has_min(type) ? 0 : bits_of(type) - 1;
+}
+
+INLINE int32_t minus_of(uint32_t type, const struct act_group *x, int half)
+{
+	return type == QUANT_Q6_K ? x->minus[half] : has_min(type) ? 0 : x->minus[2];
+}
+
 /* acc after one more group. */
-INLINE V add_group(uint32_t type, const B *w, const struct scales *s, const struct act_group *x, V acc)
+INLINE V add_dots(uint32_t type, const struct dots *d, const struct scales *s, const struct act_group *x, V acc)
 {
 	V scale = v_set1(x->scale);
-	switch (type) {
-	case QUANT_Q6_K:
-		acc = v_fma(b_float(b_dot(w, x->q, 4, 5, 6, x->minus[0])), v_mul(s->w[0], scale), acc);
-		return v_fma(b_float(b_dot(w + 4, x->q + 16, 4, 5, 6, x->minus[1])), v_mul(s->w[1], scale), acc);
-	case QUANT_Q4_0: return v_fma(b_float(b_dot(w, x->q, 8, 3, 4, x->minus[2])), v_mul(s->w[0], scale), acc);
-	case QUANT_Q5_0: return v_fma(b_float(b_dot(w, x->q, 8, 4, 5, x->minus[2])), v_mul(s->w[0], scale), acc);
-	case QUANT_Q8_0: return v_fma(b_float(b_dot(w, x->q, 8, 7, 8, x->minus[2])), v_mul(s->w[0], scale), acc);
-	case QUANT_Q4_1: case QUANT_Q5_1: case QUANT_Q4_K: case QUANT_Q5_K:
-		acc = v_fma(b_float(b_dot(w, x->q, 8, 0, type == QUANT_Q4_1 || type == QUANT_Q4_K ? 4 : 5, 0)),
-			v_mul(s->w[0], scale), acc);
-		/* m of the K formats is subtracted, that of the others added */
-		return is_k(type) ? v_fnma(s->min, v_set1(x->sum), acc) : v_fma(s->min, v_set1(x->sum), acc);
-	}
-	return acc;
+	UNROLL for (int h = 0; h < halves(type); h++) acc = v_fma(b_float(d->of[h]), v_mul(s->w[h], scale), acc);
+	if (!has_min(type)) return acc;
+	/* m of the K formats is subtracted, that of the others added */
+	return is_k(type) ? v_fnma(s->min, v_set1(x->sum), acc) : v_fma(s->min, v_set1(x->sum), acc);
 }
+
+#if FEW_TOKENS == 1
+INLINE struct dots dots_of(uint32_t type, const B *w, const struct act_group *x)
+{
+	struct dots d;
+	UNROLL for (int h = 0; h < halves(type); h++)
+		d.of[h] = b_dot(w + 4 * h, x->q + 16 * h, STEPS / halves(type), zero_log2_of(type), bits_of(type), minus_of(type, x, h));
+	return d;
+}
+#endif
 
 /* Asks for what comes behind these bytes: first into the second-level cache, which takes more requests at a time than
  * the first level does, then from there. The hardware sees the stream too, but ends at every page of 4 KB. */
@@ -39,6 +66,24 @@ INLINE void ahead_of(const uint8_t *at, size_t bytes)
 		_mm_prefetch((const char *)at + b + FAR, _MM_HINT_T1);
 		_mm_prefetch((const char *)at + b + NEAR, _MM_HINT_T0);
 	}
+}
+
+/* Of n tokens, `groups` apart. Step by step for all of them: a sum's steps wait for each other, tokens' do not. */
+INLINE void dots_of_few(uint32_t type, size_t n, const B *w, const struct act_group *x, size_t groups, struct dots *d)
+{
+#if FEW_TOKENS == 1
+	(void)n;
+	(void)groups;
+	d[0] = dots_of(type, w, x);
+#else
+	UNROLL for (size_t t = 0; t < n; t++)
+		UNROLL for (int h = 0; h < halves(type); h++) d[t].of[h] = b_first(zero_log2_of(type), minus_of(type, x + t * groups, h));
+	UNROLL for (int s = 0; s < STEPS; s++)
+		UNROLL for (size_t t = 0; t < n; t++) {
+			const int h = halves(type) == 2 ? s / 4 : 0;
+			d[t].of[h] = b_step(d[t].of[h], w[s], (x + t * groups)->q + 4 * s);
+		}
+#endif
 }
 
 /* n is a constant. y: (n, PACK_ROWS). */
@@ -59,8 +104,10 @@ INLINE void panel_few(uint32_t type, size_t n, const uint8_t *at, size_t groups,
 				B w[STEPS];
 				struct scales s = scales_of(type, head, i, h * LANES);
 				steps_of(type, at + h * 4 * LANES, w);
+				struct dots d[FEW_TOKENS];
+				dots_of_few(type, n, w, x, groups, d);
 				UNROLL for (size_t t = 0; t < n; t++)
-					acc[t][h] = add_group(type, w, &s, x + t * groups, acc[t][h]);
+					acc[t][h] = add_dots(type, &d[t], &s, x + t * groups, acc[t][h]);
 			}
 		}
 	}
@@ -105,8 +152,10 @@ INLINE void panel_many(uint32_t type, const uint8_t *at, size_t groups, const st
 				B w[STEPS];
 				struct scales s = scales_of(type, head, i, h * LANES);
 				steps_of(type, at + h * 4 * LANES, w);
-				for (size_t t = 0; t < n; t++, xt += groups, a += PACK_ROWS)
-					v_store(a, add_group(type, w, &s, xt, v_load(a)));
+				for (size_t t = 0; t < n; t++, xt += groups, a += PACK_ROWS) {
+					struct dots d = dots_of(type, w, xt);
+					v_store(a, add_dots(type, &d, &s, xt, v_load(a)));
+				}
 			}
 		}
 	}

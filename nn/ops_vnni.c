@@ -19,16 +19,16 @@
 #include "nn/ops_unpack512.h"
 #define b_float(a) _mm512_cvtepi32_ps(a)
 
-INLINE __m512i b_dot(const __m512i *w, const int8_t *q, int steps, int zero_log2, int bits, int32_t minus)
+INLINE __m512i b_first(int zero_log2, int32_t minus)
 {
-	__m512i sum = zero_log2 ? _mm512_slli_epi32(_mm512_set1_epi32(minus), (unsigned)zero_log2) : _mm512_setzero_si512();
-	(void)bits;
-	UNROLL for (int s = 0; s < steps; s++) {
-		int32_t four;
-		memcpy(&four, q + 4 * s, sizeof four);
-		sum = _mm512_dpbusd_epi32(sum, w[s], _mm512_set1_epi32(four));
-	}
-	return sum;
+	return zero_log2 ? _mm512_slli_epi32(_mm512_set1_epi32(minus), (unsigned)zero_log2) : _mm512_setzero_si512();
+}
+
+INLINE __m512i b_step(__m512i sum, __m512i w, const int8_t *q)
+{
+	int32_t four;
+	memcpy(&four, q, sizeof four);
+	return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four));
 }
 
 #include "nn/ops_packed.h"
