@@ -32,7 +32,7 @@ struct check {
 	struct found *coll; size_t coll_n;
 	uint64_t vectors;
 	struct postings *words;
-	struct posting *block;               /* UINT16_MAX of them */
+	struct posting *block;               /* BLOCK_MAX of them */
 	struct key post; uint64_t post_last; /* of the block before */
 };
 
@@ -344,7 +344,7 @@ static void block_check(struct check *c, struct slice key, struct slice value)
 	c->post = k, c->post_last = last;
 	f = coll_find(c, coll);
 	if (!f) problem(c, "postings: no collection has number %u", coll);
-	else if (rec_block_get(c->block, UINT16_MAX, &n, &k, value, &e)) problem(c, "postings of collection %s: %s", f->name, e.msg);
+	else if (rec_block_get(c->block, BLOCK_MAX, &n, &k, value, &e)) problem(c, "postings of collection %s: %s", f->name, e.msg);
 	else if (c->block[0].chunk <= after || c->block[n - 1].chunk > last || c->block[n - 1].chunk >= c->s->state.next_chunk)
 		problem(c, "postings of collection %s: a block holds chunks %llu to %llu, which are another's", f->name,
 			(ull)c->block[0].chunk, (ull)c->block[n - 1].chunk);
@@ -472,7 +472,7 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	rc = store_entries(c.s->t, T_COLL, &n, &why);
 	if (rc) err_set(e, rc, "check: %s", why.msg);
 	if (!rc && !(c.coll = arena_calloc(&c.a, n + 1, sizeof *c.coll))) rc = err_set(e, E_MEMORY, "check: out of memory");
-	if (!rc && !(c.block = mem_alloc(UINT16_MAX * sizeof *c.block))) rc = err_set(e, E_MEMORY, "check: out of memory");
+	if (!rc && !(c.block = mem_alloc(BLOCK_MAX * sizeof *c.block))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	if (!rc) rc = postings_new(&c.words, e);
 	for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) rc = table_walk(&c, order[i], e);
 	for (size_t i = 0; !rc && i < c.coll_n; i++) {

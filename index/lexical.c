@@ -7,33 +7,19 @@
  * positive). Function words are left out when the query has others. Of very long queries the rarest words are kept: df
  * comes from the heads of a term's blocks, without reading them. For a reader of some groups N and df count what they
  * see (visible.c), which costs one more walk over the query's postings, and the average is that of the chunks which hold
- * the words: a score that depended on hidden chunks would tell which words those hold. Then all terms are walked side by side through windows
- * of chunk ids with one sum a chunk, so memory does not grow with the collection, and in the order of the terms, so a
- * score never depends on what else is in the store's memory. Only a chunk that would enter the k best is asked for its
- * visibility: access is decided here, before anything is returned, and a chunk that is gone is not seen.
+ * the words: a score that depended on hidden chunks would tell which words those hold. maxscore.c then finds the best chunks;
+ * access is decided there, before anything is returned, and a chunk that is gone is not seen.
  * Threads: any, each with its own snapshot. Failure: a damaged block is left out with a warning (index_check names it). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/log.h"
 #include "base/mem.h"
-#include "index/flat.h"
-#include "index/inside.h"
 #include "index/postings.h"
+#include "index/maxscore.h"
 
-enum { WINDOW = 16384, QUERY_ARENA = 64 << 20 };
+enum { QUERY_ARENA = 64 << 20 };
 
-struct query_term {
-	const char *text; size_t len;
-	uint32_t times;
-	int stop;
-	uint64_t df;
-	double weight;
-	/* the walk */
-	struct cursor c;
-	struct posting *block; size_t n, cap, at; /* at == n: at its end */
-};
-struct terms { struct query_term *list; size_t n, cap; double chunks, average; struct arena a; };
+struct terms { struct post_term *list; size_t n, cap; double chunks, average; struct arena a; };
 
 /* ---- the query's terms ---- */
 
@@ -44,23 +30,23 @@ static int on_term(void *ctx, const char *term, size_t n, int stop)
 	if (!copy) return E_MEMORY;
 	if (t->n == t->cap) {
 		size_t cap = t->cap ? 2 * t->cap : 64;
-		struct query_term *more = mem_realloc(t->list, cap * sizeof *more);
+		struct post_term *more = mem_realloc(t->list, cap * sizeof *more);
 		if (!more) return E_MEMORY;
 		t->list = more;
 		t->cap = cap;
 	}
-	t->list[t->n++] = (struct query_term){ .text = copy, .len = n, .times = 1, .stop = stop };
+	t->list[t->n++] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop };
 	return OK;
 }
 
 static int by_text(const void *a, const void *b)
 {
-	return strcmp(((const struct query_term *)a)->text, ((const struct query_term *)b)->text);
+	return strcmp(((const struct post_term *)a)->text, ((const struct post_term *)b)->text);
 }
 
 static int by_rarity(const void *a, const void *b)
 {
-	const struct query_term *x = a, *y = b;
+	const struct post_term *x = a, *y = b;
 	if (x->df != y->df) return x->df - 1 < y->df - 1 ? -1 : 1; /* what occurs nowhere comes last */
 	return strcmp(x->text, y->text);
 }
@@ -80,186 +66,60 @@ static void terms_merge(struct terms *t)
 	t->n = kept;
 }
 
-/* Is this a block of the term k was made for? */
-static int same_term(const struct key *k, struct slice key)
-{
-	return key.n == k->n && memcmp(key.p, k->b, k->n - 8) == 0;
-}
-
-/* How many chunks hold the term, by the heads of its blocks. */
-static int df_count(struct cursor *c, uint32_t coll, struct query_term *q, struct err *e)
-{
-	struct slice key, value;
-	struct key k;
-	int rc;
-	key_block(&k, coll, q->text, q->len, 0);
-	for (rc = cursor_seek(c, &k, &key, &value, e); !rc && same_term(&k, key); rc = cursor_next(c, &key, &value, e))
-		q->df += rec_block_n(value);
-	return rc == E_NOT_FOUND ? OK : rc;
-}
-
-/* ---- walking ---- */
-
-/* Takes the block at hand, or the next that is not damaged; at == n at the term's end. rc: of the cursor's last step. */
-static int block_take(struct query_term *q, struct key *k, int rc, struct slice key, struct slice value, struct err *e)
-{
-	q->at = q->n = 0;
-	for (; !rc && same_term(k, key); rc = cursor_next(&q->c, &key, &value, e)) {
-		size_t due = rec_block_n(value);
-		struct err why;
-		if (due > q->cap) {
-			struct posting *more = mem_realloc(q->block, due * sizeof *more);
-			if (!more) return err_set(e, E_MEMORY, "search: out of memory");
-			q->block = more;
-			q->cap = due;
-		}
-		memcpy(k->b, key.p, key.n);
-		if (rec_block_get(q->block, q->cap, &q->n, k, value, &why) == OK) return OK;
-		log_put(LOG_WARN, "index", "postings are left out: %s", why.msg);
-	}
-	return rc == E_NOT_FOUND ? OK : rc;
-}
-
-static int term_begin(struct snapshot *s, uint32_t coll, struct query_term *q, struct err *e)
-{
-	struct slice key, value;
-	struct key k;
-	int rc = cursor_open(&q->c, s->t, T_POST, e);
-	if (rc) return rc;
-	key_block(&k, coll, q->text, q->len, 0);
-	return block_take(q, &k, cursor_seek(&q->c, &k, &key, &value, e), key, value, e);
-}
-
-static int term_next(struct query_term *q, uint32_t coll, struct err *e)
-{
-	struct slice key, value;
-	struct key k;
-	if (++q->at < q->n) return OK;
-	key_block(&k, coll, q->text, q->len, 0);
-	return block_take(q, &k, cursor_next(&q->c, &key, &value, e), key, value, e);
-}
-
 /* ---- weights ---- */
 
-/* The same of the chunks that the reader sees, one by one. Their lengths are added to sums[0], their number to sums[1]. */
-static int df_count_seen(struct snapshot *s, const struct visible *v, uint32_t coll, struct query_term *q, uint64_t sums[2],
-	struct err *e)
+struct seen_sum { const struct visible *v; size_t at; uint64_t df, words; };
+
+/* What of a block the reader sees. */
+static void block_count(void *ctx, const struct post_term *q)
 {
-	size_t at = 0;
-	int rc = term_begin(s, coll, q, e);
-	while (!rc && q->at < q->n) {
-		const struct posting *p = &q->block[q->at];
-		if (visible_has(v, &at, p->chunk)) {
-			q->df++;
-			sums[0] += p->len;
-			sums[1]++;
-		}
-		rc = term_next(q, coll, e);
+	struct seen_sum *sum = ctx;
+	for (size_t i = 0; i < q->n; i++) {
+		if (!visible_has(sum->v, &sum->at, q->chunk[i])) continue;
+		sum->df++;
+		sum->words += q->words[i];
 	}
-	cursor_close(&q->c);
-	q->at = q->n = 0;
+}
+
+/* Fills df of every term, and what the weights count. keep 1: the terms' blocks are remembered. */
+static int terms_count(struct cursor *c, const struct visible *seen, const struct rec_coll *coll, struct terms *t, int keep, struct err *e)
+{
+	uint64_t words = coll->words, held = coll->chunks;
+	int rc = OK;
+	t->chunks = (double)(seen ? seen->chunks : coll->chunks);
+	if (seen) words = held = 0;
+	for (size_t i = 0; !rc && i < t->n; i++) {
+		struct post_term *q = &t->list[i];
+		struct seen_sum sum = { .v = seen };
+		rc = post_term_find(c, coll->number, q, keep || seen, e);
+		if (rc || !seen) continue;
+		rc = post_term_each(coll->number, q, block_count, &sum, e);
+		q->df = sum.df;
+		words += sum.words;
+		held += sum.df;
+		if (!keep) post_term_clear(q);
+	}
+	t->average = words ? (double)words / (double)held : 1;
 	return rc;
 }
 
-/* Fills df of every term, and what the weights count. */
-static int terms_count(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t, struct err *e)
+/* Weighs the terms, and leaves the rarest of those that occur, with their blocks. */
+static int terms_weigh(struct cursor *c, const struct visible *seen, const struct rec_coll *coll, size_t max, struct terms *t, struct err *e)
 {
-	struct cursor c = { 0 };
-	struct visible *v = NULL;
-	uint64_t sums[2] = { coll->words, coll->chunks };
-	int rc;
-	t->chunks = (double)coll->chunks;
-	if (r->all_groups) {
-		rc = cursor_open(&c, s->t, T_POST, e);
-		for (size_t i = 0; !rc && i < t->n; i++) rc = df_count(&c, coll->number, &t->list[i], e);
-		cursor_close(&c);
-	} else {
-		sums[0] = sums[1] = 0;
-		rc = visible_get(s, r, coll->number, &v, e);
-		for (size_t i = 0; !rc && i < t->n; i++) rc = df_count_seen(s, v, coll->number, &t->list[i], sums, e);
-		if (!rc) t->chunks = (double)v->chunks;
-		visible_put(v);
-	}
-	t->average = sums[0] ? (double)sums[0] / (double)sums[1] : 1;
-	return rc;
-}
-
-/* Weighs the terms, and leaves the rarest of those that occur, in text order. */
-static int terms_weigh(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t, struct err *e)
-{
-	size_t kept = 0, max = s->x->query_terms_max;
-	int rc = terms_count(s, r, coll, t, e);
+	size_t kept = 0;
+	int keep = t->n <= max, rc = terms_count(c, seen, coll, t, keep, e);
 	if (rc) return rc;
 	for (size_t i = 0; i < t->n; i++) {
-		struct query_term *q = &t->list[i];
+		struct post_term *q = &t->list[i];
 		double df = (double)q->df < t->chunks ? (double)q->df : t->chunks;
 		q->weight = q->times * log(1 + (t->chunks - df + 0.5) / (df + 0.5));
 		kept += q->df > 0;
 	}
 	if (t->n) qsort(t->list, t->n, sizeof *t->list, by_rarity);
 	if (kept > max) kept = max;
-	for (size_t i = kept; i < t->n; i++) mem_free(t->list[i].block);
+	for (size_t i = kept; i < t->n; i++) post_term_clear(&t->list[i]);
 	t->n = kept;
-	if (kept) qsort(t->list, kept, sizeof *t->list, by_text);
-	return OK;
-}
-
-struct scan {
-	struct snapshot *s;
-	const struct reader *r;
-	const struct rec_coll *coll;
-	struct terms *t;
-	struct topk *best;
-	struct sight *cache;
-	float *sum;                  /* WINDOW of them, all 0 between windows */
-};
-
-/* Adds up what the terms have for chunks [base, base + WINDOW). */
-static int window_sum(const struct scan *w, uint64_t base, struct err *e)
-{
-	double k1 = w->s->x->bm25_k1, b = w->s->x->bm25_b;
-	double average = w->t->average;
-	int rc = OK;
-	for (size_t i = 0; !rc && i < w->t->n; i++) {
-		struct query_term *q = &w->t->list[i];
-		while (!rc && q->at < q->n && q->block[q->at].chunk - base < WINDOW) {
-			const struct posting *p = &q->block[q->at];
-			double f = p->count, score = q->weight * f / (f + k1 * (1 - b + b * p->len / average));
-			w->sum[p->chunk - base] += (float)score;
-			rc = term_next(q, w->coll->number, e);
-		}
-	}
-	return rc;
-}
-
-static int window_take(const struct scan *w, uint64_t base, struct err *e)
-{
-	int rc = OK, yes;
-	for (size_t i = 0; i < WINDOW; i++) {
-		float score = w->sum[i];
-		w->sum[i] = 0;
-		if (rc || score <= 0 || !topk_wants(w->best, score, base + i)) continue;
-		rc = snapshot_sees_chunk(w->s, w->r, w->coll->number, base + i, w->cache, &yes, e);
-		if (!rc && yes) topk_put(w->best, score, base + i);
-	}
-	return rc;
-}
-
-static int scan_run(const struct scan *w, struct err *e)
-{
-	int rc = OK;
-	for (size_t i = 0; !rc && i < w->t->n; i++) rc = term_begin(w->s, w->coll->number, &w->t->list[i], e);
-	while (!rc) {
-		uint64_t base = UINT64_MAX;
-		for (size_t i = 0; i < w->t->n; i++) {
-			const struct query_term *q = &w->t->list[i];
-			if (q->at < q->n && q->block[q->at].chunk < base) base = q->block[q->at].chunk;
-		}
-		if (base == UINT64_MAX) break;
-		rc = window_sum(w, base, e);
-		if (!rc) rc = window_take(w, base, e);
-	}
-	for (size_t i = 0; i < w->t->n; i++) cursor_close(&w->t->list[i].c);
+	for (size_t i = 0; !rc && !keep && i < kept; i++) rc = post_term_find(c, coll->number, &t->list[i], 1, e);
 	return rc;
 }
 
@@ -268,11 +128,16 @@ static int scan_run(const struct scan *w, struct err *e)
 static int search_run(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t,
 	struct topk *best, struct err *e)
 {
-	struct scan w = { s, r, coll, t, best, mem_calloc(1, sizeof *w.cache), mem_calloc(WINDOW, sizeof *w.sum) };
-	int rc = w.cache && w.sum ? terms_weigh(s, r, coll, t, e) : err_set(e, E_MEMORY, "search: out of memory");
-	if (!rc) rc = scan_run(&w, e);
-	mem_free(w.cache);
-	mem_free(w.sum);
+	struct walk_options o = { .k1 = s->x->bm25_k1, .b = s->x->bm25_b };
+	struct visible *seen = NULL;
+	struct cursor c = { 0 };
+	int rc = r->all_groups ? OK : visible_get(s, r, coll->number, &seen, e);
+	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
+	if (!rc) rc = terms_weigh(&c, seen, coll, s->x->query_terms_max, t, e);
+	cursor_close(&c);
+	o.average = t->average, o.seen = seen;
+	if (!rc && t->n) rc = walk_best(s, r, coll->number, t->list, t->n, &o, best, e);
+	visible_put(seen);
 	return rc;
 }
 
@@ -303,7 +168,7 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 		*got = best.n;
 	}
 	mem_free(best.hit);
-	for (size_t i = 0; i < t.n; i++) mem_free(t.list[i].block);
+	for (size_t i = 0; i < t.n; i++) post_term_clear(&t.list[i]);
 	mem_free(t.list);
 	arena_clear(&t.a);
 	return rc;

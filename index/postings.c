@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "index/inside.h"
 
-enum { OPS_MAX = 1 << 20, ARENA_MAX = 1 << 30, BLOCK_CAP = 65536 };
+enum { OPS_MAX = 1 << 20, ARENA_MAX = 1 << 30, BLOCK_CAP = BLOCK_MAX };
 
 struct op { uint64_t chunk; uint32_t term, count, len; int remove; };
 struct term { const char *text; uint32_t coll, hash, n, ops, last; uint16_t len; }; /* last: its newest op, plus 1 */

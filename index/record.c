@@ -1,4 +1,4 @@
-/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 2.
+/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 3.
  *
  * All integers in values are little-endian, all integers in keys big-endian, so that LMDB's byte order is the order of
  * the numbers. Floats are IEEE 754 binary32, little-endian. "str" is u32 length, the bytes, one NUL (not counted).
@@ -38,8 +38,10 @@
  *                                               form of "IDMap,HNSW<M>" (faiss/impl/index_write.cpp of 1.7.3)
  * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
  *         (1 … 200 bytes without NUL)
- * post    u32 coll, term (1 … 200 bytes         head 'W' with u16 n for its 0; n times {LEB128 chunk id, the first
- *         without NUL), 0, u64 last             whole, each further one less the one before; LEB128 count; LEB128 len}
+ * post    u32 coll, term (1 … 200 bytes         head 'W' version 2 with u16 n (1 … 1024) for its 0; 8 u8 widths; 9 u8
+ *         without NUL), 0, u64 last             pair_n (≤ 4); LEB128 first chunk id; pair_n times {u32 count, u32 len};
+ *                                               n - 1 gaps, n counts, n lens; of widths, bits 0-1, 2-3, 4-5 are log2
+ *                                               of the bytes of a gap, a count, a len (of the last two at most 2)
  *
  * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
  * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
@@ -50,10 +52,13 @@
  * the tail, with last = 2^64 - 1: it takes what is new, and when it would hold more than 256 it is split into blocks of
  * 256 under their highest chunk id and a new tail. A block that lost postings keeps its key, an emptied one goes. count
  * is how often the term stands in the chunk, len how many words the chunk has (text, title and heading; lexical.c), so
- * that scoring needs no second look-up. `analysis` tells which version of the words they are.
+ * that scoring needs no second look-up. A gap is a chunk's id less the one before. Every posting has at most the count and
+ * at least the len of one of the pairs, which bound its score unread; a block without pairs is unbounded. `analysis`
+ * tells which version of the words they are.
  *
- * Format 1 had no post table, no words in 'C' (version 1, 72 bytes) and 0 for analysis. It is upgraded when it is opened
- * (lexical_settle), in one transaction.
+ * Format 1 had no post table, no words in 'C' (version 1, 72 bytes) and 0 for analysis; format 2 had blocks of version 1:
+ * the head, then n times {LEB128 gap, LEB128 count, LEB128 len}, the first gap being the id. Both are upgraded when they
+ * are opened (words_settle), in one transaction: postings are made anew from the texts.
  * Alignment: values of text and vec are multiples of 4 long and their keys too, so LMDB (whose nodes have heads of 8
  * bytes and fill a page from its aligned end, and whose overflow pages hold data at 16) keeps floats and map entries
  * aligned, and they are read in place. A value that is not aligned is refused as damaged.
@@ -335,31 +340,6 @@ int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *
 	put_u64(out, r->vectors);
 	put_u64(out, r->bytes);
 	put_str(out, r->embedder);
-	return seal(out, k);
-}
-
-static void put_leb(struct buf *b, uint64_t x)
-{
-	uint8_t bytes[10];
-	size_t n = 0;
-	for (; x >= 0x80; x >>= 7) bytes[n++] = (uint8_t)(x | 0x80);
-	bytes[n++] = (uint8_t)x;
-	buf_put(b, bytes, n);
-}
-
-int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n)
-{
-	uint64_t before = 0;
-	uint16_t n16 = (uint16_t)n;
-	if (n > UINT16_MAX) return E_LIMIT;
-	head_put(out, 'W');
-	if (!buf_failed(out)) memcpy(out->data + 6, &n16, 2);
-	for (size_t i = 0; i < n; i++) {
-		put_leb(out, p[i].chunk - before);
-		put_leb(out, p[i].count);
-		put_leb(out, p[i].len);
-		before = p[i].chunk;
-	}
 	return seal(out, k);
 }
 
@@ -659,47 +639,6 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 	r->bytes = cur_u64(&c);
 	cur_embedder(&c, r->embedder);
 	return cur_end(&c, 'G', e);
-}
-
-static uint64_t cur_leb(struct cur *c)
-{
-	uint64_t x = 0;
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		const uint8_t *p = cur_take(c, 1);
-		if (!p) return 0;
-		if (shift == 63 && *p > 1) break;
-		x |= (uint64_t)(*p & 0x7f) << shift;
-		if (!(*p & 0x80)) return x;
-	}
-	c->bad = 1;
-	return 0;
-}
-
-size_t rec_block_n(struct slice v)
-{
-	uint16_t n = 0;
-	if (v.n >= 8) memcpy(&n, v.p + 6, 2);
-	return n;
-}
-
-int rec_block_get(struct posting *out, size_t cap, size_t *n, const struct key *k, struct slice v, struct err *e)
-{
-	struct cur c;
-	uint64_t at = 0;
-	size_t due = rec_block_n(v);
-	int rc = head_get(&c, 'W', k, v, 1, e);
-	*n = 0;
-	if (rc) return rc;
-	if (due == 0 || due > cap) return err_set(e, E_CORRUPT, "record 'W': %zu postings", due);
-	for (size_t i = 0; i < due && !c.bad; i++) {
-		uint64_t step = cur_leb(&c), count = cur_leb(&c), len = cur_leb(&c);
-		if (step == 0 || step > UINT64_MAX - at || count == 0 || count > len || len > UINT32_MAX) c.bad = 1;
-		at += step;
-		out[i] = (struct posting){ at, (uint32_t)count, (uint32_t)len };
-	}
-	rc = cur_end(&c, 'W', e);
-	if (!rc) *n = due;
-	return rc;
 }
 
 int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e)

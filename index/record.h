@@ -9,7 +9,7 @@
 #include "index/index.h"
 
 enum {
-	FORMAT_VERSION = 2,
+	FORMAT_VERSION = 3,
 	ID_MAX = 63,                  /* bytes of a document id */
 	COLLECTION_MAX = 64,          /* bytes of a collection's name */
 	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
@@ -21,7 +21,8 @@ enum {
 	NOTE_NAME_MAX = 200,          /* of its name */
 	NOTE_JSON_MAX = 1 << 20,      /* of its JSON */
 	TERM_MAX = 200,               /* bytes of an indexed word; longer ones are cut */
-	BLOCK_POSTINGS = 256,         /* postings of a block as written; readers take any number a value holds */
+	BLOCK_POSTINGS = 256,         /* postings of a block as written */
+	BLOCK_MAX = 1024,             /* of one that is read */
 	KEY_MAX = 500                 /* bytes of the longest key made here; LMDB takes 511 */
 };
 
@@ -94,7 +95,7 @@ int rec_chunk_put(struct buf *out, const struct key *k, const struct rec_chunk *
 int rec_graph_put(struct buf *out, const struct key *k, const struct rec_graph *r);
 /* A block of postings: entries ascending by chunk. */
 struct posting { uint64_t chunk; uint32_t count, len; }; /* count: of the term in the chunk; len: words of the chunk */
-int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n);
+int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n); /* 1 … BLOCK_MAX; block.c */
 int rec_note_put(struct buf *out, const struct key *k, const char *json, size_t len);
 /* A text's value has rec_text_size bytes and is filled where it will lie. */
 size_t rec_text_size(size_t text_len);                                      /* 0: too long for one value */
@@ -117,6 +118,13 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 /* Postings of a block, at most cap of them into out; *n written. E_CORRUPT also when they are more, none, or out of order. */
 int rec_block_get(struct posting *out, size_t cap, size_t *n, const struct key *k, struct slice v, struct err *e);
 size_t rec_block_n(struct slice v);                                         /* how many its head says; nothing is checked */
+/* What stands in front of a block, without a look at its checksum; 0: not of this form, or over BLOCK_MAX. Each posting has
+ * at most the count and at least the length of one of the pairs; no pairs: nothing is known of them. */
+struct block_pair { uint32_t count, len; };
+struct block_look { size_t n, pair_n; uint64_t first; struct block_pair pair[4]; const uint8_t *lists; };
+int rec_block_look(struct slice v, struct block_look *out);
+/* All of a block that rec_block_look took, in three lists of n. E_CORRUPT as above. */
+int rec_block_read(const struct key *k, struct slice v, uint64_t *chunk, uint32_t *count, uint32_t *len, struct err *e);
 int rec_note_get(struct slice *json, const struct key *k, struct slice v, struct err *e); /* a NUL follows it */
 int rec_piece_get(struct slice *payload, const struct key *k, struct slice v, struct err *e);
 int rec_u64_get(uint64_t *out, struct slice v, struct err *e);              /* the values of id and source */

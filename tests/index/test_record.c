@@ -174,7 +174,7 @@ TEST(record_newer_format_is_named)
 	key_text(&k, "state");
 	CHECK(rec_state_put(&b, &k, &st) == OK);
 	CHECK_INT(rec_state_get(&st, &k, (struct slice){ (uint8_t *)b.data, b.len }, &e), E_UNSUPPORTED);
-	CHECK(strstr(e.msg, "format 3"));
+	CHECK(strstr(e.msg, "format 4"));
 	buf_clear(&b);
 }
 

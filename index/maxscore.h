@@ -1,0 +1,43 @@
+/* maxscore.h: PRIVATE to index/. The k chunks that a set of terms gives the highest score to, without reading the blocks of
+ * postings that can't matter. Thread: the snapshot's. */
+#ifndef INDEX_MAXSCORE_H
+#define INDEX_MAXSCORE_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "index/flat.h"
+#include "index/inside.h"
+
+struct post_block { struct slice v; uint64_t first, last; float bound; }; /* v: borrowed from the transaction; last: its key's */
+
+/* A term of a query, where its postings lie and how far they have been walked. Zeroed but for its text; post_term_clear. */
+struct post_term {
+	const char *text; size_t len;             /* borrowed */
+	uint32_t times; int stop;                 /* the query's own */
+	uint64_t df;                              /* chunks that hold it */
+	double weight;
+	struct post_block *blocks; size_t block_n, block_cap;
+	size_t cur;                               /* the block at hand, or the next one */
+	int open;                                 /* 1: it has been read */
+	uint64_t *chunk; uint32_t *count, *words; float *score; size_t n, at, cap; /* what was read */
+	float rest;                               /* the best that a block from `cur` on may give */
+	float here;                               /* … of those in the window */
+};
+void post_term_clear(struct post_term *q);         /* forgets its blocks; it may be found again */
+
+/* Adds up df from the heads of the term's blocks; blocks are remembered where keep is 1. c: open on T_POST. */
+int post_term_find(struct cursor *c, uint32_t coll, struct post_term *q, int keep, struct err *e);
+/* Reads every block of a term that was found with keep 1; *n postings in q->chunk and q->words, valid for one call of on_block. */
+int post_term_each(uint32_t coll, struct post_term *q, void (*on_block)(void *ctx, const struct post_term *q), void *ctx, struct err *e);
+
+struct walk_options {
+	double k1, b, average;                    /* BM25; average: words of a chunk */
+	const struct visible *seen;               /* only chunks among these; NULL: all of the collection */
+};
+/* terms: found with keep 1, weights set, at least one. A chunk's score is the sum of float(weight * count / (count + k1 * (1 - b
+ * + b * len / average))) in float, heaviest term first, ties by text: it does not depend on k. *best is filled as if all
+ * were scored. A chunk enters only when snapshot_sees_chunk says so. Puts terms in another order. */
+int walk_best(struct snapshot *s, const struct reader *r, uint32_t coll, struct post_term *terms, size_t n,
+	const struct walk_options *o, struct topk *best, struct err *e);
+
+#endif
