@@ -22,6 +22,7 @@ struct answer_request {
 	int max_tokens;                  /* 0: conf */
 	double temperature;              /* < 0: greedy */
 	uint64_t seed;
+	int patient;                     /* one of many that nobody waits for alone: no deadline, and see gen_params */
 	const volatile int *cancel;      /* may be NULL */
 };
 

@@ -1,12 +1,16 @@
 /* cmd_batch.c: `footnote batch`: a file of questions to a file of answers, in order, resumable.
  *
- * Method: the questions are read whole, answered one after the other, and each result is one line appended to the output
- * as soon as it is known, so that what a kill leaves behind is a whole beginning and at most half a line. --resume
- * cuts that half line off, compares the ids of the lines that are there with the questions', and goes on behind them.
- * Threads: the caller's. Failure: a question's own (no question, unknown prompt …) is its line's "error"; a file that
- * cannot be read or written, or an output that belongs to another batch, ends the command before anything is lost. */
+ * Method: the questions are read whole. As many as the language model writes together (generate.sequences) are answered
+ * at a time, each by a thread that takes the next line when it is done with one; results wait for those before them,
+ * and each is one line appended to the output, so that what a kill leaves behind is a whole beginning and at most half
+ * a line. --resume cuts that half line off, compares the ids of the lines that are there with the questions', and goes on
+ * behind them. An answer is the same whoever is written beside it.
+ * Threads: the caller's and as many more; `lock` holds all that changes. Failure: a question's own (no question, unknown
+ * prompt …) is its line's "error"; a file that cannot be read or written, or an output that belongs to another
+ * batch, ends the command before anything is lost. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,8 +23,15 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/flag.h"
+#include "base/mem.h"
 
-enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 << 20, SYNC_MS = 1000 };
+enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 << 20, SYNC_MS = 1000, FULL_QUEUE_MS = 200,
+	WAITING = 4 /* results for each thread that may wait for an earlier one */ };
+
+struct result {                      /* of one line */
+	char *text;                  /* with its line feed; NULL: not known yet */
+	int failed, abstained;
+};
 
 struct batch {
 	struct command_call *call;
@@ -29,9 +40,17 @@ struct batch {
 	struct buf out_path;
 	int fd;
 	size_t at;                   /* byte of `in` behind the last line taken */
-	size_t line, lines;          /* lines taken; lines that are not blank */
+	size_t taken, written;       /* lines, those of an earlier run included */
+	size_t lines;                /* that are not blank */
 	size_t resumed, resumed_failed, answered, abstained, failed;
-	double synced_ms;
+	double synced_ms, began_ms;
+	struct progress progress;
+	pthread_mutex_t lock;
+	pthread_cond_t moved;        /* written grew, or rc was set */
+	struct result *results;      /* (room): line i's at i % room */
+	size_t room;
+	int rc;                      /* the batch's own failure, told in why */
+	struct err why;
 };
 
 /* The next line that is not blank; 0 at the end. */
@@ -68,24 +87,19 @@ static int out_sync(struct batch *b, struct err *e)
 	return fdatasync(b->fd) ? err_sys(e, "write %s", buf_cstr(&b->out_path)) : OK;
 }
 
-/* {"id","answer","error"}; takes id and answer. error is the failure's own text when answer is NULL; http: the status it would
- * have there, 0: the usual one. */
-static int result_write(struct batch *b, cJSON *id, cJSON *answer, const struct err *why, const char *param, int http, struct err *e)
+/* Appends the results that are there and have nothing before them. Under the lock. */
+static int results_write(struct batch *b, struct err *e)
 {
-	cJSON *o = cJSON_CreateObject();
-	cJSON *error = answer ? NULL : view_error(why, param, http), *inner = error ? cJSON_DetachItemFromObject(error, "error") : cJSON_CreateNull();
-	int ok = o && id && inner && cJSON_AddItemToObject(o, "id", id);
-	if (!ok) cJSON_Delete(id);
-	if (!answer) answer = cJSON_CreateNull();
-	if (!ok || !answer || !cJSON_AddItemToObject(o, "answer", answer)) ok = 0, cJSON_Delete(answer);
-	if (!ok || !cJSON_AddItemToObject(o, "error", inner)) ok = 0, cJSON_Delete(inner);
-	char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
-	cJSON_Delete(error);
-	cJSON_Delete(o);
-	if (!text) return err_set(e, E_MEMORY, "batch: out of memory");
-	int rc = out_write(b, text, strlen(text), e);
-	if (!rc) rc = out_write(b, "\n", 1, e);
-	cJSON_free(text);
+	int rc = OK;
+	for (struct result *r; !rc && (r = &b->results[b->written % b->room])->text; b->written++) {
+		rc = out_write(b, r->text, strlen(r->text), e);
+		if (rc) break;
+		b->failed += (size_t)r->failed;
+		b->abstained += (size_t)r->abstained;
+		b->answered += !r->failed && !r->abstained;
+		cJSON_free(r->text);
+		r->text = NULL;
+	}
 	return rc || clock_ms() < b->synced_ms + SYNC_MS ? rc : out_sync(b, e);
 }
 
@@ -148,14 +162,42 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 	}
 	q.reader.collection = collection;
 	q.cancel = c->cancel;
+	q.patient = 1;
 	*param = NULL;
-	rc = answer_run(c->service, &q, NULL, arena, a, e);
+	while ((rc = answer_run(c->service, &q, NULL, arena, a, e)) == E_LIMIT && !flag_is(c->cancel)) {
+		answer_close(a);             /* others fill the language model's queue: a batch can wait */
+		*a = (struct answer){0};
+		usleep(FULL_QUEUE_MS * 1000);
+	}
 	if (rc == E_USAGE) *param = "question";
 	return rc;
 }
 
-/* The batch's own failure in e; the question's becomes its line. */
-static int question_do(struct batch *b, const char *line, size_t len, struct err *e)
+/* {"id","answer","error"} and a line feed, for cJSON_free; takes id and answer. error is the failure's own text when
+ * answer is NULL; http: the status it would have there, 0: the usual one. NULL: out of memory. */
+static char *result_text(cJSON *id, cJSON *answer, const struct err *why, const char *param, int http)
+{
+	cJSON *o = cJSON_CreateObject();
+	cJSON *error = answer ? NULL : view_error(why, param, http), *inner = error ? cJSON_DetachItemFromObject(error, "error") : cJSON_CreateNull();
+	int ok = o && id && inner && cJSON_AddItemToObject(o, "id", id);
+	if (!ok) cJSON_Delete(id);
+	if (!answer) answer = cJSON_CreateNull();
+	if (!ok || !answer || !cJSON_AddItemToObject(o, "answer", answer)) ok = 0, cJSON_Delete(answer);
+	if (!ok || !cJSON_AddItemToObject(o, "error", inner)) ok = 0, cJSON_Delete(inner);
+	char *text = ok ? cJSON_PrintUnformatted(o) : NULL, *line = text ? cJSON_malloc(strlen(text) + 2) : NULL;
+	if (line) {
+		size_t len = strlen(text);
+		memcpy(line, text, len);
+		memcpy(line + len, "\n", 2);
+	}
+	cJSON_free(text);
+	cJSON_Delete(error);
+	cJSON_Delete(o);
+	return line;
+}
+
+/* The result of line `number`. The batch's own failure in e; the question's is its result. */
+static int question_do(struct batch *b, size_t number, const char *line, size_t len, struct result *r, struct err *e)
 {
 	struct answer a = {0};
 	struct arena arena;
@@ -167,18 +209,16 @@ static int question_do(struct batch *b, const char *line, size_t len, struct err
 	if (!rc && !cJSON_IsObject(o)) rc = err_set(&why, E_FORMAT, "line: not an object");
 	int http = rc ? 400 : 0;
 	const cJSON *id = id_get(o);
-	if (rc) err_wrap(&why, "line %zu", b->line);
+	if (rc) err_wrap(&why, "line %zu", number);
 	else if (!id) rc = err_set(&why, E_USAGE, "id: must be a text or a number"), param = "id";
 	else rc = question_answer(b, o, &arena, &a, &param, &why);
 	if (rc && (flag_is(b->call->cancel) || rc == E_CANCELLED)) {
-		rc = err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->line);
+		rc = err_set(e, E_CANCELLED, "batch: stopped");
 	} else {
-		b->failed += rc != OK;
-		b->abstained += !rc && a.status == ANSWER_ABSTAINED;
-		b->answered += !rc && a.status != ANSWER_ABSTAINED;
+		*r = (struct result){ .failed = rc != OK, .abstained = !rc && a.status == ANSWER_ABSTAINED };
 		cJSON *answer = rc ? NULL : view_answer(&a);
-		if (!rc && !answer) rc = err_set(e, E_MEMORY, "batch: out of memory");
-		else rc = result_write(b, id_copy(id, line, len, &arena), answer, &why, param, http, e);
+		if (rc || answer) r->text = result_text(id_copy(id, line, len, &arena), answer, &why, param, http);
+		rc = r->text ? OK : err_set(e, E_MEMORY, "batch: out of memory");
 	}
 	answer_close(&a);
 	arena_clear(&arena);
@@ -214,12 +254,12 @@ static int out_resume(struct batch *b, const struct buf *out, struct err *e)
 	while (whole && out->data[whole - 1] != '\n') whole--;
 	const struct buf lines = { .data = out->data, .len = whole };
 	while (line_next(&lines, &at, &told, &told_len)) {
-		b->line++;
-		if (!line_next(&b->in, &b->at, &asked, &asked_len) || !result_fits(asked, asked_len, told, told_len, &failed))
-			return err_set(e, E_CONFLICT, "%s: line %zu is no result of line %zu of this batch", buf_cstr(&b->out_path), b->line, b->line);
 		b->resumed++;
+		if (!line_next(&b->in, &b->at, &asked, &asked_len) || !result_fits(asked, asked_len, told, told_len, &failed))
+			return err_set(e, E_CONFLICT, "%s: line %zu is no result of line %zu of this batch", buf_cstr(&b->out_path), b->resumed, b->resumed);
 		b->resumed_failed += (size_t)failed;
 	}
+	b->taken = b->written = b->resumed;
 	return ftruncate(b->fd, (off_t)whole) ? err_sys(e, "cut %s", buf_cstr(&b->out_path)) : OK;
 }
 
@@ -250,34 +290,67 @@ static int files_open(struct batch *b, const char *in, const char *out, int resu
 
 /* ---- the command ---- */
 
-static void progress_show(struct batch *b, struct progress *p, double began_ms)
+static void progress_show(struct batch *b)
 {
 	char text[96], left[24];
-	size_t done = b->line - b->resumed;
-	if (!progress_due(p)) return;
-	screen_seconds(left, done ? (clock_ms() - began_ms) / 1000 / (double)done * (double)(b->lines - b->line) : 0);
-	snprintf(text, sizeof text, "%zu of %zu questions, %s left", b->line, b->lines, done ? left : "?");
-	progress_draw(p, b->lines ? (double)b->line / (double)b->lines : 1, text);
+	size_t done = b->written - b->resumed;
+	if (!progress_due(&b->progress)) return;
+	screen_seconds(left, done ? (clock_ms() - b->began_ms) / 1000 / (double)done * (double)(b->lines - b->written) : 0);
+	snprintf(text, sizeof text, "%zu of %zu questions, %s left", b->written, b->lines, done ? left : "?");
+	progress_draw(&b->progress, b->lines ? (double)b->written / (double)b->lines : 1, text);
 }
 
+/* Takes lines until there are none, or the batch failed. */
+static void *answer_lines(void *ctx)
+{
+	struct batch *b = ctx;
+	const char *line;
+	size_t len;
+	pthread_mutex_lock(&b->lock);
+	for (;;) {
+		while (!b->rc && b->taken - b->written == b->room) pthread_cond_wait(&b->moved, &b->lock);
+		if (b->rc || !line_next(&b->in, &b->at, &line, &len)) break;
+		size_t at = b->taken++;
+		struct result r = {0};
+		struct err e = {0};
+		pthread_mutex_unlock(&b->lock);
+		int rc = flag_is(b->call->cancel) ? err_set(&e, E_CANCELLED, "batch: stopped") : question_do(b, at + 1, line, len, &r, &e);
+		pthread_mutex_lock(&b->lock);
+		if (!rc) {
+			b->results[at % b->room] = r;
+			rc = results_write(b, &e);
+			progress_show(b);
+		}
+		if (rc && !b->rc) b->rc = rc, b->why = e;
+		pthread_cond_broadcast(&b->moved);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return NULL;
+}
+
+/* Threads that cannot be had are not missed. */
 static int batch_run(struct batch *b, struct err *e)
 {
-	struct progress p;
 	const char *line;
-	size_t len, at = 0;
-	int rc = OK;
-	double began_ms = clock_ms();
+	size_t len, at = 0, threads = 0, most = (size_t)b->call->conf->generate_sequences - 1;
+	pthread_t *others = mem_calloc(most + 1, sizeof *others);
+	b->room = (most + 1) * WAITING;
+	b->results = mem_calloc(b->room, sizeof *b->results);
+	if (!others || !b->results) b->rc = err_set(&b->why, E_MEMORY, "batch: out of memory");
 	while (line_next(&b->in, &at, &line, &len)) b->lines++;
-	progress_init(&p, b->call);
-	while (!rc && line_next(&b->in, &b->at, &line, &len)) {
-		b->line++;
-		rc = flag_is(b->call->cancel) ? err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->line)
-			: question_do(b, line, len, e);
-		if (!rc) progress_show(b, &p, began_ms);
-	}
-	progress_hide(&p);
-	if (!rc) rc = out_sync(b, e);
-	return rc;
+	progress_init(&b->progress, b->call);
+	b->began_ms = clock_ms();
+	while (!b->rc && threads < most && !pthread_create(&others[threads], NULL, answer_lines, b)) threads++;
+	answer_lines(b);
+	while (threads) pthread_join(others[--threads], NULL);
+	progress_hide(&b->progress);
+	for (size_t i = 0; b->results && i < b->room; i++) cJSON_free(b->results[i].text);
+	mem_free(b->results);
+	mem_free(others);
+	if (b->rc == E_CANCELLED)
+		return err_set(e, E_CANCELLED, "batch: stopped before line %zu; --resume goes on there", b->written + 1);
+	if (b->rc) *e = b->why;
+	return b->rc ? b->rc : out_sync(b, e);
 }
 
 static int summary_print(struct batch *b, struct err *e)
@@ -317,7 +390,7 @@ int cmd_batch(struct command_call *c)
 	const char *as = NULL;
 	struct option options[] = { {"-o", OPTION_TEXT, &out, 0, 0}, {"--resume", OPTION_FLAG, &resume, 0, 0},
 		{"--as", OPTION_TEXT, &as, 0, 0} };
-	struct batch b = { .call = c, .fd = -1 };
+	struct batch b = { .call = c, .fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER };
 	struct err e = {0};
 	buf_init(&b.in, FILE_BYTES_MAX);
 	buf_init(&b.out_path, FILE_BYTES_MAX);

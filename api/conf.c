@@ -105,7 +105,7 @@ static const struct setting settings[] = {
 		"specification."},
 	{NULL, "generate.sequences", T_INT, AT(generate_sequences), 1, 64, "8", "answers",
 		"Answers written together: each pass of the model serves all of them, so eight take little longer than one. "
-		"Each one comes out as it would alone. serve.answer_threads must let as many in."},
+		"Each one comes out as it would alone. serve.answer_threads must let as many in; a batch takes all of them."},
 	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 1 * MIB, 1 * TIB, "512m", "bytes",
 		"Memory for the keys and values of what is being written and of beginnings that may come again (the prompt's "
 		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait. "

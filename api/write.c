@@ -322,10 +322,11 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	p.max_tokens = q->max_tokens > 0 ? q->max_tokens : s->conf.answer_max_tokens;
 	p.temperature = q->temperature > 0 ? (float)q->temperature : 0;
 	p.seed = q->seed;
+	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
 	size_t room = (size_t)(p.max_tokens < s->conf.answer_max_tokens ? p.max_tokens : s->conf.answer_max_tokens);
 	if (!rc) rc = prompt_fit(s, q, c, w.generator, sel, room, &prompt, e);
-	uint64_t deadline = clock_us() + (uint64_t)(s->conf.answer_deadline_s * 1e6);
+	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(s->conf.answer_deadline_s * 1e6);
 	double t0 = clock_ms();
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);
 	a->generate_ms = clock_ms() - t0;

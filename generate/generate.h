@@ -77,6 +77,7 @@ struct gen_params {
 	int repeat_last;           /* tokens looked back on */
 	uint64_t seed;
 	const char *const *stops;  /* texts that end generation, not part of the result; NULL-terminated or NULL */
+	int patient;               /* nobody watches it come: while all who write are so, prompts go first, in large chunks */
 };
 void gen_params_default(struct gen_params *p);                /* greedy, 256 tokens */
 

@@ -432,7 +432,7 @@ static void pass_run(struct generator *g, size_t written, size_t prompt, int bes
 
 void generator_step(struct generator *g)
 {
-	size_t written, prompt = 0, writers = 0;
+	size_t written = 0, prompt = 0, writers = 0, watched = 0;
 	for (size_t i = 0; i < g->running_n;) {
 		struct sequence *s = g->running[i];
 		if (flag_is(s->q->cancel)) {
@@ -441,17 +441,18 @@ void generator_step(struct generator *g)
 			continue;
 		}
 		writers += (size_t)is_writing(s);
+		watched += (size_t)(is_writing(s) && !s->q->params->patient);
 		i++;
 	}
 	if (!g->running_n) return;
 	g->stats.steps++;
-	written = gather_writers(g);
+	if (watched || writers == g->running_n) written = gather_writers(g);
 	if (written && writers < g->running_n && decoder_phases_differ(g->decoder)) {
 		pass_run(g, written, 0, 0);
 		written = 0;
 	}
-	if (writers < g->running_n) prompt = gather_prompts(g, writers ? g->chunk_rows : g->alone_rows);
-	if (g->row_n) pass_run(g, written, prompt, writers > 0);
+	if (writers < g->running_n) prompt = gather_prompts(g, watched ? g->chunk_rows : g->alone_rows);
+	if (g->row_n) pass_run(g, written, prompt, watched > 0);
 }
 
 size_t generator_running(const struct generator *g)

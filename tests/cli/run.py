@@ -128,6 +128,28 @@ def batch_in_order(b):
 
 
 @test
+def batch_writes_answers_together(b):
+    """As many as the language model takes, and each as if it were alone; in order though some take longer."""
+    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
+    if not os.path.exists(small):
+        raise Skip("needs smollm2")
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    ask = ["How many days of paid leave do employees receive?", "What is the limit for a hotel night?", "Which class are train tickets booked in?"]
+    path = b.write("../in.jsonl", "".join(json.dumps({"id": i, "question": ask[i % 3], "style": "extractive" if i % 4 == 3 else "generate"}) + "\n" for i in range(14)))
+    answers = []
+    for n in (1, 3):
+        conf = b.write("../service.conf", f"generate.model = {small}\ngenerate.sequences = {n}\nanswer.max_tokens = 32\n")
+        b.run("-c", conf, "batch", path, "-o", f"{b.top}/out{n}")
+        got = [json.loads(x) for x in open(f"{b.top}/out{n}")]
+        assert [g["id"] for g in got] == list(range(14)) and not any(g["error"] for g in got), got
+        answers.append([(g["answer"]["status"], g["answer"]["answer"], g["answer"]["usage"]["completion_tokens"]) for g in got])
+    assert answers[0] == answers[1], answers
+    assert sum(n > 0 for _, _, n in answers[0]) > 3, answers[0]
+
+
+@test
 def batch_ids_and_lines_that_cannot_be_taken(b):
     """What an id cannot carry is told and resumable; a mistake in a line is the client's, whatever limit it broke."""
     ask = "Who?"

@@ -203,6 +203,10 @@ static void check_model(const struct model_spec *spec, const char *kernel)
 	g = open_with(path, kernel, 8, 3, 4, 0, 1e-3);
 	together(g, t, TEXTS, want, "eight");
 	together(g, t, TEXTS, want, "eight, cached");
+	for (size_t i = 0; i < TEXTS; i++) t[i].p.patient = i % 4 > 0;
+	together(g, t, TEXTS, want, "eight, some patient");
+	for (size_t i = 0; i < TEXTS; i++) t[i].p.patient = 1;
+	together(g, t, TEXTS, want, "eight patient");
 	generator_stats(g, &s);
 	CHECK(s.writers > s.write_steps);
 	generator_close(g);
@@ -335,6 +339,44 @@ TEST(schedule_steps_allocate_nothing)
 }
 
 /* One that leaves in mid-text, or fails, leaves the others as they are. */
+/* Tokens that the first text, which writes, gets while the second one's prompt of many chunks is read. */
+static size_t written_beside_prompt(const char *path, int patient)
+{
+	struct text *t = mem_calloc(2, sizeof *t);
+	struct generator *g = open_at(path, 2, 1, 0, 0, 1e-3);
+	size_t written = 0;
+	for (size_t i = 0; i < 2; i++) {
+		text_make(&t[i], 1);
+		t[i].n = PROMPT_MAX - i * 10;
+		t[i].p.max_tokens = 100;
+		t[i].p.patient = patient;
+		for (size_t k = 0; k < t[i].n; k++) t[i].prompt[k] = (int32_t)(40 + (k * (i + 3)) % 50);
+		text_begin(&t[i]);
+	}
+	CHECK_OK(generator_start(g, &t[0].q), t[0].err);
+	for (int i = 0; i < 1000 && t[0].written_n < 3; i++) generator_step(g);
+	CHECK_OK(generator_start(g, &t[1].q), t[1].err);
+	written = t[0].written_n;
+	for (int i = 0; i < 1000 && !t[1].written_n; i++) generator_step(g);
+	written = t[0].written_n - written;
+	while (generator_running(g)) generator_step(g);
+	for (size_t i = 0; i < 2; i++) buf_clear(&t[i].r.text);
+	generator_close(g);
+	mem_free(t);
+	return written;
+}
+
+/* Who is watched flows on beside another's prompt; the patient let it pass first. */
+TEST(schedule_patient)
+{
+	struct model_spec spec = small("llama", QUANT_Q4_K);
+	char path[300];
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	CHECK(written_beside_prompt(path, 0) > 3);
+	CHECK(written_beside_prompt(path, 1) <= 1);
+}
+
 TEST(schedule_cancel_and_failure)
 {
 	struct model_spec spec = small("llama", QUANT_Q8_0);
