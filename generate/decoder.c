@@ -95,6 +95,7 @@ struct decoder {
 	size_t pos[DECODER_CHUNK];               /* of the rows */
 	struct run { size_t row, n; } runs[DECODER_CHUNK]; /* rows of one sequence, at most ATTEND_TOKENS */
 	size_t run_n;
+	size_t head_parts;                       /* items of a run's query heads that share a head of keys */
 	float *logits;
 	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
 	size_t low_n, low_tokens;
@@ -428,7 +429,7 @@ static int make_cache(struct decoder *d, const struct decoder_options *o, struct
 static int make_scratch(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
-	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = f->context + OPS_LANES_MAX, rank = lora_rank(d->lora);
+	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = ops_attend_floats(f->head_dim, f->context), rank = lora_rank(d->lora);
 	if (d->q_dim > k_max) k_max = d->q_dim;
 	if (rank > k_max) k_max = rank;
 	d->scratch_floats = ops_scratch_floats(k_max);
@@ -741,29 +742,20 @@ static void item_rope(struct decoder *d, size_t t, float *scratch)
 	}
 }
 
+/* A run of rows and a part of the query heads that share a head of keys; runs with most keys first. */
 static void item_attend(struct decoder *d, size_t i, float *scratch)
 {
-	size_t t = i / d->info.heads, h = i % d->info.heads, hd = d->info.head_dim,
-		kvh = h / (d->info.heads / d->info.kv_heads);
-	size_t at = t * d->q_dim + h * hd, first = kvcache_first(&d->cache, d->layer, d->pos[t]);
-	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[t].seq, d->layer, kvh);
-	d->ops->attend(d->q + at, &kv, first, d->pos[t] + 1 - first, hd, d->scale, scratch, d->mix + at);
-	if (d->parts) activate_part(d, d->mix + at, h * hd, hd, d->q_dim, t, d->act);
-}
-
-/* A run of rows and a head of keys, those with most keys first. */
-static void item_prompt_attend(struct decoder *d, size_t i, float *scratch)
-{
-	const size_t heads = d->info.heads / d->info.kv_heads, width = heads * d->info.head_dim, kvh = i % d->info.kv_heads;
-	const struct run *r = &d->runs[d->run_n - 1 - i / d->info.kv_heads];
+	const size_t group = d->info.heads / d->info.kv_heads, hd = d->info.head_dim, items = d->info.kv_heads * d->head_parts;
+	const struct run *r = &d->runs[d->run_n - 1 - i / items];
+	const size_t kvh = i % items / d->head_parts, part = i % d->head_parts, h = group * part / d->head_parts,
+		heads = group * (part + 1) / d->head_parts - h, from = (kvh * group + h) * hd, at = r->row * d->q_dim + from;
 	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[r->row].seq, d->layer, kvh);
-	const size_t at = r->row * d->q_dim + kvh * width;
-	const struct ops_attend a = { .q = d->q + at, .ldq = d->q_dim, .tokens = r->n, .heads = heads,
-		.head_dim = d->info.head_dim, .pos = d->pos[r->row], .window = d->cache.slides[d->layer] ? d->window : 0, .kv = &kv,
-		.scale = d->scale, .out = d->mix + at, .ldo = d->q_dim };
-	d->ops->prompt_attend(&a, scratch);
+	const struct ops_attend a = { .q = d->q + at, .ldq = d->q_dim, .tokens = r->n, .heads = heads, .head_dim = hd,
+		.pos = d->pos[r->row], .window = d->cache.slides[d->layer] ? d->window : 0, .kv = &kv, .scale = d->scale,
+		.out = d->mix + at, .ldo = d->q_dim };
+	(d->prompt ? d->ops->prompt_attend : d->ops->attend)(&a, scratch);
 	for (size_t t = 0; d->parts && t < r->n; t++)
-		activate_part(d, d->mix + at + t * d->q_dim, kvh * width, width, d->q_dim, r->row + t, d->act);
+		activate_part(d, d->mix + at + t * d->q_dim, from, heads * hd, d->q_dim, r->row + t, d->act);
 }
 
 static void item_mix(struct decoder *d, size_t t, float *scratch)
@@ -837,6 +829,14 @@ static void item_logits(struct decoder *d, size_t i, float *scratch)
 		d->info.vocab, scratch);
 }
 
+/* Query heads that share keys are one item, which reads the keys once, unless some members would have none. */
+static size_t head_parts(const struct decoder *d)
+{
+	size_t group = d->info.heads / d->info.kv_heads, items = d->run_n * d->info.kv_heads;
+	size_t parts = ((size_t)team_size(d->team) + items - 1) / items;
+	return parts < group ? parts : group;
+}
+
 /* The rows' positions and embeddings; their sequences grow by them. */
 static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t n)
 {
@@ -855,6 +855,7 @@ static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t
 		quant_row(d->embed.type, d->embed.data + (size_t)rows[t].id * d->embed.row_bytes, dim, d->x + t * dim);
 		for (size_t i = 0; d->arch->gemma && i < dim; i++) d->x[t * dim + i] *= d->embed_scale;
 	}
+	d->head_parts = head_parts(d);
 }
 
 static void run_layer(struct decoder *d)
@@ -866,8 +867,7 @@ static void run_layer(struct decoder *d)
 	run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
 	run_stage(d, tiles(d, d->q_dim) + 2 * tiles(d, d->kv_dim), item_qkv);
 	run_stage(d, n, item_rope);
-	if (d->prompt) run_stage(d, d->run_n * f->kv_heads, item_prompt_attend);
-	else run_stage(d, n * f->heads, item_attend);
+	run_stage(d, d->run_n * f->kv_heads * d->head_parts, item_attend);
 	if (d->ops->mul && !d->parts) run_stage(d, n, item_mix);
 	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
 	run_stage(d, tiles(d, f->dim), item_out);

@@ -59,3 +59,11 @@ size_t ops_scratch_floats(size_t k_max)
 	if (tile < AMX_SCRATCH_FLOATS) tile = AMX_SCRATCH_FLOATS;
 	return tile > k_max ? tile : (k_max + 15) / 16 * 16;
 }
+
+/* simd_attend's block; AMX's; the reference wants a query's scores. */
+size_t ops_attend_floats(size_t head_dim, size_t keys)
+{
+	size_t simd = (2 * head_dim + head_dim / 2) * ATTEND_KEYS + 6 * ATTEND_KEYS + ATTEND_QUERIES * (OPS_LANES_MAX + 1);
+	size_t most = simd > AMX_SCRATCH_FLOATS ? simd : AMX_SCRATCH_FLOATS;
+	return most > keys ? most : (keys + 15) / 16 * 16;
+}

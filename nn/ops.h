@@ -89,10 +89,10 @@ struct ops {
 	/* GeGLU (Shazeer 2020) with the tanh form of GELU (Hendrycks & Gimpel 2016), as Gemma has it:
 	 * out[i] = gate/2 * (1 + tanh(sqrt(2/pi) * (gate + 0.044715 gate^3))) * up. out may be gate. */
 	void (*gelu_mul)(const float *gate, const float *up, size_t n, float *out);
-	/* One query of one head over n >= 1 positions from `first` on: out = softmax(scale * q·k) v.
-	 * scores: n + OPS_LANES_MAX floats of work space. */
-	void (*attend)(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
-		float *scores, float *out);
+	/* out = softmax(scale * q·k) v for every query over the keys it has. A query's result does not depend on which
+	 * others are in the call. scratch: ops_attend_floats(head_dim, most keys of a query) floats, 64-byte aligned, one a
+	 * thread. */
+	void (*attend)(const struct ops_attend *a, void *scratch);
 	/* To IEEE halves, to nearest, ties to even; over 65504 becomes infinity. n is a multiple of OPS_HEAD_ALIGN. */
 	void (*halves)(const float *x, size_t n, uint16_t *out);
 	/* The integer products; NULL in ops_ref, the yardstick that stays in floats. A token's activations take
@@ -112,9 +112,8 @@ struct ops {
 	void (*prompt_act)(const float *x, size_t from, size_t count, size_t k, size_t t, void *acts);
 	void (*prompt_mul)(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y,
 		size_t ldy, void *scratch);
-	/* attend for many queries of a prompt. A query's result does not depend on which others are in the call. With AMX
-	 * values are rounded to bfloat16, scores good to 2^-15 of sum |q k| scale; elsewhere it is attend's, bit for bit.
-	 * scratch: as for matmul, and for attend. */
+	/* attend for prompts. With AMX values are rounded to bfloat16, scores good to 2^-15 of sum |q k| scale; elsewhere
+	 * it is attend itself. */
 	void (*prompt_attend)(const struct ops_attend *a, void *scratch);
 };
 
@@ -134,5 +133,6 @@ void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, 
  * runs without); E_USAGE: no such table. */
 int ops_choose(const struct ops **out, const char *name, struct err *e);
 size_t ops_scratch_floats(size_t k_max);
+size_t ops_attend_floats(size_t head_dim, size_t keys);
 
 #endif

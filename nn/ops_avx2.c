@@ -33,7 +33,15 @@ static inline __m128 v_sum4(__m256 a, __m256 b, __m256 c, __m256 d)
 	return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 }
 
+static inline float v_top(__m256 v) /* the largest */
+{
+	__m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+	s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
 #include "nn/ops_simd.h"
+#include "nn/attend_simd.h"
 
 #define FEW_TOKENS 1
 #define B __m256i
@@ -129,4 +137,4 @@ void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *
 
 const struct ops ops_avx2 = { "avx2", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
 	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul,
-	simd_prompt_attend };
+	simd_attend };

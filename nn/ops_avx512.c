@@ -22,6 +22,7 @@
 #define v_min(a, b) _mm512_min_ps(a, b) /* the second when one is NaN */
 #define v_max(a, b) _mm512_max_ps(a, b)
 #define v_round(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_top(a) _mm512_reduce_max_ps(a)
 #define v_pow2(n) _mm512_castsi512_ps( \
 	_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
 
@@ -37,18 +38,19 @@ static inline __m128 v_sum4(__m512 a, __m512 b, __m512 c, __m512 d)
 }
 
 #include "nn/ops_simd.h"
+#include "nn/attend_simd.h"
 
 static void amx_prompt_attend(const struct ops_attend *a, void *scratch)
 {
-	if (!amx_attend(a, scratch)) simd_prompt_attend(a, scratch);
+	if (!amx_attend(a, scratch)) simd_attend(a, scratch);
 }
 
 const struct ops ops_avx512 = { "avx512", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
 	simd_halves, ops_plain_act_bytes, avx2_act, avx2_mul, plain_prompt_bytes, avx2_prompt_act, avx2_mul,
-	simd_prompt_attend };
+	simd_attend };
 const struct ops ops_vnni = { "vnni", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
 	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, plain_prompt_bytes, avx2_prompt_act, vnni_mul,
-	simd_prompt_attend };
+	simd_attend };
 const struct ops ops_amx = { "amx", simd_matmul, simd_norm, simd_silu_mul, simd_gelu_mul, simd_attend,
 	simd_halves, ops_plain_act_bytes, avx2_act, vnni_mul, amx_prompt_bytes, amx_prompt_act, amx_prompt_mul,
 	amx_prompt_attend };

@@ -4,6 +4,7 @@
 #include "nn/ops.h"
 
 enum { AMX_SCRATCH_FLOATS = (1 << 12) + (1 << 17) };    /* prompt_attend's; prompt_mul takes less */
+enum { ATTEND_KEYS = 64, ATTEND_QUERIES = 512 };        /* of a block of simd_attend, of one of its walks over the keys */
 
 void avx2_act(const float *x, size_t k, void *out);
 void avx2_mul(const struct packed *p, size_t panel0, size_t panel1, const void *acts, size_t n, float *y, size_t ldy,

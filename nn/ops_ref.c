@@ -53,7 +53,8 @@ static const uint16_t *ref_row(const struct ops_pages *kv, size_t pos, size_t he
 	return kv->base + kv->page[pos / kv->len] * kv->stride + pos % kv->len * head_dim;
 }
 
-static void ref_attend(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
+/* One query over n positions from `first` on. scores: n floats. */
+static void ref_query(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
 	float *scores, float *out)
 {
 	double max = -INFINITY, sum = 0;
@@ -73,6 +74,16 @@ static void ref_attend(const float *q, const struct ops_pages *kv, size_t first,
 		for (size_t j = 0; j < n; j++)
 			acc += (double)scores[j] * (double)quant_half(ref_row(kv, first + j, head_dim)[kv->len * head_dim + i]);
 		out[i] = (float)(acc / sum);
+	}
+}
+
+static void ref_attend(const struct ops_attend *a, void *scratch)
+{
+	for (size_t t = 0; t < a->tokens; t++) {
+		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
+		for (size_t h = 0; h < a->heads; h++)
+			ref_query(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
+				a->out + t * a->ldo + h * a->head_dim);
 	}
 }
 
@@ -155,16 +166,6 @@ void ops_plain_mul(const struct packed *p, size_t panel0, size_t panel1, const v
 			y[t * ldy + r - panel0 * PACK_ROWS] = plain_dot(p, r / PACK_ROWS, r % PACK_ROWS, x + t * (p->k / PACK_GROUP));
 }
 
-static void ref_prompt_attend(const struct ops_attend *a, void *scratch)
-{
-	for (size_t t = 0; t < a->tokens; t++) {
-		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
-		for (size_t h = 0; h < a->heads; h++)
-			ref_attend(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
-				a->out + t * a->ldo + h * a->head_dim);
-	}
-}
-
 size_t plain_prompt_bytes(size_t k, size_t n)
 {
 	return n * ops_plain_act_bytes(k);
@@ -226,4 +227,4 @@ void ops_plain_prompt_mul(const struct packed *p, size_t panel0, size_t panel1, 
 }
 
 const struct ops ops_ref = { "ref", ref_matmul, ref_norm, ref_silu_mul, ref_gelu_mul, ref_attend, ref_halves,
-	NULL, NULL, NULL, NULL, NULL, NULL, ref_prompt_attend };
+	NULL, NULL, NULL, NULL, NULL, NULL, ref_attend };

@@ -198,78 +198,8 @@ static void simd_gelu_mul(const float *gate, const float *up, size_t n, float *o
 	}
 }
 
-static void attend_scores(const float *q, const uint16_t *k, size_t n, size_t head_dim, float scale, float *scores)
-{
-	for (size_t j = 0; j < n; j += 4) {
-		V acc[4] = { v_zero(), v_zero(), v_zero(), v_zero() };
-		const uint16_t *row[4];
-		size_t m = n - j < 4 ? n - j : 4;
-		for (size_t i = 0; i < 4; i++) row[i] = k + (j + (i < m ? i : m - 1)) * head_dim;
-		for (size_t i = 0; i < head_dim; i += LANES) {
-			V qv = v_load(q + i);
-			acc[0] = v_fma(v_f16(row[0] + i), qv, acc[0]);
-			acc[1] = v_fma(v_f16(row[1] + i), qv, acc[1]);
-			acc[2] = v_fma(v_f16(row[2] + i), qv, acc[2]);
-			acc[3] = v_fma(v_f16(row[3] + i), qv, acc[3]);
-		}
-		_mm_storeu_ps(scores + j, _mm_mul_ps(v_sum4(acc[0], acc[1], acc[2], acc[3]), _mm_set1_ps(scale)));
-	}
-}
-
-/* out[0 … vectors*LANES) = inv * sum over j of p[j] * v[j]; i: the first of these elements in a value. */
-INLINE void attend_values(const float *p, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, size_t i,
-	float inv, float *out, int vectors)
-{
-	V acc[8];
-	UNROLL for (int l = 0; l < vectors; l++) acc[l] = v_zero();
-	for (size_t pos = first; pos < first + n;) {
-		size_t at = pos % kv->len, end = pos - at + kv->len < first + n ? pos - at + kv->len : first + n;
-		const uint16_t *v = kv->base + kv->page[pos / kv->len] * kv->stride + (kv->len + at) * head_dim + i;
-		for (; pos < end; pos++, v += head_dim) {
-			V pj = v_set1(p[pos - first]);
-			UNROLL for (int l = 0; l < vectors; l++) acc[l] = v_fma(pj, v_f16(v + l * LANES), acc[l]);
-		}
-	}
-	UNROLL for (int l = 0; l < vectors; l++) v_store(out + l * LANES, v_mul(acc[l], v_set1(inv)));
-}
-
-static void simd_attend(const float *q, const struct ops_pages *kv, size_t first, size_t n, size_t head_dim, float scale,
-	float *scores, float *out)
-{
-	V max = v_set1(-INFINITY), sum = v_zero();
-	float top[LANES], m, inv;
-	size_t i, padded = (n + LANES - 1) / LANES * LANES;
-	for (size_t pos = first; pos < first + n;) {
-		size_t at = pos % kv->len, run = kv->len - at < first + n - pos ? kv->len - at : first + n - pos;
-		attend_scores(q, kv->base + kv->page[pos / kv->len] * kv->stride + at * head_dim, run, head_dim, scale,
-			scores + pos - first);
-		pos += run;
-	}
-	for (i = n; i < padded; i++) scores[i] = -INFINITY;
-	for (i = 0; i < padded; i += LANES) max = v_max(max, v_load(scores + i));
-	v_store(top, max);
-	m = top[0];
-	for (i = 1; i < LANES; i++) m = top[i] > m ? top[i] : m;
-	for (i = 0; i < padded; i += LANES) v_store(scores + i, v_exp(v_sub(v_load(scores + i), v_set1(m))));
-	for (i = n; i < padded; i++) scores[i] = 0;
-	for (i = 0; i < padded; i += LANES) sum = v_add(sum, v_load(scores + i));
-	inv = 1 / sum_lanes(sum);
-	for (i = 0; i + 64 <= head_dim; i += 64) attend_values(scores, kv, first, n, head_dim, i, inv, out + i, 64 / LANES);
-	for (; i < head_dim; i += 16) attend_values(scores, kv, first, n, head_dim, i, inv, out + i, 16 / LANES);
-}
-
 static void simd_halves(const float *x, size_t n, uint16_t *out)
 {
 	for (size_t i = 0; i < n; i += 8)
 		_mm_storeu_si128((__m128i *)(void *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
-}
-
-static void simd_prompt_attend(const struct ops_attend *a, void *scratch)
-{
-	for (size_t t = 0; t < a->tokens; t++) {
-		size_t n = a->pos + t + 1, first = a->window && n > a->window ? n - a->window : 0;
-		for (size_t h = 0; h < a->heads; h++)
-			simd_attend(a->q + t * a->ldq + h * a->head_dim, a->kv, first, n - first, a->head_dim, a->scale, scratch,
-				a->out + t * a->ldo + h * a->head_dim);
-	}
 }
