@@ -83,6 +83,9 @@ CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
 CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni
 CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
 CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
+CFLAGS_code8_avx2 := -mavx2
+CFLAGS_code8_avxvnni := -mavx2 -mavxvnni
+CFLAGS_code8_vnni := -mavx2 -mavx512f -mavx512vnni
 CFLAGS_rope       := -O3 -ffp-contract=off
 CFLAGS_decoder    := -ftree-vectorize -fvect-cost-model=dynamic
 CFLAGS_quant      := -ffp-contract=off

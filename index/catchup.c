@@ -1,9 +1,12 @@
-/* catchup.c: owns the background thread that keeps graphs fitting: it loads the stored ones after open, and builds,
- * stores and publishes new ones when a collection's tail and tombstones have grown past their share.
+/* catchup.c: owns the background thread that keeps graphs and tails fitting: it loads the stored graphs and codes the
+ * tails after open, and builds, stores and publishes new graphs when a collection's tail and tombstones have grown past
+ * their share.
  *
  * Method: one thread, woken after every commit, works in rounds until nothing is due. A build reads the vectors in a
- * snapshot of its own, so nobody waits for it. When few of the old graph's vectors are dead, the new graph is the
- * stored one read again with the tail added, which costs the tail alone; otherwise it is built anew without the dead.
+ * snapshot of its own, so nobody waits for it. FAISS links; its links are read out and FAISS's own form is dropped.
+ * When few of the old graph's vectors are dead, its links and vectors are put back into FAISS and the tail is added,
+ * which costs the tail alone (of the dead there are codes, near enough to keep them as stepping stones); otherwise it
+ * is built anew without the dead.
  * The serialised graph goes to the store in pieces, each a write transaction of its own under a generation that no
  * header names yet; a last transaction writes the header and the collection's counters and deletes the older
  * generation. So writers wait for 4 MiB at most, memory holds one piece, and a kill at any point leaves the old header
@@ -86,7 +89,7 @@ static int header_read(struct txn *t, uint32_t coll, struct rec_graph *h, struct
 	return rc ? rc : rec_graph_get(h, &k, v, e);
 }
 
-/* ---- writing pieces: a FILE for FAISS whose bytes become entries ---- */
+/* ---- writing pieces: a FILE whose bytes become entries ---- */
 
 struct piece_writer {
 	struct index *x;
@@ -95,7 +98,7 @@ struct piece_writer {
 	unsigned long erasures;          /* x->erasures when the snapshot began */
 	uint8_t *piece_buf;              /* PIECE_BYTES */
 	size_t n;                        /* filled, head included */
-	struct err why;                  /* what went wrong, FAISS only knows "write error" */
+	struct err why;                  /* what went wrong; a FILE only tells that something did */
 };
 
 /* In a write: E_NOT_FOUND when something was erased since the snapshot, whose vectors must not reach the store again. */
@@ -155,7 +158,7 @@ static int pieces_write(struct piece_writer *p, const struct graph *g, struct er
 		mem_free(p->piece_buf);
 		return err_sys(e, "store a graph");
 	}
-	rc = faissx_write(g->fx, f, e);
+	rc = graph_write(g, f, e);
 	closed = fclose(f);
 	if (!rc && closed) rc = err_set(e, E_IO, "store a graph: could not be written");
 	if (!rc) piece_flush(p);
@@ -206,7 +209,6 @@ static int graph_load(struct snapshot *s, const struct rec_coll *c, struct graph
 {
 	struct piece_reader p = { .x = s->x, .t = s->t, .coll = c->number };
 	struct rec_graph h;
-	struct faissx *fx;
 	FILE *f;
 	int rc = header_read(s->t, c->number, &h, e);
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "its header is missing");
@@ -215,31 +217,30 @@ static int graph_load(struct snapshot *s, const struct rec_coll *c, struct graph
 		return err_set(e, E_CONFLICT, "it was built with M %u for %s (%u)", h.m, h.embedder, h.dim);
 	if (h.vectors != c->graph_vectors || h.last_chunk != c->graph_last)
 		return err_set(e, E_CORRUPT, "its stamp is not the collection's");
+	if (h.version < 2) return err_set(e, E_CONFLICT, "it has an older form");
 	p.generation = h.generation;
 	p.piece_n = h.piece_n;
 	f = fopencookie(&p, "rb", (cookie_io_functions_t){ .read = piece_read });
 	if (!f) return err_sys(e, "read a graph");
-	rc = faissx_read(&fx, f, (int)h.dim, h.vectors, e);
+	rc = graph_read(out, f, c->number, h.dim, h.m, h.vectors, h.bytes, e);
 	fclose(f);
-	if (p.why.status && !rc) faissx_free(fx);
+	if (p.why.status && !rc) graph_put(*out);
 	if (p.why.status) return err_set(e, p.why.status, "%s", p.why.msg);
 	if (rc) return rc;
-	*out = graph_new(fx, c->number);
-	if (!*out) return err_set(e, E_MEMORY, "read a graph: out of memory");
 	(*out)->last_chunk = h.last_chunk;
 	(*out)->seq = h.seq;
-	(*out)->vectors = h.vectors;
+	(*out)->generation = h.generation;
 	return OK;
 }
 
 /* ---- building ---- */
 
-struct batch { struct faissx *fx; float *vectors; int64_t *ids; size_t n; int threads; };
+struct batch { struct faissx *fx; struct graph *g; float *vectors; size_t n; int threads; };
 
 static int batch_flush(struct index *x, struct batch *b, struct err *e)
 {
 	int rc = cancelled(x, e);
-	if (!rc && b->n) rc = faissx_add(b->fx, b->n, b->vectors, b->ids, b->threads, e);
+	if (!rc && b->n) rc = faissx_add(b->fx, b->n, b->vectors, b->threads, e);
 	b->n = 0;
 	return rc;
 }
@@ -255,18 +256,24 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 	key_vec(&k, coll, after + 1);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
 	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
+		float *to = b->vectors + b->n * dim;
+		uint64_t chunk;
 		const float *v;
 		struct err why;
 		if (key.n != 12 || key_get_u32(key.p) != coll) break;
-		key_vec(&k, coll, key_get_u64(key.p + 4));
+		chunk = key_get_u64(key.p + 4);
+		key_vec(&k, coll, chunk);
 		if (rec_vec_get(&v, &k, value, (uint32_t)dim, 1, &why)) {
-			log_put(LOG_WARN, "index", "chunk %llu: %s", (unsigned long long)key_get_u64(key.p + 4), why.msg);
-			memset(b->vectors + b->n * dim, 0, dim * sizeof *b->vectors);
+			log_put(LOG_WARN, "index", "chunk %llu: %s", (unsigned long long)chunk, why.msg);
+			memset(to, 0, dim * sizeof *to);
 		} else {
-			memcpy(b->vectors + b->n * dim, v, dim * sizeof *b->vectors);
+			memcpy(to, v, dim * sizeof *to);
 		}
-		b->ids[b->n++] = (int64_t)key_get_u64(key.p + 4);
-		if (b->n == BATCH && (rc = batch_flush(s->x, b, e))) break;
+		if (graph_row_add(b->g, chunk, to)) {
+			rc = err_set(e, E_CORRUPT, "build a graph: more vectors than its record says; check tells more");
+			break;
+		}
+		if (++b->n == BATCH && (rc = batch_flush(s->x, b, e))) break;
 	}
 	if (rc == E_NOT_FOUND) rc = OK;
 	if (!rc) rc = batch_flush(s->x, b, e);
@@ -274,33 +281,69 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 	return rc;
 }
 
+/* Puts the old graph into b, as FAISS had it when it was built. */
+static int graph_restore(struct snapshot *s, const struct graph *old, struct batch *b, struct err *e)
+{
+	size_t dim = s->x->dim;
+	int *levels = NULL, rc = OK;
+	int32_t *neighbors = NULL, entry;
+	for (size_t i = 0; !rc && i < old->vectors; i++) {
+		struct slice value;
+		struct key k;
+		const float *v;
+		key_vec(&k, old->coll, old->ids[i]);
+		if (store_get(s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, (uint32_t)dim, 1, NULL))
+			code8_decode(b->vectors + b->n * dim, old->rows + i * old->stride, (uint32_t)dim);
+		else memcpy(b->vectors + b->n * dim, v, dim * sizeof *v);
+		if (graph_row_copy(b->g, old, i)) return err_set(e, E_BUG, "build a graph: no room for the old one");
+		if (++b->n < BATCH && i + 1 < old->vectors) continue;
+		rc = cancelled(s->x, e);
+		if (!rc) rc = faissx_restore_vectors(b->fx, b->n, b->vectors, e);
+		b->n = 0;
+	}
+	if (!rc) rc = graph_unlink(old, &levels, &neighbors, &entry, e);
+	if (!rc) rc = faissx_restore_links(b->fx, old->vectors, levels, neighbors, entry, e);
+	mem_free(levels);
+	mem_free(neighbors);
+	return rc;
+}
+
+/* The graph in memory when it may be grown: it is the stored one (an erasure takes that away), built with the same M,
+ * and few of it are dead. */
+static const struct graph *graph_old(struct snapshot *s, const struct rec_coll *c)
+{
+	const struct vec_part *part = vec_set_find(s->vecs, c->number);
+	const struct graph *g = part ? part->graph : NULL;
+	struct rec_graph h;
+	if (!g || header_read(s->t, c->number, &h, NULL) || h.generation != g->generation) return NULL;
+	if (g->m != (uint32_t)s->x->hnsw_m || g->vectors != c->graph_vectors || g->last_chunk != c->graph_last) return NULL;
+	return (double)coll_tombstones(c) <= s->x->rebuild_share / 2 * (double)g->vectors ? g : NULL;
+}
+
 /* A graph over what the snapshot holds of the collection; *out is not published yet. */
 static int graph_build(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
 {
 	struct index *x = s->x;
-	struct graph *old = graph_set_find(s->graphs, c->number);
+	const struct graph *old = graph_old(s, c);
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	struct batch b = { .threads = cores > 3 ? (int)cores / 2 : 1 };
-	uint64_t after = 0;
 	int rc;
 	b.vectors = mem_alloc((size_t)BATCH * x->dim * sizeof *b.vectors);
-	b.ids = mem_alloc(BATCH * sizeof *b.ids);
-	rc = b.vectors && b.ids ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
-	if (!rc && old && (double)coll_tombstones(c) <= x->rebuild_share / 2 * (double)old->vectors)
-		if (graph_load(s, c, &old, NULL) == OK) after = old->last_chunk, b.fx = graph_take(old);
-	if (!rc && !b.fx) rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
-	if (!rc) rc = vectors_add(s, c->number, after, &b, e);
+	b.g = graph_new(c->number, x->dim, (uint32_t)x->hnsw_m, old ? old->vectors + c->tail : c->chunks);
+	rc = b.vectors && b.g ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
+	if (!rc) rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
+	if (!rc && old) rc = graph_restore(s, old, &b, e);
+	if (!rc) rc = vectors_add(s, c->number, old ? old->last_chunk : 0, &b, e);
+	if (!rc) rc = graph_link(b.g, b.fx, e);
 	mem_free(b.vectors);
-	mem_free(b.ids);
+	faissx_free(b.fx);
 	if (rc) {
-		faissx_free(b.fx);
+		graph_put(b.g);
 		return rc;
 	}
-	*out = graph_new(b.fx, c->number);
-	if (!*out) return err_set(e, E_MEMORY, "build a graph: out of memory");
-	(*out)->last_chunk = s->state.next_chunk - 1;
-	(*out)->seq = s->state.seq;
-	(*out)->vectors = faissx_count((*out)->fx);
+	b.g->last_chunk = s->state.next_chunk - 1;
+	b.g->seq = s->state.seq;
+	*out = b.g;
 	return OK;
 }
 
@@ -411,7 +454,7 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	int rc;
 	if (c->rec.chunks < x->exact_below) {
 		rc = graph_settle(x, c->name, c->rec.number, NULL, NULL, e);
-		return rc && rc != E_NOT_FOUND ? rc : graph_set_swap(x, c->rec.number, NULL, e);
+		return rc && rc != E_NOT_FOUND ? rc : vec_publish(x, c->rec.number, NULL, e);
 	}
 	rc = generation_last((*s)->t, c->rec.number, &p.generation, e);
 	p.generation++;
@@ -426,7 +469,8 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	if (!rc) {
 		fault_point("graph.after_write");
 		log_put(LOG_INFO, "index", "%s: graph of %llu vectors stored", c->name, (unsigned long long)g->vectors);
-		return graph_set_swap(x, c->rec.number, g, e);
+		g->generation = p.generation;
+		return vec_publish(x, c->rec.number, g, e);
 	}
 	graph_put(g);
 	if (rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(x, c->rec.number, NULL); /* a full store needs the room */
@@ -435,11 +479,27 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 
 /* ---- rounds ---- */
 
-static int due(const struct index *x, const struct graph_set *set, const struct rec_coll *c)
+/* A graph is to be built, or to go. */
+static int graph_due(const struct index *x, const struct vec_part *part, const struct rec_coll *c)
 {
 	double stale = (double)c->tail + (double)coll_tombstones(c);
 	if (!c->graph_vectors) return c->chunks >= x->exact_below;
-	return stale > x->rebuild_share * (double)c->graph_vectors || !graph_set_find(set, c->number);
+	return stale > x->rebuild_share * (double)c->graph_vectors || !part || !part->graph;
+}
+
+/* The vectors in memory are to be read anew: none are there, not all, or many of them are dead. */
+static int tail_due(const struct vec_part *part, const struct rec_coll *c)
+{
+	if (!part) return c->chunks > 0;
+	return atomic_load(&part->tail->end) != UINT64_MAX || atomic_load(&part->tail->n) / 2 > c->chunks + TAIL_FIRST;
+}
+
+/* Publishes the collection's present graph with a new tail. */
+static int tail_renew(struct index *x, const struct vec_part *part, uint32_t coll, struct err *e)
+{
+	struct graph *g = part ? part->graph : NULL;
+	if (g) atomic_fetch_add(&g->refs, 1);
+	return vec_publish(x, coll, g, e);
 }
 
 /* Does the first thing that is due; *more says whether there was one. */
@@ -453,12 +513,15 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	*more = 0;
 	if (rc) return rc;
 	rc = coll_list(s->t, &s->a, &list, &n, e);
-	while (!rc && i < n && !due(x, s->graphs, &list[i].rec)) i++;
-	if (!rc && i < n) {
+	for (; !rc && !*more && i < n; i++) {
+		const struct vec_part *part = vec_set_find(s->vecs, list[i].rec.number);
+		int graph = graph_due(x, part, &list[i].rec), tail = tail_due(part, &list[i].rec);
+		if (!graph && !tail) continue;
 		*more = 1;
 		atomic_store(&x->rebuilding, 1);
-		rc = rebuild(x, &s, &list[i], erasures, e);
-		if (rc) err_wrap(e, "graph of collection %s", list[i].name);
+		if (tail) rc = tail_renew(x, part, list[i].rec.number, e);
+		else rc = rebuild(x, &s, &list[i], erasures, e);
+		if (rc) err_wrap(e, "%s of collection %s", tail ? "vectors" : "graph", list[i].name);
 	}
 	snapshot_close(s);
 	return rc;
@@ -506,7 +569,7 @@ static int load_all(struct index *x, struct err *e)
 		if (!list[i].rec.graph_vectors) continue;
 		rc = cancelled(x, e);
 		if (rc) break;
-		if (graph_load(s, &list[i].rec, &g, &why) == OK) rc = graph_set_swap(x, list[i].rec.number, g, e);
+		if (graph_load(s, &list[i].rec, &g, &why) == OK) rc = vec_publish(x, list[i].rec.number, g, e);
 		else if (why.status == E_CANCELLED || why.status == E_MEMORY) rc = err_set(e, why.status, "%s", why.msg);
 		else log_put(LOG_WARN, "index", "graph of collection %s is built again: %s", list[i].name, why.msg);
 	}

@@ -1,23 +1,26 @@
 /* faissx.c: owns the way to FAISS 1.7.3, through its C API; what that API lacks is in faissx_extra.cc.
  *
- * The graph is "IDMap,HNSW<M>" over inner products: M links a node (2M on the ground level), vectors kept in the graph
- * as fp32 (Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2016).
- * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; it opens an
- * OpenMP region in every search, so the number of threads is set to one before each; labels are padded with -1; its
- * clone of an HNSW index can't be written any more (it loses the class), so graphs are copied through their stored
- * form; error_c.h defines an enumerator OK as base/err.h does, so its one function is declared here.
- * Threads: see faissx.h. Failure: every nonzero code becomes E_MEMORY, E_CORRUPT (reading) or E_BUG. */
+ * The graph is "HNSW<M>" over inner products: M links a node (2M on the ground level), vectors kept beside it as fp32
+ * (Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2016). FAISS builds;
+ * searches are graph.c's.
+ * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; its OpenMP
+ * threads are set before each call; error_c.h defines an enumerator OK as base/err.h does, so its one function is
+ * declared here.
+ * Threads: see faissx.h. Failure: every nonzero code becomes E_MEMORY or E_BUG. */
 #include "index/faissx.h"
+#include "base/err.h"
 #include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/index_factory_c.h>
-#include <faiss/c_api/index_io_c.h>
 #include <omp.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
 
 const char *faiss_get_last_error(void);
-int faissx_extra_search(const FaissIndex *index, const float *x, idx_t k, int ef, float *distances, idx_t *labels);
+int faissx_extra_links(const FaissIndex *index, struct faissx_links *out);
+int faissx_extra_vectors(FaissIndex *index, size_t n, const float *vectors);
+int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const int32_t *neighbors, int32_t entry);
 
 struct faissx { FaissIndex *index; };
 
@@ -51,7 +54,7 @@ int faissx_new(struct faissx **out, int dim, int m, int ef_construction, struct 
 	char kind[32];
 	int code;
 	*out = NULL;
-	snprintf(kind, sizeof kind, "IDMap,HNSW%d", m);
+	snprintf(kind, sizeof kind, "HNSW%d", m);
 	if (faiss_index_factory(&index, dim, kind, METRIC_INNER_PRODUCT)) return failed(e, E_BUG, "new graph");
 	code = faiss_ParameterSpace_new(&space);
 	if (!code) code = faiss_ParameterSpace_set_index_parameter(space, index, "efConstruction", ef_construction);
@@ -71,44 +74,27 @@ void faissx_free(struct faissx *g)
 	mem_free(g);
 }
 
-uint64_t faissx_count(const struct faissx *g)
-{
-	return (uint64_t)faiss_Index_ntotal(g->index);
-}
-
-int faissx_add(struct faissx *g, size_t n, const float *vectors, const int64_t *ids, int threads, struct err *e)
+int faissx_add(struct faissx *g, size_t n, const float *vectors, int threads, struct err *e)
 {
 	omp_set_num_threads(threads);
-	if (faiss_Index_add_with_ids(g->index, (idx_t)n, vectors, ids)) return failed(e, E_BUG, "add to graph");
+	if (faiss_Index_add(g->index, (idx_t)n, vectors)) return failed(e, E_BUG, "add to graph");
 	return OK;
 }
 
-int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids,
-	size_t *got, struct err *e)
+void faissx_links(const struct faissx *g, struct faissx_links *out)
 {
-	*got = 0;
-	omp_set_num_threads(1);
-	if (k == 0) return OK;
-	if (faissx_extra_search(g->index, query, (idx_t)k, ef, scores, ids)) return failed(e, E_BUG, "search graph");
-	while (*got < k && ids[*got] >= 0) ++*got;
+	faissx_extra_links(g->index, out);
+}
+
+int faissx_restore_vectors(struct faissx *g, size_t n, const float *vectors, struct err *e)
+{
+	if (faissx_extra_vectors(g->index, n, vectors)) return failed(e, E_BUG, "restore a graph");
 	return OK;
 }
 
-int faissx_write(const struct faissx *g, FILE *f, struct err *e)
+int faissx_restore_links(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry,
+	struct err *e)
 {
-	if (faiss_write_index(g->index, f)) return failed(e, E_IO, "write graph");
+	if (faissx_extra_restore(g->index, n, levels, neighbors, entry)) return failed(e, E_BUG, "restore a graph");
 	return OK;
-}
-
-int faissx_read(struct faissx **out, FILE *f, int dim, uint64_t count, struct err *e)
-{
-	FaissIndex *index = NULL;
-	*out = NULL;
-	if (faiss_read_index(f, 0, &index)) return failed(e, E_CORRUPT, "read graph");
-	if (faiss_Index_d(index) != dim || (uint64_t)faiss_Index_ntotal(index) != count ||
-		faiss_Index_metric_type(index) != METRIC_INNER_PRODUCT) {
-		faiss_Index_free(index);
-		return err_set(e, E_CORRUPT, "read graph: dimension, number of vectors or metric differ from its header");
-	}
-	return wrap(out, index, e);
 }

@@ -1,24 +1,32 @@
-/* faissx.h: an HNSW graph over inner products, labelled with chunk ids: FAISS's "IDMap,HNSW<M>" behind plain C.
- * faissx.c and faissx_extra.cc are the only files that know FAISS. A graph may be searched by many threads at once,
- * but changed by one that has it alone. Errors carry FAISS's own text. */
+/* faissx.h: what builds HNSW graphs over inner products: FAISS's "HNSW<M>" behind plain C. It is given vectors and
+ * linked; the links are read out (graph.c), and what was read out once can be put back to be grown. faissx.c and
+ * faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's own text. */
 #ifndef INDEX_FAISSX_H
 #define INDEX_FAISSX_H
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include "base/err.h"
+struct err;
 
 struct faissx;
 int faissx_new(struct faissx **out, int dim, int m, int ef_construction, struct err *e);
 void faissx_free(struct faissx *g);                         /* NULL is allowed */
-uint64_t faissx_count(const struct faissx *g);
-/* Adds n vectors (n, dim) with labels ids (n), on that many threads. */
-int faissx_add(struct faissx *g, size_t n, const float *vectors, const int64_t *ids, int threads, struct err *e);
-/* The k nearest, best first: scores (k) and labels (k), *got <= k of them. ef >= 1: how widely to search. */
-int faissx_search(const struct faissx *g, const float *query, int ef, size_t k, float *scores, int64_t *ids,
-	size_t *got, struct err *e);
-int faissx_write(const struct faissx *g, FILE *f, struct err *e);
-/* E_CORRUPT when the bytes are no such graph of this dimension and number of vectors. */
-int faissx_read(struct faissx **out, FILE *f, int dim, uint64_t count, struct err *e);
+/* Adds n vectors (n, dim) and links them, on that many threads. They are numbered as they come, from 0. */
+int faissx_add(struct faissx *g, size_t n, const float *vectors, int threads, struct err *e);
+
+/* Links, borrowed until the graph changes. Vector i has levels[i] >= 1 levels; its neighbours on level l begin at
+ * neighbors[offsets[i] + (l ? 2 M + (l - 1) M : 0)], 2 M of them on level 0 and M above, -1 behind the last. */
+struct faissx_links {
+	size_t n;
+	const int *levels;
+	const size_t *offsets;       /* (n) */
+	const int32_t *neighbors;
+	int32_t entry;               /* where searches begin, on its top level; -1: the graph is empty */
+};
+void faissx_links(const struct faissx *g, struct faissx_links *out);
+/* Putting back, into a new graph: vectors without links, then the links of all of them at once. neighbors: n lists one
+ * behind the other, each of its levels' sizes. */
+int faissx_restore_vectors(struct faissx *g, size_t n, const float *vectors, struct err *e);
+int faissx_restore_links(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry,
+	struct err *e);
 
 #endif

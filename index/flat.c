@@ -1,4 +1,5 @@
-/* flat.c: owns exact search: the dot product and the scan of a collection's vectors where they lie in the store.
+/* flat.c: owns the dot product of hits and the exact scan of vectors where they lie in the store: of those that are not in
+ * memory (vecindex.c).
  *
  * Method: a cursor walks the vec table, whose keys keep a collection's vectors together and in the order of their
  * chunk ids. Only a vector that would enter the k best is asked for its visibility, which keeps the number of looks

@@ -227,8 +227,8 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->bm25_k1 = o->bm25_k1;
 	x->bm25_b = o->bm25_b;
 	x->query_terms_max = o->query_terms_max;
-	x->graphs = graph_set_new();
-	rc = x->graphs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
+	x->vecs = vec_set_new();
+	rc = x->vecs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
 	if (!rc && (rc = state_settle(x, o, e))) err_wrap(e, "%s", o->dir);
 	if (!rc) erasures_finish(x);
@@ -242,7 +242,7 @@ void index_close(struct index *x)
 {
 	if (!x) return;
 	catchup_stop(x);
-	graph_set_put(x->graphs);
+	vec_set_put(x->vecs);
 	for (size_t i = 0; i < SEEN_SLOTS; i++) visible_put(x->seen[i]);
 	store_close(x->store);
 	pthread_cond_destroy(&x->done_cond);
@@ -319,8 +319,8 @@ int index_drop_collection(struct index *x, const char *collection, struct err *e
 		return rc;
 	}
 	rc = index_write_commit(w, e);
-	if (!rc && graph_set_swap(x, number, NULL, NULL))
-		log_put(LOG_WARN, "index", "%s: the graph of a dropped collection stays in memory until close", collection);
+	if (!rc && vec_drop(x, number, NULL))
+		log_put(LOG_WARN, "index", "%s: the vectors of a dropped collection stay in memory until close", collection);
 	return rc;
 }
 

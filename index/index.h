@@ -5,8 +5,9 @@
  *              -> snapshot_open … reads and searches … snapshot_close  (many readers, never blocked)
  *   -> index_close
  *
- * LMDB is the truth. A collection's graph covers every change up to a sequence number; what came later is searched
- * exactly (the tail), what was deleted is skipped (tombstones). A background thread rebuilds and swaps the graph when
+ * LMDB is the truth. Vectors are searched in memory, as int8 codes, by true fp32 scores in the end. A collection's graph
+ * covers every change up to a sequence number; what came later is searched exactly (the tail), what was deleted is
+ * skipped (tombstones). A background thread rebuilds and swaps the graph when
  * tail plus tombstones pass a share of it. On open the stored graph is loaded when its stamp fits, else rebuilt.
  * index knows no embedder and no HTTP: it receives vectors.
  *
@@ -30,7 +31,7 @@ struct index_options {
 	int hnsw_m;                  /* neighbours, 4 … 64 */
 	int hnsw_ef_construction;    /* 8 … 1000 */
 	int hnsw_ef_search;          /* 8 … 4000 */
-	size_t exact_below;          /* collections with fewer chunks are searched exactly */
+	size_t exact_below;          /* collections with fewer chunks are searched exactly, with recall 1 */
 	double rebuild_share;        /* (tail + tombstones) / graph size that starts a rebuild, 0.01 … 1 */
 	size_t readers_max;          /* LMDB reader slots */
 	double bm25_k1, bm25_b;      /* search by words: how soon repetition saturates, 0 … 10; weight of a chunk's length, 0 … 1 */

@@ -10,7 +10,8 @@
 #include "index/index.h"
 #include "index/record.h"
 #include "index/store.h"
-#include "index/vecindex.h"
+#include "index/rowpick.h"
+#include "index/vecset.h"
 
 enum { SEEN_SLOTS = 8 };
 
@@ -28,7 +29,7 @@ struct index {
 	atomic_int closing, rebuilding;
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
 	pthread_mutex_t lock;             /* guards what follows */
-	struct graph_set *graphs;         /* owned reference */
+	struct vec_set *vecs;             /* owned reference */
 	struct visible *seen[SEEN_SLOTS]; /* owned references; NULL: empty */
 	pthread_cond_t wake, done_cond;
 	uint64_t asked, done;             /* rounds of the background thread: requested, finished */
@@ -48,7 +49,7 @@ struct snapshot {
 	struct index *x;
 	struct txn *t;
 	struct rec_state state;
-	struct graph_set *graphs;         /* owned reference, taken before the transaction: never newer than it */
+	struct vec_set *vecs;             /* owned reference, taken before the transaction: lacks nothing of it */
 	struct arena a;                   /* names of collections */
 	struct coll_entry *colls; size_t coll_n; int colls_read;
 	struct holds holds;
@@ -62,6 +63,7 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct index *x;
 	struct txn *t;
 	struct rec_state state;          /* seq is already that of this write */
+	uint64_t first_chunk;            /* that this write may give */
 	struct touched *colls; size_t coll_n, coll_cap;
 	struct buf b;                    /* scratch of encoders */
 	struct postings *words;          /* gathered and not yet written; NULL until the first */
@@ -101,6 +103,7 @@ struct visible {                      /* what a reader sees of a collection; not
 	uint8_t who[32];
 	uint64_t seq, documents, chunks;  /* documents: those with text */
 	struct chunk_run *runs; size_t n; /* of chunk ids, ascending, with gaps between them */
+	_Atomic(struct row_mask *) mask;  /* owned; the same as rows of a graph, once a search has asked (vecindex.c) */
 };
 /* Walks the documents, unless it was done before for this state. The caller gives it back with visible_put. */
 int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e);

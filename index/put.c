@@ -42,6 +42,7 @@ int index_write_begin(struct write **out, struct index *x, struct err *e)
 		return rc;
 	}
 	w->state.seq++;
+	w->first_chunk = w->state.next_chunk;
 	*out = w;
 	return OK;
 }
@@ -92,6 +93,8 @@ int index_write_commit(struct write *w, struct err *e)
 		index_write_abort(w);
 		return rc;
 	}
+	for (size_t i = 0; i < w->coll_n && w->state.next_chunk > w->first_chunk; i++)
+		if (!w->colls[i].dropped) vec_append(x, w->t, w->colls[i].rec.number, w->first_chunk);
 	if (puts) fault_point("put.before_commit");
 	if (deletes) fault_point("delete.before_commit");
 	if (notes) fault_point("note.before_commit");

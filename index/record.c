@@ -31,11 +31,10 @@
  *                                               len; 32 u32 start_cp; 36 u32 end_cp; 40 u32 sentence_n; 44 str
  *                                               heading; sentence_n times {u32 off, u32 len}
  * vec     u32 coll, u64 chunk id                f32[dim]; u32 crc
- * graph   u32 coll                              head 'G'; 8 u32 dim; 12 u32 M; 16 u32 ef_construction; 20 u32 piece_n;
+ * graph   u32 coll                              head 'G' version 2; 8 u32 dim; 12 u32 M; 16 u32 ef_construction; 20 u32 piece_n;
  *                                               24 u64 generation; 32 u64 seq; 40 u64 last_chunk; 48 u64 vectors; 56
  *                                               u64 bytes of all payloads; 64 str embedder
- *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of FAISS's own serialised
- *                                               form of "IDMap,HNSW<M>" (faiss/impl/index_write.cpp of 1.7.3)
+ *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of the graph's bytes below
  * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
  *         (1 … 200 bytes without NUL)
  * post    u32 coll, term (1 … 200 bytes         head 'W' version 2 with u16 n (1 … 1024) for its 0; 8 u8 widths; 9 u8
@@ -46,6 +45,13 @@
  * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
  * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
  * than the header's are remains of an interrupted rebuild and mean nothing.
+ *
+ * A graph's bytes, its pieces' payloads one behind the other (graph.c): u32 entry; u32 levels; u64 high_n; u64 link_n;
+ * u64[vectors] chunk ids, ascending; vectors rows of {u8[dim, rounded up to 64] code, f32 scale, f32 lost, f32 length
+ * (code8.h), u32[2 M] links on the ground level: rows}; high_n of {u32 row, u32 at}: rows with upper levels, ascending,
+ * whose lists begin at that link; u32[link_n] links on upper levels: numbers of those, M for each level, from the lowest
+ * up. 2^32 - 1 stands behind the last link of a list. entry: one of those, with so many levels; of the rows when levels
+ * is 0. A header of version 1 led to FAISS's own form; such a graph is built again.
  *
  * Postings: a term is a word as base/words.h makes it, so the keys are also the dictionary in byte order. What a term has
  * lies in blocks; each holds postings of chunks above the `last` of the block before it, up to its own. The last one is
@@ -217,7 +223,7 @@ uint64_t key_get_u64(const uint8_t *p)
 
 static uint8_t head_version(char kind)
 {
-	return kind == 'C' ? 2 : 1;
+	return kind == 'C' || kind == 'G' ? 2 : 1;
 }
 
 static void put_u32(struct buf *b, uint32_t x) { buf_put(b, &x, 4); }
@@ -628,6 +634,7 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 	int rc = head_get(&c, 'G', k, v, 1, e);
 	memset(r, 0, sizeof *r);
 	if (rc) return rc;
+	r->version = v.p[5];
 	r->dim = cur_u32(&c);
 	r->m = cur_u32(&c);
 	r->ef_construction = cur_u32(&c);

@@ -84,6 +84,7 @@ struct rec_graph {
 	uint32_t dim, m, ef_construction, piece_n;
 	uint64_t generation, seq, last_chunk, vectors, bytes;
 	char embedder[EMBEDDER_MAX + 1];
+	uint32_t version;             /* of its stored form, as it was read */
 };
 
 /* Encoders reset out and fill it; E_LIMIT or E_MEMORY. */

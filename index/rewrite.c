@@ -212,6 +212,7 @@ struct erase {
 	uint64_t key, first_chunk;
 	uint32_t coll;
 	struct err found;                /* what the raw file still holds */
+	uint8_t *code;                   /* of one vector, as graphs hold it */
 };
 
 static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *text, struct err *e)
@@ -235,6 +236,10 @@ static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *tex
 	if (rc == OK) rc = rec_vec_get(&vec, &k, v, p->x->dim, 1, e);
 	if (rc == OK) rc = samples_add(&p->samples, vec, n / 2, SAMPLE_VECTOR, e);
 	if (rc == OK) rc = samples_add(&p->samples, (const uint8_t *)vec + n / 2, n - n / 2, SAMPLE_VECTOR, e);
+	if (rc == OK) {
+		code8_encode(p->code, vec, p->x->dim);
+		rc = samples_add(&p->samples, p->code, p->x->dim, SAMPLE_VECTOR, e);
+	}
 	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc; /* a damaged record goes all the same */
 }
 
@@ -473,7 +478,7 @@ static int erase_commit(struct erase *p, const char *id, struct err *e)
 
 /* ---- looking whether it is gone ---- */
 
-/* Marks the samples that living records hold. Graphs don't count: they hold copies of vectors. */
+/* Marks the samples that living records hold. Graphs don't count: they hold codes of vectors, which are asked instead. */
 static int alive_scan(struct erase *p, struct err *e)
 {
 	struct txn *t;
@@ -488,6 +493,9 @@ static int alive_scan(struct erase *p, struct err *e)
 		for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 			samples_scan(&p->samples, key.p, key.n, SEEN_ALIVE);
 			samples_scan(&p->samples, value.p, value.n, SEEN_ALIVE);
+			if (i != T_VEC || value.n != rec_vec_size(p->x->dim) || (uintptr_t)value.p % 4) continue;
+			code8_encode(p->code, (const float *)value.p, p->x->dim);
+			samples_scan(&p->samples, p->code, p->x->dim, SEEN_ALIVE);
 		}
 		cursor_close(&c);
 		if (rc == E_NOT_FOUND) rc = OK;
@@ -538,6 +546,7 @@ static void graph_drop_small(struct erase *p)
 	struct coll_entry *list;
 	struct txn *t;
 	struct arena a;
+	struct err e;
 	size_t n = 0;
 	int small = 1;
 	if (txn_begin(&t, p->x->store, 0, NULL)) return;
@@ -547,7 +556,7 @@ static void graph_drop_small(struct erase *p)
 		if (list[i].rec.number == p->coll) small = list[i].rec.chunks < p->x->exact_below;
 	txn_abort(t);
 	arena_clear(&a);
-	if (small) graph_set_swap(p->x, p->coll, NULL, NULL);
+	if (small && vec_publish(p->x, p->coll, NULL, &e)) log_put(LOG_WARN, "index", "%s", e.msg);
 }
 
 int index_erase(struct index *x, const char *id, struct index_erasure *out, struct err *e)
@@ -558,7 +567,8 @@ int index_erase(struct index *x, const char *id, struct index_erasure *out, stru
 	if (rc) return rc;
 	samples_init(&p.samples);
 	arena_init(&p.a, NAMES_BYTES_MAX);
-	rc = erase_commit(&p, id, e);
+	p.code = mem_alloc(code8_size(x->dim));
+	rc = p.code ? erase_commit(&p, id, e) : err_set(e, E_MEMORY, "erase: out of memory");
 	if (rc) goto out;
 	graph_drop_small(&p);
 	rc = store_rewrite(x->store, raw_verify, &p, e);
@@ -567,6 +577,7 @@ int index_erase(struct index *x, const char *id, struct index_erasure *out, stru
 	if (!rc) rc = erase_end(&p, e);
 out:
 	samples_clear(&p.samples);
+	mem_free(p.code);
 	arena_clear(&p.a);
 	return rc;
 }

@@ -1,4 +1,4 @@
-/* snapshot.c: owns reading: a snapshot is one read transaction of LMDB and the graphs that fit it.
+/* snapshot.c: owns reading: a snapshot is one read transaction of LMDB and the vectors in memory that fit it.
  *
  * Method: everything is looked up in the transaction, so a snapshot sees one state of the store whatever the writer
  * does, and never waits for it. Records are decoded where they lie; what a caller gets is copied into the caller's
@@ -21,7 +21,7 @@ int snapshot_open(struct snapshot **out, struct index *x, struct err *e)
 	if (!s) return err_set(e, E_MEMORY, "read the store: out of memory");
 	s->x = x;
 	arena_init(&s->a, (size_t)1 << 30);
-	s->graphs = graph_set_get(x);
+	s->vecs = vec_set_get(x);
 	rc = txn_begin(&s->t, x->store, 0, e);
 	if (!rc) {
 		rc = state_read(s->t, &s->state, e);
@@ -36,7 +36,7 @@ void snapshot_close(struct snapshot *s)
 {
 	if (!s) return;
 	txn_abort(s->t);
-	graph_set_put(s->graphs);
+	vec_set_put(s->vecs);
 	arena_clear(&s->a);
 	holds_clear(&s->holds);
 	mem_free(s);

@@ -1,193 +1,269 @@
-/* vecindex.c: owns the graphs in memory and vector search over them.
+/* vecindex.c: owns search by vector: graph, tail and store joined.
  *
- * Method: a collection is searched in its graph (what lived up to chunk id last_chunk when it was built) and exactly in
- * its tail (chunk ids beyond). FAISS's HNSW can't remove, so what was deleted since (tombstones) is dropped from its
- * answers: a label counts only when the chunk lives in the snapshot and the reader may see its document. The graph is
- * asked for as many candidates as it looks at anyway (ef of them), and when fewer than k survive, for twice as many,
- * until the exact scan is cheaper: a step of ef looks at about 2M neighbours, so at ef * 64 > vectors. So k hits come
- * whenever the reader may see k chunks, however selective the access is. Small collections are always scanned.
- * Scores are our own dot product over the stored vector, so that a hit's score is the same whichever way it was found.
- *
- * Consistency: a snapshot takes the set before its transaction begins, so no graph in it is newer than the
- * transaction: it never lacks a chunk that the transaction holds.
- * Threads: any number of searches beside one swap. Failure: E_MEMORY, and FAISS's errors, which turn into an exact
- * scan with a warning. */
-#include "index/vecindex.h"
+ * Method: three parts hold a collection: its graph, what came later in its tail, and, where memory has not all (at
+ * start, or when it ran out), the store itself. A large collection is searched by a walk over the graph and exactly in
+ * the rest; a small one, and one of which the reader sees little, exactly. The walk looks at `ef` rows, more where only
+ * a share of them is the reader's, and what is not is left out before anything is counted; when fewer than k are left
+ * it is done again with twice as many, until comparing all of the reader's rows is cheaper. So k hits come whenever the
+ * reader may see k chunks.
+ * Exactly means: by int8 codes first, with their proven bound (code8.h). The k highest lower ends of living rows make a
+ * floor; rows whose upper end does not reach it can't be among the k best; of the others the true scores are taken,
+ * highest upper end first, until that is below the k-th true score. The result is that of comparing all in fp32.
+ * Scores are our own dot product over the stored vector, so a hit's score is the same whichever way it was found; and a
+ * row counts only when its vector lives in the snapshot, which is where deleted chunks (tombstones) end.
+ * Threads: any number of searches beside one swap. Failure: E_MEMORY, the store's. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/flat.h"
 #include "index/inside.h"
 
-/* ---- references ---- */
-
-struct graph *graph_new(struct faissx *fx, uint32_t coll)
-{
-	struct graph *g = mem_calloc(1, sizeof *g);
-	if (!g) {
-		faissx_free(fx);
-		return NULL;
-	}
-	atomic_init(&g->refs, 1);
-	g->coll = coll;
-	g->fx = fx;
-	return g;
-}
-
-struct faissx *graph_take(struct graph *g)
-{
-	struct faissx *fx = g->fx;
-	mem_free(g);
-	return fx;
-}
-
-void graph_put(struct graph *g)
-{
-	if (!g || atomic_fetch_sub(&g->refs, 1) != 1) return;
-	faissx_free(g->fx);
-	mem_free(g);
-}
-
-static struct graph_set *set_alloc(size_t n)
-{
-	struct graph_set *set = mem_calloc(1, sizeof *set + n * sizeof *set->graph);
-	if (set) atomic_init(&set->refs, 1);
-	return set;
-}
-
-struct graph_set *graph_set_new(void)
-{
-	return set_alloc(0);
-}
-
-void graph_set_put(struct graph_set *set)
-{
-	if (!set || atomic_fetch_sub(&set->refs, 1) != 1) return;
-	for (size_t i = 0; i < set->n; i++) graph_put(set->graph[i]);
-	mem_free(set);
-}
-
-struct graph *graph_set_find(const struct graph_set *set, uint32_t coll)
-{
-	size_t lo = 0, hi = set->n;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (set->graph[mid]->coll < coll) lo = mid + 1;
-		else hi = mid;
-	}
-	return lo < set->n && set->graph[lo]->coll == coll ? set->graph[lo] : NULL;
-}
-
-struct graph_set *graph_set_get(struct index *x)
-{
-	struct graph_set *set;
-	pthread_mutex_lock(&x->lock);
-	set = x->graphs;
-	atomic_fetch_add(&set->refs, 1);
-	pthread_mutex_unlock(&x->lock);
-	return set;
-}
-
-int graph_set_swap(struct index *x, uint32_t coll, struct graph *g, struct err *e)
-{
-	struct graph_set *old, *fresh;
-	pthread_mutex_lock(&x->lock);
-	old = x->graphs;
-	fresh = set_alloc(old->n + 1);
-	if (!fresh) {
-		pthread_mutex_unlock(&x->lock);
-		graph_put(g);
-		return err_set(e, E_MEMORY, "publish a graph: out of memory");
-	}
-	for (size_t i = 0; i < old->n; i++) {
-		struct graph *have = old->graph[i];
-		if (g && coll < have->coll) {
-			fresh->graph[fresh->n++] = g;
-			g = NULL;
-		}
-		if (have->coll == coll) continue;
-		atomic_fetch_add(&have->refs, 1);
-		fresh->graph[fresh->n++] = have;
-	}
-	if (g) fresh->graph[fresh->n++] = g;
-	x->graphs = fresh;
-	pthread_mutex_unlock(&x->lock);
-	graph_set_put(old);
-	return OK;
-}
-
-/* ---- search ---- */
+enum { BATCH = 256, CANDIDATES = 1024, REACH = 3 };
 
 struct search {
 	struct snapshot *s;
 	const struct reader *r;
+	const struct vec_part *part;     /* NULL: nothing is in memory */
 	uint32_t coll;
 	const float *query;
 	size_t k;
-	struct sight *cache;
+	struct sight cache;
+	struct visible *seen;            /* owned; NULL: everything */
+	struct code8_query code;
 };
 
-/* Puts what lives and is visible of the graph's candidates into *t; *alive says how many that were. */
-static int candidates_take(const struct search *q, const int64_t *ids, size_t n, struct topk *t, size_t *alive,
-	struct err *e)
+/* The stored vector of a chunk; NULL: it does not live in this snapshot. */
+static const float *vector_of(const struct search *q, uint64_t chunk)
 {
-	*alive = 0;
-	for (size_t i = 0; i < n && *alive < q->k; i++) {
-		uint64_t chunk = (uint64_t)ids[i];
-		struct slice value;
-		struct key k;
-		const float *v;
-		float score;
-		int yes, rc = snapshot_sees_chunk(q->s, q->r, q->coll, chunk, q->cache, &yes, e);
-		if (rc) return rc;
-		if (!yes) continue;
-		key_vec(&k, q->coll, chunk);
-		if (store_get(q->s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, q->s->x->dim, 0, NULL)) continue;
-		score = flat_dot(q->query, v, q->s->x->dim);
-		if (isnan(score)) continue;
-		++*alive;
-		if (topk_wants(t, score, chunk)) topk_put(t, score, chunk);
+	struct slice value;
+	struct key k;
+	const float *v;
+	key_vec(&k, q->coll, chunk);
+	if (store_get(q->s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, q->s->x->dim, 0, NULL)) return NULL;
+	return v;
+}
+
+/* Puts a chunk into *t by its true score when it lives, belongs there and the reader may see it. */
+static int hit_put(struct search *q, uint64_t chunk, struct topk *t, struct err *e)
+{
+	const float *v = vector_of(q, chunk);
+	float score;
+	int yes, rc;
+	if (!v) return OK;
+	score = flat_dot(q->query, v, q->s->x->dim);
+	if (!topk_wants(t, score, chunk)) return OK;
+	rc = snapshot_sees_chunk(q->s, q->r, q->coll, chunk, &q->cache, &yes, e);
+	if (!rc && yes) topk_put(t, score, chunk);
+	return rc;
+}
+
+/* ---- exactly ---- */
+
+struct candidate { float top; uint64_t chunk; };
+struct sieve {
+	struct search *q;
+	struct topk floor;               /* lower ends of k living rows */
+	struct candidate *at; size_t n, cap;
+};
+
+static int below(const struct topk *t, float top)
+{
+	return t->n == t->k && top < t->hit[0].score;
+}
+
+static int candidate_add(struct sieve *s, float top, uint64_t chunk, struct err *e)
+{
+	if (s->n == s->cap) {
+		size_t kept = 0, cap = s->cap ? s->cap : CANDIDATES;
+		struct candidate *more;
+		for (size_t i = 0; i < s->n; i++)
+			if (!below(&s->floor, s->at[i].top)) s->at[kept++] = s->at[i];
+		s->n = kept;
+		if (kept > cap / 2 || !s->cap) {
+			more = mem_realloc(s->at, 2 * cap * sizeof *more);
+			if (!more) return err_set(e, E_MEMORY, "search: out of memory");
+			s->at = more;
+			s->cap = 2 * cap;
+		}
 	}
+	s->at[s->n++] = (struct candidate){ top, chunk };
 	return OK;
 }
 
-/* The k best of the graph; *enough is 0 when it could not tell them and the exact scan must. */
-static int graph_search(const struct search *q, const struct graph *g, struct topk *t, int *enough, struct err *e)
+/* Rows that may be among the k best become candidates. */
+static int rows_sift(struct sieve *s, const uint64_t *ids, const uint8_t *rows, size_t stride, size_t n, struct err *e)
 {
-	size_t ef = (size_t)q->s->x->hnsw_ef_search, got, alive;
-	float *scores;
-	int64_t *ids;
+	struct row_pick pick;
+	uint32_t at[BATCH];
+	float near[BATCH], off[BATCH];
+	size_t some;
 	int rc = OK;
-	*enough = 0;
-	if (ef < 2 * q->k) ef = 2 * q->k;
-	for (; !*enough && !rc && ef < g->vectors / 64 + (size_t)q->s->x->hnsw_ef_search; ef *= 2) {
-		scores = mem_alloc(ef * sizeof *scores);
-		ids = mem_alloc(ef * sizeof *ids);
-		if (!scores || !ids) rc = err_set(e, E_MEMORY, "search: out of memory");
-		else rc = faissx_search(g->fx, q->query, (int)ef, ef, scores, ids, &got, e);
-		t->n = 0;
-		if (!rc) rc = candidates_take(q, ids, got, t, &alive, e);
-		if (!rc) *enough = alive >= q->k;
-		mem_free(scores);
-		mem_free(ids);
+	row_pick_init(&pick, ids, n, s->q->seen);
+	while (!rc && (some = row_pick_next(&pick, at, BATCH))) {
+		code8_near(&s->q->code, rows, stride, at, some, near, off);
+		for (size_t i = 0; i < some && !rc; i++) {
+			uint64_t chunk = ids[at[i]];
+			if (below(&s->floor, near[i] + off[i])) continue;
+			if (topk_wants(&s->floor, near[i] - off[i], chunk)) {
+				if (!vector_of(s->q, chunk)) continue;
+				topk_put(&s->floor, near[i] - off[i], chunk);
+			}
+			rc = candidate_add(s, near[i] + off[i], chunk, e);
+		}
 	}
 	return rc;
 }
 
-static int search_run(const struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
+static int tail_sift(struct sieve *s, const struct tail *t, struct err *e)
 {
-	struct graph *g = c->chunks < q->s->x->exact_below ? NULL : graph_set_find(q->s->graphs, q->coll);
-	int enough = 0, rc;
-	if (g && q->k < g->vectors) {
-		struct err why = { OK, "" };
-		rc = graph_search(q, g, t, &enough, &why);
-		if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
-		if (rc) log_put(LOG_WARN, "index", "searching exactly: %s", why.msg);
-		if (rc) enough = 0;
+	size_t n = atomic_load_explicit(&t->n, memory_order_acquire), upto;
+	uint64_t next = s->q->s->state.next_chunk;
+	int rc = OK;
+	for (size_t from = 0; !rc && from < n; from = upto) {
+		const uint64_t *ids;
+		const uint8_t *rows;
+		size_t some;
+		tail_part(t, from, n, &ids, &rows, &upto);
+		if (ids[0] >= next) break;
+		some = upto - from;
+		while (ids[some - 1] >= next) some--; /* of commits after this snapshot: few */
+		rc = rows_sift(s, ids, rows, t->stride, some, e);
 	}
-	if (!enough) t->n = 0;
-	return flat_scan(q->s, q->r, q->coll, enough ? g->last_chunk : 0, q->query, t, q->cache, e);
+	return rc;
+}
+
+/* Highest first; what is no number before all. */
+static int by_top(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	int x_odd = isnan(x->top) != 0, y_odd = isnan(y->top) != 0;
+	if (x_odd || y_odd) return y_odd - x_odd;
+	return x->top > y->top ? -1 : x->top < y->top;
+}
+
+/* Joins what memory has, the graph's rows too unless `walked`, to the k best in *t. */
+static int memory_search(struct search *q, int walked, struct topk *t, struct err *e)
+{
+	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k } };
+	const struct graph *g = q->part->graph;
+	int rc = OK;
+	s.floor.hit = mem_alloc(t->k * sizeof *t->hit);
+	if (!s.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
+	memcpy(s.floor.hit, t->hit, t->n * sizeof *t->hit);
+	if (g && !walked) rc = rows_sift(&s, g->ids, g->rows, g->stride, g->vectors, e);
+	if (!rc) rc = tail_sift(&s, q->part->tail, e);
+	if (s.n) qsort(s.at, s.n, sizeof *s.at, by_top);
+	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
+	mem_free(s.floor.hit);
+	mem_free(s.at);
+	return rc;
+}
+
+/* ---- by the graph ---- */
+
+/* Which rows are the reader's; *own is to be freed, unless NULL. NULL without an error: all. */
+static int mask_get(const struct search *q, const struct graph *g, const struct row_mask **out, struct row_mask **own,
+	struct err *e)
+{
+	struct row_mask *m, *none = NULL;
+	struct row_pick pick;
+	uint32_t at[BATCH];
+	size_t some;
+	*out = *own = NULL;
+	if (!q->seen) return OK;
+	*out = atomic_load(&q->seen->mask);
+	if (*out && (*out)->serial == g->serial) return OK;
+	m = mem_calloc(1, sizeof *m + (g->vectors / 64 + 1) * sizeof *m->bits);
+	if (!m) return err_set(e, E_MEMORY, "search: out of memory");
+	m->serial = g->serial;
+	row_pick_init(&pick, g->ids, g->vectors, q->seen);
+	while ((some = row_pick_next(&pick, at, BATCH)))
+		for (size_t i = 0; i < some; i++) m->bits[at[i] / 64] |= (uint64_t)1 << (at[i] & 63);
+	*out = m;
+	if (!atomic_compare_exchange_strong(&q->seen->mask, &none, m)) *own = m;
+	return OK;
+}
+
+/* True scores of what the walk found, best first, until the codes say that no more can be among the k best. Here their
+ * bound is the likely one, not the proven: an error of random direction is sqrt(dim) times smaller, and six times that is
+ * taken. */
+static int rows_rank(struct search *q, const struct graph *g, const uint32_t *rows, size_t n, struct topk *t,
+	struct err *e)
+{
+	float near[BATCH], off[BATCH], part = fminf(1, 6 / sqrtf((float)g->dim));
+	int rc = OK;
+	for (size_t from = 0; from < n && !rc; from += BATCH) {
+		size_t some = n - from < BATCH ? n - from : BATCH;
+		code8_near(&q->code, g->rows, g->stride, rows + from, some, near, off);
+		for (size_t i = 0; i < some && !rc; i++) {
+			if (below(t, near[i] + part * off[i])) return OK;
+			rc = hit_put(q, g->ids[rows[from + i]], t, e);
+		}
+	}
+	return rc;
+}
+
+/* Candidates a walk is asked for, so that about REACH k of them are the reader's. */
+static size_t walk_ef(const struct search *q, uint64_t mine, uint64_t all)
+{
+	double ef = mine ? REACH * (double)q->k * (double)all / (double)mine : 0;
+	size_t least = (size_t)q->s->x->hnsw_ef_search;
+	if (least < 2 * q->k) least = 2 * q->k;
+	return ef > (double)least ? (size_t)fmin(ef, 1e9) : least;
+}
+
+/* A walk compares about 1.2 M rows for each of its ef, each several times as dear as one of a scan. */
+static int walk_pays(const struct graph *g, size_t ef, uint64_t mine)
+{
+	return ef < g->vectors && (double)ef * g->m * 2.5 < (double)mine;
+}
+
+/* The k best of the graph; *enough is 0 when it could not tell them and the exact scan must. */
+static int graph_search(struct search *q, size_t ef, uint64_t mine, struct topk *t, int *enough, struct err *e)
+{
+	struct graph *g = q->part->graph;
+	const struct row_mask *mask;
+	struct row_mask *own;
+	int rc = mask_get(q, g, &mask, &own, e);
+	*enough = 0;
+	for (; !rc && !*enough && walk_pays(g, ef, mine); ef *= 2) {
+		uint32_t *rows = mem_alloc(ef * sizeof *rows);
+		float *near = mem_alloc(ef * sizeof *near);
+		size_t got = 0, kept = 0;
+		if (!rows || !near) rc = err_set(e, E_MEMORY, "search: out of memory");
+		else rc = graph_walk(g, &q->code, ef, rows, near, &got, e);
+		for (size_t i = 0; i < got; i++)
+			if (!mask || mask->bits[rows[i] / 64] >> (rows[i] & 63) & 1) rows[kept++] = rows[i];
+		t->n = 0;
+		if (!rc) rc = rows_rank(q, g, rows, kept, t, e);
+		*enough = t->n == t->k;
+		mem_free(rows);
+		mem_free(near);
+	}
+	if (!*enough) t->n = 0;
+	mem_free(own);
+	return rc;
+}
+
+/* ---- all together ---- */
+
+static int search_run(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
+{
+	uint64_t mine = q->seen ? q->seen->chunks : c->chunks, next = q->s->state.next_chunk, rest = 0;
+	int walked = 0, rc = OK;
+	if (mine == 0) return OK;
+	if (t->k > mine) t->k = q->k = mine;
+	if (q->part && q->part->graph && c->chunks >= q->s->x->exact_below)
+		rc = graph_search(q, walk_ef(q, mine, c->chunks), mine, t, &walked, e);
+	if (!rc && q->part) {
+		uint64_t end = atomic_load(&q->part->tail->end);
+		rest = (end < next ? end : next) - 1;
+		rc = memory_search(q, walked, t, e);
+	}
+	if (!rc && rest + 1 < next) rc = flat_scan(q->s, q->r, q->coll, rest, q->query, t, &q->cache, e);
+	return rc;
 }
 
 static int query_check(const struct snapshot *s, const struct reader *r, const float *query, struct err *e)
@@ -203,7 +279,7 @@ static int query_check(const struct snapshot *s, const struct reader *r, const f
 int snapshot_search(struct snapshot *s, const struct reader *r, const float *query, size_t k, struct vec_hit *out,
 	size_t *got, struct err *e)
 {
-	struct sight *cache;
+	struct search *q;
 	struct rec_coll c;
 	struct topk t = { out, 0, k };
 	int rc = query_check(s, r, query, e);
@@ -214,10 +290,20 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 	if (rc) return rc;
 	if (k > c.chunks) t.k = k = c.chunks;
 	if (k == 0) return OK;
-	cache = mem_calloc(1, sizeof *cache);
-	if (!cache) return err_set(e, E_MEMORY, "search: out of memory");
-	rc = search_run(&(struct search){ s, r, c.number, query, k, cache }, &c, &t, e);
-	mem_free(cache);
+	q = mem_calloc(1, sizeof *q);
+	if (!q) return err_set(e, E_MEMORY, "search: out of memory");
+	q->s = s;
+	q->r = r;
+	q->part = vec_set_find(s->vecs, c.number);
+	q->coll = c.number;
+	q->query = query;
+	q->k = k;
+	rc = code8_query_init(&q->code, query, s->x->dim, e);
+	if (!rc && !r->all_groups) rc = visible_get(s, r, c.number, &q->seen, e);
+	if (!rc) rc = search_run(q, &c, &t, e);
+	code8_query_clear(&q->code);
+	visible_put(q->seen);
+	mem_free(q);
 	if (rc) return rc;
 	topk_sort(&t);
 	*got = t.n;

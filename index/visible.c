@@ -67,6 +67,7 @@ void visible_put(struct visible *v)
 {
 	if (!v || atomic_fetch_sub(&v->refs, 1) > 1) return;
 	mem_free(v->runs);
+	mem_free(atomic_load(&v->mask));
 	mem_free(v);
 }
 

@@ -52,7 +52,7 @@ static void encode(int kind, struct key *k, struct buf *b)
 	struct span sp[2] = { { 1, 2 }, { 4, 5 } };
 	struct rec_chunk ch = { .coll = 3, .page = 1, .doc = 7, .range = { 1, 8 }, .start_cp = 1, .end_cp = 8, .sentence_n = 2,
 		.heading = "A > B" };
-	struct rec_graph g = { 384, 16, 200, 2, 1, 10, 99, 98, 12345, "mini" };
+	struct rec_graph g = { 384, 16, 200, 2, 1, 10, 99, 98, 12345, "mini", 0 };
 	key_u64(k, 7);
 	switch (kind) {
 	case 0: CHECK(rec_state_put(b, k, &st) == OK); break;

@@ -1,0 +1,173 @@
+/* code8.c: owns the int8 form of vectors, the bound on its error, and the choice of a kernel.
+ *
+ * Method: scale = max|x| / 127, c = x / scale rounded, so x = s c + r and q = t d + p. Then
+ *   q x = t s (d c) + p (s c) + q r,  so  |q x - t s (d c)| <= |p| |s c| + |q| |r|   (Cauchy-Schwarz).
+ * d c is a whole number and exact (65536 * 255 * 127 < 2^31). |r| and |s c| are measured when a vector is encoded, |p|
+ * and |q| of the query, in doubles and rounded up. What the compared value, flat_dot, itself rounds is at most
+ * dim 2^-24 |q| |x| (Higham, Accuracy and Stability of Numerical Algorithms, 3.1); twice that, with sixteen more for
+ * the few operations here, is added. The bytes are c + 128 because VPDPBUSD multiplies unsigned by signed; what the
+ * 128 adds is the same for all rows, and taken off.
+ * Threads: no state. Failure: memory of a query alone. */
+#include "index/code8.h"
+#include <cpuid.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+#include "base/mem.h"
+
+enum { STEP = 64, TOP = 127, ZERO = 128, BATCH = 64 };
+
+size_t code8_pad(uint32_t dim)
+{
+	return ((size_t)dim + STEP - 1) / STEP * STEP;
+}
+
+size_t code8_size(uint32_t dim)
+{
+	return code8_pad(dim) + sizeof(struct code8_tail);
+}
+
+/* A double as a float that is not less. */
+static float up(double x)
+{
+	float f = (float)x;
+	return (double)f < x ? nextafterf(f, INFINITY) : f;
+}
+
+/* Components to whole numbers; *scale, and the lengths of what they stand for and of what is lost. */
+static void quantise(int8_t *c, const float *x, uint32_t dim, float *scale, double *length, double *lost)
+{
+	double top = 0, by, l = 0, r = 0;
+	for (uint32_t i = 0; i < dim; i++) top = fabs((double)x[i]) > top ? fabs((double)x[i]) : top;
+	*scale = (float)(top / TOP);
+	by = top > 0 ? TOP / top : 0;
+	for (uint32_t i = 0; i < dim; i++) {
+		double v = (double)x[i] * by, kept, rest;
+		int q = fabs(v) <= TOP + 0.5 ? (int)(v < 0 ? v - 0.5 : v + 0.5) : 0; /* else no number: damaged, lost is none either */
+		c[i] = (int8_t)q;
+		kept = (double)*scale * q;
+		rest = (double)x[i] - kept;
+		l += kept * kept;
+		r += rest * rest;
+	}
+	*length = sqrt(l) * (1 + 1e-9);
+	*lost = sqrt(r) * (1 + 1e-9);
+}
+
+void code8_encode(uint8_t *row, const float *x, uint32_t dim)
+{
+	size_t len = code8_pad(dim);
+	struct code8_tail t;
+	double length, lost;
+	quantise((int8_t *)row, x, dim, &t.scale, &length, &lost);
+	for (uint32_t i = 0; i < dim; i++) row[i] ^= ZERO;
+	memset(row + dim, ZERO, len - dim);
+	t.lost = up(lost);
+	t.length = up(length);
+	memcpy(row + len, &t, sizeof t);
+}
+
+void code8_decode(float *x, const uint8_t *row, uint32_t dim)
+{
+	struct code8_tail t;
+	memcpy(&t, row + code8_pad(dim), sizeof t);
+	for (uint32_t i = 0; i < dim; i++) x[i] = t.scale * (float)((int)row[i] - ZERO);
+}
+
+int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct err *e)
+{
+	double length, lost, norm = 0;
+	int rc = code8_choose(&q->kernel, NULL, e);
+	q->len = code8_pad(dim);
+	q->shift = 0;
+	q->code = rc ? NULL : mem_aligned(STEP, q->len);
+	if (rc) return rc;
+	if (!q->code) return err_set(e, E_MEMORY, "search: out of memory");
+	memset(q->code, 0, q->len);
+	quantise(q->code, x, dim, &q->scale, &length, &lost);
+	for (uint32_t i = 0; i < dim; i++) {
+		q->shift += ZERO * q->code[i];
+		norm += (double)x[i] * x[i];
+	}
+	norm = sqrt(norm) * (1 + 1e-9);
+	q->norm = up(norm * (1 + ((double)dim + 16) * FLT_EPSILON));
+	q->rest = up(lost + norm * ((double)dim + 16) * FLT_EPSILON);
+	return OK;
+}
+
+void code8_query_clear(struct code8_query *q)
+{
+	mem_free(q->code);
+	q->code = NULL;
+}
+
+void code8_near(const struct code8_query *q, const uint8_t *rows, size_t stride, const uint32_t *at, size_t n,
+	float *near, float *off)
+{
+	int32_t sum[BATCH];
+	for (size_t from = 0; from < n; from += BATCH) {
+		size_t some = n - from < BATCH ? n - from : BATCH;
+		q->kernel->dots(q->code, rows, stride, at + from, some, q->len, sum);
+		for (size_t i = 0; i < some; i++) {
+			struct code8_tail t;
+			memcpy(&t, rows + at[from + i] * stride + q->len, sizeof t);
+			near[from + i] = (float)((double)q->scale * t.scale * (sum[i] - q->shift));
+			if (!off) continue;
+			off[from + i] = (q->norm * t.lost + q->rest * t.length) * (1 + 8 * FLT_EPSILON) + FLT_MIN;
+			if (!(fabsf(near[from + i]) < FLT_MAX / 4)) off[from + i] = INFINITY; /* the other may have overflowed */
+		}
+	}
+}
+
+/* ---- kernels ---- */
+
+static void dots_plain(const int8_t *q, const uint8_t *rows, size_t stride, const uint32_t *at, size_t n, size_t len,
+	int32_t *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *row = rows + at[i] * stride;
+		out[i] = 0;
+		for (size_t j = 0; j < len; j++) out[i] += row[j] * q[j];
+	}
+}
+
+const struct code8_kernel code8_plain = { "plain", dots_plain };
+
+static int plain_ok(void)
+{
+	return 1;
+}
+
+static int avx2_ok(void)
+{
+	return __builtin_cpu_supports("avx2") != 0;
+}
+
+enum { AVXVNNI_EAX = 1 << 4 }; /* CPUID leaf 7, subleaf 1 */
+
+static int avxvnni_ok(void)
+{
+	unsigned a, b, c, d;
+	return avx2_ok() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVXVNNI_EAX);
+}
+
+static int vnni_ok(void)
+{
+	return avx2_ok() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni");
+}
+
+int code8_choose(const struct code8_kernel **out, const char *name, struct err *e)
+{
+	static const struct { const struct code8_kernel *kernel; int (*ok)(void); } all[] = {
+		{ &code8_vnni, vnni_ok }, { &code8_avxvnni, avxvnni_ok }, { &code8_avx2, avx2_ok }, { &code8_plain, plain_ok } };
+	*out = NULL;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		if (name && strcmp(name, all[i].kernel->name) != 0) continue;
+		if (all[i].ok()) {
+			*out = all[i].kernel;
+			return OK;
+		}
+		if (name) return err_set(e, E_UNSUPPORTED, "kernel \"%s\": this CPU lacks it", name);
+	}
+	return err_set(e, E_USAGE, "kernel \"%.40s\": there are vnni, avxvnni, avx2 and plain", name ? name : "");
+}
