@@ -3,6 +3,7 @@
  * goes one by four. Rows behind the last are read and their sums written, and nobody looks. All else is as with
  * AVX-512 VNNI, and built like it. */
 #include "nn/amx.h"
+#define DOT_K GEMM8_K
 #include "nn/gemm8_body.h"
 
 enum { TILE_ROWS = AMX_ROWS };

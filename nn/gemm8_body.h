@@ -4,10 +4,10 @@
  *     dot(a, lda, rows, b, start, panels, k, c, ldc):
  *         c[r*ldc + i] = sum over k of (a[r*lda + k] - 128) * b[i][k],   r < rows, i < 16 panels
  *
- * a bytes, b panels as in struct gemm8_matrix with start = -128 * sum of b[i]; k a multiple of 64, lda any. c has room
+ * a bytes, b panels as in struct gemm8_matrix with start = -128 * sum of b[i]; k a multiple of DOT_K, lda any. c has room
  * for the next multiple of GEMM8_ROWS rows. Sums of int32 wrap on the way and are right at the end.
  *
- * A linear layer goes four panels by GEMM8_ROWS rows at a time, so that the sums (8 KB), the panels and the rows stay
+ * A linear layer goes four panels by LINEAR_ROWS rows at a time, so that the sums (8 KB or 16), the panels and the rows stay
  * in the first-level cache, and ends each with its own scale, bias and activation. */
 #include <math.h>
 #include <string.h>
@@ -18,6 +18,13 @@
 static void dot(const uint8_t *a, size_t lda, size_t rows, const int8_t *b, const int32_t *start, size_t panels, size_t k,
 	int32_t *c, size_t ldc);
 
+/* A file may want others: rows that a product takes at a time, and what its k is a multiple of. */
+#ifndef LINEAR_ROWS
+#define LINEAR_ROWS GEMM8_ROWS
+#endif
+#ifndef DOT_K
+#define DOT_K 32
+#endif
 enum { STEP = 4, STEP_LANES = STEP * GEMM8_LANES };
 
 /* ---- rows ---- */
@@ -117,11 +124,11 @@ INLINE void finish(const struct gemm8_matrix *w, size_t p, size_t panels, const 
 static void linear(const struct gemm8_matrix *w, size_t p0, size_t p1, const uint8_t *a, const float *scales, size_t rows,
 	enum gemm8_act act, float *y, size_t ldy)
 {
-	_Alignas(64) int32_t c[GEMM8_ROWS * STEP_LANES];
+	_Alignas(64) int32_t c[LINEAR_ROWS * STEP_LANES];
 	for (size_t p = p0; p < p1; p += STEP) {
 		size_t panels = p1 - p < STEP ? p1 - p : STEP;
-		for (size_t r = 0; r < rows; r += GEMM8_ROWS) {
-			size_t m = rows - r < GEMM8_ROWS ? rows - r : GEMM8_ROWS;
+		for (size_t r = 0; r < rows; r += LINEAR_ROWS) {
+			size_t m = rows - r < LINEAR_ROWS ? rows - r : LINEAR_ROWS;
 			dot(a + r * w->k, w->k, m, w->data + p * GEMM8_LANES * w->k, w->start + p * GEMM8_LANES, panels, w->k, c,
 				STEP_LANES);
 			switch (act) { /* each with a loop of its own */
@@ -247,6 +254,7 @@ static void attend(const struct gemm8_head *h, void *scratch)
 	int32_t sum[GEMM8_ROWS];
 	float unit = GEMM8_LOG2_E / sqrtf((float)h->dim);
 	gemm8_attend_lay(&s, h->rows, h->dim, scratch);
+	s.dk = gemm8_pad(h->dim, DOT_K);
 	keys_pack(h, &s);
 	values_pack(h, &s);
 	for (size_t i = 0; i < GEMM8_ROWS; i++) memset(s.weights + i * s.ldw + s.rows16, 0, s.rows64 - s.rows16);

@@ -239,6 +239,51 @@ TEST(gemm8_linear_stands_the_largest_values)
 	mem_free(a);
 }
 
+/* Pairs of weights at the edge of what 16 bits hold times a byte, among others, in a row longer than kernels take at once. */
+TEST(gemm8_linear_stands_pairs_at_the_edge)
+{
+	static const int8_t pair[][2] = {{127, -127}, {64, 64}, {127, 1}, {-64, -64}, {3, 0}, {65, 64}, {127, 2}, {-65, -64}, {-127, -2}};
+	static const uint8_t bytes[] = {1, 128, 255, 255};
+	enum { K = 1088, ROWS = 70, OUT = 40, PAIRS = sizeof pair / sizeof *pair };
+	const struct gemm8 *t[5];
+	struct gemm8_matrix m;
+	size_t n = tables(t), at = 1;
+	float *w = values(OUT, K, K), *bias = values(1, OUT, OUT), scale[ROWS], *y = values(ROWS, OUT, pad(OUT, GEMM8_LANES));
+	uint8_t *a = bytes_of(3 * GEMM8_ROWS * K);
+	int8_t *packed = bytes_of(gemm8_bytes(OUT, K));
+	memset(bias, 0, OUT * sizeof *bias);
+	for (size_t i = 0; i < OUT * K; i += 2) {
+		at = at * 6364136223846793005u + 1442695040888963407u;
+		const int8_t *p = pair[i % K ? (at >> 33) % (i / 4 % 2 ? PAIRS : 5) : 0]; /* each second step has none beyond */
+		w[i] = p[0];
+		w[i + 1] = p[1];
+	}
+	for (size_t i = 0; i < ROWS * K; i++) {
+		at = at * 6364136223846793005u + 1442695040888963407u;
+		a[i] = bytes[at >> 62];
+	}
+	for (size_t r = 0; r < ROWS; r++) scale[r] = 1;
+	CHECK_OK(gemm8_pack(&m, w, bias, OUT, K, packed, &e), e);
+	for (size_t i = 0; i < n; i++) {
+		t[i]->enter();
+		t[i]->linear(&m, 0, m.panels, a, scale, ROWS, GEMM8_NONE, y, pad(OUT, GEMM8_LANES));
+		t[i]->leave();
+		for (size_t r = 0; r < ROWS; r++)
+			for (size_t c = 0; c < OUT; c++) {
+				int32_t sum = 0;
+				for (size_t j = 0; j < K; j++) sum += (a[r * K + j] - GEMM8_ZERO) * (int32_t)w[c * K + j];
+				CHECK_MSG(y[r * pad(OUT, GEMM8_LANES) + c] == (float)sum, "%s %zu,%zu: %g, want %d", t[i]->name, r, c,
+					(double)y[r * pad(OUT, GEMM8_LANES) + c], sum);
+			}
+	}
+	gemm8_clear(&m);
+	mem_free(packed);
+	mem_free(w);
+	mem_free(bias);
+	mem_free(y);
+	mem_free(a);
+}
+
 TEST(gemm8_norm_is_the_same_everywhere)
 {
 	static const size_t dims[] = {1, 3, 8, 16, 17, 384, 389};
