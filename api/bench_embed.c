@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "embed/embed.h"
 
-enum { FILE_BYTES_MAX = 1 << 30, QUERIES_MAX = 200, QUERY_WORDS = 10, TEXTS_MAX = 10000000, THREADS_MAX = 64 };
+enum { QUERIES_MAX = 200, QUERY_WORDS = 10, THREADS_MAX = 64 };
 
 struct embed_bench {
 	struct command_call *call;
@@ -25,48 +25,6 @@ struct embed_bench {
 	size_t tokens;              /* of all texts as the encoder reads them: cut, with [CLS] and [SEP] */
 	float *vectors;             /* (n, dim) */
 };
-
-/* A line {"text"[,"title"]}, title first: the text in the arena. */
-static int line_text(const char *line, size_t len, const char *what, struct arena *a, struct embed_text *t,
-	struct err *e)
-{
-	cJSON *o = NULL;
-	const char *title, *text;
-	char *s;
-	int rc = json_parse(&o, line, len, len, what, e);
-	if (rc) return rc;
-	title = json_str(o, "title", "");
-	text = json_str(o, "text", NULL);
-	if (!text) rc = err_set(e, E_FORMAT, "%s: no \"text\"", what);
-	s = rc ? NULL : arena_printf(a, "%s%s%s", title, *title ? " " : "", text);
-	if (!rc && !s) rc = err_set(e, E_MEMORY, "bench: out of memory");
-	if (!rc) *t = (struct embed_text){ s, strlen(s) };
-	cJSON_Delete(o);
-	return rc;
-}
-
-static int texts_read(struct embed_bench *b, const char *path, struct arena *a, struct err *e)
-{
-	struct buf file;
-	char what[300];
-	size_t line = 0, lines = 1;
-	int rc;
-	buf_init(&file, FILE_BYTES_MAX);
-	rc = file_read(path, &file, e);
-	for (size_t i = 0; !rc && i < file.len; i++) lines += file.data[i] == '\n';
-	b->texts = rc ? NULL : mem_calloc(lines, sizeof *b->texts);
-	if (!rc && !b->texts) rc = err_set(e, E_MEMORY, "bench: out of memory");
-	for (size_t at = 0, len; !rc && at < file.len && b->n < (size_t)b->limit; at += len + 1) {
-		const char *end = memchr(file.data + at, '\n', file.len - at);
-		len = end ? (size_t)(end - file.data) - at : file.len - at;
-		snprintf(what, sizeof what, "%.200s:%zu", path, ++line);
-		if (len) rc = line_text(file.data + at, len, what, a, &b->texts[b->n], e);
-		b->n += !rc && len;
-	}
-	if (!rc && !b->n) rc = err_set(e, E_FORMAT, "%s: no line {\"text\": …}", path);
-	buf_clear(&file);
-	return rc;
-}
 
 static int model_open(struct embed_bench *b, struct err *e)
 {
@@ -151,18 +109,18 @@ static int measure(struct embed_bench *b, cJSON *out, struct err *e)
 int bench_embed(struct command_call *c, cJSON *out, struct err *e)
 {
 	struct embed_bench b = { .call = c, .model = c->conf->embed_model, .kernel = c->conf->embed_kernel,
-		.threads = service_threads(c->conf->embed_threads), .limit = TEXTS_MAX, .repeat = BENCH_REPEAT };
+		.threads = service_threads(c->conf->embed_threads), .limit = BENCH_TEXTS_MAX, .repeat = BENCH_REPEAT };
 	struct option options[] = { { "--texts", OPTION_TEXT, &b.path, 0, 0 }, { "--model", OPTION_TEXT, &b.model, 0, 0 },
 		{ "--kernel", OPTION_TEXT, &b.kernel, 0, 0 }, { "--threads", OPTION_NUMBER, &b.threads, 1, THREADS_MAX },
-		{ "--limit", OPTION_NUMBER, &b.limit, 1, TEXTS_MAX }, { "--repeat", OPTION_NUMBER, &b.repeat, 1, BENCH_REPEAT_MAX } };
+		{ "--limit", OPTION_NUMBER, &b.limit, 1, BENCH_TEXTS_MAX }, { "--repeat", OPTION_NUMBER, &b.repeat, 1, BENCH_REPEAT_MAX } };
 	struct arena a;
 	struct buf path;
 	int rc = options_parse(c, options, sizeof options / sizeof *options, e);
-	arena_init(&a, FILE_BYTES_MAX);
+	arena_init(&a, BENCH_FILE_BYTES_MAX);
 	buf_init(&path, 8192);
 	if (!rc && (c->argc != 1 || !b.path)) rc = err_set(e, E_USAGE, "bench embed: wants --texts F.jsonl");
 	if (!rc) rc = path_absolute(&path, c->cwd, b.path, e);
-	if (!rc) rc = texts_read(&b, buf_cstr(&path), &a, e);
+	if (!rc) rc = bench_texts(buf_cstr(&path), (size_t)b.limit, &a, &b.texts, &b.n, e);
 	if (!rc) rc = model_open(&b, e);
 	if (!rc) rc = measure(&b, out, e);
 	embedder_close(b.embedder);

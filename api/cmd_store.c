@@ -66,6 +66,7 @@ static int numbers_put(cJSON *o, const struct index_stats *s)
 		{"text_bytes", s->text_bytes}, {"file_bytes", s->file_bytes}, {"used_bytes", s->used_bytes},
 		{"map_bytes", s->map_bytes},
 		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
+		{"vector_memory_bytes", s->memory_bytes},
 		{"dim", (uint64_t)s->dim},
 	};
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
@@ -94,7 +95,8 @@ static cJSON *stats_object(const struct index_stats *s, const struct collection_
 static void stats_text(struct command_call *c, const struct index_stats *s, const struct collection_info *k, size_t n)
 {
 	struct out *o = c->out;
-	char text[24], file[24], used[24], map[24];
+	char text[24], file[24], used[24], map[24], memory[24];
+	screen_bytes(memory, s->memory_bytes);
 	screen_bytes(text, s->text_bytes);
 	screen_bytes(file, s->file_bytes);
 	screen_bytes(used, s->used_bytes);
@@ -106,9 +108,9 @@ static void stats_text(struct command_call *c, const struct index_stats *s, cons
 		out_printf(o, 1, "vectors      %llu of %d floats, encoder %.12s\n", (unsigned long long)s->vectors, s->dim,
 			s->embedder);
 	else out_printf(o, 1, "vectors      none yet\n");
-	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones%s\n",
+	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones; %s of memory%s\n",
 		(unsigned long long)s->graph_vectors, (unsigned long long)s->tail_vectors, (unsigned long long)s->tombstones,
-		s->rebuilding ? ", rebuilding" : "");
+		memory, s->rebuilding ? ", rebuilding" : "");
 	out_printf(o, 1, "disk         %s, %s of it in use, may grow to %s\n", file, used, map);
 	out_printf(o, 1, "snapshot     %llu\n", (unsigned long long)s->seq);
 	for (size_t i = 0; i < n; i++)

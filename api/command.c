@@ -119,11 +119,14 @@ static const struct command commands[] = {
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
 		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
-	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S]",
+	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S] | bench index …",
 		"Measures this machine. embed: texts and tokens a second, and the time of a short query; F has lines\n"
 		"{\"text\"[,\"title\"]}. generate: tokens of prompts read and of texts written a second, until the first token, and\n"
-		"bytes of weights a second. Medians over several runs; no store is opened.\n\n"
+		"bytes of weights a second. Medians over several runs. index: search by vector in a store of its own: recall of the 10\n"
+		"best and queries a second of processor time, exactly, by graph at several efforts, and for readers of a share.\n\n"
 		"  --texts F     the texts to embed; --limit N: only the first N\n"
+		"  --queries Q   index: what is asked, likewise; F and Q may also be vectors (name.fvecs)\n"
+		"  --folder D    index: a new folder for the store and for both sets of vectors; it stays\n"
 		"  -p P, -n N    tokens of a prompt made of words (default 512), tokens written (default 64)\n"
 		"  --parallel S  so many texts written together; figures are of all of them\n"
 		"  --prompt F    instead of -p: the file's text is asked as a question is; the answer ends where it ends\n"

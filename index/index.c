@@ -278,6 +278,8 @@ int index_stats(struct index *x, struct index_stats *out, struct err *e)
 	if (!rc) rc = store_sizes(s->t, &out->file_bytes, &out->map_bytes, &out->used_bytes, e);
 	out->seq = s->state.seq;
 	out->collections = n;
+	for (size_t i = 0; i < s->vecs->n; i++)
+		out->memory_bytes += tail_bytes(s->vecs->at[i].tail) + (s->vecs->at[i].graph ? graph_bytes(s->vecs->at[i].graph) : 0);
 	out->rebuilding = atomic_load(&x->rebuilding);
 	out->dim = (int)x->dim;
 	memcpy(out->embedder, x->embedder, sizeof out->embedder);

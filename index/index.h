@@ -207,6 +207,7 @@ struct index_stats {
 	uint64_t seq, documents, documents_without_text, chunks, vectors, collections, text_bytes;
 	uint64_t file_bytes, map_bytes, used_bytes;
 	uint64_t graph_vectors, tail_vectors, tombstones;   /* over all collections */
+	uint64_t memory_bytes;       /* of codes and links in memory, over all collections */
 	int rebuilding;
 	int dim; char embedder[65];
 };

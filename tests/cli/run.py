@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The command line as a user and a script see it: verdicts, exit codes, JSON lines, one owner. Usage: run.py FOOTNOTE.
 Needs the embedder; the generator tests use smollm2 when it is there. Last line: N passed, N failed, N skipped."""
-import json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+import json, math, os, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
 
 FOOTNOTE = os.path.abspath(sys.argv[1])
 TESTS = []
@@ -582,6 +582,16 @@ def bench_tells_figures(b):
     for args, code in (((), 2), (("coffee",), 2), (("embed",), 2), (("embed", "--texts", "nosuch"), 3), (("generate", "--model", "nosuch"), 3),
                        (("generate", "-p", "0"), 2), (("generate", "there"), 2)):
         b.run("bench", *args, ok=(code,))
+    rows = [[math.sin(i * 7.7 + j * j) for j in range(9)] for i in range(700)]
+    fvecs = lambda name, some: b.write(name, b"".join(struct.pack("<i9f", 9, *r) for r in some))
+    folder = f"{b.top}/bench"
+    index = ("bench", "index", "--texts", fvecs("base.fvecs", rows), "--queries", fvecs("ask.fvecs", rows[:20]))
+    f, = b.json(*index, "--folder", folder)
+    assert (f["vectors"], f["dim"], f["queries"], f["exact_recall"]) == (700, 9, 20, 1), f
+    assert f["ef400_recall"] > 0.99 and f["default_tenth_recall"] > 0.99 and f["exact_per_s"] > 0 and f["bytes_per_vector"] > 9, f
+    assert len(open(os.path.join(folder, "base.fvecs"), "rb").read()) == 700 * 40
+    assert "new folder" in b.run(*index, "--folder", folder, ok=(1, 3, 4, 5)).stderr
+    b.run("bench", "index", "--texts", b.write("bad.fvecs", b"abc"), "--queries", "ask.fvecs", "--folder", folder + "2", ok=(1,))
     assert not os.path.exists(b.data)
     if not os.path.exists(os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")):
         raise Skip("needs smollm2")
