@@ -119,11 +119,14 @@ static const struct command commands[] = {
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
 		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
-	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S] | bench index …",
+	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S] | bench index …"
+		" | bench words SET",
 		"Measures this machine. embed: texts and tokens a second, and the time of a short query; F has lines\n"
 		"{\"text\"[,\"title\"]}. generate: tokens of prompts read and of texts written a second, until the first token, and\n"
 		"bytes of weights a second. Medians over several runs. index: search by vector in a store of its own: recall of the 10\n"
-		"best and queries a second of processor time, exactly, by graph at several efforts, and for readers of a share.\n\n"
+		"best and queries a second of processor time, exactly, by graph at several efforts, and for readers of a share.\n"
+		"words: searches by words a second of processor time over a question set (corpus.jsonl, queries.jsonl, qrels.tsv), in a\n"
+		"store of its own, and how good they are.\n\n"
 		"  --texts F     the texts to embed; --limit N: only the first N\n"
 		"  --queries Q   index: what is asked, likewise; F and Q may also be vectors (name.fvecs)\n"
 		"  --folder D    index: a new folder for the store and for both sets of vectors; it stays\n"
@@ -132,7 +135,8 @@ static const struct command commands[] = {
 		"  --prompt F    instead of -p: the file's text is asked as a question is; the answer ends where it ends\n"
 		"  --draft N     with --prompt: up to N tokens looked up in the text and tried at once (default 0)\n"
 		"  --model M, --kernel K, --threads N    instead of what the settings say\n"
-		"  --repeat N    runs (default 3)\n\n"
+		"  -k K, --tokens F    of words: hits a search (default 10); write the words of documents and questions to F\n"
+		"  --repeat N    runs (default 3; of words 5)\n\n"
 		"Example: footnote bench generate --model qwen-0.5b -p 512 -n 64\n", cmd_bench, 0, COMMAND_LOCAL},
 	{"doctor", "doctor",
 		"Looks at this machine: CPU features, models, memory, disk, port; tells what to expect. Changes nothing.\n\n"

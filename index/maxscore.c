@@ -1,4 +1,4 @@
-/* maxscore.c: owns the walk over postings that finds the k best chunks (walk.h).
+/* maxscore.c: owns the walk over postings that finds the k best chunks (maxscore.h).
  *
  * Method: MaxScore (Turtle & Flood 1995) in windows of chunk ids with bounds of blocks (Ding & Suel 2011), as Lucene's
  * MaxScoreBulkScorer has it. Terms stand heaviest first. Once k chunks are known, the score of the worst of them is the
