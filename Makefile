@@ -78,6 +78,8 @@ CFLAGS_ops_vnni   := $(CFLAGS_ops_avx512) -mavx512vnni
 CFLAGS_ops_amx    := $(CFLAGS_ops_vnni) -mavx512vbmi -mavx512bf16
 CFLAGS_attend_amx := $(CFLAGS_ops_amx)
 CFLAGS_ops_ref    := -O3 -ffp-contract=off
+# Blocks of postings are read with the vectors that every CPU here has.
+CFLAGS_block      := -O3 -mavx2
 CFLAGS_gemm8_plain := -ffp-contract=off
 CFLAGS_gemm8_avx2 := $(CFLAGS_ops_avx2)
 CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni

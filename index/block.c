@@ -139,28 +139,35 @@ static const uint8_t *widen(uint32_t *restrict out, const uint8_t *restrict p, s
 	return p + (n << width);
 }
 
-/* Chunk ids from the gaps; 0: they do not ascend. `gap` is scratch for n. */
-static const uint8_t *gaps_add(uint64_t *out, uint32_t *gap, uint64_t first, const uint8_t *p, size_t n, unsigned width, int *ok)
+/* Chunk ids from n - 1 gaps of a width; *ok: they ascend. */
+#define GAPS_ADD(name, type) \
+	static const uint8_t *name(uint64_t *restrict out, uint64_t first, const uint8_t *restrict p, size_t n, int *ok) \
+	{ \
+		uint64_t at = first; \
+		int some = 1; \
+		out[0] = first; \
+		for (size_t i = 1; i < n; i++) { \
+			type gap; \
+			memcpy(&gap, p + (i - 1) * sizeof gap, sizeof gap); \
+			out[i] = at += gap; \
+			some &= gap != 0; \
+		} \
+		*ok = some && at >= first; \
+		return p + (n - 1) * sizeof(type); \
+	}
+GAPS_ADD(gaps_add_1, uint8_t)
+GAPS_ADD(gaps_add_2, uint16_t)
+GAPS_ADD(gaps_add_4, uint32_t)
+
+static const uint8_t *gaps_add_8(uint64_t *out, uint64_t first, const uint8_t *p, size_t n, int *ok)
 {
-	uint64_t at = first;
-	int good = 1;
-	out[0] = first;
-	if (width < 3) {
-		const uint8_t *end = widen(gap, p, n - 1, width);
-		for (size_t i = 1; i < n; i++) {
-			good &= gap[i - 1] != 0 && at <= UINT64_MAX - gap[i - 1];
-			out[i] = at += gap[i - 1];
-		}
-		*ok = good;
-		return end;
+	uint64_t at = out[0] = first, gap;
+	*ok = 1;
+	for (size_t i = 1; i < n; i++, p += sizeof gap) {
+		memcpy(&gap, p, sizeof gap);
+		*ok &= gap != 0 && at <= UINT64_MAX - gap;
+		out[i] = at += gap;
 	}
-	for (size_t i = 1; i < n; i++, p += 8) {
-		uint64_t step;
-		memcpy(&step, p, 8);
-		good &= step != 0 && at <= UINT64_MAX - step;
-		out[i] = at += step;
-	}
-	*ok = good;
 	return p;
 }
 
@@ -176,7 +183,9 @@ int rec_block_read(const struct key *k, struct slice v, uint64_t *chunk, uint32_
 	if (v.p[5] != BLOCK_VERSION)
 		return err_set(e, E_UNSUPPORTED, "record 'W' has version %u, this build reads %u", v.p[5], BLOCK_VERSION);
 	if (!rec_block_look(v, &b)) return err_set(e, E_CORRUPT, "record 'W': a length passes its end");
-	const uint8_t *p = gaps_add(chunk, count, b.first, b.lists, b.n, v.p[HEAD] & 3, &ok);
+	static const uint8_t *(*const gaps_add[])(uint64_t *, uint64_t, const uint8_t *, size_t, int *) = { gaps_add_1, gaps_add_2, gaps_add_4,
+		gaps_add_8 };
+	const uint8_t *p = gaps_add[v.p[HEAD] & 3](chunk, b.first, b.lists, b.n, &ok);
 	p = widen(count, p, b.n, v.p[HEAD] >> 2 & 3);
 	widen(len, p, b.n, v.p[HEAD] >> 4 & 3);
 	for (size_t i = 0; i < b.n; i++) good &= count[i] != 0 && count[i] <= len[i];

@@ -14,6 +14,7 @@
  * a damaged store, all is walked again with that look inside.
  * Failure: a block that is damaged is left out with a warning (index_check names it). */
 #include "index/maxscore.h"
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { WINDOW = 4096, LANES = 8 };
+enum { WINDOW = 16384, STRIP = 256, LANES = 8, DENSE = 8 }; /* a look-up costs as much as DENSE additions */
 
 struct walk {
 	struct snapshot *s;
@@ -35,9 +36,8 @@ struct walk {
 	int strict;                   /* 1: look at documents before a chunk enters */
 	double slack;                 /* bounds times this are bounds of rounded sums */
 	uint64_t base;
-	float sum[WINDOW];            /* of the candidates; 0 for others between windows */
-	uint64_t touched[WINDOW / 64];
-	uint16_t list[WINDOW]; size_t list_n; /* candidates, ascending */
+	float sum[WINDOW];            /* of all chunks of the window */
+	uint16_t list[WINDOW + LANES]; size_t list_n; /* candidates, ascending */
 };
 
 void post_term_clear(struct post_term *q)
@@ -170,10 +170,11 @@ static float block_bound(const struct walk *w, const struct post_term *q, const 
 
 /* ---- one window ---- */
 
-/* 1 when a chunk with this sum, and at most `more` to come, may enter. */
-static int may_enter(const struct walk *w, float sum, double more)
+/* The least sum with which a chunk may still enter when at most `more` comes to it. Over 0: who has no word does not. */
+static float least(const struct walk *w, double more)
 {
-	return w->best->n < w->best->k || ((double)sum + more) * w->slack >= w->best->hit[0].score;
+	double bar = w->best->n < w->best->k ? 0 : (double)w->best->hit[0].score / w->slack - more;
+	return bar > FLT_MIN ? (float)(bar * (1 - 1e-7)) : FLT_MIN;
 }
 
 /* Gives up what lies before `from`, without reading. */
@@ -205,22 +206,34 @@ static int term_from(struct walk *w, struct post_term *q, uint64_t *from, struct
 	return rc;
 }
 
+/* How many of the block's postings from `at` on lie in the window. */
+static size_t block_end(const struct walk *w, const struct post_term *q)
+{
+	size_t lo = q->at, hi = q->n;
+	if (hi > lo && q->chunk[hi - 1] - w->base < WINDOW) return hi;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		if (q->chunk[mid] - w->base < WINDOW) lo = mid + 1;
+		else hi = mid;
+	}
+	return lo;
+}
+
 /* Adds what the term has in the window to the sums of all chunks. */
 static int term_add(struct walk *w, struct post_term *q, struct err *e)
 {
 	while (q->cur < q->block_n) {
+		size_t end;
 		if (!q->open) {
 			if (q->blocks[q->cur].first >= w->base && q->blocks[q->cur].first - w->base >= WINDOW) return OK;
 			int rc = block_open(w, q, e);
 			if (rc) return rc;
 			while (q->at < q->n && q->chunk[q->at] < w->base) q->at++;
 		}
-		for (; q->at < q->n && q->chunk[q->at] - w->base < WINDOW; q->at++) {
-			size_t i = (size_t)(q->chunk[q->at] - w->base);
-			w->sum[i] += q->score[q->at];
-			w->touched[i / 64] |= 1ull << (i % 64);
-		}
-		if (q->at < q->n) return OK;
+		end = block_end(w, q);
+		for (size_t i = q->at; i < end; i++) w->sum[q->chunk[i] - w->base] += q->score[i];
+		q->at = end;
+		if (end < q->n) return OK;
 		q->cur++;
 		q->open = 0;
 	}
@@ -231,49 +244,65 @@ static int term_add(struct walk *w, struct post_term *q, struct err *e)
  * up without reading the block. */
 static int term_look_up(struct walk *w, struct post_term *q, double after, struct err *e)
 {
-	for (size_t i = 0; i < w->list_n; i++) {
+	for (size_t i = 0; i < w->list_n;) {
+		const struct post_block *b;
 		uint64_t chunk = w->base + w->list[i];
 		while (q->cur < q->block_n && q->blocks[q->cur].last < chunk) {
 			q->cur++;
 			q->open = 0;
 		}
 		if (q->cur == q->block_n) return OK;
+		b = &q->blocks[q->cur];
+		if (!q->open && b->first > chunk) {
+			i++;
+			continue;
+		}
+		if (!q->open && w->sum[w->list[i]] < least(w, b->bound + after)) {
+			w->sum[w->list[i++]] = -INFINITY;
+			continue;
+		}
 		if (!q->open) {
-			if (q->blocks[q->cur].first > chunk) continue;
-			if (!may_enter(w, w->sum[w->list[i]], q->blocks[q->cur].bound + after)) {
-				w->sum[w->list[i]] = -INFINITY;
-				continue;
-			}
 			int rc = block_open(w, q, e);
 			if (rc) return rc;
 		}
-		while (q->at < q->n && q->chunk[q->at] < chunk) q->at++;
-		if (q->at < q->n && q->chunk[q->at] == chunk) w->sum[w->list[i]] += q->score[q->at];
+		size_t at = q->at;
+		for (; i < w->list_n && (chunk = w->base + w->list[i]) <= b->last; i++) {
+			while (at < q->n && q->chunk[at] < chunk) at++;
+			if (at < q->n && q->chunk[at] == chunk) w->sum[w->list[i]] += q->score[at];
+		}
+		q->at = at;
 	}
 	return OK;
 }
 
-/* What was touched, may be seen and may enter becomes the list. */
-static void candidates_take(struct walk *w, double more)
+/* What of the places [from, to) may enter and be seen becomes the list; both are multiples of STRIP. */
+__attribute__((target("avx2"))) static void candidates_take(struct walk *w, size_t from, size_t to, double more)
 {
-	w->list_n = 0;
-	for (size_t word = 0; word < WINDOW / 64; word++) {
-		for (uint64_t bits = w->touched[word]; bits; bits &= bits - 1) {
-			size_t i = word * 64 + (size_t)__builtin_ctzll(bits);
-			if (may_enter(w, w->sum[i], more) && (!w->seen || visible_has(w->seen, &w->seen_at, w->base + i)))
-				w->list[w->list_n++] = (uint16_t)i;
-			else w->sum[i] = 0;
+	const __m256 bar = _mm256_set1_ps(least(w, more));
+	size_t n = 0, kept = 0;
+	for (size_t i = from; i < to; i += 4 * LANES) {
+		const float *v = w->sum + i;
+		__m256 a = _mm256_max_ps(_mm256_loadu_ps(v), _mm256_loadu_ps(v + LANES));
+		__m256 b = _mm256_max_ps(_mm256_loadu_ps(v + 2 * LANES), _mm256_loadu_ps(v + 3 * LANES));
+		if (!_mm256_movemask_ps(_mm256_cmp_ps(_mm256_max_ps(a, b), bar, _CMP_GE_OQ))) continue;
+		for (size_t j = 0; j < 4 * LANES; j += LANES) {
+			unsigned bits = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(v + j), bar, _CMP_GE_OQ));
+			for (; bits; bits &= bits - 1) w->list[n++] = (uint16_t)(i + j + (size_t)__builtin_ctz(bits));
 		}
-		w->touched[word] = 0;
 	}
+	for (size_t i = 0; i < n && w->seen; i++)
+		if (visible_has(w->seen, &w->seen_at, w->base + w->list[i])) w->list[kept++] = w->list[i];
+	w->list_n = w->seen ? kept : n;
 }
 
 static void candidates_thin(struct walk *w, double more)
 {
+	const float bar = least(w, more);
 	size_t kept = 0;
 	for (size_t i = 0; i < w->list_n; i++) {
-		if (may_enter(w, w->sum[w->list[i]], more)) w->list[kept++] = w->list[i];
-		else w->sum[w->list[i]] = 0;
+		uint16_t at = w->list[i];
+		w->list[kept] = at;
+		kept += w->sum[at] >= bar;
 	}
 	w->list_n = kept;
 }
@@ -284,8 +313,7 @@ static int candidates_enter(struct walk *w, struct err *e)
 	for (size_t i = 0; i < w->list_n; i++) {
 		uint64_t chunk = w->base + w->list[i];
 		float score = w->sum[w->list[i]];
-		w->sum[w->list[i]] = 0;
-		if (rc || score <= 0 || !topk_wants(w->best, score, chunk)) continue;
+		if (rc || !topk_wants(w->best, score, chunk)) continue;
 		if (w->strict) rc = snapshot_sees_chunk(w->s, w->r, w->coll, chunk, w->cache, &yes, e);
 		if (!rc && yes) topk_put(w->best, score, chunk);
 	}
@@ -300,7 +328,7 @@ static size_t heavy_terms(const struct walk *w, int here)
 	if (w->best->n < w->best->k) return n;
 	for (; n; n--) {
 		sum += here ? w->t[n - 1].here : w->t[n - 1].rest;
-		if (may_enter(w, 0, sum)) break;
+		if (sum * w->slack >= w->best->hit[0].score) break;
 	}
 	return n;
 }
@@ -310,11 +338,13 @@ static void bounds_here(struct walk *w)
 	for (size_t i = 0; i < w->n; i++) {
 		struct post_term *q = &w->t[i];
 		q->here = 0;
+		q->due = 0;
 		term_skip(q, w->base);
 		for (size_t b = q->cur; b < q->block_n; b++) {
 			const struct post_block *block = &q->blocks[b];
 			if (block->first > w->base && block->first - w->base >= WINDOW) break;
 			if (block->bound > q->here) q->here = block->bound;
+			q->due += BLOCK_POSTINGS;
 		}
 	}
 }
@@ -327,14 +357,22 @@ static int window_run(struct walk *w, struct err *e)
 	bounds_here(w);
 	heavy = heavy_terms(w, 1);
 	if (heavy == 0) return OK;
+	memset(w->sum, 0, sizeof w->sum);
 	for (size_t i = 0; !rc && i < heavy; i++) rc = term_add(w, &w->t[i], e);
 	for (size_t i = heavy; i < w->n; i++) more += w->t[i].here;
-	candidates_take(w, more);
+	if (heavy == w->n) { /* sums are whole: each strip raises the bar for the next */
+		for (size_t at = 0; !rc && at < WINDOW; at += STRIP) {
+			candidates_take(w, at, at + STRIP, 0);
+			rc = candidates_enter(w, e);
+		}
+		return rc;
+	}
+	candidates_take(w, 0, WINDOW, more);
 	for (size_t i = heavy; !rc && i < w->n && w->list_n; i++) {
 		if (w->t[i].here <= 0) continue;
 		more = 0;
 		for (size_t j = i + 1; j < w->n; j++) more += w->t[j].here;
-		rc = term_look_up(w, &w->t[i], more, e);
+		rc = w->t[i].due < w->list_n * DENSE ? term_add(w, &w->t[i], e) : term_look_up(w, &w->t[i], more, e);
 		candidates_thin(w, more);
 	}
 	return rc ? rc : candidates_enter(w, e);

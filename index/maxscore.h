@@ -21,7 +21,7 @@ struct post_term {
 	int open;                                 /* 1: it has been read */
 	uint64_t *chunk; uint32_t *count, *words; float *score; size_t n, at, cap; /* what was read */
 	float rest;                               /* the best that a block from `cur` on may give */
-	float here;                               /* … of those in the window */
+	float here; size_t due;                   /* … of those in the window, and about how many postings they have */
 };
 void post_term_clear(struct post_term *q);         /* forgets its blocks; it may be found again */
 
