@@ -240,7 +240,7 @@ def rule_places(tree):
 
 
 # What answers HTTP gets its reader from request_reader or caller_reader; the command line speaks for the owner.
-READER_MAKERS = ("api/auth.", "api/keys.", "api/cmd_", "api/command.", "api/bench_index.")
+READER_MAKERS = ("api/auth.", "api/keys.", "api/cmd_", "api/command.", "api/bench_index.", "api/bench_words.")
 
 
 def rule_reader(tree):
