@@ -121,14 +121,14 @@ static const struct setting settings[] = {
 
 	{"Index", "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
 		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a "
-		"neighbour and vector and time to build. Takes effect when a graph is built."},
+		"neighbour and vector in memory, and time to build. Takes effect when a graph is built."},
 	{NULL, "index.hnsw_ef_construction", T_INT, AT(hnsw_ef_construction), 8, 1000, "200", "candidates",
 		"Candidates looked at when a vector joins the graph. More makes a better graph and a slower build."},
 	{NULL, "index.hnsw_ef_search", T_INT, AT(hnsw_ef_search), 8, 4000, "100", "candidates",
 		"Candidates looked at in a search. More finds more of the true neighbours; time grows about in proportion."},
-	{NULL, "index.exact_below", T_COUNT, AT(exact_below), 0, 1e9, "5000", "chunks",
-		"Collections with fewer chunks are searched exactly, by comparing with every vector, which is quick at "
-		"that size."},
+	{NULL, "index.exact_below", T_COUNT, AT(exact_below), 0, 1e9, "10000", "chunks",
+		"Collections with fewer chunks are searched exactly, by comparing with every vector (as codes, then in full "
+		"where it matters), which is quick at that size and finds all. Larger ones get a graph."},
 	{NULL, "index.rebuild_share", T_REAL, AT(rebuild_share), 0.01, 1, "0.15", NULL,
 		"What came since the graph was built is searched exactly, what was deleted is skipped. When both together "
 		"pass this share of the graph, a new one is built in the background. Lower: quicker searches, more "

@@ -32,6 +32,7 @@ struct search {
 	struct sight cache;
 	struct visible *seen;            /* owned; NULL: everything */
 	struct code8_query code;
+	int each;                        /* every hit is asked for as it comes, not the k at the end */
 };
 
 /* The stored vector of a chunk; NULL: it does not live in this snapshot. */
@@ -45,17 +46,17 @@ static const float *vector_of(const struct search *q, uint64_t chunk)
 	return v;
 }
 
-/* Puts a chunk into *t by its true score when it lives, belongs there and the reader may see it. */
+/* Puts a chunk into *t by its true score when it lives, and, with q->each, the reader may see it. */
 static int hit_put(struct search *q, uint64_t chunk, struct topk *t, struct err *e)
 {
 	const float *v = vector_of(q, chunk);
 	float score;
-	int yes, rc;
+	int yes = 0, rc;
 	if (!v) return OK;
 	score = flat_dot(q->query, v, q->s->x->dim);
 	if (!topk_wants(t, score, chunk)) return OK;
-	rc = snapshot_sees_chunk(q->s, q->r, q->coll, chunk, &q->cache, &yes, e);
-	if (!rc && yes) topk_put(t, score, chunk);
+	rc = q->each ? snapshot_sees_chunk(q->s, q->r, q->coll, chunk, &q->cache, &yes, e) : OK;
+	if (!rc && (yes || !q->each)) topk_put(t, score, chunk);
 	return rc;
 }
 
@@ -116,10 +117,10 @@ static int rows_sift(struct sieve *s, const uint64_t *ids, const uint8_t *rows, 
 	return rc;
 }
 
-static int tail_sift(struct sieve *s, const struct tail *t, struct err *e)
+/* Rows of chunks below `next`: what lies beyond came later, or is searched in the store. */
+static int tail_sift(struct sieve *s, const struct tail *t, uint64_t next, struct err *e)
 {
 	size_t n = atomic_load_explicit(&t->n, memory_order_acquire), upto;
-	uint64_t next = s->q->s->state.next_chunk;
 	int rc = OK;
 	for (size_t from = 0; !rc && from < n; from = upto) {
 		const uint64_t *ids;
@@ -128,7 +129,7 @@ static int tail_sift(struct sieve *s, const struct tail *t, struct err *e)
 		tail_part(t, from, n, &ids, &rows, &upto);
 		if (ids[0] >= next) break;
 		some = upto - from;
-		while (ids[some - 1] >= next) some--; /* of commits after this snapshot: few */
+		while (ids[some - 1] >= next) some--; /* few */
 		rc = rows_sift(s, ids, rows, t->stride, some, e);
 	}
 	return rc;
@@ -143,8 +144,8 @@ static int by_top(const void *a, const void *b)
 	return x->top > y->top ? -1 : x->top < y->top;
 }
 
-/* Joins what memory has, the graph's rows too unless `walked`, to the k best in *t. */
-static int memory_search(struct search *q, int walked, struct topk *t, struct err *e)
+/* Joins what memory has of chunks below `next`, the graph's rows too unless `walked`, to the k best in *t. */
+static int memory_search(struct search *q, int walked, uint64_t next, struct topk *t, struct err *e)
 {
 	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k } };
 	const struct graph *g = q->part->graph;
@@ -153,7 +154,7 @@ static int memory_search(struct search *q, int walked, struct topk *t, struct er
 	if (!s.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
 	memcpy(s.floor.hit, t->hit, t->n * sizeof *t->hit);
 	if (g && !walked) rc = rows_sift(&s, g->ids, g->rows, g->stride, g->vectors, e);
-	if (!rc) rc = tail_sift(&s, q->part->tail, e);
+	if (!rc) rc = tail_sift(&s, q->part->tail, next, e);
 	if (s.n) qsort(s.at, s.n, sizeof *s.at, by_top);
 	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
 	mem_free(s.floor.hit);
@@ -187,12 +188,12 @@ static int mask_get(const struct search *q, const struct graph *g, const struct 
 }
 
 /* True scores of what the walk found, best first, until the codes say that no more can be among the k best. Here their
- * bound is the likely one, not the proven: an error of random direction is sqrt(dim) times smaller, and six times that is
- * taken. */
+ * bound is the likely one, not the proven: errors of random direction are sqrt(dim) times smaller, and three times that
+ * is taken of both together. */
 static int rows_rank(struct search *q, const struct graph *g, const uint32_t *rows, size_t n, struct topk *t,
 	struct err *e)
 {
-	float near[BATCH], off[BATCH], part = fminf(1, 6 / sqrtf((float)g->dim));
+	float near[BATCH], off[BATCH], part = fminf(1, 3 / sqrtf((float)g->dim));
 	int rc = OK;
 	for (size_t from = 0; from < n && !rc; from += BATCH) {
 		size_t some = n - from < BATCH ? n - from : BATCH;
@@ -260,10 +261,23 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 	if (!rc && q->part) {
 		uint64_t end = atomic_load(&q->part->tail->end);
 		rest = (end < next ? end : next) - 1;
-		rc = memory_search(q, walked, t, e);
+		rc = memory_search(q, walked, rest + 1, t, e);
 	}
 	if (!rc && rest + 1 < next) rc = flat_scan(q->s, q->r, q->coll, rest, q->query, t, &q->cache, e);
 	return rc;
+}
+
+/* What was found is asked for one by one: which rows are the reader's, memory knows, but a record may be damaged. When
+ * one is, and so may not be seen, all is done again with every hit asked for as it comes. */
+static int search_checked(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
+{
+	int yes = 1, rc = search_run(q, c, t, e);
+	for (size_t i = 0; i < t->n && !rc && yes; i++)
+		rc = snapshot_sees_chunk(q->s, q->r, q->coll, t->hit[i].chunk_id, &q->cache, &yes, e);
+	if (rc || yes) return rc;
+	t->n = 0;
+	q->each = 1;
+	return search_run(q, c, t, e);
 }
 
 static int query_check(const struct snapshot *s, const struct reader *r, const float *query, struct err *e)
@@ -300,7 +314,7 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 	q->k = k;
 	rc = code8_query_init(&q->code, query, s->x->dim, e);
 	if (!rc && !r->all_groups) rc = visible_get(s, r, c.number, &q->seen, e);
-	if (!rc) rc = search_run(q, &c, &t, e);
+	if (!rc) rc = search_checked(q, &c, &t, e);
 	code8_query_clear(&q->code);
 	visible_put(q->seen);
 	mem_free(q);

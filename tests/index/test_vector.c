@@ -1,0 +1,241 @@
+/* test_vector.c: search by vector against comparing all: odd dimensions, ties, what memory does not hold yet, readers of a
+ * share, deletes; and the tail, which must never hold rows of a commit that failed for those of one that did not. */
+#include <math.h>
+#include "base/mem.h"
+#include "index/flat.h"
+#include "index/inside.h"
+#include "tests/index/help.h"
+#include "tests/test.h"
+
+enum { K = 10, DIM_TOP = 100 };
+
+static int dim;
+
+static struct index *opened(const char *where, size_t exact_below)
+{
+	struct index_options o = help_options(where);
+	struct index *x;
+	struct err e;
+	o.dim = dim;
+	o.exact_below = exact_below;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	return x;
+}
+
+/* n documents of two chunks; those whose number divides by 2, 10, 100 are also of those groups. same: of all vectors
+ * only so many differ. Chunk ids count from 1 in a fresh store: vector i is chunk i + 1. */
+static void add(struct index *x, int from, int n, uint64_t same)
+{
+	static const char *const names[] = { "all", "half", "tenth", "hundredth" };
+	static const int every[] = { 1, 2, 10, 100 };
+	struct write *w;
+	struct err e;
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	for (int i = from; i < from + n; i++) {
+		struct span all = { 0, 4 };
+		struct chunk_in chunks[2] = { { all, "", 0, &all, 1 }, { all, "", 0, &all, 1 } };
+		struct doc_in d = { .collection = "c", .title = "", .source = "", .type = "txt", .root = "", .meta = "{}",
+			.verdict = DOC_ADDED, .reason = "", .duplicate_of = "", .text = "text", .text_len = 4, .chunks = chunks, .chunk_n = 2 };
+		const char *groups[4];
+		float v[2 * DIM_TOP];
+		char id[64];
+		int verdict;
+		for (int g = 0; g < 4; g++)
+			if (i % every[g] == 0) groups[d.acl_n++] = names[g];
+		d.acl = groups;
+		for (int j = 0; j < 2; j++) help_unit(((uint64_t)(2 * i + j)) % same + 1, v + j * dim, dim);
+		d.vectors = v;
+		CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	}
+	CHECK_OK(index_write_commit(w, &e), e);
+}
+
+/* Share of the k best among `n` vectors that the search finds; every: only documents whose number divides by it. All of
+ * them, in their order and with their scores, when exact. */
+static double found(struct index *x, const char *group, int every, int n, uint64_t same, int exact)
+{
+	const struct reader r = { "c", group == NULL, &group, group != NULL };
+	size_t hits = 0, all = 0;
+	for (uint64_t i = 0; i < 30; i++) {
+		struct vec_hit want[K], got[K];
+		struct topk t = { want, 0, K };
+		struct snapshot *s;
+		struct err e;
+		float q[DIM_TOP], v[DIM_TOP];
+		size_t m;
+		help_unit(500000 + i, q, dim);
+		for (int j = 0; j < n; j++) {
+			float score;
+			if (j / 2 % every) continue;
+			help_unit((uint64_t)j % same + 1, v, dim);
+			score = flat_dot(q, v, (size_t)dim);
+			if (topk_wants(&t, score, (uint64_t)j + 1)) topk_put(&t, score, (uint64_t)j + 1);
+		}
+		topk_sort(&t);
+		CHECK_OK(snapshot_open(&s, x, &e), e);
+		CHECK_OK(snapshot_search(s, &r, q, K, got, &m, &e), e);
+		snapshot_close(s);
+		CHECK_INT(m, t.n);
+		for (size_t a = 0; a < m; a++) {
+			CHECK(every == 1 || (got[a].chunk_id - 1) / 2 % (uint64_t)every == 0);
+			if (exact)
+				CHECK_MSG(got[a].chunk_id == want[a].chunk_id && got[a].score == want[a].score,
+					"dim %d, %s, hit %zu: chunk %d with %.9g, not %d with %.9g", dim, group ? group : "everyone", a,
+					(int)got[a].chunk_id, (double)got[a].score, (int)want[a].chunk_id, (double)want[a].score);
+			for (size_t b = 0; b < m; b++) hits += got[a].chunk_id == want[b].chunk_id;
+		}
+		all += t.n;
+	}
+	return (double)hits / (double)all;
+}
+
+/* By codes, in the store, and by both at once, the answer is that of comparing all, bit for bit. */
+TEST(vector_exact_is_exact)
+{
+	static const int dims[] = { 1, 2, 33, 64, 100 };
+	char where[300];
+	for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
+		struct index *x;
+		struct err e;
+		dim = dims[d];
+		snprintf(where, sizeof where, "%s", test_dir());
+		x = opened(where, SIZE_MAX);
+		add(x, 0, 300, 1 << 20);
+		CHECK(found(x, NULL, 1, 600, 1 << 20, 1) == 1);      /* perhaps in the store still */
+		CHECK_OK(index_rebuild_wait(x, &e), e);
+		CHECK(vec_set_find(x->vecs, 1) != NULL);
+		add(x, 300, 900, 1 << 20);                           /* more than a block of the tail */
+		CHECK_INT(atomic_load(&vec_set_find(x->vecs, 1)->tail->n), 2400);
+		CHECK(found(x, NULL, 1, 2400, 1 << 20, 1) == 1);
+		CHECK(found(x, "half", 2, 2400, 1 << 20, 1) == 1);
+		CHECK(found(x, "hundredth", 100, 2400, 1 << 20, 1) == 1);
+		atomic_store(&vec_set_find(x->vecs, 1)->tail->end, 1001); /* as after memory ran out: the rest is in the store */
+		CHECK(found(x, NULL, 1, 2400, 1 << 20, 1) == 1);
+		CHECK_OK(index_rebuild_wait(x, &e), e);              /* and it is made good */
+		CHECK(atomic_load(&vec_set_find(x->vecs, 1)->tail->end) == UINT64_MAX);
+		CHECK(found(x, "tenth", 10, 2400, 1 << 20, 1) == 1);
+		index_close(x);
+	}
+}
+
+TEST(vector_exact_breaks_ties_by_chunk)
+{
+	struct index *x;
+	struct err e;
+	dim = 20;
+	x = opened(test_dir(), SIZE_MAX);
+	add(x, 0, 400, 37);                                          /* each vector some twenty times */
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(found(x, NULL, 1, 800, 37, 1) == 1);
+	CHECK(found(x, "half", 2, 800, 37, 1) == 1);
+	index_close(x);
+}
+
+/* Large enough that everyone's and the half's searches walk, and the rest do not pay. */
+TEST(vector_readers_of_a_share)
+{
+	struct index *x;
+	struct err e;
+	dim = 16;
+	x = opened(test_dir(), 100);
+	add(x, 0, 6000, 1 << 20);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(vec_set_find(x->vecs, 1)->graph->vectors == 12000);
+	CHECK(found(x, NULL, 1, 12000, 1 << 20, 0) >= 0.98);
+	CHECK(found(x, "half", 2, 12000, 1 << 20, 0) >= 0.99);
+	CHECK(found(x, "tenth", 10, 12000, 1 << 20, 0) >= 0.99);
+	CHECK(found(x, "hundredth", 100, 12000, 1 << 20, 0) >= 0.99);
+	add(x, 6000, 300, 1 << 20);                                  /* a tail beside the graph */
+	CHECK(found(x, NULL, 1, 12600, 1 << 20, 0) >= 0.98);
+	CHECK(found(x, "half", 2, 12600, 1 << 20, 0) >= 0.99);
+	CHECK(found(x, "tenth", 10, 12600, 1 << 20, 0) >= 0.99);
+	index_close(x);
+}
+
+/* A small collection that is replaced over and over does not keep its dead in memory. */
+TEST(vector_tail_forgets_the_dead)
+{
+	struct index *x = help_open(test_dir());
+	struct err e;
+	for (int i = 0; i < 60; i++) help_add(x, "c", "doc", "doc", (uint64_t)i * 100, 100, NULL, NULL);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(atomic_load(&vec_set_find(x->vecs, 1)->tail->n) <= 2 * (100 + TAIL_FIRST) + 100);
+	index_close(x);
+}
+
+static void row_put(struct txn *t, uint64_t chunk, uint64_t seed)
+{
+	uint8_t *place;
+	struct key k;
+	struct err e;
+	float v[DIM];
+	help_unit(seed, v, DIM);
+	key_vec(&k, 7, chunk);
+	CHECK_OK(store_reserve(t, T_VEC, &k, rec_vec_size(DIM), &place, &e), e);
+	rec_vec_fill(place, &k, v, DIM);
+}
+
+TEST(tail_closes_after_a_commit_that_failed)
+{
+	struct tail *tail = tail_new(7, DIM, 4);
+	struct store *s;
+	struct txn *t;
+	struct err e;
+	CHECK(tail);
+	CHECK_OK(store_open(&s, test_dir(), 8 << 20, 10, 0, &e), e);
+	CHECK_OK(txn_begin(&t, s, 1, &e), e);
+	for (uint64_t i = 3; i < 10; i++) row_put(t, i, i);
+	tail_add(tail, t, 3);                                        /* 3 and 4 are not its own */
+	CHECK(atomic_load(&tail->n) == 5 && tail->last == 9);
+	CHECK_OK(txn_commit(t, &e), e);
+	CHECK_OK(txn_begin(&t, s, 1, &e), e);
+	row_put(t, 10, 10);
+	tail_add(tail, t, 10);
+	CHECK(atomic_load(&tail->n) == 6 && atomic_load(&tail->end) == UINT64_MAX);
+	txn_abort(t);                                                /* the id is given again */
+	CHECK_OK(txn_begin(&t, s, 1, &e), e);
+	row_put(t, 10, 11);
+	tail_add(tail, t, 10);
+	CHECK(atomic_load(&tail->n) == 6 && atomic_load(&tail->end) == 10);
+	row_put(t, 11, 11);
+	tail_add(tail, t, 11);
+	CHECK(atomic_load(&tail->n) == 6);
+	CHECK_OK(txn_commit(t, &e), e);
+	tail_put(tail);
+	store_close(s);
+}
+
+TEST(rowpick_runs_and_rows)
+{
+	uint64_t ids[500];
+	uint32_t rows[7];
+	for (uint32_t seed = 1; seed < 60; seed++) {
+		struct chunk_run runs[80];
+		struct visible v = { .runs = runs };
+		struct row_pick p;
+		uint64_t at = 1, s = seed;
+		size_t some, n = seed * 8, next = 0;
+		for (size_t i = 0; i < n; i++) ids[i] = i * 3 + 5;
+		while (v.n < seed && v.n < 80) {
+			s = s * 6364136223846793005u + 1442695040888963407u;
+			at += 1 + (s >> 60);
+			runs[v.n++] = (struct chunk_run){ at, 1 + (s >> 33) % 30 };
+			at += runs[v.n - 1].n;
+		}
+		row_pick_init(&p, ids, n, &v);
+		while ((some = row_pick_next(&p, rows, 7)))
+			for (size_t i = 0; i < some; i++) {
+				for (size_t run; next < rows[i]; next++) {   /* those left out are in no run */
+					run = 0;
+					CHECK(!visible_has(&v, &run, ids[next]));
+				}
+				size_t run = 0;
+				CHECK(next == rows[i] && visible_has(&v, &run, ids[next]));
+				next++;
+			}
+		for (; next < n; next++) {
+			size_t run = 0;
+			CHECK(!visible_has(&v, &run, ids[next]));
+		}
+	}
+}
