@@ -225,6 +225,9 @@ static const struct setting settings[] = {
 		"Search by words (BM25): how much long passages are held back. 0: not at all."},
 	{NULL, "search.terms_max", T_INT, AT(search_terms_max), 1, 10000, "64", "words",
 		"Different words of a query that are looked for. Of a longer one the rarest are kept, which tell the most."},
+	{NULL, "search.similar_max", T_INT, AT(search_similar_max), 0, 50, "10", "words",
+		"A word of a query that no passage holds is taken for mistyped, the last one for unfinished; at most so many that "
+		"are within one edit of it (two, from 8 letters on), or go on from it, are looked for instead. 0: none."},
 
 	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
 		"Passages looked at for an answer."},

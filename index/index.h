@@ -36,6 +36,7 @@ struct index_options {
 	size_t readers_max;          /* LMDB reader slots */
 	double bm25_k1, bm25_b;      /* search by words: how soon repetition saturates, 0 … 10; weight of a chunk's length, 0 … 1 */
 	size_t query_terms_max;      /* different words of a query that are looked for, at least 1; of more the rarest */
+	size_t similar_max;          /* words looked for in place of one that is nowhere: nearly like it, or going on from it; 0: none */
 	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
 };
 
@@ -168,7 +169,8 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 /* ---- search by words ---- */
 struct word_hit { uint64_t chunk_id; float score; };         /* score: BM25, higher is better */
 /* Chunks of r->collection (required) that hold words of the query and that the reader may see, by BM25 (Robertson &
- * Zaragoza 2009); *got <= k, best first, ties by chunk id. query: UTF-8. A query without words finds nothing. */
+ * Zaragoza 2009); *got <= k, best first, ties by chunk id. query: UTF-8. A query without words finds nothing. For a word
+ * that none of them holds, others within one or two edits count (similar_max), for the last one also those it begins. */
 int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
 	struct word_hit *out, size_t *got, struct err *e);
 

@@ -24,7 +24,7 @@ struct index {
 	uint64_t exact_below;
 	double rebuild_share;
 	double bm25_k1, bm25_b;
-	size_t query_terms_max;
+	size_t query_terms_max, similar_max;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
 	atomic_int closing, rebuilding;
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */

@@ -14,7 +14,10 @@ struct post_block { struct slice v; uint64_t first, last; float bound; }; /* v: 
 struct post_term {
 	const char *text; size_t len;             /* borrowed */
 	uint32_t times; int stop;                 /* the query's own */
+	int unfinished;                           /* 1: the query ends in it */
+	double share;                             /* of its weight that counts; 1 for what the query says itself */
 	uint64_t df;                              /* chunks that hold it */
+	uint64_t weigh_df, words_seen;            /* what its weight counts instead, 0: df; words of those that the reader sees */
 	double weight;
 	struct post_block *blocks; size_t block_n, block_cap;
 	size_t cur;                               /* the block at hand, or the next one */

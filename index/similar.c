@@ -1,0 +1,171 @@
+/* similar.c: owns the look for similar words in the table of postings, whose keys are the dictionary in byte order.
+ *
+ * Method: the words are walked in order with a table of edit distances, a row a character. Words that begin alike share
+ * their rows, and where a row tells that no word with this beginning can be near enough, all of them are passed over
+ * with one seek: what a Levenshtein automaton over a trie would do, without building either. Words of another first
+ * character are not looked at, for the first is seldom mistyped and its neighbourhood is the whole dictionary.
+ * Failure: memory and the store. */
+#include "index/similar.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/utf8.h"
+
+enum { WIDTH = 40, EDITS_MAX = 2, DEPTH = WIDTH + EDITS_MAX + 2, STEPS_MAX = 8192, LONGER_FROM = 3, ONE_FROM = 4, TWO_FROM = 8 };
+
+/* Characters of s, at most max + 1 of them, with the byte at which each ends. */
+static size_t chars_of(const char *s, size_t len, size_t max, int32_t *out, size_t *ends)
+{
+	size_t i = 0, n = 0;
+	while (i < len && n <= max) {
+		out[n] = utf8_next(s, len, &i);
+		ends[n++] = i;
+	}
+	return n;
+}
+
+unsigned similar_edits(const char *term, size_t len)
+{
+	int32_t chars[WIDTH + 1];
+	size_t ends[WIDTH + 1], n = chars_of(term, len, WIDTH, chars, ends);
+	for (size_t i = 0; i < n; i++)
+		if (chars[i] >= '0' && chars[i] <= '9') return 0; /* another number is another thing */
+	return n > WIDTH || n < ONE_FROM ? 0 : n < TWO_FROM ? 1 : EDITS_MAX;
+}
+
+/* The first key of the collection that begins with these bytes; `behind`: the first behind all that do. */
+static void key_prefix(struct key *k, uint32_t coll, const char *s, size_t n, int behind)
+{
+	key_graph(k, coll);
+	memcpy(k->b + k->n, s, n);
+	k->n += n;
+	if (behind) k->b[k->n++] = 0xff; /* no UTF-8 has this byte */
+}
+
+/* The first key behind all blocks of a term. */
+static void key_behind(struct key *k, uint32_t coll, struct slice term)
+{
+	key_prefix(k, coll, (const char *)term.p, term.n, 0);
+	k->b[k->n++] = 1;
+}
+
+/* The term at hand when it begins with `start`. */
+static int term_at(struct slice key, uint32_t coll, const char *start, size_t n, struct slice *term)
+{
+	uint64_t last;
+	uint32_t number;
+	return key_block_parse(key, &number, term, &last) && number == coll && term->n >= n && memcmp(term->p, start, n) == 0;
+}
+
+static int keep(struct similar *out, struct slice term, unsigned edits, struct arena *a)
+{
+	const char *copy = arena_strndup(a, (const char *)term.p, term.n);
+	*out = (struct similar){ copy, term.n, edits };
+	return copy ? OK : E_MEMORY;
+}
+
+int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, struct arena *a, struct similar *out, size_t *n, struct err *e)
+{
+	struct slice key, value, at;
+	int32_t chars[WIDTH + 1];
+	size_t ends[WIDTH + 1];
+	struct key k;
+	int rc;
+	*n = 0;
+	if (len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < LONGER_FROM) return OK;
+	key_prefix(&k, coll, term, len, 0);
+	for (rc = cursor_seek(c, &k, &key, &value, e); !rc && *n < SIMILAR_MAX; rc = cursor_seek(c, &k, &key, &value, e)) {
+		if (!term_at(key, coll, term, len, &at)) return OK;
+		if (at.n > len && keep(&out[(*n)++], at, 0, a)) return err_set(e, E_MEMORY, "search: out of memory");
+		key_behind(&k, coll, at);
+	}
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* ---- near ---- */
+
+struct near {
+	int32_t want[WIDTH + 1]; size_t want_n;
+	int32_t have[DEPTH + 1]; size_t ends[DEPTH + 1], rows_n;  /* the word at hand, and of how many characters rows stand */
+	uint8_t row[DEPTH + 2][WIDTH + 2], least[DEPTH + 2];      /* row 0: of nothing */
+	unsigned edits;
+};
+
+static void row_make(struct near *t, size_t i)
+{
+	uint8_t *row = t->row[i], *above = t->row[i - 1];
+	int32_t c = t->have[i - 1];
+	row[0] = t->least[i] = (uint8_t)i;
+	for (size_t j = 1; j <= t->want_n; j++) {
+		unsigned best = above[j - 1] + (c != t->want[j - 1]);
+		if (above[j] + 1u < best) best = above[j] + 1u;
+		if (row[j - 1] + 1u < best) best = row[j - 1] + 1u;
+		if (i > 1 && j > 1 && c == t->want[j - 2] && t->have[i - 2] == t->want[j - 1] && t->row[i - 2][j - 2] + 1u < best)
+			best = t->row[i - 2][j - 2] + 1u;
+		row[j] = (uint8_t)best;
+		if (best < t->least[i]) t->least[i] = (uint8_t)best;
+	}
+}
+
+/* Goes through the word's characters. *dead: bytes of the beginning with which no word is near; 0: this word is whole. */
+static unsigned distance(struct near *t, struct slice term, size_t *dead)
+{
+	int32_t chars[DEPTH + 1];
+	size_t n = chars_of((const char *)term.p, term.n, DEPTH - 1, chars, t->ends), same = 0;
+	while (same < n && same < t->rows_n && chars[same] == t->have[same]) same++;
+	memcpy(t->have, chars, n * sizeof *chars);
+	t->rows_n = same;
+	*dead = 0;
+	for (size_t i = same + 1; i <= n && i <= DEPTH; i++) {
+		row_make(t, i);
+		t->rows_n = i;
+		if (t->least[i] > t->edits && t->least[i - 1] + 1u > t->edits) {
+			*dead = t->ends[i - 1];
+			return t->edits + 1;
+		}
+	}
+	return t->row[t->rows_n][t->want_n];
+}
+
+static int by_edits(const void *a, const void *b)
+{
+	const struct similar *x = a, *y = b;
+	if (x->edits != y->edits) return x->edits < y->edits ? -1 : 1;
+	return strcmp(x->text, y->text);
+}
+
+/* Puts a word in, in the place of the farthest when there is no room. */
+static int near_keep(struct similar *out, size_t *n, struct slice term, unsigned edits, struct arena *a)
+{
+	size_t worst = 0;
+	if (*n < SIMILAR_MAX) return keep(&out[(*n)++], term, edits, a);
+	for (size_t i = 1; i < *n; i++)
+		if (out[i].edits >= out[worst].edits) worst = i;
+	return edits < out[worst].edits ? keep(&out[worst], term, edits, a) : OK;
+}
+
+int similar_near(struct cursor *c, uint32_t coll, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out,
+	size_t *n, struct err *e)
+{
+	struct near t = { .edits = edits };
+	struct slice key, value, at;
+	size_t first, dead, ends[WIDTH + 1];
+	struct key k;
+	int rc;
+	*n = 0;
+	t.want_n = chars_of(term, len, WIDTH, t.want, ends);
+	if (edits == 0 || edits > EDITS_MAX || t.want_n == 0 || t.want_n > WIDTH) return OK;
+	first = ends[0];
+	for (size_t j = 0; j <= t.want_n; j++) t.row[0][j] = (uint8_t)j;
+	key_prefix(&k, coll, term, first, 0);
+	rc = cursor_seek(c, &k, &key, &value, e);
+	for (size_t steps = 0; !rc && steps < STEPS_MAX; steps++) {
+		if (!term_at(key, coll, term, first, &at)) break;
+		unsigned d = distance(&t, at, &dead);
+		if (dead) key_prefix(&k, coll, (const char *)at.p, dead, 1);
+		else key_behind(&k, coll, at);
+		if (!dead && d && d <= edits && near_keep(out, n, at, d, a)) return err_set(e, E_MEMORY, "search: out of memory");
+		rc = cursor_seek(c, &k, &key, &value, e);
+	}
+	if (*n) qsort(out, *n, sizeof *out, by_edits);
+	return rc == E_NOT_FOUND ? OK : rc;
+}

@@ -1,0 +1,25 @@
+/* similar.h: PRIVATE to index/. Indexed words that are written nearly like a given one, or go on from it. Thread: the
+ * cursor's. */
+#ifndef INDEX_SIMILAR_H
+#define INDEX_SIMILAR_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/err.h"
+#include "index/store.h"
+
+enum { SIMILAR_MAX = 64 };
+struct similar { const char *text; size_t len; unsigned edits; }; /* edits 0: it goes on from the word */
+
+/* Edits that a word of so many characters is granted: 4 … 7: one, from 8 on two; fewer, or with a digit: none. */
+unsigned similar_edits(const char *term, size_t len);
+/* Words of the collection that begin with `term`, which has three characters or more. At most SIMILAR_MAX, in byte order, in
+ * the arena; the word itself is not among them. c: open on T_POST. */
+int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, struct arena *a, struct similar *out, size_t *n, struct err *e);
+/* Words with the same first character that are at most `edits` apart: characters put in, left out, changed, or two
+ * neighbours changed over (optimal string alignment). The nearest come first, then byte order. Looks at a bounded number
+ * of words. */
+int similar_near(struct cursor *c, uint32_t coll, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out,
+	size_t *n, struct err *e);
+
+#endif
