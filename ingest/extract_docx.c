@@ -32,7 +32,6 @@ static const struct xml_ns namespaces[] = {
 	{ "http://schemas.openxmlformats.org/officeDocument/2006/math", "m" },
 	{ "http://purl.oclc.org/ooxml/officeDocument/math", "m" },
 	{ "http://schemas.openxmlformats.org/markup-compatibility/2006", "mc" },
-	{ "http://purl.org/dc/elements/1.1/", "dc" },
 	{ NULL, NULL },
 };
 
@@ -50,7 +49,6 @@ struct docx {
 	int para_num, para_level, para_outline;         /* of the open paragraph itself; NONE: not said */
 	char para_style[ID_MAX];
 	int note;                       /* a note that is no text (separators) */
-	struct buf meta;                /* the text of the element of core.xml that is open */
 	char comment_by[96];
 	uint64_t seen[EXTRA_MAX]; size_t seen_n;        /* headers and footers already written, by their hash */
 };
@@ -453,42 +451,11 @@ static int edges_use(void *ctx, const char *name, const char *text, size_t len, 
 	return text_use(d, EDGES, name, text, len, e);
 }
 
-/* ---- core.xml ---- */
-
-static void core_start(void *ctx, const char *name, const struct xml_attrs *a)
-{
-	struct docx *d = ctx;
-
-	(void)a;
-	d->in_text = is(name, "dc:title");
-}
-
-static void core_end(void *ctx, const char *name)
-{
-	struct docx *d = ctx;
-
-	(void)name;
-	d->in_text = 0;
-}
-
-static void core_text(void *ctx, const char *s, size_t len)
-{
-	struct docx *d = ctx;
-
-	if (d->in_text)
-		buf_put(&d->meta, s, len);
-}
-
 static int core_use(void *ctx, const char *name, const char *text, size_t len, struct err *e)
 {
 	struct docx *d = ctx;
-	struct xml_handler h = { d, namespaces, core_start, core_end, core_text, NULL };
-	int rc;
 
-	d->in_text = 0;
-	rc = office_parse(d->b->x, name, text, len, &h, e);
-	extracted_title(d->b->x, buf_cstr(&d->meta), d->meta.len);
-	return rc;
+	return office_title(d->b->x, name, text, len, e);
 }
 
 void extract_docx(struct builder *b, const char *data, size_t len)
@@ -503,12 +470,10 @@ void extract_docx(struct builder *b, const char *data, size_t len)
 	int rc;
 
 	office_init(&d.o, b);
-	buf_init(&d.meta, TITLE_MAX);
 	rc = office_read(b->x, data, len, members, &d, b->e);
 	if (b->rc == OK)
 		b->rc = rc;
 	office_clear(&d.o);
-	buf_clear(&d.meta);
 	mem_free(d.styles);
 	mem_free(d.abstracts);
 	mem_free(d.lists);

@@ -46,7 +46,7 @@ struct odt {
 	struct { char style[NAME_LEN]; long n; } open_lists[DEPTH];
 	int item_waits;                 /* the item's first paragraph has not come yet */
 	char comment_by[96];
-	int in_creator, in_title;
+	int in_creator;
 	struct buf meta;
 };
 
@@ -351,41 +351,11 @@ static int content_use(void *ctx, const char *name, const char *text, size_t len
 	return rc != OK ? rc : d->b->rc;
 }
 
-/* ---- meta.xml ---- */
-
-static void meta_start(void *ctx, const char *name, const struct xml_attrs *a)
-{
-	struct odt *d = ctx;
-
-	(void)a;
-	d->in_title = is(name, "dc:title");
-}
-
-static void meta_end(void *ctx, const char *name)
-{
-	struct odt *d = ctx;
-
-	(void)name;
-	d->in_title = 0;
-}
-
-static void meta_text(void *ctx, const char *s, size_t len)
-{
-	struct odt *d = ctx;
-
-	if (d->in_title)
-		buf_put(&d->meta, s, len);
-}
-
 static int meta_use(void *ctx, const char *name, const char *text, size_t len, struct err *e)
 {
 	struct odt *d = ctx;
-	struct xml_handler h = { d, namespaces, meta_start, meta_end, meta_text, NULL };
-	int rc = office_parse(d->b->x, name, text, len, &h, e);
 
-	extracted_title(d->b->x, buf_cstr(&d->meta), d->meta.len);
-	buf_reset(&d->meta);
-	return rc;
+	return office_title(d->b->x, name, text, len, e);
 }
 
 void extract_odt(struct builder *b, const char *data, size_t len)

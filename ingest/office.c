@@ -354,6 +354,48 @@ void office_end(struct office *o)
 	}
 }
 
+/* ---- the title ---- */
+
+struct title { struct buf text; int open; };
+
+static void title_start(void *ctx, const char *name, const struct xml_attrs *a)
+{
+	struct title *t = ctx;
+
+	(void)a;
+	t->open = strcmp(name, "dc:title") == 0;
+}
+
+static void title_end(void *ctx, const char *name)
+{
+	struct title *t = ctx;
+
+	(void)name;
+	t->open = 0;
+}
+
+static void title_text(void *ctx, const char *s, size_t len)
+{
+	struct title *t = ctx;
+
+	if (t->open)
+		buf_put(&t->text, s, len);
+}
+
+int office_title(struct extracted *x, const char *member, const char *text, size_t len, struct err *e)
+{
+	static const struct xml_ns namespaces[] = { { "http://purl.org/dc/elements/1.1/", "dc" }, { NULL, NULL } };
+	struct title t = { .open = 0 };
+	struct xml_handler h = { &t, namespaces, title_start, title_end, title_text, NULL };
+	int rc;
+
+	buf_init(&t.text, TITLE_MAX);
+	rc = office_parse(x, member, text, len, &h, e);
+	extracted_title(x, buf_cstr(&t.text), t.text.len);
+	buf_clear(&t.text);
+	return rc;
+}
+
 /* ---- numbers ---- */
 
 static void put_roman(struct buf *out, long n, int upper)

@@ -57,6 +57,8 @@ void office_end(struct office *o);      /* closes what a broken document left op
 /* Parses a member and notes in x when it is broken. */
 int office_parse(struct extracted *x, const char *member, const char *text, size_t len, const struct xml_handler *h,
 	struct err *e);
+/* Sets x's title to the text of the member's dc:title elements, which both formats have. */
+int office_title(struct extracted *x, const char *member, const char *text, size_t len, struct err *e);
 /* A number as lists show it: "decimal" "lowerLetter" "upperLetter" "lowerRoman" "upperRoman", else decimal. */
 void office_number(struct buf *out, long n, const char *format);
 

@@ -1,5 +1,7 @@
 /* feed.c: feed.h. */
 #include "tests/generate/feed.h"
+#include <string.h>
+#include "base/fault.h"
 #include "tests/test.h"
 
 void feed_open(struct feed *f, struct decoder *d)
@@ -55,4 +57,32 @@ void logits_after(struct generator *g, const int32_t *ids, size_t n, float *out)
 	CHECK_OK(generate(g, ids, n, &p, &c, NULL, NULL, NULL, &r, &e), e);
 	CHECK_INT(r.finish, GEN_END_CONSTRAINT);
 	buf_clear(&r.text);
+}
+
+void out_of_memory_is_told(const struct generator_options *o, const char *text)
+{
+	const struct chat_message m = { "user", text, strlen(text) };
+	struct gen_params p;
+	int failed = 1;
+	long n = 0;
+	gen_params_default(&p);
+	p.max_tokens = 2;
+	while (failed && n < 500) {
+		struct generator *g = NULL;
+		struct tokens t = { 0 };
+		struct gen_result r = { 0 };
+		struct err e = { 0, "" };
+		int st;
+		fault_alloc_after(++n);
+		st = generator_open(&g, o, &e);
+		if (st == OK) st = generator_chat(g, &m, 1, 1, &t, &e);
+		if (st == OK) st = generate(g, t.ids, t.n, &p, NULL, NULL, NULL, NULL, &r, &e);
+		fault_alloc_after(0);
+		failed = st != OK;
+		if (failed) CHECK_MSG(st == E_MEMORY && e.msg[0], "allocation %ld: status %d, \"%s\"", n, st, e.msg);
+		buf_clear(&r.text);
+		tokens_clear(&t);
+		generator_close(g);
+	}
+	CHECK(n > 30 && n < 500);
 }

@@ -13,5 +13,7 @@ void feed_restart(struct feed *f);                          /* empty again; what
 void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out);
 /* The logits that a generator chooses from after the prompt; out: (vocab). */
 void logits_after(struct generator *g, const int32_t *ids, size_t n, float *out);
+/* The n-th allocation of opening, tokenising a user's text and generating fails, for every n: an error is told each time. */
+void out_of_memory_is_told(const struct generator_options *o, const char *text);
 
 #endif

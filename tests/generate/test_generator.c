@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -408,31 +407,8 @@ TEST(generator_out_of_memory)
 {
 	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
 	struct generator_options o = { .path = path, .threads = 2, .context_max = 32, .kernel = NULL };
-	const struct chat_message m = { "user", "hi", 2 };
-	struct gen_params p;
-	int failed = 1;
-	long n = 0;
 	if (!path) test_skip("smollm2 was not fetched");
-	gen_params_default(&p);
-	p.max_tokens = 2;
-	while (failed && n < 500) {
-		struct generator *g = NULL;
-		struct tokens t = { 0 };
-		struct gen_result r = { 0 };
-		struct err e = { 0, "" };
-		int st;
-		fault_alloc_after(++n);
-		st = generator_open(&g, &o, &e);
-		if (st == OK) st = generator_chat(g, &m, 1, 1, &t, &e);
-		if (st == OK) st = generate(g, t.ids, t.n, &p, NULL, NULL, NULL, NULL, &r, &e);
-		fault_alloc_after(0);
-		failed = st != OK;
-		if (failed) CHECK_MSG(st == E_MEMORY && e.msg[0], "allocation %ld: status %d, \"%s\"", n, st, e.msg);
-		buf_clear(&r.text);
-		tokens_clear(&t);
-		generator_close(g);
-	}
-	CHECK(n > 30 && n < 500);
+	out_of_memory_is_told(&o, "hi");
 }
 
 /* Weights that make numbers of no meaning end a generation with an error that names the file. */

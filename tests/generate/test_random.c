@@ -1,6 +1,5 @@
 /* test_random.c: generate.h on models with random weights: windows, prefix reuse and context edges, and the blank that
  * SentencePiece models of old begin a text with. */
-#include "base/fault.h"
 #include "base/mem.h"
 #include "generate/generate.h"
 #include "tests/generate/feed.h"
@@ -126,33 +125,10 @@ TEST(random_llama_spm)
 TEST(random_gemma3_out_of_memory)
 {
 	struct model_spec spec = small("gemma3");
-	const struct chat_message m = { "user", "a b", 3 };
 	char path[300];
 	struct generator_options o = { .path = path, .threads = 2 };
-	struct gen_params p;
-	int failed = 1;
-	long n = 0;
 	spec.spm = 1;
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(&spec, path);
-	gen_params_default(&p);
-	p.max_tokens = 2;
-	while (failed && n < 500) {
-		struct generator *g = NULL;
-		struct tokens t = { 0 };
-		struct gen_result r = { 0 };
-		struct err e = { 0, "" };
-		int st;
-		fault_alloc_after(++n);
-		st = generator_open(&g, &o, &e);
-		if (st == OK) st = generator_chat(g, &m, 1, 1, &t, &e);
-		if (st == OK) st = generate(g, t.ids, t.n, &p, NULL, NULL, NULL, NULL, &r, &e);
-		fault_alloc_after(0);
-		failed = st != OK;
-		if (failed) CHECK_MSG(st == E_MEMORY && e.msg[0], "allocation %ld: status %d, \"%s\"", n, st, e.msg);
-		buf_clear(&r.text);
-		tokens_clear(&t);
-		generator_close(g);
-	}
-	CHECK(n > 30 && n < 500);
+	out_of_memory_is_told(&o, "a b");
 }
