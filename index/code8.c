@@ -11,6 +11,7 @@
 #include "index/code8.h"
 #include <cpuid.h>
 #include <float.h>
+#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"
@@ -34,24 +35,52 @@ static float up(double x)
 	return (double)f < x ? nextafterf(f, INFINITY) : f;
 }
 
-/* Components to whole numbers; *scale, and the lengths of what they stand for and of what is lost. */
-static void quantise(int8_t *c, const float *x, uint32_t dim, float *scale, double *length, double *lost)
+/* Eight components from place i on, zeros beyond dim. */
+__attribute__((target("avx2,fma"))) static __m256 eight(const float *x, uint32_t dim, uint32_t i)
 {
-	double top = 0, by, l = 0, r = 0;
-	for (uint32_t i = 0; i < dim; i++) top = fabs((double)x[i]) > top ? fabs((double)x[i]) : top;
-	*scale = (float)(top / TOP);
-	by = top > 0 ? TOP / top : 0;
-	for (uint32_t i = 0; i < dim; i++) {
-		double v = (double)x[i] * by, kept, rest;
-		int q = fabs(v) <= TOP + 0.5 ? (int)(v < 0 ? v - 0.5 : v + 0.5) : 0; /* else no number: damaged, lost is none either */
-		c[i] = (int8_t)q;
-		kept = (double)*scale * q;
-		rest = (double)x[i] - kept;
-		l += kept * kept;
-		r += rest * rest;
+	float rest[8] = { 0 };
+	if (i + 8 <= dim) return _mm256_loadu_ps(x + i);
+	memcpy(rest, x + i, (dim - i) * sizeof *rest);
+	return _mm256_loadu_ps(rest);
+}
+
+__attribute__((target("avx2,fma"))) static double sum4(__m256d v)
+{
+	double x[4];
+	memcpy(x, &v, sizeof x);
+	return x[0] + x[1] + x[2] + x[3];
+}
+
+/* Components to whole numbers, c up to the next multiple of eight; *scale, and the lengths of what they stand for and of
+ * what is lost. What is no number (a damaged vector) makes a length that is none. */
+__attribute__((target("avx2,fma"))) static void quantise(int8_t *c, const float *x, uint32_t dim, float *scale,
+	double *length, double *lost)
+{
+	__m256 top = _mm256_setzero_ps(), by, sign = _mm256_set1_ps(-0.0f);
+	__m256d l = _mm256_setzero_pd(), r = l, step;
+	float tops[8], most = 0;
+	for (uint32_t i = 0; i < dim; i += 8) top = _mm256_max_ps(_mm256_andnot_ps(sign, eight(x, dim, i)), top);
+	_mm256_storeu_ps(tops, top);
+	for (int i = 0; i < 8; i++) most = tops[i] > most ? tops[i] : most;
+	*scale = most / TOP;
+	by = _mm256_set1_ps(*scale > 0 ? fminf(TOP / most, FLT_MAX) : 0);
+	step = _mm256_set1_pd((double)*scale);
+	for (uint32_t i = 0; i < dim; i += 8) {
+		__m256 v = eight(x, dim, i);
+		__m256i q = _mm256_max_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, by)), _mm256_set1_epi32(-TOP));
+		__m128i low = _mm256_castsi256_si128(q), high = _mm256_extracti128_si256(q, 1);
+		__m256d keep[2] = { _mm256_mul_pd(step, _mm256_cvtepi32_pd(low)), _mm256_mul_pd(step, _mm256_cvtepi32_pd(high)) };
+		__m256d rest[2] = { _mm256_sub_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(v)), keep[0]),
+			_mm256_sub_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)), keep[1]) };
+		for (int h = 0; h < 2; h++) {
+			l = _mm256_fmadd_pd(keep[h], keep[h], l);
+			r = _mm256_fmadd_pd(rest[h], rest[h], r);
+		}
+		low = _mm_packs_epi32(low, high);
+		_mm_storel_epi64((__m128i *)(c + i), _mm_packs_epi16(low, low));
 	}
-	*length = sqrt(l) * (1 + 1e-9);
-	*lost = sqrt(r) * (1 + 1e-9);
+	*length = sqrt(sum4(l)) * (1 + 1e-9);
+	*lost = sqrt(sum4(r)) * (1 + 1e-9);
 }
 
 void code8_encode(uint8_t *row, const float *x, uint32_t dim)
