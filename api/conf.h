@@ -68,6 +68,7 @@ struct conf {
 	double search_word_weight;          /* search.word_weight */
 	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */
 	int search_terms_max;               /* search.terms_max */
+	int search_exact_max;               /* search.exact_max */
 	int search_similar_max;             /* search.similar_max */
 	int answer_passages;                /* answer.passages: passages looked at */
 	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */

@@ -6,10 +6,13 @@
  * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
  * would repeat and lose hits.)
+ * An identifier in the query that few passages hold as it is written puts these first (exact.h), whatever it means to the
+ * embedding.
  * Threads: any; nothing is shared. Failure: out is closed, nothing stays open. */
 #include "api/retrieve.h"
 #include <stdlib.h>
 #include <string.h>
+#include "api/exact.h"
 #include "base/clock.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -110,6 +113,7 @@ static int passage_fill(struct service *s, const struct reader *r, const struct 
 	p->score = hit->score;
 	p->by_vector = hit->by_vector;
 	p->by_words = hit->by_words;
+	p->exact = hit->exact;
 	p->cosine = hit->by_vector.score;
 	if (out->query && !hit->by_vector.rank) rc = cosine_of(s, out->snapshot, out->query, hit->chunk_id, &p->cosine, e);
 	return rc;
@@ -129,6 +133,61 @@ static int query_embed(struct service *s, const char *query, size_t len, struct 
 	return rc;
 }
 
+/* *holds: for each identifier, whether the chunk has it in its text, its heading or its document's title. */
+static int identifiers_in(const struct retrieval *found, const struct reader *r, const struct ask *ask, const struct span *ids, size_t n,
+	uint64_t chunk, uint8_t *holds, struct err *e)
+{
+	struct chunk c;
+	struct doc d;
+	struct arena a;
+	const char *text;
+	size_t len;
+	arena_init(&a, 64 << 20);
+	int rc = snapshot_chunk(found->snapshot, r, chunk, &a, &c, e);
+	if (!rc) rc = snapshot_doc_by_key(found->snapshot, r, c.doc_key, &a, &d, e);
+	if (!rc) rc = snapshot_text(found->snapshot, &d, &text, &len, e);
+	for (size_t i = 0; !rc && i < n; i++) {
+		const char *id = ask->query + ids[i].off;
+		holds[i] = (c.range.off <= len && c.range.len <= len - c.range.off && exact_holds(text + c.range.off, c.range.len, id, ids[i].len)) ||
+			exact_holds(c.heading, strlen(c.heading), id, ids[i].len) || exact_holds(d.title, strlen(d.title), id, ids[i].len);
+	}
+	arena_clear(&a);
+	return rc;
+}
+
+static int part_by_chunk(const void *a, const void *b)
+{
+	const struct fuse_part *x = a, *y = b;
+	return (x->chunk_id > y->chunk_id) - (x->chunk_id < y->chunk_id);
+}
+
+/* Lifts what holds an identifier of the query over all that does not, when few enough of the hits by words do: then who
+ * wrote it meant it. */
+static int identifiers_lift(struct service *s, const struct reader *r, const struct ask *ask, const struct retrieval *found,
+	const struct word_hit *word, size_t word_n, double part, struct arena *a, struct ranking *out, struct err *e)
+{
+	struct span ids[EXACT_MAX];
+	size_t counts[EXACT_MAX] = { 0 }, n = exact_take(ask->query, ask->len, ids), lifted = 0;
+	if (n == 0 || word_n == 0) return OK;
+	uint8_t *holds = arena_calloc(a, word_n, EXACT_MAX);
+	struct fuse_part *parts = arena_calloc(a, word_n, sizeof *parts);
+	int rc = holds && parts ? OK : err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; !rc && i < word_n; i++) {
+		rc = identifiers_in(found, r, ask, ids, n, word[i].chunk_id, holds + i * EXACT_MAX, e);
+		for (size_t j = 0; !rc && j < n; j++) counts[j] += holds[i * EXACT_MAX + j];
+	}
+	for (size_t i = 0; !rc && i < word_n; i++) {
+		size_t held = 0;
+		for (size_t j = 0; j < n; j++) held += holds[i * EXACT_MAX + j] && counts[j] <= (size_t)s->conf.search_exact_max;
+		if (held) parts[lifted++] = (struct fuse_part){ word[i].chunk_id, part * (double)held };
+	}
+	if (!rc && lifted) {
+		qsort(parts, lifted, sizeof *parts, part_by_chunk);
+		fuse_lift(out->hits, out->n, parts, lifted);
+	}
+	return rc;
+}
+
 /* The ranking of a mode from lists of `depth` hits each; *more: a list was that long, so deeper ones may hold others. */
 static int rank_at(struct service *s, const struct reader *r, const struct ask *ask, size_t depth, const struct retrieval *found,
 	struct arena *a, struct ranking *out, int *more, struct err *e)
@@ -144,12 +203,15 @@ static int rank_at(struct service *s, const struct reader *r, const struct ask *
 	if (rc) return rc;
 	*more = vec_n == depth || word_n == depth;
 	out->n = vec_n + word_n;
-	if (ask->mode == SEARCH_HYBRID) out->n = fuse_ranks(vec, vec_n, word, word_n, &fuse, hits);
+	if (ask->mode == SEARCH_HYBRID) {
+		out->n = fuse_ranks(vec, vec_n, word, word_n, &fuse, hits);
+		rc = identifiers_lift(s, r, ask, found, word, word_n, (fuse.vector_weight + fuse.word_weight) / (fuse.k + 1), a, out, e);
+	}
 	for (size_t i = 0; ask->mode == SEARCH_DENSE && i < vec_n; i++)
 		hits[i] = (struct fused_hit){ vec[i].chunk_id, vec[i].score, .by_vector = { (uint32_t)i + 1, vec[i].score, vec[i].score } };
 	for (size_t i = 0; ask->mode == SEARCH_LEXICAL && i < word_n; i++)
 		hits[i] = (struct fused_hit){ word[i].chunk_id, word[i].score, .by_words = { (uint32_t)i + 1, word[i].score, word[i].score } };
-	return OK;
+	return rc;
 }
 
 /* Puts the hits of `deeper` that `all` lacks behind it. */

@@ -19,7 +19,8 @@ struct passage {
 	const char *text;        /* borrowed from the snapshot: the chunk's bytes */
 	size_t text_len;
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
-	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it */
+	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it, with */
+	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
 	struct span *highlights; /* byte ranges in the document's text where query words stand, in the arena */
 	size_t highlight_n;

@@ -88,11 +88,21 @@ static int add_part(cJSON *parts, const char *name, const struct rank_part *part
 	return 0;
 }
 
+static int add_exact(cJSON *parts, double part)
+{
+	cJSON *o;
+	if (part == 0) return 1;
+	o = cJSON_CreateObject();
+	if (o && cJSON_AddStringToObject(o, "name", "exact") && cJSON_AddNumberToObject(o, "part", part) && cJSON_AddItemToArray(parts, o)) return 1;
+	cJSON_Delete(o);
+	return 0;
+}
+
 static int add_explain(cJSON *o, const struct passage *p)
 {
 	cJSON *x = cJSON_AddObjectToObject(o, "explain"), *parts = x ? cJSON_AddArrayToObject(x, "parts") : NULL;
 	return parts && add_part(parts, "dense", &p->by_vector) && add_part(parts, "lexical", &p->by_words) &&
-		cJSON_AddNumberToObject(x, "score", p->score);
+		add_exact(parts, p->exact) && cJSON_AddNumberToObject(x, "score", p->score);
 }
 
 cJSON *view_hit(const struct passage *p, int highlight, int explain)

@@ -40,3 +40,20 @@ size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit
 	qsort(out, kept, sizeof *out, by_score);
 	return kept;
 }
+
+static int part_by_chunk(const void *a, const void *b)
+{
+	const struct fuse_part *x = a, *y = b;
+	return (x->chunk_id > y->chunk_id) - (x->chunk_id < y->chunk_id);
+}
+
+void fuse_lift(struct fused_hit *hits, size_t n, const struct fuse_part *parts, size_t part_n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct fuse_part key = { hits[i].chunk_id, 0 }, *p = part_n ? bsearch(&key, parts, part_n, sizeof *parts, part_by_chunk) : NULL;
+		if (!p) continue;
+		hits[i].exact = p->part;
+		hits[i].score = hits[i].by_vector.part + hits[i].by_words.part + p->part;
+	}
+	if (n) qsort(hits, n, sizeof *hits, by_score);
+}

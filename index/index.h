@@ -176,13 +176,17 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
-struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; };
+struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; double exact; }; /* exact: a part too, of fuse_lift */
 struct fuse_options { double k, vector_weight, word_weight; }; /* k > 0, weights >= 0 */
 /* Reciprocal rank fusion (Cormack et al. 2009) of two lists, each best first and without repetition: score is the sum of
  * weight / (k + rank). out: vec_n + word_n slots. Returns how many it wrote, best first, ties by vector rank, then by
  * chunk id. Pure. */
 size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n,
 	const struct fuse_options *o, struct fused_hit *out);
+
+struct fuse_part { uint64_t chunk_id; double part; };
+/* Adds parts, at most one a chunk, ascending by chunk id, to the hits of these chunks and puts all in order again. Pure. */
+void fuse_lift(struct fused_hit *hits, size_t n, const struct fuse_part *parts, size_t part_n);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
  * They hold no text of documents, and name a file by its path alone: index_erase takes entries of lists that do out of

@@ -83,3 +83,47 @@ TEST(pages_are_cut_from_one_order)
 	}
 	close_filled();
 }
+
+static const char *first(const char *query, double *exact)
+{
+	const struct reader all = { .collection = "default", .all_groups = 1 };
+	struct retrieval found;
+	const char *source;
+	CHECK_OK(retrieve(service, &all, query, strlen(query), SEARCH_HYBRID, 5, 0, &arena, &found, &e), e);
+	CHECK(found.n == 5);
+	source = found.passages[0].doc.source;
+	*exact = found.passages[0].exact;
+	for (size_t i = 0; i < found.n; i++) {
+		const struct passage *p = &found.passages[i];
+		CHECK(p->score == p->by_vector.part + p->by_words.part + p->exact && (i == 0 || p->score <= p[-1].score));
+	}
+	retrieve_close(&found);
+	return source;
+}
+
+/* What has the identifier is first, though others are nearer in meaning and have both its words. */
+TEST(retrieve_rare_identifiers_first)
+{
+	static const char query[] = "What does the printer mean when it shows ERR-4021 on its display?";
+	double exact;
+	open_filled();
+	put("near", "What the printer means when it shows an error such as ERR-4020 on its display: the printer shows it when the paper is out. "
+		"Call extension 4021 if the printer shows ERR and nothing else on its display.");
+	put("nearer", "Meanings of what the display of the printer shows: ERR-4022, the printer is hot. ERR 4021 pages were printed.");
+	put("exact", "Toner low: err-4021.");
+	CHECK_STR(first(query, &exact), "exact");
+	CHECK(exact > 0);
+	service->conf.search_exact_max = 0;
+	CHECK(strcmp(first(query, &exact), "exact") != 0 && exact == 0);
+	service->conf.search_exact_max = 10;
+	for (int i = 0; i < 11; i++) {           /* no longer rare */
+		char source[20], text[64];
+		snprintf(source, sizeof source, "more%d", i);
+		snprintf(text, sizeof text, "Toner low in room %d: ERR-4021.", i);
+		put(source, text);
+	}
+	service->conf.search_depth = 100;
+	first(query, &exact);
+	CHECK(exact == 0);
+	close_filled();
+}

@@ -45,3 +45,19 @@ TEST(fuse_of_one_list_keeps_its_order)
 	for (int i = 0; i < 50; i++) CHECK(out[i].chunk_id == vec[i].chunk_id && out[i].by_words.rank);
 	CHECK_INT(fuse_ranks(NULL, 0, NULL, 0, &plain, out), 0);
 }
+
+TEST(fuse_lift_adds_parts_and_orders_anew)
+{
+	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f } };
+	struct word_hit word[] = { { 3, 12 }, { 7, 4 } };
+	const struct fuse_part parts[] = { { 1, 9 }, { 7, 0.5 } };
+	struct fused_hit out[4];
+	CHECK_INT(fuse_ranks(vec, 2, word, 2, &plain, out), 3);
+	CHECK(out[2].chunk_id == 7 && out[2].exact == 0);
+	fuse_lift(out, 3, parts, 2);
+	CHECK(out[0].chunk_id == 7 && out[0].exact == 0.5 && out[0].score == out[0].by_words.part + 0.5);
+	CHECK(out[1].chunk_id == 3 && out[1].exact == 0 && out[2].chunk_id == 5);
+	fuse_lift(out, 3, NULL, 0);
+	fuse_lift(NULL, 0, parts, 2);
+	CHECK(out[0].chunk_id == 7);
+}

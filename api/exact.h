@@ -1,0 +1,15 @@
+/* exact.h: identifiers in a query, such as ERR-4021, 10.0.0.1 or max_connections, and whether a text holds them as they are
+ * written. Pure. Thread-safe. */
+#ifndef API_EXACT_H
+#define API_EXACT_H
+#include <stddef.h>
+#include "index/index.h"
+
+enum { EXACT_MAX = 8 };
+/* Byte ranges of the first EXACT_MAX identifiers, without the marks around them; returns how many. An identifier stands between
+ * blanks, has 3 to 64 bytes and an underscore, or a digit and beside it a letter, one of -/:#, or two full stops. */
+size_t exact_take(const char *query, size_t len, struct span out[EXACT_MAX]);
+/* 1: it stands in the text, ASCII letters in either case, no letter, digit or underscore before or behind. */
+int exact_holds(const char *text, size_t len, const char *id, size_t id_len);
+
+#endif
