@@ -12,6 +12,7 @@ static const struct route routes[] = {
 	{ "GET", "/readyz", "readyz", POOL_ADMIN, 0, 1, readyz_get, ROLE_OPEN },
 	{ "GET", "/metrics", "metrics", POOL_ADMIN, 0, 1, metrics_get, ROLE_ADMIN },
 	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post, ROLE_READ },
+	{ "GET", "/v1/suggest", "suggest", POOL_SEARCH, 0, 0, suggest_get, ROLE_READ },
 	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post, ROLE_READ },
 	{ "GET", "/v1/models", "models", POOL_ANSWER, 0, 0, models_get, ROLE_READ },
 	{ "GET", "/v1/models/{id}", "models", POOL_ANSWER, 0, 0, models_get, ROLE_READ },

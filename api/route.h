@@ -31,6 +31,7 @@ const struct route *route_at(size_t i);      /* NULL past the end */
 
 /* routes_search.c */
 int search_post(struct request *r, struct err *e);
+int suggest_get(struct request *r, struct err *e);
 /* routes_answers.c */
 int answers_post(struct request *r, struct err *e);
 /* routes_chat.c */

@@ -1,4 +1,4 @@
-/* routes_search.c: owns POST /v1/search.
+/* routes_search.c: owns POST /v1/search and GET /v1/suggest.
  *
  * Method: fields to retrieve(), its passages to hits. Paging is by place: the cursor is the number of hits before the
  * page. A store that changes between two pages may repeat or leave out a hit. Threads: search pool. */
@@ -8,8 +8,9 @@
 #include "api/route.h"
 #include "api/view.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
-enum { DEPTH_MAX = 1000 };   /* hits that paging reaches */
+enum { DEPTH_MAX = 1000, SUGGESTIONS = 10 }; /* hits that paging reaches; suggestions a reply */
 
 struct search_ask {
 	const char *query;
@@ -104,5 +105,49 @@ int search_post(struct request *r, struct err *e)
 	retrieve_close(&found);
 out:
 	cJSON_Delete(o);
+	return rc;
+}
+
+static cJSON *suggestions_json(const struct suggestion *list, size_t n)
+{
+	cJSON *o = cJSON_CreateObject(), *all = o ? cJSON_AddArrayToObject(o, "suggestions") : NULL;
+	for (size_t i = 0; all && i < n; i++) {
+		cJSON *one = cJSON_CreateObject();
+		if (!one || !cJSON_AddStringToObject(one, "text", list[i].text) || !cJSON_AddNumberToObject(one, "score", list[i].score) ||
+		    !cJSON_AddItemToArray(all, one)) {
+			cJSON_Delete(one);
+			all = NULL;
+		}
+	}
+	if (all)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+int suggest_get(struct request *r, struct err *e)
+{
+	struct suggestion list[SUGGESTIONS];
+	const char *q = query_text(r, "q");
+	struct snapshot *s;
+	struct reader reader;
+	size_t n = 0;
+	int rc;
+	r->param = "q";
+	if (!q)
+		return err_set(e, E_USAGE, "q: missing");
+	if (!utf8_valid(q, strlen(q)))
+		return err_set(e, E_USAGE, "q: not valid UTF-8");
+	if (strlen(q) > SUGGEST_QUERY_MAX)
+		return err_set(e, E_USAGE, "q: over %d bytes", SUGGEST_QUERY_MAX);
+	r->param = NULL;
+	if (request_reader(r, NULL, r->service->conf.collection, &reader, e))
+		return e->status;
+	if ((rc = snapshot_open(&s, r->service->index, e)))
+		return rc;
+	rc = snapshot_suggest(s, &reader, q, strlen(q), SUGGESTIONS, &r->arena, list, &n, e);
+	if (!rc)
+		reply_json(r, 200, suggestions_json(list, n));
+	snapshot_close(s);
 	return rc;
 }

@@ -174,6 +174,15 @@ struct word_hit { uint64_t chunk_id; float score; };         /* score: BM25, hig
 int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
 	struct word_hit *out, size_t *got, struct err *e);
 
+/* What the last word of the query may become, from words of chunks of r->collection (required) that the reader may see: ones
+ * it begins, else ones within an edit or two. A query that does not end in a word gets none. *got <= max, best first; text:
+ * the whole query with that word in its place, in the arena; score: of how many chunks, less for edits. E_LIMIT: a query
+ * over SUGGEST_QUERY_MAX bytes. */
+enum { SUGGEST_QUERY_MAX = 1024 };
+struct suggestion { const char *text; double score; };
+int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t max, struct arena *a,
+	struct suggestion *out, size_t *got, struct err *e);
+
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
 struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; double exact; }; /* exact: a part too, of fuse_lift */

@@ -55,7 +55,7 @@ TEST(conf_defaults_are_in_range)
 	CHECK(i > 50);
 	CHECK_STR(c.data_dir, "./data");
 	CHECK(c.map_bytes == 64ull << 30);
-	CHECK_INT(c.exact_below, 5000);
+	CHECK_INT(c.exact_below, 10000);
 	CHECK_INT(c.search_k_max, 1000);
 	CHECK(c.rebuild_share > 0.149 && c.rebuild_share < 0.151);
 }

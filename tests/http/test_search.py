@@ -140,3 +140,14 @@ def soft_hyphens_hide_no_word(s):
     s.push("Die Vor\u00adstands\u00adsitzung beginnt um neun.", collection="soft", source="soft")
     h = s.post("/v1/search", {"query": "Vorstandssitzung", "collection": "soft", "mode": "lexical"}).json["hits"][0]
     assert [h["text"][a:b] for a, b in h["highlights"]] == ["Vor\u00adstands\u00adsitzung"], h
+
+
+@test
+def suggestions_finish_the_last_word(s):
+    s.push(TEXT, collection="suggest", title="Hours")
+    r = s.get("/v1/suggest?q=the+libr&collection=suggest")
+    assert r.status == 200 and r.json == {"suggestions": [{"text": "the library", "score": 1}]}, r.json
+    assert s.get("/v1/suggest?q=swiming&collection=suggest").json["suggestions"][0]["text"] in ("swimming", "swim")
+    assert s.get("/v1/suggest?q=&collection=suggest").json == {"suggestions": []}
+    assert s.get("/v1/suggest?collection=suggest").status == 400
+    assert s.get("/v1/suggest?q=" + "a" * 2000).status == 400

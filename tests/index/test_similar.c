@@ -158,3 +158,52 @@ TEST(similar_mistyped_and_unfinished_words)
 	CHECK_INT(search(x, &none, "inst"), 3);
 	index_close(x);
 }
+
+static void suggests(struct index *x, const struct reader *r, const char *query, const char *due)
+{
+	struct suggestion list[5];
+	struct snapshot *s;
+	struct arena a;
+	struct err e;
+	char text[512] = "";
+	size_t n, at = 0;
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_suggest(s, r, query, strlen(query), 5, &a, list, &n, &e), e);
+	for (size_t i = 0; i < n; i++) {
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s|", list[i].text);
+		CHECK(list[i].score > 0 && (i == 0 || list[i].score <= list[i - 1].score));
+	}
+	CHECK_STR(text, due);
+	snapshot_close(s);
+	arena_clear(&a);
+}
+
+TEST(similar_suggestions_are_words_that_the_reader_sees)
+{
+	static const char *const staff[] = { "staff" };
+	const struct reader some = { "c", 0, staff, 1 }, none = { "c", 0, NULL, 0 };
+	struct index *x = help_open(test_dir());
+	char query[SUGGEST_QUERY_MAX + 2];
+	struct snapshot *s;
+	struct err e;
+	size_t n;
+	help_add(x, "c", "Installation of wombats", "a", 1, 3, NULL, NULL);
+	help_add(x, "c", "Instruments, Öfen", "b", 2, 4, "staff", NULL);
+	suggests(x, &everyone, "the inst", "the Instruments|the Installation|");
+	suggests(x, &some, "the inst", "the Instruments|the Installation|");
+	suggests(x, &none, "the inst", "the Installation|");
+	suggests(x, &none, "instrumetn", "");
+	suggests(x, &some, "instrumetn", "Instruments|");
+	suggests(x, &some, "öfe", "Öfen|");
+	suggests(x, &everyone, "wobmat", "wombats|");
+	suggests(x, &everyone, "inst ", "");
+	suggests(x, &everyone, "", "");
+	suggests(x, &(struct reader){ "nowhere", 1, NULL, 0 }, "inst", "");
+	memset(query, 'a', sizeof query);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_INT(snapshot_suggest(s, &everyone, query, sizeof query, 1, NULL, NULL, &n, &e), E_LIMIT);
+	CHECK_INT(snapshot_suggest(s, &(struct reader){ NULL, 1, NULL, 0 }, "a", 1, 1, NULL, NULL, &n, &e), E_USAGE);
+	snapshot_close(s);
+	index_close(x);
+}

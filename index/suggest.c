@@ -1,0 +1,176 @@
+/* suggest.c: owns suggestions: what the last word of a query may become.
+ *
+ * Method: the indexed words that go on from it, or, where there are none, those within an edit or two (similar.c), are
+ * counted by the passages that the reader sees. The index holds stems, so a word is shown as it stands in the first
+ * passage with it that the reader sees: what is suggested has been written, where the reader may read it. Order: fewest
+ * edits, then most passages.
+ * Threads: any, each with its own snapshot. Failure: a damaged block or chunk is left out. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/mem.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
+#include "base/words.h"
+#include "index/maxscore.h"
+#include "index/postings.h"
+#include "index/similar.h"
+
+enum { SUGGEST_ARENA = 64 << 20, FOLD_MAX = 1 << 14 };
+
+struct last { const char *query; uint32_t off, end; char stem[TERM_MAX + 1]; size_t stem_n; int alone; };
+struct candidate { struct similar word; uint64_t df, chunk; };
+
+static int on_last(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	struct last *l = ctx;
+	if (n > TERM_MAX) n = utf8_floor(term, n, TERM_MAX);
+	l->off = w->off;
+	l->end = w->off + w->len;
+	l->alone = w->alone;
+	memcpy(l->stem, term, n);
+	l->stem[l->stem_n = n] = 0;
+	return OK;
+}
+
+struct first_seen { const struct visible *v; size_t at; uint64_t df, chunk; };
+
+static void block_count(void *ctx, const struct post_term *q)
+{
+	struct first_seen *f = ctx;
+	for (size_t i = 0; i < q->n; i++) {
+		if (f->v && !visible_has(f->v, &f->at, q->chunk[i])) continue;
+		if (f->df++ == 0) f->chunk = q->chunk[i];
+	}
+}
+
+/* Of a candidate: how many passages the reader sees with it, and the first of them. */
+static int candidate_count(struct cursor *c, const struct visible *seen, uint32_t coll, struct candidate *k, struct err *e)
+{
+	struct post_term q = { .text = k->word.text, .len = k->word.len };
+	struct first_seen f = { .v = seen };
+	int rc = post_term_find(c, coll, &q, 1, e);
+	if (!rc) rc = post_term_each(coll, &q, block_count, &f, e);
+	post_term_clear(&q);
+	k->df = f.df;
+	k->chunk = f.chunk;
+	return rc;
+}
+
+static int by_worth(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	if (x->word.edits != y->word.edits) return x->word.edits < y->word.edits ? -1 : 1;
+	if (x->df != y->df) return x->df > y->df ? -1 : 1;
+	return strcmp(x->word.text, y->word.text);
+}
+
+/* Words that the last one may become, itself among them. */
+static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l, struct arena *a, struct similar *out, size_t *n, struct err *e)
+{
+	struct buf fold;
+	int rc;
+	buf_init(&fold, FOLD_MAX);
+	*n = 0;
+	rc = uni_fold(l->query + l->off, l->end - l->off, &fold, e);
+	if (!rc) rc = similar_longer(c, coll, buf_cstr(&fold), fold.len, a, out, n, e);
+	if (!rc && *n == 0) rc = similar_near(c, coll, l->stem, l->stem_n, similar_edits(l->stem, l->stem_n), a, out, n, e);
+	buf_clear(&fold);
+	if (!rc && *n < SIMILAR_MAX) {
+		const char *copy = arena_strndup(a, l->stem, l->stem_n);
+		if (!copy) return err_set(e, E_MEMORY, "suggest: out of memory");
+		out[(*n)++] = (struct similar){ copy, l->stem_n, 0 };
+	}
+	return rc;
+}
+
+struct surface { const char *text, *term; size_t term_n; const char *found; size_t found_n; };
+
+static int on_word(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	struct surface *f = ctx;
+	if (f->found || n != f->term_n || memcmp(term, f->term, n) != 0) return OK;
+	f->found = f->text + w->off;
+	f->found_n = w->len;
+	return OK;
+}
+
+static int surface_in(struct surface *f, const char *text, size_t len, struct err *e)
+{
+	f->text = text;
+	return f->found ? OK : words_visit(text, len, on_word, f, e);
+}
+
+/* The word as it stands in the passage; *out NULL: it is not to be read there. */
+static int surface_of(struct snapshot *s, const struct reader *r, const struct candidate *k, struct arena *a, const char **out, struct err *e)
+{
+	struct surface f = { .term = k->word.text, .term_n = k->word.len };
+	struct arena scratch;
+	struct chunk c;
+	struct doc d;
+	struct err why;
+	const char *text;
+	size_t len;
+	int rc;
+	*out = NULL;
+	arena_init(&scratch, SUGGEST_ARENA);
+	rc = snapshot_chunk(s, r, k->chunk, &scratch, &c, &why);
+	if (!rc) rc = snapshot_doc_by_key(s, r, c.doc_key, &scratch, &d, &why);
+	if (!rc) rc = snapshot_text(s, &d, &text, &len, &why);
+	if (!rc && c.range.off <= len && c.range.len <= len - c.range.off) rc = surface_in(&f, text + c.range.off, c.range.len, &why);
+	if (!rc) rc = surface_in(&f, c.heading, strlen(c.heading), &why);
+	if (!rc) rc = surface_in(&f, d.title, strlen(d.title), &why);
+	if (!rc && f.found && !(*out = arena_strndup(a, f.found, f.found_n))) rc = E_MEMORY;
+	arena_clear(&scratch);
+	return rc == E_MEMORY ? err_set(e, rc, "suggest: out of memory") : OK;
+}
+
+/* Writes the best `max` with the query's beginning in front; what reads alike comes once. */
+static int suggestions_make(struct snapshot *s, const struct reader *r, const struct last *l, const struct candidate *list, size_t n,
+	size_t max, struct arena *a, struct suggestion *out, size_t *got, struct err *e)
+{
+	int rc = OK;
+	for (size_t i = 0; !rc && i < n && *got < max; i++) {
+		const char *word, *text;
+		size_t same = 0;
+		if (list[i].df == 0) continue;
+		rc = surface_of(s, r, &list[i], a, &word, e);
+		if (rc || !word) continue;
+		text = arena_printf(a, "%.*s%s", (int)l->off, l->query, word);
+		if (!text) return err_set(e, E_MEMORY, "suggest: out of memory");
+		while (same < *got && strcmp(out[same].text, text) != 0) same++;
+		if (same == *got) out[(*got)++] = (struct suggestion){ text, (double)list[i].df / (1 + list[i].word.edits) };
+	}
+	return rc;
+}
+
+int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t max, struct arena *a,
+	struct suggestion *out, size_t *got, struct err *e)
+{
+	struct last l = { .query = query };
+	struct similar found[SIMILAR_MAX];
+	struct candidate list[SIMILAR_MAX];
+	struct visible *seen = NULL;
+	struct cursor c = { 0 };
+	struct rec_coll coll;
+	size_t n = 0;
+	int rc;
+	*got = 0;
+	if (!r || !r->collection) return err_set(e, E_USAGE, "suggest: no collection is named");
+	if (len > SUGGEST_QUERY_MAX) return err_set(e, E_LIMIT, "suggest: a query of %zu bytes; at most %d", len, SUGGEST_QUERY_MAX);
+	rc = words_visit(query, len, on_last, &l, e);
+	if (rc || l.end != len || l.stem_n == 0 || l.alone) return rc;
+	rc = coll_read(s->t, r->collection, &coll, e);
+	if (rc) return rc == E_NOT_FOUND ? OK : rc;
+	if (!r->all_groups) rc = visible_get(s, r, coll.number, &seen, e);
+	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
+	if (!rc) rc = candidates_find(&c, coll.number, &l, a, found, &n, e);
+	for (size_t i = 0; !rc && i < n; i++) {
+		list[i] = (struct candidate){ .word = found[i] };
+		rc = candidate_count(&c, seen, coll.number, &list[i], e);
+	}
+	cursor_close(&c);
+	if (!rc && n) qsort(list, n, sizeof *list, by_worth);
+	if (!rc) rc = suggestions_make(s, r, &l, list, n, max, a, out, got, e);
+	visible_put(seen);
+	return rc;
+}
