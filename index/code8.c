@@ -120,7 +120,10 @@ int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct
 	}
 	norm = sqrt(norm) * (1 + 1e-9);
 	q->norm = up(norm * (1 + ((double)dim + 16) * FLT_EPSILON));
-	q->rest = up(lost + norm * ((double)dim + 16) * FLT_EPSILON);
+	q->rounding = up(norm * ((double)dim + 16) * FLT_EPSILON);
+	q->rest = up(lost + (double)q->rounding);
+	q->x = x;
+	q->dim = dim;
 	return OK;
 }
 
@@ -146,6 +149,28 @@ void code8_near(const struct code8_query *q, const uint8_t *rows, size_t stride,
 			if (!(fabsf(near[from + i]) < FLT_MAX / 4)) off[from + i] = INFINITY; /* the other may have overflowed */
 		}
 	}
+}
+
+__attribute__((target("avx2,fma"))) void code8_nearer(const struct code8_query *q, const uint8_t *row, float *near,
+	float *off)
+{
+	__m256 a = _mm256_setzero_ps(), b = a;
+	float sums[8];
+	double sum = 0;
+	struct code8_tail t;
+	for (uint32_t i = 0; i < q->dim; i += 16) { /* rows and codes are padded further than that */
+		__m128i c = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(row + i)), _mm_set1_epi8((char)ZERO));
+		a = _mm256_fmadd_ps(eight(q->x, q->dim, i), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(c)), a);
+		if (i + 8 >= q->dim) break;
+		c = _mm_srli_si128(c, 8);
+		b = _mm256_fmadd_ps(eight(q->x, q->dim, i + 8), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(c)), b);
+	}
+	_mm256_storeu_ps(sums, _mm256_add_ps(a, b));
+	for (int i = 0; i < 8; i++) sum += (double)sums[i];
+	memcpy(&t, row + q->len, sizeof t);
+	*near = (float)(sum * t.scale);
+	*off = (q->norm * t.lost + 2 * q->rounding * t.length) * (1 + 8 * FLT_EPSILON) + FLT_MIN;
+	if (!(fabsf(*near) < FLT_MAX / 4)) *off = INFINITY;
 }
 
 /* ---- kernels ---- */

@@ -32,9 +32,13 @@ struct code8_query {
 	size_t len;
 	int32_t shift;               /* 128 times the sum of the code */
 	float scale, norm, rest;     /* norm: >= |q|; rest: the share of a row's length that the query's own code and rounding may cost */
+	float rounding;              /* the same without its own code */
+	const float *x; uint32_t dim; /* the query itself, borrowed */
 };
 int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct err *e); /* E_MEMORY; x is finite */
 void code8_query_clear(struct code8_query *q);
+/* Of one row, with the query itself instead of its code: closer, and dearer. */
+void code8_nearer(const struct code8_query *q, const uint8_t *row, float *near, float *off);
 /* Of rows rows[at[i]]: near[i], the inner product by the codes, and, unless NULL, off[i]: |near - flat_dot(x, vector)|
  * is at most that. Either may be infinite or not a number where components are huge: compare so that such a row stays. */
 void code8_near(const struct code8_query *q, const uint8_t *rows, size_t stride, const uint32_t *at, size_t n,

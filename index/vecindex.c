@@ -7,8 +7,8 @@
  * it is done again with twice as many, until comparing all of the reader's rows is cheaper. So k hits come whenever the
  * reader may see k chunks.
  * Exactly means: by int8 codes first, with their proven bound (code8.h). The k highest lower ends of living rows make a
- * floor; rows whose upper end does not reach it can't be among the k best; of the others the true scores are taken,
- * highest upper end first, until that is below the k-th true score. The result is that of comparing all in fp32.
+ * floor; rows whose upper end does not reach it can't be among the k best; the others are compared with the query itself
+ * instead of its code, which halves the range, and of those left the true scores are taken, highest upper end first, until that is below the k-th true score. The result is that of comparing all in fp32.
  * Scores are our own dot product over the stored vector, so a hit's score is the same whichever way it was found; and a
  * row counts only when its vector lives in the snapshot, which is where deleted chunks (tombstones) end.
  * Threads: any number of searches beside one swap. Failure: E_MEMORY, the store's. */
@@ -20,7 +20,7 @@
 #include "index/flat.h"
 #include "index/inside.h"
 
-enum { BATCH = 256, CANDIDATES = 1024, REACH = 3 };
+enum { BATCH = 256, CANDIDATES = 1024 };
 
 struct search {
 	struct snapshot *s;
@@ -62,10 +62,11 @@ static int hit_put(struct search *q, uint64_t chunk, struct topk *t, struct err 
 
 /* ---- exactly ---- */
 
-struct candidate { float top; uint64_t chunk; };
+struct candidate { float top; uint64_t chunk; const uint8_t *row; };
 struct sieve {
 	struct search *q;
 	struct topk floor;               /* lower ends of k living rows */
+	int look;                        /* rows may be dead: the store is asked */
 	struct candidate *at; size_t n, cap;
 };
 
@@ -74,7 +75,7 @@ static int below(const struct topk *t, float top)
 	return t->n == t->k && top < t->hit[0].score;
 }
 
-static int candidate_add(struct sieve *s, float top, uint64_t chunk, struct err *e)
+static int candidate_add(struct sieve *s, float top, uint64_t chunk, const uint8_t *row, struct err *e)
 {
 	if (s->n == s->cap) {
 		size_t kept = 0, cap = s->cap ? s->cap : CANDIDATES;
@@ -89,7 +90,7 @@ static int candidate_add(struct sieve *s, float top, uint64_t chunk, struct err 
 			s->cap = 2 * cap;
 		}
 	}
-	s->at[s->n++] = (struct candidate){ top, chunk };
+	s->at[s->n++] = (struct candidate){ top, chunk, row };
 	return OK;
 }
 
@@ -108,10 +109,10 @@ static int rows_sift(struct sieve *s, const uint64_t *ids, const uint8_t *rows, 
 			uint64_t chunk = ids[at[i]];
 			if (below(&s->floor, near[i] + off[i])) continue;
 			if (topk_wants(&s->floor, near[i] - off[i], chunk)) {
-				if (!vector_of(s->q, chunk)) continue;
+				if (s->look && !vector_of(s->q, chunk)) continue;
 				topk_put(&s->floor, near[i] - off[i], chunk);
 			}
-			rc = candidate_add(s, near[i] + off[i], chunk, e);
+			rc = candidate_add(s, near[i] + off[i], chunk, rows + at[i] * stride, e);
 		}
 	}
 	return rc;
@@ -144,10 +145,36 @@ static int by_top(const void *a, const void *b)
 	return x->top > y->top ? -1 : x->top < y->top;
 }
 
-/* Joins what memory has of chunks below `next`, the graph's rows too unless `walked`, to the k best in *t. */
-static int memory_search(struct search *q, int walked, uint64_t next, struct topk *t, struct err *e)
+/* What is left is compared more closely, and the highest upper ends come first. */
+static void candidates_order(struct sieve *s)
 {
-	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k } };
+	size_t kept = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		struct candidate c = s->at[i];
+		float near, off;
+		if (below(&s->floor, c.top)) continue;
+		code8_nearer(&s->q->code, c.row, &near, &off);
+		c.top = near + off;
+		if (!below(&s->floor, c.top)) s->at[kept++] = c;
+	}
+	s->n = kept;
+	if (kept) qsort(s->at, kept, sizeof *s->at, by_top);
+}
+
+/* Living chunks of the collection are `alive`, and those below `next` are in memory: may any row there be dead? What a
+ * reader of some groups sees are chunks of living documents. */
+static int rows_may_be_dead(const struct search *q, uint64_t alive, uint64_t next)
+{
+	const struct graph *g = q->part->graph;
+	size_t tail = atomic_load_explicit(&q->part->tail->n, memory_order_acquire);
+	return !q->seen && (next != q->s->state.next_chunk || alive < (g ? g->vectors : 0) + tail);
+}
+
+/* Joins what memory has of chunks below `next`, the graph's rows too unless `walked`, to the k best in *t. */
+static int memory_search(struct search *q, const struct rec_coll *c, int walked, uint64_t next, struct topk *t,
+	struct err *e)
+{
+	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k }, .look = rows_may_be_dead(q, c->chunks, next) };
 	const struct graph *g = q->part->graph;
 	int rc = OK;
 	s.floor.hit = mem_alloc(t->k * sizeof *t->hit);
@@ -155,7 +182,7 @@ static int memory_search(struct search *q, int walked, uint64_t next, struct top
 	memcpy(s.floor.hit, t->hit, t->n * sizeof *t->hit);
 	if (g && !walked) rc = rows_sift(&s, g->ids, g->rows, g->stride, g->vectors, e);
 	if (!rc) rc = tail_sift(&s, q->part->tail, next, e);
-	if (s.n) qsort(s.at, s.n, sizeof *s.at, by_top);
+	candidates_order(&s);
 	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
 	mem_free(s.floor.hit);
 	mem_free(s.at);
@@ -206,19 +233,19 @@ static int rows_rank(struct search *q, const struct graph *g, const uint32_t *ro
 	return rc;
 }
 
-/* Candidates a walk is asked for, so that about REACH k of them are the reader's. */
+/* Candidates a walk is asked for, so that about 2.5 k of them are the reader's. */
 static size_t walk_ef(const struct search *q, uint64_t mine, uint64_t all)
 {
-	double ef = mine ? REACH * (double)q->k * (double)all / (double)mine : 0;
+	double ef = mine ? 2.5 * (double)q->k * (double)all / (double)mine : 0;
 	size_t least = (size_t)q->s->x->hnsw_ef_search;
 	if (least < 2 * q->k) least = 2 * q->k;
 	return ef > (double)least ? (size_t)fmin(ef, 1e9) : least;
 }
 
-/* A walk compares about 1.2 M rows for each of its ef, each several times as dear as one of a scan. */
+/* Measured: what a walk takes for each of its ef compares about M rows of a scan. */
 static int walk_pays(const struct graph *g, size_t ef, uint64_t mine)
 {
-	return ef < g->vectors && (double)ef * g->m * 2.5 < (double)mine;
+	return ef < g->vectors && (double)ef * g->m < (double)mine;
 }
 
 /* The k best of the graph; *enough is 0 when it could not tell them and the exact scan must. */
@@ -261,7 +288,7 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 	if (!rc && q->part) {
 		uint64_t end = atomic_load(&q->part->tail->end);
 		rest = (end < next ? end : next) - 1;
-		rc = memory_search(q, walked, rest + 1, t, e);
+		rc = memory_search(q, c, walked, rest + 1, t, e);
 	}
 	if (!rc && rest + 1 < next) rc = flat_scan(q->s, q->r, q->coll, rest, q->query, t, &q->cache, e);
 	return rc;

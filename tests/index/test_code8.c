@@ -73,7 +73,7 @@ static void fill(int kind, uint64_t seed, float *x, int dim)
 
 TEST(code8_bound_holds)
 {
-	float x[DIM_TOP], y[DIM_TOP], near, off;
+	float x[DIM_TOP], y[DIM_TOP], near, off, nearer, nearer_off;
 	uint8_t *row = mem_alloc(code8_size(DIM_TOP));
 	uint32_t zero = 0;
 	CHECK(row);
@@ -88,11 +88,14 @@ TEST(code8_bound_holds)
 				code8_encode(row, y, (uint32_t)dims[d]);
 				CHECK_OK(code8_query_init(&q, x, (uint32_t)dims[d], &e), e);
 				code8_near(&q, row, code8_size((uint32_t)dims[d]), &zero, 1, &near, &off);
+				code8_nearer(&q, row, &nearer, &nearer_off);
 				code8_query_clear(&q);
+				CHECK(kind != 0 || dims[d] < 32 || nearer_off < 0.7f * off);
 				got = flat_dot(x, y, (size_t)dims[d]);
 				for (int i = 0; i < dims[d]; i++) truth += (double)x[i] * y[i];
 				CHECK(!(fabs((double)near - truth) > off));
 				CHECK(!(fabs((double)near - got) > off));
+				CHECK(!(fabs((double)nearer - truth) > nearer_off) && !(fabs((double)nearer - got) > nearer_off));
 				CHECK(kind != 0 || dims[d] != 384 || off < 0.03f); /* and is of use */
 			}
 	mem_free(row);
