@@ -352,11 +352,14 @@ static void bounds_here(struct walk *w)
 static int window_run(struct walk *w, struct err *e)
 {
 	double more = 0;
-	size_t heavy;
+	size_t heavy, added = 0;
 	int rc = OK;
 	bounds_here(w);
 	heavy = heavy_terms(w, 1);
 	if (heavy == 0) return OK;
+	for (size_t i = 0; i < heavy; i++) added += w->t[i].due;
+	/* One with no more postings than the heavy ones together is sooner added up than looked up for all their chunks. */
+	for (; heavy < w->n && w->t[heavy].due <= added; heavy++) added += w->t[heavy].due;
 	memset(w->sum, 0, sizeof w->sum);
 	for (size_t i = 0; !rc && i < heavy; i++) rc = term_add(w, &w->t[i], e);
 	for (size_t i = heavy; i < w->n; i++) more += w->t[i].here;
