@@ -35,8 +35,8 @@ struct walk {
 	struct sight *cache;
 	int strict;                   /* 1: look at documents before a chunk enters */
 	double slack;                 /* bounds times this are bounds of rounded sums */
-	uint64_t base;
-	float sum[WINDOW];            /* of all chunks of the window */
+	uint64_t base; size_t extent; /* the window, and how much of it chunks may have; a multiple of STRIP */
+	float sum[WINDOW];            /* of all chunks of the window; behind its extent nothing that counts */
 	uint16_t list[WINDOW + LANES]; size_t list_n; /* candidates, ascending */
 };
 
@@ -360,17 +360,20 @@ static int window_run(struct walk *w, struct err *e)
 	for (size_t i = 0; i < heavy; i++) added += w->t[i].due;
 	/* One with no more postings than the heavy ones together is sooner added up than looked up for all their chunks. */
 	for (; heavy < w->n && w->t[heavy].due <= added; heavy++) added += w->t[heavy].due;
-	memset(w->sum, 0, sizeof w->sum);
+	w->extent = WINDOW;
+	if (w->s->state.next_chunk > w->base && w->s->state.next_chunk - w->base < WINDOW)
+		w->extent = ((size_t)(w->s->state.next_chunk - w->base) + STRIP - 1) / STRIP * STRIP;
+	memset(w->sum, 0, w->extent * sizeof *w->sum);
 	for (size_t i = 0; !rc && i < heavy; i++) rc = term_add(w, &w->t[i], e);
 	for (size_t i = heavy; i < w->n; i++) more += w->t[i].here;
 	if (heavy == w->n) { /* sums are whole: each strip raises the bar for the next */
-		for (size_t at = 0; !rc && at < WINDOW; at += STRIP) {
+		for (size_t at = 0; !rc && at < w->extent; at += STRIP) {
 			candidates_take(w, at, at + STRIP, 0);
 			rc = candidates_enter(w, e);
 		}
 		return rc;
 	}
-	candidates_take(w, 0, WINDOW, more);
+	candidates_take(w, 0, w->extent, more);
 	for (size_t i = heavy; !rc && i < w->n && w->list_n; i++) {
 		if (w->t[i].here <= 0) continue;
 		more = 0;
@@ -440,10 +443,11 @@ static int entered_look(struct walk *w, int *all, struct err *e)
 int walk_best(struct snapshot *s, const struct reader *r, uint32_t coll, struct post_term *terms, size_t n,
 	const struct walk_options *o, struct topk *best, struct err *e)
 {
-	struct walk *w = mem_calloc(1, sizeof *w);
+	struct walk *w = mem_alloc(sizeof *w);
 	struct sight *cache = mem_calloc(1, sizeof *cache);
 	int all, rc = w && cache ? OK : err_set(e, E_MEMORY, "search: out of memory");
 	if (rc) goto out;
+	memset(w, 0, offsetof(struct walk, sum)); /* sums and list are filled before they are read */
 	qsort(terms, n, sizeof *terms, by_weight);
 	w->s = s, w->r = r, w->coll = coll, w->t = terms, w->n = n, w->seen = o->seen, w->best = best, w->cache = cache;
 	w->a = (float)(o->k1 * (1 - o->b)), w->b = (float)(o->k1 * o->b / o->average);
