@@ -220,7 +220,7 @@ class Bench:
                 self.python("embed", "", who, package, "peer_embed.py", kind, texts, folder, self.o.threads, 1)
 
     def python(self, work, model, who, package, script, *args):
-        limits = {"vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}.get(self.o.kernel, {})
+        limits = {"vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}.get(self.o.kernel, {})
         path = {"PYTHONPATH": self.peer(package)} if package else {}
         return self.measure(work, model, who, [sys.executable, f"{HERE}/{script}", *map(str, args)], env={**path, **limits, "OMP_NUM_THREADS": str(self.o.threads)})
 
