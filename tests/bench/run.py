@@ -345,7 +345,7 @@ class Report:
     def make(self):
         times = sorted(r["at"] for r in self.rows)
         threads = sorted({r["threads"] for r in self.rows})
-        self.out = [f"## Kernels `{self.kernel()}`", "", f"{' and '.join(map(str, threads))} threads, {times[0]} to {times[-1]} UTC.", "", "### Against what is asked"]
+        self.out = [f"## Kernels `{self.kernel()}`", "", f"{' and '.join(map(str, threads))} thread{'s' * (threads != [1])}, {times[0]} to {times[-1]} UTC.", "", "### Against what is asked"]
         rows = [(m, n, f"{v:.2f}", "-" if g is None else f"{'≥' if more else '≤'} {g:g}", "-" if g is None else "yes" if (v >= g if more else v <= g) else "**no**")
                 for m, n, v, g, more in self.ratios()]
         self.table(["model", "what", "value", "asked", "reached"], rows)
