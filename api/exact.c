@@ -29,10 +29,11 @@ static int is_identifier(const char *s, size_t len)
 
 size_t exact_take(const char *query, size_t len, struct span out[EXACT_MAX])
 {
-	size_t n = 0, at = 0, end;
-	for (; at < len && n < EXACT_MAX; at = end) {
+	size_t n = 0, at = 0, words = 0, end;
+	for (; at < len; at = end) {
 		size_t last;
 		while (at < len && isspace((unsigned char)query[at])) at++;
+		if (at < len && ++words > EXACT_MAX) return 0;
 		for (end = at; end < len && !isspace((unsigned char)query[end]);) end++;
 		last = end;
 		while (at < last && !is_inner((unsigned char)query[at])) at++;
