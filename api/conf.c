@@ -220,7 +220,7 @@ static const struct setting settings[] = {
 	{NULL, "search.word_weight", T_REAL, AT(search_word_weight), 0, 100, "0.7", NULL,
 		"What the ranking by words counts against the one by meaning. 0: the order of the meaning alone."},
 	{NULL, "search.exact_max", T_INT, AT(search_exact_max), 0, 10000, "10", "passages",
-		"An identifier in a query of up to eight words, such as ERR-4021, that at most so many of the passages found by words hold as it is "
+		"An identifier in a query of up to twelve words, such as ERR-4021, that at most so many of the passages found by words hold as it is "
 		"written puts these before all others. 0: it counts as words alone."},
 	{NULL, "search.bm25_k1", T_REAL, AT(bm25_k1), 0, 10, "1.2", NULL,
 		"Search by words (BM25): how much a word's repetition in a passage adds. 0: nothing."},

@@ -5,6 +5,7 @@
 #include "api/exact.h"
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 enum { LEN_MIN = 3, LEN_MAX = 64 };
 
@@ -13,10 +14,21 @@ static int is_inner(unsigned char c)
 	return isalnum(c) || c == '_' || c >= 0x80;
 }
 
+/* 19th, 2nd, 1980s: numbers as sentences have them. */
+static int is_ordinal(const char *s, size_t len)
+{
+	static const char *const ends[] = { "st", "nd", "rd", "th", "s", "'s" };
+	size_t digits = 0;
+	while (digits < len && isdigit((unsigned char)s[digits])) digits++;
+	for (size_t i = 0; digits && i < sizeof ends / sizeof *ends; i++)
+		if (strlen(ends[i]) == len - digits && strncasecmp(s + digits, ends[i], len - digits) == 0) return 1;
+	return 0;
+}
+
 static int is_identifier(const char *s, size_t len)
 {
 	int digit = 0, other = 0, low = 0, stops = 0;
-	if (len < LEN_MIN || len > LEN_MAX) return 0;
+	if (len < LEN_MIN || len > LEN_MAX || is_ordinal(s, len)) return 0;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)s[i];
 		if (isdigit(c)) digit = 1;

@@ -11,8 +11,9 @@ TEST(exact_takes_identifiers_and_nothing_else)
 		{ "in 1989 it cost 1,500.50 or 2.5", "" }, { "a well-known state-of-the-art thing", "" }, { "", "" }, { "  --  ?! ", "" }, { "a1", "" },
 		{ "Größe Ä7x", "Ä7x|" },
 		{ "1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "" },
-		{ "a-1 b-2 c-3 d-4 e-5 f-6 g-7 h-8 ", "a-1|b-2|c-3|d-4|e-5|f-6|g-7|h-8|" }, { "a-1 b-2 c-3 d-4 e-5 f-6 g-7 h-8 i", "" },
-		{ "Since the update the pump shows ERR-4021 when it starts", "" },
+		{ "a-1 b-2 c-3 d-4 e-5 f-6 g-7 h-8 i-9 j k l", "a-1|b-2|c-3|d-4|e-5|f-6|g-7|h-8|i-9|" },
+		{ "a-1 b c d e f g h i j k l m", "" }, { "Since the update on Monday the pump in hall 7 shows ERR-4021 again", "" },
+		{ "the 19th century, the 2nd and the 1980s", "" }, { "19thA", "19thA|" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct span ids[EXACT_MAX];
