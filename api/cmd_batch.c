@@ -205,8 +205,8 @@ static int question_do(struct batch *b, size_t number, const char *line, size_t 
 	const char *param = NULL;
 	cJSON *o = NULL;
 	arena_init(&arena, ANSWER_ARENA);
-	int rc = json_parse(&o, line, len, LINE_BYTES_MAX, "line", &why);
-	if (!rc && !cJSON_IsObject(o)) rc = err_set(&why, E_FORMAT, "line: not an object");
+	int rc = json_parse(&o, line, len, LINE_BYTES_MAX, "question", &why);
+	if (!rc && !cJSON_IsObject(o)) rc = err_set(&why, E_FORMAT, "question: not an object");
 	int http = rc ? 400 : 0;
 	const cJSON *id = id_get(o);
 	if (rc) err_wrap(&why, "line %zu", number);

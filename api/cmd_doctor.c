@@ -15,6 +15,7 @@
 #include "api/models.h"
 #include "api/screen.h"
 #include "base/file.h"
+#include "generate/generate.h"
 #include "ingest/ingest.h"
 
 enum { FINDINGS_MAX = 32, SPACE_WANTED = 2 };
@@ -43,9 +44,12 @@ static void tell(struct doctor *d, const char *what, const char *verdict, const 
 static void look_cpu(struct doctor *d)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const char *kernel;
+	struct err e;
 	__builtin_cpu_init();                /* without AVX2 nobody comes here (main.c) */
-	tell(d, "cpu", "ok", "%ld cores, AVX2%s%s", cores, __builtin_cpu_supports("avx512f") ? ", AVX-512" : "",
-		__builtin_cpu_supports("avx512vnni") ? ", VNNI" : "");
+	if (generator_kernel(&kernel, d->call->conf->generate_kernel, &e)) tell(d, "cpu", "bad", "%s", e.msg);
+	else tell(d, "cpu", "ok", "%ld cores, AVX2%s%s; kernels \"%s\"", cores, __builtin_cpu_supports("avx512f") ? ", AVX-512" : "",
+		__builtin_cpu_supports("avx512vnni") ? ", VNNI" : "", kernel);
 }
 
 /* A kB figure of /proc/meminfo, in bytes; 0 when it is not there. */

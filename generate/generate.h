@@ -48,6 +48,8 @@ struct generator_info {
 	uint64_t token_bytes;  /* bytes of tensors that one decoded token touches */
 };
 
+/* The kernels that a generator opened with this option would run: a name in static storage. Errors as there. */
+int generator_kernel(const char **out, const char *kernel, struct err *e);
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e);
 void generator_close(struct generator *g);                    /* NULL is allowed */
 const struct generator_info *generator_info(const struct generator *g);

@@ -122,6 +122,14 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	return st == OK ? sampler_init(&g->sampler, (size_t)g->info.vocab, e) : st;
 }
 
+int generator_kernel(const char **out, const char *kernel, struct err *e)
+{
+	const struct ops *ops;
+	int st = ops_choose(&ops, kernel, e);
+	*out = st == OK ? ops->name : NULL;
+	return st;
+}
+
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e)
 {
 	struct generator *g;

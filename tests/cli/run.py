@@ -62,6 +62,13 @@ def empty_store_is_no_error(b):
 
 
 @test
+def doctor_names_the_kernels(b):
+    conf = b.write("../service.conf", "generate.kernel = avx2\n")
+    assert 'kernels "avx2"' in b.run("-c", conf, "doctor", ok=(0, 1)).stdout
+    assert 'kernels "' in b.run("doctor", ok=(0, 1)).stdout
+
+
+@test
 def cpu_without_avx2(b):
     """One line, whatever is asked: not a signal out of a library."""
     if not shutil.which("qemu-x86_64"):
