@@ -25,7 +25,7 @@
 #include "base/flag.h"
 #include "base/mem.h"
 
-enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 << 20, SYNC_MS = 1000, FULL_QUEUE_MS = 200,
+enum { FILE_BYTES_MAX = 1 << 30, LINE_BYTES_MAX = 1 << 20, ANSWER_ARENA = 256 << 20, SYNC_MS = 1000,
 	WAITING = 4 /* results for each thread that may wait for an earlier one */ };
 
 struct result {                      /* of one line */
@@ -164,11 +164,7 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 	q.cancel = c->cancel;
 	q.patient = 1;
 	*param = NULL;
-	while ((rc = answer_run(c->service, &q, NULL, arena, a, e)) == E_LIMIT && !flag_is(c->cancel)) {
-		answer_close(a);             /* others fill the language model's queue: a batch can wait */
-		*a = (struct answer){0};
-		usleep(FULL_QUEUE_MS * 1000);
-	}
+	rc = answer_run(c->service, &q, NULL, arena, a, e);
 	if (rc == E_USAGE) *param = "question";
 	return rc;
 }
@@ -318,7 +314,7 @@ static void *answer_lines(void *ctx)
 		pthread_mutex_lock(&b->lock);
 		if (!rc) {
 			b->results[at % b->room] = r;
-			rc = results_write(b, &e);
+			if (!b->rc) rc = results_write(b, &e);   /* nothing behind a line that was cut short */
 			progress_show(b);
 		}
 		if (rc && !b->rc) b->rc = rc, b->why = e;

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/mem.h"
@@ -273,10 +274,18 @@ static void caller_count(struct engine *n, int by)
 	pthread_mutex_unlock(&n->lock);
 }
 
+/* Refused when the queue is full; who is patient waits for room. */
+static int job_push(struct engine *n, struct job *j, const volatile int *cancel)
+{
+	int rc;
+	while ((rc = queue_push(n->queue, j)) == E_LIMIT && j->request.params->patient && !flag_is(cancel)) usleep(WATCH_MS * 1000);
+	return rc;
+}
+
 /* Queues the job and waits for it. It is freed, or left to the engine when it was abandoned. */
 static int job_do(struct engine *n, struct job *j, const volatile int *cancel, uint64_t deadline_us, struct err *e)
 {
-	int rc = queue_push(n->queue, j);
+	int rc = job_push(n, j, cancel);
 	if (rc) {
 		job_free(j);
 		return rc == E_LIMIT ? err_set(e, E_LIMIT, "the language model's queue is full")

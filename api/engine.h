@@ -15,7 +15,7 @@ void engine_close(struct engine *n);
 const struct generator *engine_generator(const struct engine *n);
 size_t engine_waiting(struct engine *n);   /* in the queue */
 /* As generate(), run in the engine thread while the caller waits; on_text and the constraint are called in the engine
- * thread. E_LIMIT when the queue is full, E_CANCELLED when *cancel was set or clock_us() passed deadline_us (0: none)
+ * thread. E_LIMIT when the queue is full, where a patient caller waits instead; E_CANCELLED when *cancel was set or clock_us() passed deadline_us (0: none)
  * while waiting; the deadline also ends a running generation, with result.finish GEN_END_CANCELLED. */
 int engine_generate(struct engine *n, const int32_t *prompt, size_t prompt_n, const struct gen_params *p,
 	const struct gen_constraint *c, gen_text_fn on_text, void *ctx, const volatile int *cancel, uint64_t deadline_us,

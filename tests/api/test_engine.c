@@ -30,7 +30,7 @@ static struct engine *smollm_open(size_t queue)
 struct request {
 	struct engine *engine;
 	struct tokens prompt;
-	int max_tokens;
+	int max_tokens, patient;
 	volatile int cancel, begun, done;
 	uint64_t deadline_us;
 	struct gen_result result;
@@ -63,6 +63,7 @@ static void *request_main(void *arg)
 	struct gen_params p;
 	gen_params_default(&p);
 	p.max_tokens = q->max_tokens;
+	p.patient = q->patient;
 	q->rc = engine_generate(q->engine, q->prompt.ids, q->prompt.n, &p, &c, on_text, q, &q->cancel, q->deadline_us,
 		&q->result, &q->err);
 	flag_set(&q->done);
@@ -161,17 +162,24 @@ TEST(engine_writes_together)
 
 TEST(engine_full_queue_refuses_and_who_waits_may_leave)
 {
-	struct request running, waiting, over;
+	struct request running, waiting, over, patient, leaving;
 	struct engine *n = smollm_open(1);
 	request_init(&running, n, 900);
 	request_init(&waiting, n, 5);
 	request_init(&over, n, 5);
+	request_init(&patient, n, 5);
+	request_init(&leaving, n, 5);
+	patient.patient = leaving.patient = 1;
 	request_start(&running);
 	until_begun(&running);
 	request_start(&waiting);
 	until_queued(n, &waiting);
 	request_main(&over);
 	CHECK_INT(over.rc, E_LIMIT);
+	request_start(&patient);                 /* waits where the other was refused */
+	flag_set(&leaving.cancel);
+	request_main(&leaving);
+	CHECK(leaving.rc != OK && !leaving.begun && !flag_is(&patient.done));
 	flag_set(&waiting.cancel);
 	pthread_join(waiting.thread, NULL);
 	CHECK_INT(waiting.rc, E_CANCELLED);
@@ -181,6 +189,11 @@ TEST(engine_full_queue_refuses_and_who_waits_may_leave)
 	CHECK_OK(running.rc, running.err);
 	CHECK_INT(running.result.finish, GEN_END_CANCELLED);
 	CHECK(running.result.completion_tokens < 900);
+	pthread_join(patient.thread, NULL);
+	CHECK_OK(patient.rc, patient.err);
+	CHECK_INT(patient.result.completion_tokens, 5);
+	request_end(&patient);
+	request_end(&leaving);
 	request_end(&running);
 	request_end(&waiting);
 	request_end(&over);
