@@ -69,16 +69,10 @@ static int check_params(const struct generator *g, const struct gen_params *p, s
 	return what ? err_set(e, E_USAGE, "%s: %s", g->info.name, what) : OK;
 }
 
-/* Most tokens that one sequence can have. */
-static size_t room(const struct generator *g)
-{
-	return (size_t)g->info.context;
-}
-
 static int check_prompt(const struct generator *g, const int32_t *prompt, size_t n, struct err *e)
 {
 	if (n == 0) return err_set(e, E_USAGE, "%s: the prompt is empty", g->info.name);
-	if (n >= room(g))
+	if (n >= (size_t)g->info.context)
 		return err_set(e, E_LIMIT, "%s: a prompt of %zu tokens does not fit the context of %d", g->info.name, n,
 			g->info.context);
 	for (size_t i = 0; i < n; i++)
@@ -111,7 +105,7 @@ int generator_start(struct generator *g, struct gen_request *q)
 		return q->status = st;
 	}
 	if (!s) return E_BUSY;
-	max = (size_t)q->params->max_tokens < room(g) - q->n ? q->n + (size_t)q->params->max_tokens : room(g);
+	max = (size_t)q->params->max_tokens < (size_t)g->info.context - q->n ? q->n + (size_t)q->params->max_tokens : (size_t)g->info.context;
 	if (kvseq_begin(decoder_cache(g->decoder), &s->kv, max) != OK) return E_BUSY;
 	*s = (struct sequence){ .q = q, .kv = s->kv, .most = max, .began = clock_ms() };
 	s->stream = (struct stream){ .text = &r->text, .stops = q->params->stops, .on_text = q->on_text, .ctx = q->ctx };
@@ -178,7 +172,7 @@ static int seq_take(struct generator *g, struct sequence *s, const int32_t *ids,
 		if (stopped) return seq_finish(s, GEN_END_STOP);
 		if (s->stream.cancelled) return seq_finish(s, GEN_END_CANCELLED);
 	}
-	if (r->completion_tokens >= (size_t)s->q->params->max_tokens || s->kv.len + n >= room(g))
+	if (r->completion_tokens >= (size_t)s->q->params->max_tokens || s->kv.len + n >= (size_t)g->info.context)
 		return seq_finish(s, GEN_END_LENGTH);
 	s->todo = ids;
 	s->todo_n = n;
@@ -195,7 +189,7 @@ static int seq_force(struct generator *g, struct sequence *s, const struct gen_s
 	st = generator_tokenize(g, steer->force, steer->force_len, t, s->q->err);
 	if (st != OK) return st;
 	if (t->n == 0) return err_set(s->q->err, E_USAGE, "%s: the constraint forces an empty text", g->info.name);
-	if (t->n > left || t->n > room(g) - s->kv.len) return seq_finish(s, GEN_END_LENGTH);
+	if (t->n > left || t->n > (size_t)g->info.context - s->kv.len) return seq_finish(s, GEN_END_LENGTH);
 	return seq_take(g, s, t->ids, t->n);
 }
 
