@@ -137,23 +137,22 @@ const struct ingest_acl_rule *ingest_acl_find(const struct ingest_acl *t, const 
 	return best;
 }
 
-static int same_groups(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
+static int are_among(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
 {
-	for (int turn = 0; turn < 2; turn++) {
-		for (size_t i = 0; i < a_n; i++) {
-			size_t k = 0;
+	for (size_t i = 0; i < a_n; i++) {
+		size_t k = 0;
 
-			while (k < b_n && strcmp(a[i], b[k]) != 0)
-				k++;
-			if (k == b_n)
-				return 0;
-		}
-		const char *const *list = a;
-		size_t n = a_n;
-
-		a = b, a_n = b_n, b = list, b_n = n;
+		while (k < b_n && strcmp(a[i], b[k]) != 0)
+			k++;
+		if (k == b_n)
+			return 0;
 	}
 	return 1;
+}
+
+static int same_groups(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
+{
+	return are_among(a, a_n, b, b_n) && are_among(b, b_n, a, a_n);
 }
 
 int job_same_settings(const struct job *j, const struct doc *d)
@@ -327,17 +326,7 @@ void job_fields(struct run *r, struct job *j, const char *source, const char *ro
 /* Is every reader of what has the groups a also one of what has b? */
 static int is_narrower(const char *const *a, size_t a_n, const char *const *b, size_t b_n)
 {
-	if (b_n == 0)
-		return 1;
-	for (size_t i = 0; i < a_n; i++) {
-		size_t k = 0;
-
-		while (k < b_n && strcmp(a[i], b[k]) != 0)
-			k++;
-		if (k == b_n)
-			return 0;
-	}
-	return a_n > 0;
+	return b_n == 0 || (a_n > 0 && are_among(a, a_n, b, b_n));
 }
 
 static int groups_keep(struct run *r, struct job *j, const struct doc *have)
