@@ -16,6 +16,14 @@ class Skip(Exception):
     pass
 
 
+def small_model():
+    """The path of the generator that tests use."""
+    path = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
+    if not os.path.exists(path):
+        raise Skip("needs smollm2")
+    return path
+
+
 class Box:
     """A folder of files, a data folder, and the program run on them."""
 
@@ -84,9 +92,7 @@ def cpu_without_avx2(b):
 @test
 def little_memory_for_keys(b):
     """A cache that holds less than a context is told where it is set, when the model opens; what fits is answered."""
-    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
-    if not os.path.exists(small):
-        raise Skip("needs smollm2")
+    small = small_model()
     b.write("travel.md", TRAVEL)
     b.ingest()
     for size, told in (("6m", True), ("128m", False)):
@@ -137,9 +143,7 @@ def batch_in_order(b):
 @test
 def batch_writes_answers_together(b):
     """As many as the language model takes, and each as if it were alone; in order though some take longer."""
-    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
-    if not os.path.exists(small):
-        raise Skip("needs smollm2")
+    small = small_model()
     b.write("leave.txt", LEAVE)
     b.write("travel.md", TRAVEL)
     b.ingest()
@@ -377,9 +381,7 @@ def answers_without_generator_are_extractive_and_say_so(b):
 
 @test
 def models_that_cannot_run_are_not_taken_in(b):
-    small = os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")
-    if not os.path.exists(small):
-        raise Skip("needs smollm2")
+    small = small_model()
     with open(small, "rb") as f:
         head = f.read(2 << 20)
     home = b.top + "/models"
@@ -600,8 +602,7 @@ def bench_tells_figures(b):
     assert "new folder" in b.run(*index, "--folder", folder, ok=(1, 3, 4, 5)).stderr
     b.run("bench", "index", "--texts", b.write("bad.fvecs", b"abc"), "--queries", "ask.fvecs", "--folder", folder + "2", ok=(1,))
     assert not os.path.exists(b.data)
-    if not os.path.exists(os.path.join(os.environ.get("FOOTNOTE_MODELS") or os.path.expanduser("~/.cache/footnote/models"), "smollm2-135m-instruct-q4_1.gguf")):
-        raise Skip("needs smollm2")
+    small_model()
     run = ("bench", "generate", "--model", "smollm2-135m", "--repeat", "1")
     f, = b.json(*run, "-p", "40", "-n", "6")
     assert (f["prompt_tokens"], f["written_tokens"], f["parallel"]) == (40, 6, 1) and f["prefill_tps"] > 0 and f["first_token_ms"] > 0, f
