@@ -155,12 +155,6 @@ static int identifiers_in(const struct retrieval *found, const struct reader *r,
 	return rc;
 }
 
-static int part_by_chunk(const void *a, const void *b)
-{
-	const struct fuse_part *x = a, *y = b;
-	return (x->chunk_id > y->chunk_id) - (x->chunk_id < y->chunk_id);
-}
-
 /* Lifts what holds an identifier of the query over all that does not, when few enough of the hits by words do: then who
  * wrote it meant it. */
 static int identifiers_lift(struct service *s, const struct reader *r, const struct ask *ask, const struct retrieval *found,
@@ -168,7 +162,7 @@ static int identifiers_lift(struct service *s, const struct reader *r, const str
 {
 	struct span ids[EXACT_MAX];
 	size_t counts[EXACT_MAX] = { 0 }, n = exact_take(ask->query, ask->len, ids), lifted = 0;
-	if (n == 0 || word_n == 0) return OK;
+	if (n == 0 || word_n == 0 || s->conf.search_exact_max == 0) return OK;
 	uint8_t *holds = arena_calloc(a, word_n, EXACT_MAX);
 	struct fuse_part *parts = arena_calloc(a, word_n, sizeof *parts);
 	int rc = holds && parts ? OK : err_set(e, E_MEMORY, "search: out of memory");
@@ -181,10 +175,7 @@ static int identifiers_lift(struct service *s, const struct reader *r, const str
 		for (size_t j = 0; j < n; j++) held += holds[i * EXACT_MAX + j] && counts[j] <= (size_t)s->conf.search_exact_max;
 		if (held) parts[lifted++] = (struct fuse_part){ word[i].chunk_id, part * (double)held };
 	}
-	if (!rc && lifted) {
-		qsort(parts, lifted, sizeof *parts, part_by_chunk);
-		fuse_lift(out->hits, out->n, parts, lifted);
-	}
+	if (!rc) fuse_lift(out->hits, out->n, parts, lifted);
 	return rc;
 }
 

@@ -47,13 +47,15 @@ static int part_by_chunk(const void *a, const void *b)
 	return (x->chunk_id > y->chunk_id) - (x->chunk_id < y->chunk_id);
 }
 
-void fuse_lift(struct fused_hit *hits, size_t n, const struct fuse_part *parts, size_t part_n)
+void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n)
 {
+	if (n == 0 || part_n == 0) return;
+	qsort(parts, part_n, sizeof *parts, part_by_chunk);
 	for (size_t i = 0; i < n; i++) {
-		const struct fuse_part key = { hits[i].chunk_id, 0 }, *p = part_n ? bsearch(&key, parts, part_n, sizeof *parts, part_by_chunk) : NULL;
+		const struct fuse_part key = { hits[i].chunk_id, 0 }, *p = bsearch(&key, parts, part_n, sizeof *parts, part_by_chunk);
 		if (!p) continue;
 		hits[i].exact = p->part;
 		hits[i].score = hits[i].by_vector.part + hits[i].by_words.part + p->part;
 	}
-	if (n) qsort(hits, n, sizeof *hits, by_score);
+	qsort(hits, n, sizeof *hits, by_score);
 }

@@ -194,8 +194,8 @@ size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit
 	const struct fuse_options *o, struct fused_hit *out);
 
 struct fuse_part { uint64_t chunk_id; double part; };
-/* Adds parts, at most one a chunk, ascending by chunk id, to the hits of these chunks and puts all in order again. Pure. */
-void fuse_lift(struct fused_hit *hits, size_t n, const struct fuse_part *parts, size_t part_n);
+/* Adds parts, at most one a chunk, to the hits of these chunks and puts all in order again, the parts by chunk id. Pure. */
+void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
  * They hold no text of documents, and name a file by its path alone: index_erase takes entries of lists that do out of

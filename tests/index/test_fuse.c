@@ -50,7 +50,7 @@ TEST(fuse_lift_adds_parts_and_orders_anew)
 {
 	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f } };
 	struct word_hit word[] = { { 3, 12 }, { 7, 4 } };
-	const struct fuse_part parts[] = { { 1, 9 }, { 7, 0.5 } };
+	struct fuse_part parts[] = { { 7, 0.5 }, { 1, 9 } };
 	struct fused_hit out[4];
 	CHECK_INT(fuse_ranks(vec, 2, word, 2, &plain, out), 3);
 	CHECK(out[2].chunk_id == 7 && out[2].exact == 0);
