@@ -19,6 +19,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+struct filter;
 struct index;
 struct snapshot;
 struct write;
@@ -130,6 +131,7 @@ struct reader {
 	const char *collection;      /* NULL: every collection */
 	int all_groups;              /* 1: no acl check */
 	const char *const *groups; size_t group_n;
+	const struct filter *filter; /* NULL: none; documents outside of it do not exist for this reader (filter.h) */
 };
 int reader_may_see(const struct reader *r, const struct doc *d);
 

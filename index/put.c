@@ -287,6 +287,7 @@ static int sees_standing(const struct doc_in *d, const struct rec_doc *r)
 	if (!d->reader) return 1;
 	reader = *d->reader;
 	reader.collection = NULL;
+	reader.filter = NULL;
 	for (uint32_t i = 0; i < r->acl_n && !sees; i++) {
 		const char *group = rec_acl_next(&p);
 		sees = reader_may_see(&reader, &(struct doc){ .acl = &group, .acl_n = 1 });

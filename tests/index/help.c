@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "tests/test.h"
 
-const struct reader everyone = { "c", 1, NULL, 0 };
+const struct reader everyone = { "c", 1, NULL, 0, NULL };
 
 struct index_options help_options(const char *dir)
 {
