@@ -214,6 +214,8 @@ static const struct setting settings[] = {
 	{NULL, "search.fuse_depth", T_INT, AT(search_depth), 1, 10000, "100", "passages",
 		"How many passages found by meaning and how many found by words are joined into one ranking. A search that "
 		"reaches deeper doubles it as often as it must, and puts what it finds there behind."},
+	{NULL, "search.filter_bytes", T_INT, AT(search_filter_bytes), 64, 1 << 20, "8192", "bytes",
+		"The longest filter that one search, question or summary may carry."},
 	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
 		"The constant of reciprocal rank fusion: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the "
 		"first places count for more, and a passage that only one of them puts first can win."},

@@ -64,6 +64,7 @@ struct conf {
 	int search_k;                       /* search.k */
 	int search_k_max;                   /* search.k_max */
 	int search_depth;                   /* search.fuse_depth */
+	int search_filter_bytes;            /* search.filter_bytes */
 	double search_rrf_k;                /* search.rrf_k */
 	double search_word_weight;          /* search.word_weight */
 	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */
