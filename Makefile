@@ -34,7 +34,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS),test-$(r))
+.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -94,12 +94,18 @@ CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests
-$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
+$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(WITH_$(1)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $$@ $$^ $(call libs,$(NEED_$(1)))
 test-$(1): $(BUILD)/tests/run-$(1)
 	@$(BUILD)/tests/run-$(1) $(T)
 endef
-$(foreach r,$(ROOMS),$(eval $(call room_tests,$(r))))
+# tests/torture: the store while writes fail; the same stand-ins for programs, to be loaded before them.
+NEED_torture := index base
+WITH_torture := $(BUILD)/tests/index/help.o
+$(foreach r,$(ROOMS) torture,$(eval $(call room_tests,$(r))))
+$(BUILD)/tests/failwrite.so: tests/torture/failwrite.c tests/torture/failwrite.h | $(PACKAGES)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -fPIC -shared -I. -D_GNU_SOURCE -o $@ $<
 
 # What the machine can do, beside what the kernels reach.
 $(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call objs,base)
@@ -153,7 +159,7 @@ help:
 	@echo 'make check-web     the page in a real browser (T=NAME: one test); pictures in $(BUILD)/web'
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='
-	@echo 'make test-ROOM     the tests of one room: $(ROOMS) (T=NAME: some of them)'
+	@echo 'make test-ROOM     the tests of one room: $(ROOMS) torture (T=NAME: some of them)'
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'

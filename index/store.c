@@ -89,7 +89,6 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 	case MDB_INVALID:
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
-	case MDB_PANIC:
 	case MDB_INCOMPATIBLE:
 	case MDB_BAD_TXN:
 		return err_set(e, E_CORRUPT, "%s %s: %s", what, thing, mdb_strerror(code));
@@ -103,6 +102,8 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 	case EPERM:
 	case EROFS:
 		return err_set(e, E_DENIED, "%s %s: %s", what, thing, strerror(code));
+	case MDB_PANIC:
+		return err_set(e, E_IO, "%s %s: a write before failed half-way", what, thing);
 	default:
 		return err_set(e, E_IO, "%s %s: %s", what, thing, mdb_strerror(code));
 	}
@@ -263,7 +264,7 @@ int store_open(struct store **out, const char *dir, size_t map_bytes, size_t rea
 void store_close(struct store *s)
 {
 	if (!s) return;
-	if (s->env && !s->sync) mdb_env_sync(s->env->mdb, 1);
+	if (s->env && s->env->mdb && !s->sync) mdb_env_sync(s->env->mdb, 1);
 	env_close(s->env);
 	pthread_cond_destroy(&s->free);
 	pthread_mutex_destroy(&s->lock);
@@ -311,22 +312,50 @@ static void env_put(struct store *s, struct env *v)
 
 /* ---- transactions ---- */
 
+/* Opens the store again when LMDB gave the environment up, because it could not write a meta page: the file holds the
+ * last commit whole. The environment is closed before, so nobody may be in it. Done with the lock held, since nobody can
+ * begin anything meanwhile. */
+static int env_revive(struct store *s, struct env *dead, struct err *e)
+{
+	struct env *v;
+	int rc = OK;
+	pthread_mutex_lock(&s->lock);
+	if (s->env == dead && dead->refs > 1) {
+		rc = err_set(e, E_IO, "the store %s could not be written; it is opened again when reads under way have ended", s->dir);
+	} else if (s->env == dead) {
+		if (dead->mdb) mdb_env_close(dead->mdb);
+		dead->mdb = NULL;
+		rc = env_open(&v, s, s->dir, e);
+		if (!rc) {
+			log_put(LOG_WARN, "index", "%s: opened again after a write that failed", s->dir);
+			s->env = v;
+			mem_free(dead);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
 /* A transaction in the store as it stands; a writer has entered already. */
 static int txn_new(struct txn **out, struct store *s, int write, struct err *e)
 {
 	struct txn *t = mem_alloc(sizeof *t);
-	int code;
+	int code, rc = t ? OK : err_set(e, E_MEMORY, "begin a transaction: out of memory");
 	*out = NULL;
-	if (!t) return err_set(e, E_MEMORY, "begin a transaction: out of memory");
-	*t = (struct txn){ .s = s, .env = env_get(s), .write = write };
-	code = mdb_txn_begin(t->env->mdb, NULL, write ? 0 : MDB_RDONLY, &t->mt);
-	if (!code) {
-		*out = t;
-		return OK;
+	for (int again = 0; !rc; again++) {
+		struct env *v = env_get(s);
+		*t = (struct txn){ .s = s, .env = v, .write = write };
+		code = v->mdb ? mdb_txn_begin(v->mdb, NULL, write ? 0 : MDB_RDONLY, &t->mt) : MDB_PANIC;
+		if (!code) {
+			*out = t;
+			return OK;
+		}
+		env_put(s, v);
+		if (code == MDB_PANIC && !again) rc = env_revive(s, v, e);
+		else rc = code_set(e, code, write ? "begin a write to" : "begin a read of", s->dir);
 	}
-	env_put(s, t->env);
 	mem_free(t);
-	return code_set(e, code, "begin", write ? "a write" : "a read");
+	return rc;
 }
 
 int txn_begin(struct txn **out, struct store *s, int write, struct err *e)
@@ -360,6 +389,7 @@ static int code_settle(int code, MDB_env *mdb)
 
 int txn_commit(struct txn *t, struct err *e)
 {
+	const char *dir = t->s->dir;
 	int code;
 	if (fault_fails("store.commit")) {
 		txn_abort(t);
@@ -367,7 +397,7 @@ int txn_commit(struct txn *t, struct err *e)
 	}
 	code = code_settle(mdb_txn_commit(t->mt), t->env->mdb);
 	txn_free(t);
-	return code ? code_set(e, code, "commit", "the store") : OK;
+	return code ? code_set(e, code, "commit to", dir) : OK;
 }
 
 void txn_abort(struct txn *t)

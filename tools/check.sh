@@ -70,7 +70,7 @@ else
 fi
 
 suite lint python3 tests/lint/lint.py
-for room in base nn embed generate index ingest api; do
+for room in base nn embed generate index ingest api torture; do
 	compgen -G "tests/$room/*.c" >/dev/null || continue
 	if built "$build/tests/run-$room"; then suite "$room" "$build/tests/run-$room"; else fail "$room: its tests do not build"; fi
 done
