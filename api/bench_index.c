@@ -28,6 +28,7 @@ static const struct { const char *group; uint32_t one_in; } shares[SHARES] = {
 struct index_bench {
 	struct command_call *call;
 	const char *texts, *queries, *folder;
+	int again;                      /* 1: the folder is there already, with its vectors and its store */
 	long limit;
 	struct embedder *embedder;      /* opened when a text is to be embedded */
 	float *base, *query;            /* (n, dim), (query_n, dim) */
@@ -125,6 +126,20 @@ static int vectors_get(struct index_bench *b, const char *file, size_t limit, en
 	rc = path_absolute(&path, b->call->cwd, file, e);
 	if (!rc && len > 6 && strcmp(file + len - 6, ".fvecs") == 0) rc = fvecs_read(b, buf_cstr(&path), limit, out, n, e);
 	else if (!rc) rc = texts_embed(b, buf_cstr(&path), limit, kind, out, n, e);
+	buf_clear(&path);
+	return rc;
+}
+
+/* Both sets of vectors as an earlier run left them. */
+static int folder_read(struct index_bench *b, struct err *e)
+{
+	struct buf path;
+	int rc;
+	buf_init(&path, 8192);
+	rc = path_join(&path, b->folder, "base.fvecs");
+	if (!rc) rc = fvecs_read(b, buf_cstr(&path), (size_t)b->limit, &b->base, &b->n, e);
+	if (!rc) rc = path_join(&path, b->folder, "queries.fvecs");
+	if (!rc) rc = fvecs_read(b, buf_cstr(&path), QUERIES_MAX, &b->query, &b->query_n, e);
 	buf_clear(&path);
 	return rc;
 }
@@ -301,22 +316,30 @@ static int measure_graph(struct index_bench *b, cJSON *out, struct err *e)
 	return rc;
 }
 
+/* Both sets of vectors and the store, in the folder. */
+static int folder_fill(struct index_bench *b, cJSON *out, struct err *e)
+{
+	double seconds;
+	int rc = fvecs_write(b, "base.fvecs", b->base, b->n, e);
+	if (!rc) rc = fvecs_write(b, "queries.fvecs", b->query, b->query_n, e);
+	if (!rc) rc = fill(b, &seconds, e);
+	return rc ? rc : bench_number(out, "put_per_s", (double)b->n / seconds, e);
+}
+
 static int measure(struct index_bench *b, cJSON *out, struct err *e)
 {
 	size_t answers = (1 + SHARES) * b->query_n;
-	double seconds, open_ms, ready_ms;
-	int rc = fvecs_write(b, "base.fvecs", b->base, b->n, e);
-	if (!rc) rc = fvecs_write(b, "queries.fvecs", b->query, b->query_n, e);
+	double open_ms, ready_ms;
+	int rc = OK;
 	b->truth = mem_calloc(answers, K * sizeof *b->truth);
 	b->truth_n = mem_calloc(answers, sizeof *b->truth_n);
 	if (!rc && (!b->truth || !b->truth_n)) rc = err_set(e, E_MEMORY, "bench: out of memory");
 	if (!rc) rc = store_open(b, 1, b->call->conf->hnsw_ef_search, &open_ms, &ready_ms, e);
-	if (!rc) rc = fill(b, &seconds, e);
+	if (!rc && !b->again) rc = folder_fill(b, out, e);
 	if (!rc) rc = index_rebuild_wait(b->x, e);
 	if (!rc) rc = bench_number(out, "vectors", (double)b->n, e);
 	if (!rc) rc = bench_number(out, "dim", b->dim, e);
 	if (!rc) rc = bench_number(out, "queries", (double)b->query_n, e);
-	if (!rc) rc = bench_number(out, "put_per_s", (double)b->n / seconds, e);
 	if (!rc) rc = measure_exact(b, out, e);
 	return rc ? rc : measure_graph(b, out, e);
 }
@@ -330,15 +353,16 @@ int bench_index(struct command_call *c, cJSON *out, struct err *e)
 	int rc = options_parse(c, options, sizeof options / sizeof *options, e);
 	buf_init(&folder, 8192);
 	buf_init(&store, 8192);
-	if (!rc && (c->argc != 1 || !b.texts || !b.queries || !b.folder))
-		rc = err_set(e, E_USAGE, "bench index: wants --texts F, --queries Q and --folder D");
+	b.again = !b.texts && !b.queries;
+	if (!rc && (c->argc != 1 || !b.folder || (!b.again && (!b.texts || !b.queries))))
+		rc = err_set(e, E_USAGE, "bench index: wants --folder D and, for a new one, --texts F and --queries Q");
 	if (!rc) rc = path_absolute(&folder, c->cwd, b.folder, e);
 	b.folder = buf_cstr(&folder);
-	if (!rc && file_exists(b.folder)) rc = err_set(e, E_CONFLICT, "%s: is there; a new folder is wanted", b.folder);
+	if (!rc && !b.again && file_exists(b.folder)) rc = err_set(e, E_CONFLICT, "%s: is there; a new folder is wanted", b.folder);
 	if (!rc) rc = path_join(&store, b.folder, "store");
-	if (!rc) rc = vectors_get(&b, b.texts, (size_t)b.limit, EMBED_PASSAGE, &b.base, &b.n, e);
-	if (!rc) rc = vectors_get(&b, b.queries, QUERIES_MAX, EMBED_QUERY, &b.query, &b.query_n, e);
-	if (!rc) rc = dir_make(buf_cstr(&store), e);
+	if (!rc) rc = b.again ? folder_read(&b, e) : vectors_get(&b, b.texts, (size_t)b.limit, EMBED_PASSAGE, &b.base, &b.n, e);
+	if (!rc && !b.again) rc = vectors_get(&b, b.queries, QUERIES_MAX, EMBED_QUERY, &b.query, &b.query_n, e);
+	if (!rc && !b.again) rc = dir_make(buf_cstr(&store), e);
 	service_store_options(c->conf, &b.o);
 	b.o.dir = buf_cstr(&store);
 	b.o.dim = b.dim;
