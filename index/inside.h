@@ -84,6 +84,7 @@ uint64_t coll_tombstones(const struct rec_coll *r);
 int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e);
 
 /* snapshot.c */
+int reader_sees_all(const struct reader *r);  /* 1: within its collection no document is kept from the reader */
 /* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
 struct sight { struct { uint64_t doc; int yes; } seen[256]; };
 /* *yes: the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged

@@ -234,7 +234,7 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 	struct walk_options o = { .k1 = s->x->bm25_k1, .b = s->x->bm25_b };
 	struct visible *seen = NULL;
 	struct cursor c = { 0 };
-	int rc = r->all_groups ? OK : visible_get(s, r, coll->number, &seen, e);
+	int rc = reader_sees_all(r) ? OK : visible_get(s, r, coll->number, &seen, e);
 	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
 	struct counting count = { &c, seen, coll, seen ? 0 : coll->words, seen ? 0 : coll->chunks };
 	if (!rc) rc = terms_weigh(&count, s->x, t, e);

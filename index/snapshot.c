@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "index/filter.h"
 #include "index/inside.h"
 
 int snapshot_open(struct snapshot **out, struct index *x, struct err *e)
@@ -51,11 +52,16 @@ int reader_may_see(const struct reader *r, const struct doc *d)
 {
 	if (!r) return 0;
 	if (r->collection && strcmp(r->collection, d->collection) != 0) return 0;
-	if (r->all_groups || d->acl_n == 0) return 1;
+	if (r->all_groups || d->acl_n == 0) return filter_match(r->filter, d);
 	for (size_t i = 0; i < d->acl_n; i++)
 		for (size_t g = 0; g < r->group_n; g++)
-			if (strcmp(d->acl[i], r->groups[g]) == 0) return 1;
+			if (strcmp(d->acl[i], r->groups[g]) == 0) return filter_match(r->filter, d);
 	return 0;
+}
+
+int reader_sees_all(const struct reader *r)
+{
+	return r->all_groups && !r->filter;
 }
 
 /* ---- collections ---- */

@@ -161,7 +161,7 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 	if (rc || l.end != len || l.stem_n == 0 || l.alone) return rc;
 	rc = coll_read(s->t, r->collection, &coll, e);
 	if (rc) return rc == E_NOT_FOUND ? OK : rc;
-	if (!r->all_groups) rc = visible_get(s, r, coll.number, &seen, e);
+	if (!reader_sees_all(r)) rc = visible_get(s, r, coll.number, &seen, e);
 	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
 	if (!rc) rc = candidates_find(&c, coll.number, &l, a, found, &n, e);
 	for (size_t i = 0; !rc && i < n; i++) {

@@ -340,7 +340,7 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 	q->query = query;
 	q->k = k;
 	rc = code8_query_init(&q->code, query, s->x->dim, e);
-	if (!rc && !r->all_groups) rc = visible_get(s, r, c.number, &q->seen, e);
+	if (!rc && !reader_sees_all(r)) rc = visible_get(s, r, c.number, &q->seen, e);
 	if (!rc) rc = search_checked(q, &c, &t, e);
 	code8_query_clear(&q->code);
 	visible_put(q->seen);

@@ -1,8 +1,8 @@
-/* visible.c: owns which chunks of a collection a reader of some groups sees, where a search must know all of them.
+/* visible.c: owns which chunks of a collection a reader sees who does not see all, where a search must know all of them.
  *
  * Method: the documents are walked once for a reader and a state of the store; what they see is kept as runs of chunk
  * ids, joined where they touch and in order, so that a list of postings is compared with them in one pass. The last
- * few are remembered under a hash of collection and groups. This decides about weights and counts alone: what is
+ * few are remembered under a hash of collection, groups and filter. This decides about weights and counts alone: what is
  * returned is asked for one by one (snapshot_sees_chunk).
  * Threads: index.lock guards the table of those remembered, for moments; one that is in use lives until its last user
  * is done. Failure: a damaged record is left out with a warning, as the searches do. */
@@ -10,6 +10,7 @@
 #include <string.h>
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/filter.h"
 #include "index/inside.h"
 
 struct gather { struct visible *v; size_t cap; };
@@ -55,10 +56,14 @@ static void runs_join(struct visible *v)
 /* The same groups in another order are another reader: that costs a walk, no more. */
 static int who_hash(const struct reader *r, uint32_t coll, uint8_t out[32], struct err *e)
 {
+	const char *filter = r->filter ? filter_text(r->filter) : "";
+	uint64_t n = r->all_groups ? UINT64_MAX : r->group_n;
 	struct sha256 *h = sha256_new();
 	if (!h) return err_set(e, E_MEMORY, "search: out of memory");
 	sha256_put(h, &coll, sizeof coll);
-	for (size_t i = 0; i < r->group_n; i++) sha256_put(h, r->groups[i], strlen(r->groups[i]) + 1);
+	sha256_put(h, &n, sizeof n);
+	for (size_t i = 0; i < r->group_n && !r->all_groups; i++) sha256_put(h, r->groups[i], strlen(r->groups[i]) + 1);
+	sha256_put(h, filter, strlen(filter));
 	sha256_end(h, out);
 	return OK;
 }
@@ -130,7 +135,7 @@ int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count
 	rc = coll_read(s->t, r->collection, &coll, e);
 	if (rc) return rc == E_NOT_FOUND ? OK : rc;
 	*out = (struct seen_count){ coll.documents, coll.chunks };
-	if (r->all_groups || (rc = visible_get(s, r, coll.number, &v, e))) return rc;
+	if (reader_sees_all(r) || (rc = visible_get(s, r, coll.number, &v, e))) return rc;
 	*out = (struct seen_count){ v->documents, v->chunks };
 	visible_put(v);
 	return OK;
