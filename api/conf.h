@@ -37,6 +37,7 @@ struct conf {
 	int generate_draft;                 /* generate.draft: tokens guessed at once, 0: none */
 	int generate_queue;                 /* generate.queue: requests waiting for the engine */
 	/* index */
+	char index_vectors[8];              /* index.vectors: f32 or f16 */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */
 	int64_t exact_below;                /* index.exact_below */
 	double rebuild_share;               /* index.rebuild_share */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "api/exact.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "base/words.h"
@@ -89,11 +90,14 @@ static int highlight(struct passage *p, const struct stems *q, struct arena *a, 
 static int cosine_of(struct service *s, struct snapshot *snapshot, const float *query, uint64_t chunk, double *out, struct err *e)
 {
 	struct embedder *m;
-	const float *v;
+	float *v = NULL;
 	int rc = service_embedder(s, &m, e);
-	if (!rc) rc = snapshot_vector(snapshot, chunk, &v, e);
+	if (!rc) v = mem_alloc((size_t)embedder_info(m)->dim * sizeof *v);
+	if (!rc && !v) rc = err_set(e, E_MEMORY, "search: out of memory");
+	if (!rc) rc = snapshot_vector(snapshot, chunk, v, e);
 	*out = 0;
 	for (int i = 0; !rc && i < embedder_info(m)->dim; i++) *out += (double)query[i] * v[i];
+	mem_free(v);
 	return rc;
 }
 

@@ -56,6 +56,7 @@ void service_store_options(const struct conf *c, struct index_options *o)
 {
 	*o = (struct index_options){ .dir = c->data_dir, .embedder = "" };
 	o->map_bytes = (size_t)c->map_bytes;
+	o->half_vectors = strcmp(c->index_vectors, "f16") == 0;
 	o->hnsw_m = c->hnsw_m;
 	o->hnsw_ef_construction = c->hnsw_ef_construction;
 	o->hnsw_ef_search = c->hnsw_ef_search;

@@ -258,7 +258,7 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 		float *to = b->vectors + b->n * dim;
 		uint64_t chunk;
-		const float *v;
+		struct rec_vec v;
 		struct err why;
 		if (key.n != 12 || key_get_u32(key.p) != coll) break;
 		chunk = key_get_u64(key.p + 4);
@@ -267,7 +267,7 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 			log_put(LOG_WARN, "index", "chunk %llu: %s", (unsigned long long)chunk, why.msg);
 			memset(to, 0, dim * sizeof *to);
 		} else {
-			memcpy(to, v, dim * sizeof *to);
+			rec_vec_floats(to, &v);
 		}
 		if (graph_row_add(b->g, chunk, to)) {
 			rc = err_set(e, E_CORRUPT, "build a graph: more vectors than its record says; check tells more");
@@ -290,11 +290,11 @@ static int graph_restore(struct snapshot *s, const struct graph *old, struct bat
 	for (size_t i = 0; !rc && i < old->vectors; i++) {
 		struct slice value;
 		struct key k;
-		const float *v;
+		struct rec_vec v;
 		key_vec(&k, old->coll, old->ids[i]);
 		if (store_get(s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, (uint32_t)dim, 1, NULL))
 			code8_decode(b->vectors + b->n * dim, old->rows + i * old->stride, (uint32_t)dim);
-		else memcpy(b->vectors + b->n * dim, v, dim * sizeof *v);
+		else rec_vec_floats(b->vectors + b->n * dim, &v);
 		if (graph_row_copy(b->g, old, i)) return err_set(e, E_BUG, "build a graph: no room for the old one");
 		if (++b->n < BATCH && i + 1 < old->vectors) continue;
 		rc = cancelled(s->x, e);

@@ -33,6 +33,7 @@ struct check {
 	uint64_t vectors;
 	struct postings *words;
 	struct posting *block;               /* BLOCK_MAX of them */
+	float *floats;                       /* a vector that is stored otherwise */
 	struct key post; uint64_t post_last; /* of the block before */
 };
 
@@ -111,7 +112,8 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 	struct slice v;
 	struct err e;
 	struct key k;
-	const float *vec;
+	struct rec_vec vec;
+	const float *x;
 	uint64_t at, end;
 	key_u64(&k, id);
 	if (!due_get(c, T_CHUNK, &k, &v, "chunk", id)) return;
@@ -139,8 +141,9 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 		problem(c, "chunk %llu: %s", (ull)id, e.msg);
 		return;
 	}
+	x = rec_vec_borrow(&vec, c->floats);
 	for (uint32_t i = 0; i < c->s->state.dim; i++)
-		if (!isfinite(vec[i])) {
+		if (!isfinite(x[i])) {
 			problem(c, "chunk %llu: component %u of its vector is not a number", (ull)id, i);
 			break;
 		}
@@ -473,6 +476,7 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	if (rc) err_set(e, rc, "check: %s", why.msg);
 	if (!rc && !(c.coll = arena_calloc(&c.a, n + 1, sizeof *c.coll))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	if (!rc && !(c.block = mem_alloc(BLOCK_MAX * sizeof *c.block))) rc = err_set(e, E_MEMORY, "check: out of memory");
+	if (!rc && !(c.floats = mem_alloc((x->dim + 1) * sizeof *c.floats))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	if (!rc) rc = postings_new(&c.words, e);
 	for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) rc = table_walk(&c, order[i], e);
 	for (size_t i = 0; !rc && i < c.coll_n; i++) {
@@ -483,6 +487,7 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	if (!rc && chunks != c.vectors) problem(&c, "%llu chunks have %llu vectors", (ull)chunks, (ull)c.vectors);
 	*problems = c.problems;
 	mem_free(c.block);
+	mem_free(c.floats);
 	postings_free(c.words);
 	arena_clear(&c.a);
 	snapshot_close(c.s);

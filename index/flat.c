@@ -11,10 +11,18 @@
 #include <math.h>
 #include "index/inside.h"
 
+__attribute__((target("avx2,fma"))) static inline float fold(__m256 s0, __m256 s1, __m256 s2, __m256 s3)
+{
+	__m128 low;
+	s0 = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
+	low = _mm_add_ps(_mm256_castps256_ps128(s0), _mm256_extractf128_ps(s0, 1));
+	low = _mm_add_ps(low, _mm_movehl_ps(low, low));
+	return _mm_cvtss_f32(_mm_add_ss(low, _mm_movehdup_ps(low)));
+}
+
 __attribute__((target("avx2,fma"))) float flat_dot(const float *a, const float *b, size_t n)
 {
 	__m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
-	__m128 low;
 	float sum;
 	size_t i = 0;
 	for (; i + 32 <= n; i += 32) {
@@ -24,13 +32,33 @@ __attribute__((target("avx2,fma"))) float flat_dot(const float *a, const float *
 		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
 	}
 	for (; i + 8 <= n; i += 8) s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
-	s0 = _mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3));
-	low = _mm_add_ps(_mm256_castps256_ps128(s0), _mm256_extractf128_ps(s0, 1));
-	low = _mm_add_ps(low, _mm_movehl_ps(low, low));
-	low = _mm_add_ss(low, _mm_movehdup_ps(low));
-	sum = _mm_cvtss_f32(low);
-	for (; i < n; i++) sum += a[i] * b[i];
+	sum = fold(s0, s1, s2, s3);
+	for (; i < n; i++) sum = fmaf(a[i], b[i], sum);
 	return sum;
+}
+
+/* flat_dot of halves, in the same order. */
+__attribute__((target("avx2,fma,f16c"))) static float half_dot(const float *a, const uint16_t *b, size_t n)
+{
+#define HALVES(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+	__m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+	size_t i = 0;
+	float sum;
+	for (; i + 32 <= n; i += 32) {
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), HALVES(b + i), s0);
+		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), HALVES(b + i + 8), s1);
+		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), HALVES(b + i + 16), s2);
+		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), HALVES(b + i + 24), s3);
+	}
+	for (; i + 8 <= n; i += 8) s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), HALVES(b + i), s0);
+	sum = fold(s0, s1, s2, s3);
+	for (; i < n; i++) sum = fmaf(a[i], _cvtsh_ss(b[i]), sum);
+	return sum;
+}
+
+float flat_score(const float *a, const struct rec_vec *v)
+{
+	return v->form == VEC_F32 ? flat_dot(a, v->at, v->dim) : half_dot(a, v->at, v->dim);
 }
 
 /* 1 when a ranks behind b. */
@@ -99,14 +127,14 @@ int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_
 	if (rc || after == UINT64_MAX) goto out;
 	key_vec(&k, coll, after + 1);
 	for (rc = cursor_seek(&c, &k, &key, &value, e); !rc; rc = cursor_next(&c, &key, &value, e)) {
-		const float *v;
+		struct rec_vec v;
 		uint64_t chunk;
 		float score;
 		int yes;
 		if (key.n != 12 || key_get_u32(key.p) != coll) break;
 		chunk = key_get_u64(key.p + 4);
 		if (rec_vec_get(&v, &k, value, dim, 0, NULL)) continue;
-		score = flat_dot(query, v, dim);
+		score = flat_score(query, &v);
 		if (!topk_wants(t, score, chunk)) continue;
 		rc = snapshot_sees_chunk(s, r, coll, chunk, cache, &yes, e);
 		if (rc) break;

@@ -8,6 +8,8 @@
 
 /* Inner product of two vectors of n floats, any alignment. The order of additions depends on n alone. Thread-safe. */
 float flat_dot(const float *a, const float *b, size_t n);
+/* The same with a stored vector of as many: as if its components were floats, bit for bit. */
+float flat_score(const float *a, const struct rec_vec *v);
 
 /* The k best hits seen: higher score first, then lower chunk id. */
 struct topk { struct vec_hit *hit; size_t n, k; };       /* hit: k slots, the caller's; a heap with the worst on top */

@@ -164,8 +164,10 @@ static int words_settle(struct txn *t, struct rec_state *state, int *changed, st
 	if (rc) return rc;
 	if (state->format == FORMAT_VERSION && state->analysis == mine) return OK;
 	rc = store_entries(t, T_CHUNK, &chunks, e);
-	if (!rc && chunks) log_put(LOG_INFO, "index", "indexing the words of %llu chunks", (unsigned long long)chunks);
-	if (!rc) rc = postings_rebuild(t, e);
+	if (state->format < POSTINGS_FORMAT || state->analysis != mine) {
+		if (!rc && chunks) log_put(LOG_INFO, "index", "indexing the words of %llu chunks", (unsigned long long)chunks);
+		if (!rc) rc = postings_rebuild(t, e);
+	}
 	state->format = FORMAT_VERSION;
 	state->analysis = mine;
 	*changed = 1;
@@ -219,6 +221,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	pthread_cond_init(&x->wake, NULL);
 	pthread_cond_init(&x->done_cond, NULL);
 	x->with_vectors = o->dim > 0;
+	x->form = o->half_vectors ? VEC_F16 : VEC_F32;
 	x->hnsw_m = o->hnsw_m;
 	x->hnsw_ef_construction = o->hnsw_ef_construction;
 	x->hnsw_ef_search = o->hnsw_ef_search;

@@ -28,6 +28,7 @@ struct index_options {
 	const char *dir;             /* data folder, made when missing */
 	size_t map_bytes;            /* address space reserved for LMDB; the largest the store may grow to */
 	int dim;                     /* floats a vector */
+	int half_vectors;            /* 1: vectors that are added are kept as fp16; both kinds are read */
 	const char *embedder;        /* fingerprint the vectors belong to; "" with dim 0: open without an embedder (no search by vector) */
 	int hnsw_m;                  /* neighbours, 4 … 64 */
 	int hnsw_ef_construction;    /* 8 … 1000 */
@@ -155,7 +156,7 @@ int snapshot_text_cp(struct snapshot *s, const struct doc *d, uint64_t byte_off,
 int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out, struct err *e);
 /* Chunks of a document in text order; *out in the arena. */
 int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, struct chunk **out, size_t *n, struct err *e);
-int snapshot_vector(struct snapshot *s, uint64_t chunk_id, const float **out, struct err *e); /* (dim), borrowed */
+int snapshot_vector(struct snapshot *s, uint64_t chunk_id, float *out, struct err *e); /* (dim), as it is stored */
 
 /* How much of r->collection (required) the reader sees: documents with text, and chunks. For a reader of some groups its
  * documents are walked, once for a state of the store. */

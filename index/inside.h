@@ -20,6 +20,7 @@ struct index {
 	uint32_t dim;                     /* of the store */
 	char embedder[EMBEDDER_MAX + 1];
 	int with_vectors;                 /* 0: opened without an embedder */
+	enum vec_form form;               /* in which new vectors are written */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
 	uint64_t exact_below;
 	double rebuild_share;

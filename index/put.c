@@ -232,6 +232,19 @@ static int chunk_check(const struct doc_in *d, size_t i, struct err *e)
 	return string_check("heading", c->heading, STRING_MAX, e);
 }
 
+static int vectors_check(const struct write *w, const struct doc_in *d, struct err *e)
+{
+	size_t dim = w->x->dim;
+	for (size_t i = 0; i < d->chunk_n * dim; i++) {
+		if (!isfinite(d->vectors[i]))
+			return err_set(e, E_USAGE, "vector %zu: component %zu is not a number", i / dim, i % dim);
+		if (w->x->form == VEC_F16 && fabsf(d->vectors[i]) > VEC_F16_MAX)
+			return err_set(e, E_USAGE, "vector %zu: component %zu, %g, is more than index.vectors = f16 holds", i / dim,
+				i % dim, (double)d->vectors[i]);
+	}
+	return OK;
+}
+
 static int text_check(const struct write *w, const struct doc_in *d, struct err *e)
 {
 	int rc, without = !doc_verdict_has_text(d->verdict);
@@ -248,10 +261,7 @@ static int text_check(const struct write *w, const struct doc_in *d, struct err 
 		return err_set(e, E_USAGE, "%zu chunks without ranges or vectors", d->chunk_n);
 	for (size_t i = 0; i < d->chunk_n; i++)
 		if ((rc = chunk_check(d, i, e))) return rc;
-	for (size_t i = 0; i < d->chunk_n * w->x->dim; i++)
-		if (!isfinite(d->vectors[i]))
-			return err_set(e, E_USAGE, "vector %zu: component %zu is not a number", i / w->x->dim, i % w->x->dim);
-	return OK;
+	return d->chunk_n ? vectors_check(w, d, e) : OK;
 }
 
 /* ---- finding what is replaced ---- */
@@ -591,7 +601,7 @@ static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const
 
 static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, struct touched *c, struct err *e)
 {
-	size_t at = 0, cp = 0, size = rec_vec_size(w->x->dim);
+	size_t at = 0, cp = 0, size = rec_vec_size(w->x->dim, w->x->form);
 	for (size_t i = 0; i < d->chunk_n; i++) {
 		const struct chunk_in *in = &d->chunks[i];
 		struct rec_chunk r = { .coll = c->rec.number, .page = in->page, .doc = key, .range = in->range,
@@ -610,7 +620,7 @@ static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, str
 		key_vec(&k, c->rec.number, id);
 		rc = store_reserve(w->t, T_VEC, &k, size, &place, e);
 		if (rc) return rc;
-		rec_vec_fill(place, &k, d->vectors + i * w->x->dim, w->x->dim);
+		rec_vec_fill(place, &k, d->vectors + i * w->x->dim, w->x->dim, w->x->form);
 		rc = words_put(w, id, d, in, c, e);
 		if (rc) return rc;
 	}

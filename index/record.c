@@ -1,7 +1,7 @@
-/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 3.
+/* record.c: owns the byte layout of every key and value in the store. THE FORMAT PAGE, format version 4.
  *
  * All integers in values are little-endian, all integers in keys big-endian, so that LMDB's byte order is the order of
- * the numbers. Floats are IEEE 754 binary32, little-endian. "str" is u32 length, the bytes, one NUL (not counted).
+ * the numbers. Floats (f32) are IEEE 754 binary32, halves (f16) binary16, little-endian. "str" is u32 length, the bytes, one NUL (not counted).
  * Every value but those of id, source and hash starts with u32 crc: CRC-32C over the key's bytes and then the value's
  * bytes behind the crc (vec has it at the end), so a record under a wrong key is found as well as a changed one.
  * "head" is {u32 crc, u8 kind, u8 version = 1, u16 0} where nothing else is said. Reserved fields are 0 and ignored when read.
@@ -30,7 +30,8 @@
  * chunk   u64 chunk id                          head 'K'; 8 u32 coll; 12 u32 page; 16 u64 doc key; 24 u32 off; 28 u32
  *                                               len; 32 u32 start_cp; 36 u32 end_cp; 40 u32 sentence_n; 44 str
  *                                               heading; sentence_n times {u32 off, u32 len}
- * vec     u32 coll, u64 chunk id                f32[dim]; u32 crc
+ * vec     u32 coll, u64 chunk id                f32[dim]; u32 crc; or, when dim > 1, f16[dim]; 0 or 2 zero bytes up to a
+ *                                               multiple of 4; u32 crc. The length says which
  * graph   u32 coll                              head 'G' version 2; 8 u32 dim; 12 u32 M; 16 u32 ef_construction; 20 u32 piece_n;
  *                                               24 u64 generation; 32 u64 seq; 40 u64 last_chunk; 48 u64 vectors; 56
  *                                               u64 bytes of all payloads; 64 str embedder
@@ -65,6 +66,7 @@
  * Format 1 had no post table, no words in 'C' (version 1, 72 bytes) and 0 for analysis; format 2 had blocks of version 1:
  * the head, then n times {LEB128 gap, LEB128 count, LEB128 len}, the first gap being the id. Both are upgraded when they
  * are opened (words_settle), in one transaction: postings are made anew from the texts.
+ * Format 3 had no vectors of halves; it is read as it is.
  * Alignment: values of text and vec are multiples of 4 long and their keys too, so LMDB (whose nodes have heads of 8
  * bytes and fill a page from its aligned end, and whose overflow pages hold data at 16) keeps floats and map entries
  * aligned, and they are read in place. A value that is not aligned is refused as damaged.
@@ -383,16 +385,50 @@ void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *t
 	memcpy(out, &crc, 4);
 }
 
-size_t rec_vec_size(uint32_t dim)
+size_t rec_vec_size(uint32_t dim, enum vec_form form)
 {
-	return (size_t)dim * 4 + 4;
+	return form == VEC_F16 && dim > 1 ? ((size_t)dim * 2 + 3) / 4 * 4 + 4 : (size_t)dim * 4 + 4;
 }
 
-void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim)
+__attribute__((target("avx2,f16c"))) static void halves_fill(uint8_t *out, const float *v, uint32_t dim)
 {
-	uint32_t crc = crc32c(crc32c(0, k->b, k->n), v, (size_t)dim * 4);
-	memcpy(out, v, (size_t)dim * 4);
-	memcpy(out + (size_t)dim * 4, &crc, 4);
+	uint32_t i = 0;
+	for (; i + 8 <= dim; i += 8)
+		_mm_storeu_si128((__m128i *)(out + 2 * (size_t)i), _mm256_cvtps_ph(_mm256_loadu_ps(v + i), _MM_FROUND_TO_NEAREST_INT));
+	for (; i < dim; i++) {
+		uint16_t h = (uint16_t)_cvtss_sh(v[i], _MM_FROUND_TO_NEAREST_INT);
+		memcpy(out + 2 * (size_t)i, &h, sizeof h);
+	}
+}
+
+void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim, enum vec_form form)
+{
+	size_t n = rec_vec_size(dim, form) - 4;
+	uint32_t crc;
+	memset(out + n - 4, 0, 4);
+	if (form == VEC_F16 && dim > 1) halves_fill(out, v, dim);
+	else memcpy(out, v, n);
+	crc = crc32c(crc32c(0, k->b, k->n), out, n);
+	memcpy(out + n, &crc, 4);
+}
+
+__attribute__((target("avx2,f16c"))) void rec_vec_floats(float *out, const struct rec_vec *v)
+{
+	const uint16_t *h = v->at;
+	uint32_t i = 0;
+	if (v->form == VEC_F32) {
+		memcpy(out, v->at, (size_t)v->dim * sizeof *out);
+		return;
+	}
+	for (; i + 8 <= v->dim; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h + i))));
+	for (; i < v->dim; i++) out[i] = _cvtsh_ss(h[i]);
+}
+
+const float *rec_vec_borrow(const struct rec_vec *v, float *scratch)
+{
+	if (v->form == VEC_F32) return v->at;
+	rec_vec_floats(scratch, v);
+	return scratch;
 }
 
 void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k)
@@ -615,16 +651,17 @@ int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int ch
 	return OK;
 }
 
-int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e)
+int rec_vec_get(struct rec_vec *out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e)
 {
+	size_t full = rec_vec_size(dim, VEC_F32), half = rec_vec_size(dim, VEC_F16);
 	uint32_t crc;
-	if (v.n != rec_vec_size(dim))
-		return err_set(e, E_CORRUPT, "vector has %zu bytes, %zu are due", v.n, rec_vec_size(dim));
+	if (v.n != full && v.n != half)
+		return err_set(e, E_CORRUPT, "vector has %zu bytes, %zu or %zu are due", v.n, full, half);
 	if ((uintptr_t)v.p % 4) return err_set(e, E_CORRUPT, "vector is not aligned");
 	memcpy(&crc, v.p + v.n - 4, 4);
 	if (check && crc != crc32c(crc32c(0, k->b, k->n), v.p, v.n - 4))
 		return err_set(e, E_CORRUPT, "vector: wrong checksum");
-	*out = (const float *)v.p;
+	*out = (struct rec_vec){ v.p, dim, v.n == full ? VEC_F32 : VEC_F16 };
 	return OK;
 }
 

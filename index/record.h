@@ -9,7 +9,8 @@
 #include "index/index.h"
 
 enum {
-	FORMAT_VERSION = 3,
+	FORMAT_VERSION = 4,
+	POSTINGS_FORMAT = 3,          /* the first with postings as they are now */
 	ID_MAX = 63,                  /* bytes of a document id */
 	COLLECTION_MAX = 64,          /* bytes of a collection's name */
 	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
@@ -101,8 +102,12 @@ int rec_note_put(struct buf *out, const struct key *k, const char *json, size_t 
 /* A text's value has rec_text_size bytes and is filled where it will lie. */
 size_t rec_text_size(size_t text_len);                                      /* 0: too long for one value */
 void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *text, size_t len, size_t chars);
-void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim); /* out: rec_vec_size(dim) bytes */
-size_t rec_vec_size(uint32_t dim);
+/* How a vector's components are written. A vector of one component is always VEC_F32. */
+enum vec_form { VEC_F32, VEC_F16 };
+#define VEC_F16_MAX 65504.0f                                                /* the largest a half holds */
+size_t rec_vec_size(uint32_t dim, enum vec_form form);
+/* out: rec_vec_size(dim, form) bytes. Halves: nearest even; |v[i]| <= VEC_F16_MAX. */
+void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim, enum vec_form form);
 enum { PIECE_HEAD = 8 };                                                    /* bytes before a piece's payload */
 void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k);         /* fills the head of piece[0,n) */
 
@@ -114,7 +119,11 @@ int rec_doc_get(struct rec_doc *r, const struct key *k, struct slice v, struct e
 int rec_chunk_get(struct rec_chunk *r, const struct key *k, struct slice v, struct err *e);
 /* check 0 leaves the checksum alone: for a text that this transaction has verified before. */
 int rec_text_get(struct rec_text *r, const struct key *k, struct slice v, int check, struct err *e);
-int rec_vec_get(const float **out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e);
+struct rec_vec { const void *at; uint32_t dim; enum vec_form form; };      /* borrows; the value's length says the form */
+int rec_vec_get(struct rec_vec *out, const struct key *k, struct slice v, uint32_t dim, int check, struct err *e);
+void rec_vec_floats(float *out, const struct rec_vec *v);                   /* (dim) */
+/* The same where it lies when it is floats already, else converted into scratch (dim). */
+const float *rec_vec_borrow(const struct rec_vec *v, float *scratch);
 int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, struct err *e);
 /* Postings of a block, at most cap of them into out; *n written. E_CORRUPT also when they are more, none, or out of order. */
 int rec_block_get(struct posting *out, size_t cap, size_t *n, const struct key *k, struct slice v, struct err *e);

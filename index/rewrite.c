@@ -213,15 +213,16 @@ struct erase {
 	uint32_t coll;
 	struct err found;                /* what the raw file still holds */
 	uint8_t *code;                   /* of one vector, as graphs hold it */
+	float *floats;                   /* the vector, where it is stored otherwise */
 };
 
 static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *text, struct err *e)
 {
 	struct rec_chunk c;
 	struct slice v;
-	const float *vec;
+	struct rec_vec vec;
 	struct key k;
-	size_t n = p->x->dim * sizeof *vec;
+	size_t n;
 	int rc;
 	key_u64(&k, id);
 	rc = store_get(p->w->t, T_CHUNK, &k, &v, e);
@@ -234,10 +235,11 @@ static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *tex
 	key_vec(&k, p->coll, id);
 	if (rc == OK) rc = store_get(p->w->t, T_VEC, &k, &v, e);
 	if (rc == OK) rc = rec_vec_get(&vec, &k, v, p->x->dim, 1, e);
-	if (rc == OK) rc = samples_add(&p->samples, vec, n / 2, SAMPLE_VECTOR, e);
-	if (rc == OK) rc = samples_add(&p->samples, (const uint8_t *)vec + n / 2, n - n / 2, SAMPLE_VECTOR, e);
+	n = rc ? 0 : v.n - 4; /* without its checksum */
+	if (rc == OK) rc = samples_add(&p->samples, v.p, n / 2, SAMPLE_VECTOR, e);
+	if (rc == OK) rc = samples_add(&p->samples, v.p + n / 2, n - n / 2, SAMPLE_VECTOR, e);
 	if (rc == OK) {
-		code8_encode(p->code, vec, p->x->dim);
+		code8_encode(p->code, rec_vec_borrow(&vec, p->floats), p->x->dim);
 		rc = samples_add(&p->samples, p->code, p->x->dim, SAMPLE_VECTOR, e);
 	}
 	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc; /* a damaged record goes all the same */
@@ -487,14 +489,15 @@ static int alive_scan(struct erase *p, struct err *e)
 	for (int i = 0; !rc && i < TABLE_N; i++) {
 		struct cursor c = { 0 };
 		struct slice key, value;
+		struct rec_vec vec;
 		if (i == T_GRAPH) continue;
 		rc = cursor_open(&c, t, (enum table)i, e);
 		if (!rc) rc = cursor_seek(&c, NULL, &key, &value, e);
 		for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 			samples_scan(&p->samples, key.p, key.n, SEEN_ALIVE);
 			samples_scan(&p->samples, value.p, value.n, SEEN_ALIVE);
-			if (i != T_VEC || value.n != rec_vec_size(p->x->dim) || (uintptr_t)value.p % 4) continue;
-			code8_encode(p->code, (const float *)value.p, p->x->dim);
+			if (i != T_VEC || rec_vec_get(&vec, NULL, value, p->x->dim, 0, NULL)) continue;
+			code8_encode(p->code, rec_vec_borrow(&vec, p->floats), p->x->dim);
 			samples_scan(&p->samples, p->code, p->x->dim, SEEN_ALIVE);
 		}
 		cursor_close(&c);
@@ -568,7 +571,8 @@ int index_erase(struct index *x, const char *id, struct index_erasure *out, stru
 	samples_init(&p.samples);
 	arena_init(&p.a, NAMES_BYTES_MAX);
 	p.code = mem_alloc(code8_size(x->dim));
-	rc = p.code ? erase_commit(&p, id, e) : err_set(e, E_MEMORY, "erase: out of memory");
+	p.floats = mem_alloc((x->dim + 1) * sizeof *p.floats);
+	rc = p.code && p.floats ? erase_commit(&p, id, e) : err_set(e, E_MEMORY, "erase: out of memory");
 	if (rc) goto out;
 	graph_drop_small(&p);
 	rc = store_rewrite(x->store, raw_verify, &p, e);
@@ -578,6 +582,7 @@ int index_erase(struct index *x, const char *id, struct index_erasure *out, stru
 out:
 	samples_clear(&p.samples);
 	mem_free(p.code);
+	mem_free(p.floats);
 	arena_clear(&p.a);
 	return rc;
 }

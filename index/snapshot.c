@@ -439,18 +439,19 @@ int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, st
 	return OK;
 }
 
-int snapshot_vector(struct snapshot *s, uint64_t chunk_id, const float **out, struct err *e)
+int snapshot_vector(struct snapshot *s, uint64_t chunk_id, float *out, struct err *e)
 {
 	struct rec_chunk rec;
+	struct rec_vec vec;
 	struct slice v;
 	struct key k;
 	int rc = chunk_rec(s, chunk_id, &rec, e);
-	*out = NULL;
 	if (!rc) {
 		key_vec(&k, rec.coll, chunk_id);
 		rc = store_get(s->t, T_VEC, &k, &v, e);
 	}
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no vector of chunk %llu", (unsigned long long)chunk_id);
-	if (!rc && (rc = rec_vec_get(out, &k, v, s->x->dim, 1, e))) err_wrap(e, "chunk %llu", (unsigned long long)chunk_id);
+	if (!rc && (rc = rec_vec_get(&vec, &k, v, s->x->dim, 1, e))) err_wrap(e, "chunk %llu", (unsigned long long)chunk_id);
+	if (!rc) rec_vec_floats(out, &vec);
 	return rc;
 }

@@ -23,7 +23,10 @@ struct tail *tail_new(uint32_t coll, uint32_t dim, uint64_t after)
 	t->dim = dim;
 	t->after = t->last = after;
 	t->stride = code8_size(dim);
-	return t;
+	t->scratch = mem_alloc(dim * sizeof *t->scratch);
+	if (t->scratch) return t;
+	mem_free(t);
+	return NULL;
 }
 
 void tail_put(struct tail *t)
@@ -33,6 +36,7 @@ void tail_put(struct tail *t)
 		mem_free(t->block[i].ids);
 		mem_free(t->block[i].rows);
 	}
+	mem_free(t->scratch);
 	mem_free(t);
 }
 
@@ -86,10 +90,10 @@ void tail_add(struct tail *tail, struct txn *t, uint64_t first)
 	rc = cursor_open(&c, t, T_VEC, &e);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, &e);
 	for (; !rc && key.n == 12 && key_get_u32(key.p) == tail->coll; rc = cursor_next(&c, &key, &value, &e)) {
-		const float *v;
+		struct rec_vec v;
 		uint64_t chunk = key_get_u64(key.p + 4);
 		if (rec_vec_get(&v, &k, value, tail->dim, 0, NULL)) continue; /* of wrong size: check names it */
-		rc = row_add(tail, chunk, v);
+		rc = row_add(tail, chunk, rec_vec_borrow(&v, tail->scratch));
 		if (rc) err_set(&e, rc, rc == E_LIMIT ? "they are too many" : "out of memory");
 		if (rc) break;
 	}

@@ -19,6 +19,7 @@ struct tail {
 	atomic_size_t n;             /* rows that may be read */
 	struct tail_block block[TAIL_BLOCKS]; /* owned */
 	uint64_t last;               /* the writer's: highest chunk id added, or after */
+	float *scratch;              /* owned; the writer's: (dim) */
 };
 
 struct tail *tail_new(uint32_t coll, uint32_t dim, uint64_t after);        /* NULL: out of memory */

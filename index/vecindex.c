@@ -35,25 +35,23 @@ struct search {
 	int each;                        /* every hit is asked for as it comes, not the k at the end */
 };
 
-/* The stored vector of a chunk; NULL: it does not live in this snapshot. */
-static const float *vector_of(const struct search *q, uint64_t chunk)
+/* The stored vector of a chunk; 0: it does not live in this snapshot. */
+static int vector_of(const struct search *q, uint64_t chunk, struct rec_vec *v)
 {
 	struct slice value;
 	struct key k;
-	const float *v;
 	key_vec(&k, q->coll, chunk);
-	if (store_get(q->s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, q->s->x->dim, 0, NULL)) return NULL;
-	return v;
+	return !store_get(q->s->t, T_VEC, &k, &value, NULL) && !rec_vec_get(v, &k, value, q->s->x->dim, 0, NULL);
 }
 
 /* Puts a chunk into *t by its true score when it lives, and, with q->each, the reader may see it. */
 static int hit_put(struct search *q, uint64_t chunk, struct topk *t, struct err *e)
 {
-	const float *v = vector_of(q, chunk);
+	struct rec_vec v;
 	float score;
 	int yes = 0, rc;
-	if (!v) return OK;
-	score = flat_dot(q->query, v, q->s->x->dim);
+	if (!vector_of(q, chunk, &v)) return OK;
+	score = flat_score(q->query, &v);
 	if (!topk_wants(t, score, chunk)) return OK;
 	rc = q->each ? snapshot_sees_chunk(q->s, q->r, q->coll, chunk, &q->cache, &yes, e) : OK;
 	if (!rc && (yes || !q->each)) topk_put(t, score, chunk);
@@ -109,7 +107,8 @@ static int rows_sift(struct sieve *s, const uint64_t *ids, const uint8_t *rows, 
 			uint64_t chunk = ids[at[i]];
 			if (below(&s->floor, near[i] + off[i])) continue;
 			if (topk_wants(&s->floor, near[i] - off[i], chunk)) {
-				if (s->look && !vector_of(s->q, chunk)) continue;
+				struct rec_vec v;
+				if (s->look && !vector_of(s->q, chunk, &v)) continue;
 				topk_put(&s->floor, near[i] - off[i], chunk);
 			}
 			rc = candidate_add(s, near[i] + off[i], chunk, rows + at[i] * stride, e);

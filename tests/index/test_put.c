@@ -42,7 +42,7 @@ TEST(put_and_read_back_over_a_reopen)
 	struct err e;
 	char id[64];
 	const char *text;
-	const float *vec;
+	float vec[DIM];
 	float want[DIM];
 	size_t n, len;
 	char dir[300];
@@ -67,7 +67,7 @@ TEST(put_and_read_back_over_a_reopen)
 		CHECK_STR(c[2].heading, "A > B");
 		CHECK_OK(snapshot_chunk(s, &everyone, c[2].id, &a, &one, &e), e);
 		CHECK(one.doc_key == d.key && one.sentences[0].off == c[2].range.off);
-		CHECK_OK(snapshot_vector(s, c[2].id, &vec, &e), e);
+		CHECK_OK(snapshot_vector(s, c[2].id, vec, &e), e);
 		help_unit(102, want, DIM);
 		CHECK(memcmp(vec, want, sizeof want) == 0);
 		CHECK_INT(snapshot_doc(s, &everyone, "nope", &a, &d, &e), E_NOT_FOUND);

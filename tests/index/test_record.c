@@ -174,7 +174,7 @@ TEST(record_newer_format_is_named)
 	key_text(&k, "state");
 	CHECK(rec_state_put(&b, &k, &st) == OK);
 	CHECK_INT(rec_state_get(&st, &k, (struct slice){ (uint8_t *)b.data, b.len }, &e), E_UNSUPPORTED);
-	CHECK(strstr(e.msg, "format 4"));
+	CHECK(strstr(e.msg, "format 5"));
 	buf_clear(&b);
 }
 
@@ -184,8 +184,9 @@ TEST(record_texts_and_vectors)
 	size_t n = sizeof text - 1, size = rec_text_size(n);
 	uint8_t *p = mem_alloc(size);
 	float v[3] = { 1, 2, 3 };
-	uint8_t *vp = mem_alloc(rec_vec_size(3));
-	const float *back;
+	uint8_t *vp = mem_alloc(rec_vec_size(3, VEC_F32));
+	float back[3];
+	struct rec_vec vec;
 	struct rec_text t;
 	struct err e;
 	struct key k;
@@ -198,12 +199,18 @@ TEST(record_texts_and_vectors)
 	p[size - 8] ^= 1;
 	CHECK(rec_text_get(&t, &k, (struct slice){ p, size }, 1, &e) == E_CORRUPT);
 	key_vec(&k, 1, 1);
-	rec_vec_fill(vp, &k, v, 3);
-	CHECK_OK(rec_vec_get(&back, &k, (struct slice){ vp, rec_vec_size(3) }, 3, 1, &e), e);
-	CHECK(back[2] == 3);
-	CHECK(rec_vec_get(&back, &k, (struct slice){ vp, rec_vec_size(3) }, 4, 1, &e) == E_CORRUPT);
-	vp[5] ^= 1;
-	CHECK(rec_vec_get(&back, &k, (struct slice){ vp, rec_vec_size(3) }, 3, 1, &e) == E_CORRUPT);
+	for (enum vec_form form = VEC_F32; form <= VEC_F16; form++) {
+		size = rec_vec_size(3, form);
+		CHECK_INT(size, form == VEC_F16 ? 12 : 16);
+		rec_vec_fill(vp, &k, v, 3, form);
+		CHECK_OK(rec_vec_get(&vec, &k, (struct slice){ vp, size }, 3, 1, &e), e);
+		rec_vec_floats(back, &vec);
+		CHECK(vec.form == form && back[0] == 1 && back[2] == 3 && rec_vec_borrow(&vec, back)[1] == 2);
+		CHECK(rec_vec_get(&vec, &k, (struct slice){ vp, size }, 9, 1, &e) == E_CORRUPT);
+		vp[5] ^= 1;
+		CHECK(rec_vec_get(&vec, &k, (struct slice){ vp, size }, 3, 1, &e) == E_CORRUPT);
+	}
+	CHECK(rec_vec_size(1, VEC_F16) == rec_vec_size(1, VEC_F32));
 	mem_free(p);
 	mem_free(vp);
 }

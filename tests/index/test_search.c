@@ -45,9 +45,9 @@ static size_t brute(struct index *x, const struct reader *r, uint64_t seed, size
 		after = d.key;
 		CHECK_OK(snapshot_chunks(s, &d, &a, &c, &n, &e), e);
 		for (size_t i = 0; i < n; i++) {
-			const float *v;
+			float v[DIM];
 			double sum = 0;
-			CHECK_OK(snapshot_vector(s, c[i].id, &v, &e), e);
+			CHECK_OK(snapshot_vector(s, c[i].id, v, &e), e);
 			for (int j = 0; j < DIM; j++) sum += (double)q[j] * v[j];
 			if (topk_wants(&t, (float)sum, c[i].id)) topk_put(&t, (float)sum, c[i].id);
 		}

@@ -1,6 +1,7 @@
 /* test_vector.c: search by vector against comparing all: odd dimensions, ties, what memory does not hold yet, readers of a
  * share, deletes; and the tail, which must never hold rows of a commit that failed for those of one that did not. */
 #include <math.h>
+#include <string.h>
 #include "base/mem.h"
 #include "index/flat.h"
 #include "index/inside.h"
@@ -11,9 +12,19 @@ enum { K = 10, DIM_TOP = 100 };
 
 static int dim;
 
+static int half;                 /* vectors are added as fp16 */
+
+/* Vector `seed` as the store gives it back. */
+static void stored(uint64_t seed, float *v)
+{
+	help_unit(seed, v, dim);
+	for (int i = 0; i < dim && half && dim > 1; i++) v[i] = (float)(_Float16)v[i];
+}
+
 static struct index *opened(const char *where, size_t exact_below)
 {
 	struct index_options o = help_options(where);
+	o.half_vectors = half;
 	struct index *x;
 	struct err e;
 	o.dim = dim;
@@ -67,7 +78,7 @@ static double found(struct index *x, const char *group, int every, int n, uint64
 		for (int j = 0; j < n; j++) {
 			float score;
 			if (j / 2 % every) continue;
-			help_unit((uint64_t)j % same + 1, v, dim);
+			stored((uint64_t)j % same + 1, v);
 			score = flat_dot(q, v, (size_t)dim);
 			if (topk_wants(&t, score, (uint64_t)j + 1)) topk_put(&t, score, (uint64_t)j + 1);
 		}
@@ -90,7 +101,7 @@ static double found(struct index *x, const char *group, int every, int n, uint64
 }
 
 /* By codes, in the store, and by both at once, the answer is that of comparing all, bit for bit. */
-TEST(vector_exact_is_exact)
+static void exact_is_exact(void)
 {
 	static const int dims[] = { 1, 2, 33, 64, 100 };
 	char where[300];
@@ -116,6 +127,80 @@ TEST(vector_exact_is_exact)
 		CHECK(found(x, "tenth", 10, 2400, 1 << 20, 1) == 1);
 		index_close(x);
 	}
+}
+
+TEST(vector_exact_is_exact)
+{
+	exact_is_exact();
+}
+
+/* What is stored is the truth: the answer is that of comparing the halves, bit for bit. */
+TEST(vector_exact_is_exact_over_halves)
+{
+	half = 1;
+	exact_is_exact();
+	half = 0;
+}
+
+/* A store may hold both: what a setting changed later finds is what was there. */
+TEST(vector_floats_and_halves_in_one_store)
+{
+	struct index *x;
+	struct snapshot *s;
+	struct err e;
+	char where[300];
+	float v[2][DIM_TOP], want[DIM_TOP];
+	dim = 33;
+	snprintf(where, sizeof where, "%s", test_dir());
+	x = opened(where, SIZE_MAX);
+	add(x, 0, 1, 1 << 20);
+	index_close(x);
+	half = 1;
+	x = opened(where, SIZE_MAX);
+	add(x, 1, 300, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_vector(s, 1, v[0], &e), e);
+	CHECK_OK(snapshot_vector(s, 3, v[1], &e), e);
+	snapshot_close(s);
+	help_unit(1, want, dim);
+	CHECK(memcmp(v[0], want, (size_t)dim * 4) == 0);
+	stored(3, want);
+	CHECK(memcmp(v[1], want, (size_t)dim * 4) == 0);
+	help_check_clean(x);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	index_close(x);
+	half = 0;
+}
+
+TEST(vector_too_large_for_a_half)
+{
+	struct chunk_in chunk = { { 0, 4 }, "", 0, NULL, 0 };
+	float v[33] = { 0 };
+	struct doc_in d = { .collection = "c", .title = "", .source = "", .type = "txt", .root = "", .meta = "{}",
+		.verdict = DOC_ADDED, .reason = "", .duplicate_of = "", .text = "text", .text_len = 4, .chunks = &chunk, .chunk_n = 1,
+		.vectors = v };
+	struct index *x;
+	struct write *w;
+	struct err e;
+	char id[64];
+	int verdict;
+	dim = 33;
+	half = 1;
+	x = opened(test_dir(), SIZE_MAX);
+	for (int i = 0; i < 2; i++) {
+		v[7] = i ? NAN : 65505;
+		CHECK_OK(index_write_begin(&w, x, &e), e);
+		CHECK_INT(index_put(w, &d, id, &verdict, &e), E_USAGE);
+		CHECK(strstr(e.msg, "component 7") && strstr(e.msg, i ? "not a number" : "f16"));
+		index_write_abort(w);
+	}
+	v[7] = -65504;
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+	help_check_clean(x);
+	index_close(x);
+	half = 0;
 }
 
 TEST(vector_exact_breaks_ties_by_chunk)
@@ -171,8 +256,8 @@ static void row_put(struct txn *t, uint64_t chunk, uint64_t seed)
 	float v[DIM];
 	help_unit(seed, v, DIM);
 	key_vec(&k, 7, chunk);
-	CHECK_OK(store_reserve(t, T_VEC, &k, rec_vec_size(DIM), &place, &e), e);
-	rec_vec_fill(place, &k, v, DIM);
+	CHECK_OK(store_reserve(t, T_VEC, &k, rec_vec_size(DIM, VEC_F32), &place, &e), e);
+	rec_vec_fill(place, &k, v, DIM, VEC_F32);
 }
 
 TEST(tail_closes_after_a_commit_that_failed)

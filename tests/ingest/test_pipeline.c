@@ -684,7 +684,7 @@ TEST(ingest_many)
 		struct embed_text t;
 		struct chunk *c;
 		const char *text;
-		const float *v;
+		float v[1024];
 		size_t len, n;
 
 		CHECK_OK(snapshot_text(s, &d[i], &text, &len, &e), e);
@@ -703,7 +703,7 @@ TEST(ingest_many)
 			snprintf(in, sizeof in, "%s\n%.*s", d[i].title, (int)(c[1].range.len), text + c[1].range.off);
 			t = (struct embed_text){ in, strlen(in) };
 			CHECK_OK(embedder_encode(m, &t, 1, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
-			CHECK_OK(snapshot_vector(s, c[1].id, &v, &e), e);
+			CHECK_OK(snapshot_vector(s, c[1].id, v, &e), e);
 			for (int k = 0; k < embedder_info(m)->dim; k++)
 				dot += v[k] * want[k];
 			CHECK_MSG(dot > 0.999f, "cosine %f", (double)dot);
