@@ -219,11 +219,14 @@ static const struct setting settings[] = {
 		"reaches deeper doubles it as often as it must, and puts what it finds there behind."},
 	{NULL, "search.filter_bytes", T_INT, AT(search_filter_bytes), 64, 1 << 20, "8192", "bytes",
 		"The longest filter that one search, question or summary may carry."},
-	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
-		"The constant of reciprocal rank fusion: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the "
-		"first places count for more, and a passage that only one of them puts first can win."},
+	{NULL, "search.fusion", T_CHOICE, AT(search_fusion), 0, 0, "weighted", "weighted rrf",
+		"How they are joined. weighted: by their scores, each ranking's brought to a range from 0 to 1, so that it counts "
+		"how far the first is ahead of the others. rrf: by their places alone (reciprocal rank fusion)."},
 	{NULL, "search.word_weight", T_REAL, AT(search_word_weight), 0, 100, "0.7", NULL,
 		"What the ranking by words counts against the one by meaning. 0: the order of the meaning alone."},
+	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
+		"With rrf, its constant: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the first places "
+		"count for more, and a passage that only one of them puts first can win."},
 	{NULL, "search.exact_max", T_INT, AT(search_exact_max), 0, 10000, "10", "passages",
 		"An identifier in a query of up to twelve words, such as ERR-4021, that at most so many of the passages found by words hold as it is "
 		"written puts these before all others. 0: it counts as words alone."},

@@ -66,6 +66,7 @@ struct conf {
 	int search_k_max;                   /* search.k_max */
 	int search_depth;                   /* search.fuse_depth */
 	int search_filter_bytes;            /* search.filter_bytes */
+	char search_fusion[16];             /* search.fusion: weighted or rrf */
 	double search_rrf_k;                /* search.rrf_k */
 	double search_word_weight;          /* search.word_weight */
 	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */

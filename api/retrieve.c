@@ -1,7 +1,7 @@
 /* retrieve.c: query text to ranked passages (retrieve.h).
  *
  * The query is embedded once, the collection's vectors and its words are searched with the reader's access inside
- * candidate generation (index.h), the two rankings are joined by rank, and each chunk is looked up in the same snapshot,
+ * candidate generation (index.h), the two rankings are joined (fuse.c), and each chunk is looked up in the same snapshot,
  * so that text, offsets and revision belong together. Both rankings have one fixed depth, whatever k is, so that pages of
  * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
@@ -187,7 +187,8 @@ static int identifiers_lift(struct service *s, const struct reader *r, const str
 static int rank_at(struct service *s, const struct reader *r, const struct ask *ask, size_t depth, const struct retrieval *found,
 	struct arena *a, struct ranking *out, int *more, struct err *e)
 {
-	const struct fuse_options fuse = { s->conf.search_rrf_k, 1, s->conf.search_word_weight };
+	const struct fuse_options fuse = { strcmp(s->conf.search_fusion, "rrf") == 0 ? FUSE_RANKS : FUSE_SCORES,
+		s->conf.search_rrf_k, 1, s->conf.search_word_weight };
 	struct vec_hit *vec = arena_alloc(a, (depth + 1) * sizeof *vec);
 	struct word_hit *word = arena_alloc(a, (depth + 1) * sizeof *word);
 	struct fused_hit *hits = out->hits = arena_calloc(a, 2 * depth + 1, sizeof *hits);
@@ -199,8 +200,9 @@ static int rank_at(struct service *s, const struct reader *r, const struct ask *
 	*more = vec_n == depth || word_n == depth;
 	out->n = vec_n + word_n;
 	if (ask->mode == SEARCH_HYBRID) {
-		out->n = fuse_ranks(vec, vec_n, word, word_n, &fuse, hits);
-		rc = identifiers_lift(s, r, ask, found, word, word_n, (fuse.vector_weight + fuse.word_weight) / (fuse.k + 1), a, out, e);
+		out->n = fuse_join(vec, vec_n, word, word_n, hits);
+		fuse_weigh(hits, out->n, &fuse);
+		rc = identifiers_lift(s, r, ask, found, word, word_n, fuse_most(&fuse), a, out, e);
 	}
 	for (size_t i = 0; ask->mode == SEARCH_DENSE && i < vec_n; i++)
 		hits[i] = (struct fused_hit){ vec[i].chunk_id, vec[i].score, .by_vector = { (uint32_t)i + 1, vec[i].score, vec[i].score } };

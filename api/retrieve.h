@@ -6,7 +6,7 @@
 #include "api/service.h"
 #include "base/arena.h"
 
-/* By meaning and by words, joined by rank (the default everywhere); by meaning; by words, which needs no embedder. */
+/* By meaning and by words, joined (the default everywhere); by meaning; by words, which needs no embedder. */
 enum search_mode { SEARCH_HYBRID, SEARCH_DENSE, SEARCH_LEXICAL };
 int search_mode_parse(const char *s);           /* -1 when unknown */
 const char *search_mode_name(enum search_mode m);

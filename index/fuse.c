@@ -1,7 +1,10 @@
 /* fuse.c: owns the joining of ranked lists.
  *
- * Method: reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009): a chunk gets weight / (k + rank) from each
- * list that has it, so lists whose scores can't be compared meet by their order alone. Threads: no state. */
+ * Method: by scores, each list's are brought to 0 … 1 and added by weight (the convex combination of Bruch, Gai & Ingber,
+ * An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023): how far the first is ahead counts, which places hide.
+ * Cosines lie close together, so the last of the list is 0; a passage without any word of the query has BM25 0, so that
+ * is the words' zero. Or by places, reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009): a chunk gets weight /
+ * (k + rank) from each list that has it, so that lists meet by their order alone. Threads: no state. */
 #include <stdlib.h>
 #include "index/index.h"
 
@@ -19,16 +22,13 @@ static int by_score(const void *a, const void *b)
 	return by_chunk(a, b);
 }
 
-size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n,
-	const struct fuse_options *o, struct fused_hit *out)
+size_t fuse_join(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n, struct fused_hit *out)
 {
 	size_t n = 0, kept = 0;
 	for (size_t i = 0; i < vec_n; i++)
-		out[n++] = (struct fused_hit){ .chunk_id = vec[i].chunk_id,
-			.by_vector = { (uint32_t)i + 1, vec[i].score, o->vector_weight / (o->k + (double)i + 1) } };
+		out[n++] = (struct fused_hit){ .chunk_id = vec[i].chunk_id, .by_vector = { (uint32_t)i + 1, vec[i].score, 0 } };
 	for (size_t i = 0; i < word_n; i++)
-		out[n++] = (struct fused_hit){ .chunk_id = word[i].chunk_id,
-			.by_words = { (uint32_t)i + 1, word[i].score, o->word_weight / (o->k + (double)i + 1) } };
+		out[n++] = (struct fused_hit){ .chunk_id = word[i].chunk_id, .by_words = { (uint32_t)i + 1, word[i].score, 0 } };
 	qsort(out, n, sizeof *out, by_chunk);
 	for (size_t i = 0; i < n; i++) {
 		struct fused_hit *last = kept ? &out[kept - 1] : NULL;
@@ -36,9 +36,50 @@ size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit
 		else if (out[i].by_vector.rank) last->by_vector = out[i].by_vector;
 		else last->by_words = out[i].by_words;
 	}
-	for (size_t i = 0; i < kept; i++) out[i].score = out[i].by_vector.part + out[i].by_words.part;
-	qsort(out, kept, sizeof *out, by_score);
 	return kept;
+}
+
+/* Where a list's scores begin and end. */
+struct scale { double low, high; };
+
+static void scale_add(struct scale *s, const struct rank_part *p, int first)
+{
+	if (first || p->score < s->low) s->low = p->score;
+	if (first || p->score > s->high) s->high = p->score;
+}
+
+static double share_of(const struct scale *s, const struct rank_part *p)
+{
+	if (!p->rank) return 0;
+	return s->high > s->low ? (p->score - s->low) / (s->high - s->low) : 1;
+}
+
+void fuse_weigh(struct fused_hit *hits, size_t n, const struct fuse_options *o)
+{
+	struct scale vec = { 0, 0 }, word = { 0, 0 };
+	size_t vec_n = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (hits[i].by_vector.rank) scale_add(&vec, &hits[i].by_vector, vec_n++ == 0);
+		if (hits[i].by_words.rank) scale_add(&word, &hits[i].by_words, 0);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct rank_part *v = &hits[i].by_vector, *w = &hits[i].by_words;
+		if (o->method == FUSE_RANKS) {
+			v->part = v->rank ? o->vector_weight / (o->k + v->rank) : 0;
+			w->part = w->rank ? o->word_weight / (o->k + w->rank) : 0;
+		} else {
+			v->part = o->vector_weight * share_of(&vec, v);
+			w->part = o->word_weight * share_of(&word, w);
+		}
+		hits[i].score = v->part + w->part;
+	}
+	if (n) qsort(hits, n, sizeof *hits, by_score);
+}
+
+double fuse_most(const struct fuse_options *o)
+{
+	double both = o->vector_weight + o->word_weight;
+	return o->method == FUSE_RANKS ? both / (o->k + 1) : both;
 }
 
 static int part_by_chunk(const void *a, const void *b)

@@ -189,12 +189,17 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
 struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; double exact; }; /* exact: a part too, of fuse_lift */
-struct fuse_options { double k, vector_weight, word_weight; }; /* k > 0, weights >= 0 */
-/* Reciprocal rank fusion (Cormack et al. 2009) of two lists, each best first and without repetition: score is the sum of
- * weight / (k + rank). out: vec_n + word_n slots. Returns how many it wrote, best first, ties by vector rank, then by
- * chunk id. Pure. */
-size_t fuse_ranks(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n,
-	const struct fuse_options *o, struct fused_hit *out);
+/* FUSE_SCORES: weight * the score's share of its list's range, for meaning from the list's lowest to its highest (1 when
+ * these are one), for words from 0 to the highest (Bruch et al. 2023). FUSE_RANKS: weight / (k + rank) (Cormack et al.
+ * 2009). Either way nothing from a list that lacks the chunk. */
+enum fuse_method { FUSE_SCORES, FUSE_RANKS };
+struct fuse_options { enum fuse_method method; double k, vector_weight, word_weight; }; /* k > 0, of FUSE_RANKS; weights >= 0 */
+/* Joins two lists, each best first and without repetition: ranks and scores, no parts yet. out: vec_n + word_n slots. Returns
+ * how many it wrote, by chunk id. Pure. */
+size_t fuse_join(const struct vec_hit *vec, size_t vec_n, const struct word_hit *word, size_t word_n, struct fused_hit *out);
+/* Gives hits their parts and the sum as score; best first, ties by vector rank, then by chunk id. Pure. */
+void fuse_weigh(struct fused_hit *hits, size_t n, const struct fuse_options *o);
+double fuse_most(const struct fuse_options *o); /* what the best of both lists gets */
 
 struct fuse_part { uint64_t chunk_id; double part; };
 /* Adds parts, at most one a chunk, to the hits of these chunks and puts all in order again, the parts by chunk id. Pure. */
