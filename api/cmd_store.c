@@ -58,6 +58,21 @@ int cmd_check(struct command_call *c)
 
 /* ---- stats ---- */
 
+static const char *beside_name(enum beside status)
+{
+	return status == BESIDE_KEPT ? "kept" : "building";
+}
+
+static int beside_put(cJSON *o, const struct index_embedder *b)
+{
+	cJSON *x;
+	if (!b->status) return cJSON_AddNullToObject(o, "beside") != NULL;
+	x = cJSON_AddObjectToObject(o, "beside");
+	return x && cJSON_AddStringToObject(x, "model", b->model) && cJSON_AddStringToObject(x, "embedder", b->fingerprint) &&
+		cJSON_AddNumberToObject(x, "dim", b->dim) && cJSON_AddNumberToObject(x, "vectors", (double)b->vectors) &&
+		cJSON_AddStringToObject(x, "status", beside_name(b->status));
+}
+
 static int numbers_put(cJSON *o, const struct index_stats *s)
 {
 	const struct { const char *name; uint64_t value; } row[] = {
@@ -67,11 +82,13 @@ static int numbers_put(cJSON *o, const struct index_stats *s)
 		{"map_bytes", s->map_bytes},
 		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
 		{"vector_memory_bytes", s->memory_bytes},
-		{"dim", (uint64_t)s->dim},
+		{"dim", (uint64_t)s->serving.dim},
 	};
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
 		if (!cJSON_AddNumberToObject(o, row[i].name, (double)row[i].value)) return 0;
-	return cJSON_AddBoolToObject(o, "rebuilding", s->rebuilding) && cJSON_AddStringToObject(o, "embedder", s->embedder);
+	return cJSON_AddBoolToObject(o, "rebuilding", s->rebuilding) &&
+		cJSON_AddStringToObject(o, "embedder", s->serving.fingerprint) && cJSON_AddStringToObject(o, "model", s->serving.model) &&
+		beside_put(o, &s->beside);
 }
 
 static cJSON *stats_object(const struct index_stats *s, const struct collection_info *k, size_t n)
@@ -104,10 +121,14 @@ static void stats_text(struct command_call *c, const struct index_stats *s, cons
 	out_printf(o, 1, "documents    %llu (%llu more without text)\n", (unsigned long long)s->documents,
 		(unsigned long long)s->documents_without_text);
 	out_printf(o, 1, "text         %s in %llu chunks\n", text, (unsigned long long)s->chunks);
-	if (s->dim)
-		out_printf(o, 1, "vectors      %llu of %d floats, encoder %.12s\n", (unsigned long long)s->vectors, s->dim,
-			s->embedder);
+	if (s->serving.dim)
+		out_printf(o, 1, "vectors      %llu of %d floats, encoder %s%s%.12s\n", (unsigned long long)s->vectors, s->serving.dim,
+			s->serving.model, *s->serving.model ? " " : "", s->serving.fingerprint);
 	else out_printf(o, 1, "vectors      none yet\n");
+	if (s->beside.status)
+		out_printf(o, 1, "beside       %llu of %d floats, encoder %s %.12s, %s\n", (unsigned long long)s->beside.vectors,
+			s->beside.dim, s->beside.model, s->beside.fingerprint, s->beside.status == BESIDE_KEPT
+			? "kept for footnote reembed --rollback" : "not done yet (footnote reembed goes on)");
 	out_printf(o, 1, "index        %llu in graphs, %llu in tails, %llu tombstones; %s of memory%s\n",
 		(unsigned long long)s->graph_vectors, (unsigned long long)s->tail_vectors, (unsigned long long)s->tombstones,
 		memory, s->rebuilding ? ", rebuilding" : "");

@@ -40,8 +40,8 @@ static int cancelled(struct index *x, struct err *e)
 
 /* ---- the stored form ---- */
 
-/* Deletes a collection's pieces but those of one generation (0: all). */
-static int pieces_delete(struct txn *t, uint32_t coll, uint64_t keep, struct err *e)
+/* Deletes a collection's pieces but those of one number (0: all). */
+static int pieces_delete(struct txn *t, enum table table, uint32_t coll, uint64_t keep, struct err *e)
 {
 	uint64_t generation = 0;
 	uint32_t piece = 0;
@@ -49,7 +49,7 @@ static int pieces_delete(struct txn *t, uint32_t coll, uint64_t keep, struct err
 		struct cursor c = { 0 };
 		struct slice key, value;
 		struct key k;
-		int rc = cursor_open(&c, t, T_GRAPH, e);
+		int rc = cursor_open(&c, t, table, e);
 		key_piece(&k, coll, generation, piece);
 		if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
 		if (!rc && (key.n != k.n || key_get_u32(key.p) != coll)) rc = E_NOT_FOUND;
@@ -65,27 +65,27 @@ static int pieces_delete(struct txn *t, uint32_t coll, uint64_t keep, struct err
 			piece = 0;
 			continue;
 		}
-		if (!rc) rc = store_del(t, T_GRAPH, &k, e);
+		if (!rc) rc = store_del(t, table, &k, e);
 		if (rc) return rc;
 	}
 }
 
-int graph_delete(struct txn *t, uint32_t coll, struct err *e)
+int graph_delete(struct txn *t, enum table table, uint32_t coll, struct err *e)
 {
 	struct key k;
-	int rc = pieces_delete(t, coll, 0, e);
+	int rc = pieces_delete(t, table, coll, 0, e);
 	key_graph(&k, coll);
-	if (!rc) rc = store_del(t, T_GRAPH, &k, e);
+	if (!rc) rc = store_del(t, table, &k, e);
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
-static int header_read(struct txn *t, uint32_t coll, struct rec_graph *h, struct err *e)
+int graph_header(struct txn *t, enum table table, uint32_t coll, struct rec_graph *h, struct err *e)
 {
 	struct slice v;
 	struct key k;
 	int rc;
 	key_graph(&k, coll);
-	rc = store_get(t, T_GRAPH, &k, &v, e);
+	rc = store_get(t, table, &k, &v, e);
 	return rc ? rc : rec_graph_get(h, &k, v, e);
 }
 
@@ -93,6 +93,7 @@ static int header_read(struct txn *t, uint32_t coll, struct rec_graph *h, struct
 
 struct piece_writer {
 	struct index *x;
+	struct rec_gen gen;              /* whose vectors the graph is over */
 	uint32_t coll, piece;
 	uint64_t generation, bytes;
 	unsigned long erasures;          /* x->erasures when the snapshot began */
@@ -118,7 +119,7 @@ static int piece_flush(struct piece_writer *p)
 	rc = txn_begin(&t, p->x->store, 1, &p->why);
 	if (rc) return rc;
 	rc = outdated(p, &p->why);
-	if (!rc) rc = store_put(t, T_GRAPH, &k, p->piece_buf, p->n, &p->why);
+	if (!rc) rc = store_put(t, gen_graph(&p->gen), &k, p->piece_buf, p->n, &p->why);
 	if (rc) txn_abort(t);
 	else rc = txn_commit(t, &p->why);
 	if (rc) return rc;
@@ -172,6 +173,7 @@ static int pieces_write(struct piece_writer *p, const struct graph *g, struct er
 struct piece_reader {
 	struct index *x;
 	struct txn *t;
+	enum table table;
 	uint32_t coll, piece, piece_n;
 	uint64_t generation;
 	struct slice left;               /* of the current piece */
@@ -188,7 +190,7 @@ static ssize_t piece_read(void *cookie, char *data, size_t n)
 		int rc = cancelled(p->x, &p->why);
 		if (!rc && p->piece == p->piece_n) return 0;
 		key_piece(&k, p->coll, p->generation, p->piece);
-		if (!rc) rc = store_get(p->t, T_GRAPH, &k, &v, &p->why);
+		if (!rc) rc = store_get(p->t, p->table, &k, &v, &p->why);
 		if (rc == E_NOT_FOUND) err_set(&p->why, E_CORRUPT, "piece %u is missing", p->piece);
 		if (!rc) rc = rec_piece_get(&p->left, &k, v, &p->why);
 		if (rc) {
@@ -204,25 +206,22 @@ static ssize_t piece_read(void *cookie, char *data, size_t n)
 	return (ssize_t)part;
 }
 
-/* Reads the stored graph of a collection; E_CORRUPT, E_CONFLICT (built otherwise) or E_NOT_FOUND: build it again. */
-static int graph_load(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
+int graph_load(struct index *x, struct txn *t, const struct rec_gen *gen, uint32_t coll, struct graph **out, struct err *e)
 {
-	struct piece_reader p = { .x = s->x, .t = s->t, .coll = c->number };
+	struct piece_reader p = { .x = x, .t = t, .table = gen_graph(gen), .coll = coll };
 	struct rec_graph h;
 	FILE *f;
-	int rc = header_read(s->t, c->number, &h, e);
+	int rc = graph_header(t, p.table, coll, &h, e);
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "its header is missing");
 	if (rc) return rc;
-	if (h.dim != s->x->dim || strcmp(h.embedder, s->x->embedder) != 0 || h.m != (uint32_t)s->x->hnsw_m)
+	if (h.dim != gen->dim || strcmp(h.embedder, gen->embedder) != 0 || h.m != (uint32_t)x->hnsw_m)
 		return err_set(e, E_CONFLICT, "it was built with M %u for %s (%u)", h.m, h.embedder, h.dim);
-	if (h.vectors != c->graph_vectors || h.last_chunk != c->graph_last)
-		return err_set(e, E_CORRUPT, "its stamp is not the collection's");
 	if (h.version < 2) return err_set(e, E_CONFLICT, "it has an older form");
 	p.generation = h.generation;
 	p.piece_n = h.piece_n;
 	f = fopencookie(&p, "rb", (cookie_io_functions_t){ .read = piece_read });
 	if (!f) return err_sys(e, "read a graph");
-	rc = graph_read(out, f, c->number, h.dim, h.m, h.vectors, h.bytes, e);
+	rc = graph_read(out, f, coll, h.dim, h.m, h.vectors, h.bytes, e);
 	fclose(f);
 	if (p.why.status && !rc) graph_put(*out);
 	if (p.why.status) return err_set(e, p.why.status, "%s", p.why.msg);
@@ -251,8 +250,8 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 	struct cursor c = { 0 };
 	struct slice key, value;
 	struct key k;
-	size_t dim = s->x->dim;
-	int rc = cursor_open(&c, s->t, T_VEC, e);
+	size_t dim = s->state.serving.dim;
+	int rc = cursor_open(&c, s->t, gen_vec(&s->state.serving), e);
 	key_vec(&k, coll, after + 1);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
 	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
@@ -284,7 +283,7 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 /* Puts the old graph into b, as FAISS had it when it was built. */
 static int graph_restore(struct snapshot *s, const struct graph *old, struct batch *b, struct err *e)
 {
-	size_t dim = s->x->dim;
+	size_t dim = s->state.serving.dim;
 	int *levels = NULL, rc = OK;
 	int32_t *neighbors = NULL, entry;
 	for (size_t i = 0; !rc && i < old->vectors; i++) {
@@ -292,7 +291,8 @@ static int graph_restore(struct snapshot *s, const struct graph *old, struct bat
 		struct key k;
 		struct rec_vec v;
 		key_vec(&k, old->coll, old->ids[i]);
-		if (store_get(s->t, T_VEC, &k, &value, NULL) || rec_vec_get(&v, &k, value, (uint32_t)dim, 1, NULL))
+		if (store_get(s->t, gen_vec(&s->state.serving), &k, &value, NULL) ||
+			rec_vec_get(&v, &k, value, (uint32_t)dim, 1, NULL))
 			code8_decode(b->vectors + b->n * dim, old->rows + i * old->stride, (uint32_t)dim);
 		else rec_vec_floats(b->vectors + b->n * dim, &v);
 		if (graph_row_copy(b->g, old, i)) return err_set(e, E_BUG, "build a graph: no room for the old one");
@@ -312,10 +312,11 @@ static int graph_restore(struct snapshot *s, const struct graph *old, struct bat
  * and few of it are dead. */
 static const struct graph *graph_old(struct snapshot *s, const struct rec_coll *c)
 {
-	const struct vec_part *part = vec_set_find(s->vecs, c->number);
+	const struct rec_gen *gen = &s->state.serving;
+	const struct vec_part *part = vec_set_find(s->vecs, gen->number, c->number);
 	const struct graph *g = part ? part->graph : NULL;
 	struct rec_graph h;
-	if (!g || header_read(s->t, c->number, &h, NULL) || h.generation != g->generation) return NULL;
+	if (!g || graph_header(s->t, gen_graph(gen), c->number, &h, NULL) || h.generation != g->generation) return NULL;
 	if (g->m != (uint32_t)s->x->hnsw_m || g->vectors != c->graph_vectors || g->last_chunk != c->graph_last) return NULL;
 	return (double)coll_tombstones(c) <= s->x->rebuild_share / 2 * (double)g->vectors ? g : NULL;
 }
@@ -327,11 +328,12 @@ static int graph_build(struct snapshot *s, const struct rec_coll *c, struct grap
 	const struct graph *old = graph_old(s, c);
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	struct batch b = { .threads = cores > 3 ? (int)cores / 2 : 1 };
+	uint32_t dim = s->state.serving.dim;
 	int rc;
-	b.vectors = mem_alloc((size_t)BATCH * x->dim * sizeof *b.vectors);
-	b.g = graph_new(c->number, x->dim, (uint32_t)x->hnsw_m, old ? old->vectors + c->tail : c->chunks);
+	b.vectors = mem_alloc((size_t)BATCH * dim * sizeof *b.vectors);
+	b.g = graph_new(c->number, dim, (uint32_t)x->hnsw_m, old ? old->vectors + c->tail : c->chunks);
 	rc = b.vectors && b.g ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
-	if (!rc) rc = faissx_new(&b.fx, (int)x->dim, x->hnsw_m, x->hnsw_ef_construction, e);
+	if (!rc) rc = faissx_new(&b.fx, (int)dim, x->hnsw_m, x->hnsw_ef_construction, e);
 	if (!rc && old) rc = graph_restore(s, old, &b, e);
 	if (!rc) rc = vectors_add(s, c->number, old ? old->last_chunk : 0, &b, e);
 	if (!rc) rc = graph_link(b.g, b.fx, e);
@@ -349,12 +351,12 @@ static int graph_build(struct snapshot *s, const struct rec_coll *c, struct grap
 
 /* ---- making a graph the collection's ---- */
 
-static int tail_count(struct txn *t, uint32_t coll, uint64_t after, uint64_t *out, struct err *e)
+int tail_count(struct txn *t, enum table table, uint32_t coll, uint64_t after, uint64_t *out, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
 	struct key k;
-	int rc = cursor_open(&c, t, T_VEC, e);
+	int rc = cursor_open(&c, t, table, e);
 	*out = 0;
 	key_vec(&k, coll, after + 1);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
@@ -366,43 +368,51 @@ static int tail_count(struct txn *t, uint32_t coll, uint64_t after, uint64_t *ou
 static int header_write(struct txn *t, const struct index *x, const struct graph *g, const struct piece_writer *p,
 	struct err *e)
 {
-	struct rec_graph h = { .dim = x->dim, .m = (uint32_t)x->hnsw_m, .ef_construction = (uint32_t)x->hnsw_ef_construction,
+	struct rec_graph h = { .dim = p->gen.dim, .m = (uint32_t)x->hnsw_m, .ef_construction = (uint32_t)x->hnsw_ef_construction,
 		.piece_n = p->piece, .generation = p->generation, .seq = g->seq, .last_chunk = g->last_chunk,
 		.vectors = g->vectors, .bytes = p->bytes };
 	struct key k;
 	struct buf b;
 	int rc;
-	memcpy(h.embedder, x->embedder, sizeof h.embedder);
+	memcpy(h.embedder, p->gen.embedder, sizeof h.embedder);
 	buf_init(&b, 4096);
 	key_graph(&k, g->coll);
 	rc = rec_graph_put(&b, &k, &h);
 	if (rc) err_set(e, rc, "encode a graph's header");
-	else rc = store_put(t, T_GRAPH, &k, b.data, b.len, e);
+	else rc = store_put(t, gen_graph(&p->gen), &k, b.data, b.len, e);
 	buf_clear(&b);
 	return rc;
 }
 
-/* The transaction that turns from the old graph to g (NULL: to none). E_NOT_FOUND: the collection is gone meanwhile. */
-static int graph_settle(struct index *x, const char *name, uint32_t coll, const struct graph *g,
-	const struct piece_writer *p, struct err *e)
+/* The transaction that turns from the old graph to g (NULL: to none). E_NOT_FOUND: the collection is gone meanwhile, or
+ * its vectors serve no more. */
+static int graph_settle(const struct piece_writer *p, const char *name, const struct graph *g, struct err *e)
 {
+	enum table table = gen_graph(&p->gen);
+	struct rec_state state;
 	struct rec_coll c;
 	struct txn *t;
-	int gone, rc = txn_begin(&t, x->store, 1, e);
+	int gone = 0, rc = txn_begin(&t, p->x->store, 1, e);
 	if (rc) return rc;
-	if (p && outdated(p, e)) {
+	if (g && outdated(p, e)) {
 		txn_abort(t);
 		return E_NOT_FOUND;
 	}
-	rc = coll_read(t, name, &c, e);
-	gone = rc == E_NOT_FOUND || (!rc && c.number != coll);
-	if (gone) rc = graph_delete(t, coll, e);
-	else if (!rc) {
+	rc = state_read(t, &state, e);
+	if (!rc && state.serving.number != p->gen.number) {
+		rc = graph_sweep(t, table, p->coll, e);
+		gone = 1;
+	} else if (!rc) {
+		rc = coll_read(t, name, &c, e);
+		gone = rc == E_NOT_FOUND || (!rc && c.number != p->coll);
+		if (gone) rc = graph_delete(t, table, p->coll, e);
+	}
+	if (!rc && !gone) {
 		c.graph_vectors = g ? g->vectors : 0;
 		c.graph_last = g ? g->last_chunk : 0;
-		rc = tail_count(t, coll, c.graph_last, &c.tail, e);
-		if (!rc && g) rc = header_write(t, x, g, p, e);
-		if (!rc) rc = g ? pieces_delete(t, coll, p->generation, e) : graph_delete(t, coll, e);
+		rc = tail_count(t, gen_vec(&p->gen), p->coll, c.graph_last, &c.tail, e);
+		if (!rc && g) rc = header_write(t, p->x, g, p, e);
+		if (!rc) rc = g ? pieces_delete(t, table, p->coll, p->generation, e) : graph_delete(t, table, p->coll, e);
 		if (!rc) rc = coll_write(t, name, &c, e);
 	}
 	if (rc) {
@@ -414,12 +424,12 @@ static int graph_settle(struct index *x, const char *name, uint32_t coll, const 
 }
 
 /* Highest generation of the collection's pieces, whole or remains. */
-static int generation_last(struct txn *t, uint32_t coll, uint64_t *out, struct err *e)
+static int generation_last(struct txn *t, enum table table, uint32_t coll, uint64_t *out, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
 	struct key k;
-	int rc = cursor_open(&c, t, T_GRAPH, e);
+	int rc = cursor_open(&c, t, table, e);
 	*out = 0;
 	key_graph(&k, coll);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
@@ -429,18 +439,18 @@ static int generation_last(struct txn *t, uint32_t coll, uint64_t *out, struct e
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
-int graph_sweep(struct txn *t, uint32_t coll, struct err *e)
+int graph_sweep(struct txn *t, enum table table, uint32_t coll, struct err *e)
 {
 	struct rec_graph h;
-	return pieces_delete(t, coll, header_read(t, coll, &h, NULL) ? 0 : h.generation, e);
+	return pieces_delete(t, table, coll, graph_header(t, table, coll, &h, NULL) ? 0 : h.generation, e);
 }
 
-static int sweep_one(struct index *x, uint32_t coll, struct err *e)
+static int sweep_one(struct index *x, enum table table, uint32_t coll, struct err *e)
 {
 	struct txn *t;
 	int rc = txn_begin(&t, x->store, 1, e);
 	if (rc) return rc;
-	rc = graph_sweep(t, coll, e);
+	rc = graph_sweep(t, table, coll, e);
 	if (!rc) return txn_commit(t, e);
 	txn_abort(t);
 	return rc;
@@ -449,14 +459,14 @@ static int sweep_one(struct index *x, uint32_t coll, struct err *e)
 static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, unsigned long erasures,
 	struct err *e)
 {
-	struct piece_writer p = { .x = x, .coll = c->rec.number, .erasures = erasures };
+	struct piece_writer p = { .x = x, .gen = (*s)->state.serving, .coll = c->rec.number, .erasures = erasures };
 	struct graph *g = NULL;
 	int rc;
 	if (c->rec.chunks < x->exact_below) {
-		rc = graph_settle(x, c->name, c->rec.number, NULL, NULL, e);
-		return rc && rc != E_NOT_FOUND ? rc : vec_publish(x, c->rec.number, NULL, e);
+		rc = graph_settle(&p, c->name, NULL, e);
+		return rc && rc != E_NOT_FOUND ? rc : vec_publish(x, &p.gen, c->rec.number, NULL, e);
 	}
-	rc = generation_last((*s)->t, c->rec.number, &p.generation, e);
+	rc = generation_last((*s)->t, gen_graph(&p.gen), c->rec.number, &p.generation, e);
 	p.generation++;
 	if (!rc) rc = graph_build(*s, &c->rec, &g, e);
 	if (rc) return rc;
@@ -465,15 +475,15 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	(*s)->t = NULL;
 	fault_point("graph.before_write");
 	rc = pieces_write(&p, g, e);
-	if (!rc) rc = graph_settle(x, c->name, c->rec.number, g, &p, e);
+	if (!rc) rc = graph_settle(&p, c->name, g, e);
 	if (!rc) {
 		fault_point("graph.after_write");
 		log_put(LOG_INFO, "index", "%s: graph of %llu vectors stored", c->name, (unsigned long long)g->vectors);
 		g->generation = p.generation;
-		return vec_publish(x, c->rec.number, g, e);
+		return vec_publish(x, &p.gen, c->rec.number, g, e);
 	}
 	graph_put(g);
-	if (rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(x, c->rec.number, NULL); /* a full store needs the room */
+	if (rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(x, gen_graph(&p.gen), c->rec.number, NULL); /* a full store needs the room */
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
@@ -495,11 +505,11 @@ static int tail_due(const struct vec_part *part, const struct rec_coll *c)
 }
 
 /* Publishes the collection's present graph with a new tail. */
-static int tail_renew(struct index *x, const struct vec_part *part, uint32_t coll, struct err *e)
+static int tail_renew(struct snapshot *s, const struct vec_part *part, uint32_t coll, struct err *e)
 {
 	struct graph *g = part ? part->graph : NULL;
 	if (g) atomic_fetch_add(&g->refs, 1);
-	return vec_publish(x, coll, g, e);
+	return vec_publish(s->x, &s->state.serving, coll, g, e);
 }
 
 /* Does the first thing that is due; *more says whether there was one. */
@@ -514,12 +524,12 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	if (rc) return rc;
 	rc = coll_list(s->t, &s->a, &list, &n, e);
 	for (; !rc && !*more && i < n; i++) {
-		const struct vec_part *part = vec_set_find(s->vecs, list[i].rec.number);
+		const struct vec_part *part = vec_set_find(s->vecs, s->state.serving.number, list[i].rec.number);
 		int graph = graph_due(x, part, &list[i].rec), tail = tail_due(part, &list[i].rec);
 		if (!graph && !tail) continue;
 		*more = 1;
 		atomic_store(&x->rebuilding, 1);
-		if (tail) rc = tail_renew(x, part, list[i].rec.number, e);
+		if (tail) rc = tail_renew(s, part, list[i].rec.number, e);
 		else rc = rebuild(x, &s, &list[i], erasures, e);
 		if (rc) err_wrap(e, "%s of collection %s", tail ? "vectors" : "graph", list[i].name);
 	}
@@ -528,29 +538,37 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 }
 
 /* Sweeps every collection that has pieces no header names: remains of a build that was cut off. */
-static int remains_sweep(struct snapshot *s, struct err *e)
+static int remains_sweep(struct snapshot *s, enum table table, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
 	uint64_t keep = 0;
 	uint32_t coll = 0;           /* the one that keep is of; numbers start at 1 */
-	int swept = 0, rc = cursor_open(&c, s->t, T_GRAPH, e);
+	int swept = 0, rc = cursor_open(&c, s->t, table, e);
 	if (!rc) rc = cursor_seek(&c, NULL, &key, &value, e);
 	for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 		if (key.n != 16) continue;
 		if (key_get_u32(key.p) != coll) {
 			struct rec_graph h;
 			coll = key_get_u32(key.p);
-			keep = header_read(s->t, coll, &h, NULL) ? 0 : h.generation;
+			keep = graph_header(s->t, table, coll, &h, NULL) ? 0 : h.generation;
 			swept = 0;
 		}
 		if (swept || (keep && key_get_u64(key.p + 4) == keep)) continue;
-		rc = sweep_one(s->x, coll, e);
+		rc = sweep_one(s->x, table, coll, e);
 		if (rc) break;
 		swept = 1;
 	}
 	cursor_close(&c);
 	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+static int graph_load_stamped(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
+{
+	int rc = graph_load(s->x, s->t, &s->state.serving, c->number, out, e);
+	if (rc || ((*out)->vectors == c->graph_vectors && (*out)->last_chunk == c->graph_last)) return rc;
+	graph_put(*out);
+	return err_set(e, E_CORRUPT, "its stamp is not the collection's");
 }
 
 /* Loads what is stored. A graph that can't be read is left out, and so becomes due. */
@@ -561,7 +579,8 @@ static int load_all(struct index *x, struct err *e)
 	size_t n = 0;
 	int rc = snapshot_open(&s, x, e);
 	if (rc) return rc;
-	rc = remains_sweep(s, e);
+	rc = remains_sweep(s, T_GRAPH, e);
+	if (!rc) rc = remains_sweep(s, T_GRAPH2, e);
 	if (!rc) rc = coll_list(s->t, &s->a, &list, &n, e);
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct err why = { OK, "" };
@@ -569,7 +588,7 @@ static int load_all(struct index *x, struct err *e)
 		if (!list[i].rec.graph_vectors) continue;
 		rc = cancelled(x, e);
 		if (rc) break;
-		if (graph_load(s, &list[i].rec, &g, &why) == OK) rc = vec_publish(x, list[i].rec.number, g, e);
+		if (graph_load_stamped(s, &list[i].rec, &g, &why) == OK) rc = vec_publish(x, &s->state.serving, list[i].rec.number, g, e);
 		else if (why.status == E_CANCELLED || why.status == E_MEMORY) rc = err_set(e, why.status, "%s", why.msg);
 		else log_put(LOG_WARN, "index", "graph of collection %s is built again: %s", list[i].name, why.msg);
 	}
@@ -629,7 +648,7 @@ int catchup_start(struct index *x, struct err *e)
 {
 	sigset_t all, before;
 	int code;
-	if (!x->with_vectors) return OK;
+	if (!atomic_load(&x->with_vectors)) return OK;
 	x->asked = 1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that expect them */

@@ -30,7 +30,7 @@ struct check {
 	uint64_t problems;
 	struct arena a;
 	struct found *coll; size_t coll_n;
-	uint64_t vectors;
+	uint64_t vectors, beside;            /* of the generation that serves; of the one beside */
 	struct postings *words;
 	struct posting *block;               /* BLOCK_MAX of them */
 	float *floats;                       /* a vector that is stored otherwise */
@@ -106,14 +106,33 @@ static void span_check(struct check *c, const struct rec_text *t, uint64_t doc, 
 		problem(c, "document %llu: %s %llu cuts a code point", (ull)doc, what, (ull)n);
 }
 
+static void vector_check(struct check *c, const struct rec_gen *g, uint32_t coll, uint64_t id)
+{
+	struct rec_vec vec;
+	const float *x;
+	struct slice v;
+	struct err e;
+	struct key k;
+	key_vec(&k, coll, id);
+	if (!due_get(c, gen_vec(g), &k, &v, "chunk", id)) return;
+	if (rec_vec_get(&vec, &k, v, g->dim, 1, &e)) {
+		problem(c, "chunk %llu: %s", (ull)id, e.msg);
+		return;
+	}
+	x = rec_vec_borrow(&vec, c->floats);
+	for (uint32_t i = 0; i < g->dim; i++)
+		if (!isfinite(x[i])) {
+			problem(c, "chunk %llu: component %u of its vector is not a number", (ull)id, i);
+			break;
+		}
+}
+
 static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, uint64_t id, const struct rec_text *t)
 {
 	struct rec_chunk r;
 	struct slice v;
 	struct err e;
 	struct key k;
-	struct rec_vec vec;
-	const float *x;
 	uint64_t at, end;
 	key_u64(&k, id);
 	if (!due_get(c, T_CHUNK, &k, &v, "chunk", id)) return;
@@ -135,18 +154,8 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 		else span_check(c, t, doc, "sentence of chunk", id, s);
 		at = (uint64_t)s.off + s.len;
 	}
-	key_vec(&k, d->coll, id);
-	if (!due_get(c, T_VEC, &k, &v, "chunk", id)) return;
-	if (rec_vec_get(&vec, &k, v, c->s->state.dim, 1, &e)) {
-		problem(c, "chunk %llu: %s", (ull)id, e.msg);
-		return;
-	}
-	x = rec_vec_borrow(&vec, c->floats);
-	for (uint32_t i = 0; i < c->s->state.dim; i++)
-		if (!isfinite(x[i])) {
-			problem(c, "chunk %llu: component %u of its vector is not a number", (ull)id, i);
-			break;
-		}
+	vector_check(c, &c->s->state.serving, d->coll, id);
+	if (c->s->state.beside.status && id <= c->s->state.beside.upto) vector_check(c, &c->s->state.beside, d->coll, id);
 }
 
 /* The text and its map; *t becomes an empty text when it can't be used. */
@@ -297,14 +306,14 @@ static void chunk_owner_check(struct check *c, struct slice key, struct slice va
 		problem(c, "chunk %llu: document %llu does not have it", (ull)id, (ull)r.doc);
 }
 
-static void vec_owner_check(struct check *c, struct slice key, struct slice value)
+static void vec_owner_check(struct check *c, enum table table, struct slice key)
 {
 	uint64_t id = key.n == 12 ? key_get_u64(key.p + 4) : 0;
 	struct rec_chunk r;
 	struct slice v;
 	struct key k;
-	(void)value;
-	c->vectors++;
+	if (table == gen_vec(&c->s->state.serving)) c->vectors++;
+	else c->beside++;
 	key_u64(&k, id);
 	if (store_get(c->s->t, T_CHUNK, &k, &v, NULL) || rec_chunk_get(&r, &k, v, NULL) || r.coll != key_get_u32(key.p))
 		problem(c, "vector %llu: no chunk has it", (ull)id);
@@ -375,23 +384,25 @@ static void note_check(struct check *c, struct slice key, struct slice value)
 
 /* ---- graphs ---- */
 
-static void graph_check(struct check *c, struct found *f)
+/* The graph over vectors of g: of the serving ones, with the collection's stamp. */
+static void graph_check(struct check *c, const struct rec_gen *g, struct found *f)
 {
+	int serves = g == &c->s->state.serving;
 	struct err e = { OK, "not there" };
 	struct slice v, payload;
 	struct rec_graph h;
 	struct key k;
 	uint64_t bytes = 0;
 	key_graph(&k, f->want.number);
-	if (store_get(c->s->t, T_GRAPH, &k, &v, &e) || rec_graph_get(&h, &k, v, &e)) {
-		if (f->want.graph_vectors) problem(c, "graph of collection %s: header: %s", f->name, e.msg);
+	if (store_get(c->s->t, gen_graph(g), &k, &v, &e) || rec_graph_get(&h, &k, v, &e)) {
+		if (serves && f->want.graph_vectors) problem(c, "graph of collection %s: header: %s", f->name, e.msg);
 		return;
 	}
-	if (h.vectors != f->want.graph_vectors || h.last_chunk != f->want.graph_last || h.seq > c->s->state.seq)
+	if ((serves && (h.vectors != f->want.graph_vectors || h.last_chunk != f->want.graph_last)) || h.seq > c->s->state.seq)
 		problem(c, "graph of collection %s: its stamp is not the collection's", f->name);
 	for (uint32_t i = 0; i < h.piece_n; i++) {
 		key_piece(&k, f->want.number, h.generation, i);
-		if (store_get(c->s->t, T_GRAPH, &k, &v, &e) || rec_piece_get(&payload, &k, v, &e)) {
+		if (store_get(c->s->t, gen_graph(g), &k, &v, &e) || rec_piece_get(&payload, &k, v, &e)) {
 			problem(c, "graph of collection %s: piece %u: %s", f->name, i, e.msg);
 			return;
 		}
@@ -429,7 +440,7 @@ static int entry_check(struct check *c, enum table table, struct slice key, stru
 	case T_DOC: return doc_check(c, key, value, e);
 	case T_TEXT: text_owner_check(c, key, value); break;
 	case T_CHUNK: chunk_owner_check(c, key, value); break;
-	case T_VEC: vec_owner_check(c, key, value); break;
+	case T_VEC: case T_VEC2: vec_owner_check(c, table, key); break;
 	case T_ID: case T_SOURCE: case T_HASH: ref_owner_check(c, table, key, value); break;
 	case T_NOTE: note_check(c, key, value); break;
 	case T_POST: block_check(c, key, value); break;
@@ -457,8 +468,8 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
 	struct err *e)
 {
-	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_ID, T_SOURCE, T_HASH, T_POST,
-		T_NOTE };
+	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_VEC2, T_ID, T_SOURCE, T_HASH,
+		T_POST, T_NOTE };
 	struct check c = { .on_problem = on_problem, .ctx = ctx };
 	struct err why;
 	uint64_t n, chunks = 0;
@@ -476,15 +487,17 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	if (rc) err_set(e, rc, "check: %s", why.msg);
 	if (!rc && !(c.coll = arena_calloc(&c.a, n + 1, sizeof *c.coll))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	if (!rc && !(c.block = mem_alloc(BLOCK_MAX * sizeof *c.block))) rc = err_set(e, E_MEMORY, "check: out of memory");
-	if (!rc && !(c.floats = mem_alloc((x->dim + 1) * sizeof *c.floats))) rc = err_set(e, E_MEMORY, "check: out of memory");
+	if (!rc && !(c.floats = mem_alloc(DIM_MAX * sizeof *c.floats))) rc = err_set(e, E_MEMORY, "check: out of memory");
 	if (!rc) rc = postings_new(&c.words, e);
 	for (size_t i = 0; !rc && i < sizeof order / sizeof *order; i++) rc = table_walk(&c, order[i], e);
 	for (size_t i = 0; !rc && i < c.coll_n; i++) {
 		counters_check(&c, &c.coll[i]);
-		graph_check(&c, &c.coll[i]);
+		graph_check(&c, &c.s->state.serving, &c.coll[i]);
+		graph_check(&c, &c.s->state.beside, &c.coll[i]);
 		chunks += c.coll[i].have.chunks;
 	}
 	if (!rc && chunks != c.vectors) problem(&c, "%llu chunks have %llu vectors", (ull)chunks, (ull)c.vectors);
+	if (!rc && c.beside && !c.s->state.beside.status) problem(&c, "%llu vectors are of no embedder", (ull)c.beside);
 	*problems = c.problems;
 	mem_free(c.block);
 	mem_free(c.floats);

@@ -122,8 +122,8 @@ int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_
 	struct cursor c = { 0 };
 	struct slice key, value;
 	struct key k;
-	uint32_t dim = s->x->dim;
-	int rc = cursor_open(&c, s->t, T_VEC, e);
+	uint32_t dim = s->state.serving.dim;
+	int rc = cursor_open(&c, s->t, gen_vec(&s->state.serving), e);
 	if (rc || after == UINT64_MAX) goto out;
 	key_vec(&k, coll, after + 1);
 	for (rc = cursor_seek(&c, &k, &key, &value, e); !rc; rc = cursor_next(&c, &key, &value, e)) {

@@ -174,36 +174,22 @@ static int words_settle(struct txn *t, struct rec_state *state, int *changed, st
 	return rc;
 }
 
-/* Reads or writes the state record and settles whose vectors the store holds. */
-static int state_settle(struct index *x, const struct index_options *o, struct err *e)
+/* Reads or writes the state record and brings the store to this build's format. */
+static int state_settle(struct index *x, struct err *e)
 {
-	struct rec_state state = { .format = FORMAT_VERSION, .next_coll = 1, .next_doc = 1, .next_chunk = 1 };
+	struct rec_state state = { .format = FORMAT_VERSION, .next_coll = 1, .next_doc = 1, .next_chunk = 1,
+		.serving = { .number = 1 }, .beside = { .slot = 1 } };
 	struct txn *t;
-	uint64_t chunks = 0;
+	uint64_t docs = 0;
 	int fresh, rc = txn_begin(&t, x->store, 1, e);
 	if (rc) return rc;
 	rc = state_read(t, &state, e);
 	fresh = rc == E_NOT_FOUND;
-	if (fresh) rc = store_entries(t, T_DOC, &chunks, e);
-	if (fresh && !rc && chunks) rc = err_set(e, E_CORRUPT, "the state record is missing");
-	if (!rc) rc = store_entries(t, T_CHUNK, &chunks, e);
-	if (rc) goto out;
-	if (o->dim && chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {
-		rc = err_set(e, E_CONFLICT, "the store holds vectors of another encoder (%.12s, %u floats) than the one set (%.12s, "
-			"%d): set embed.model and embed.passage_prefix as they were, or ingest into a new data folder", state.embedder,
-			state.dim, o->embedder, o->dim);
-		goto out;
-	}
-	if (o->dim && !chunks && (state.dim != (uint32_t)o->dim || strcmp(state.embedder, o->embedder) != 0)) {
-		state.dim = (uint32_t)o->dim;
-		memcpy(state.embedder, o->embedder, strlen(o->embedder) + 1);
-		fresh = 1;
-	}
-	rc = words_settle(t, &state, &fresh, e);
+	if (fresh) rc = store_entries(t, T_DOC, &docs, e);
+	if (fresh && !rc && docs) rc = err_set(e, E_CORRUPT, "the state record is missing");
+	if (!rc) rc = words_settle(t, &state, &fresh, e);
 	if (!rc && fresh) rc = state_write(t, &state, e);
-	x->dim = state.dim;
-	memcpy(x->embedder, state.embedder, sizeof x->embedder);
-out:
+	serving_set(x, &state.serving);
 	if (!rc && fresh) return txn_commit(t, e);
 	txn_abort(t);
 	return rc;
@@ -220,7 +206,6 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_cond_init(&x->wake, NULL);
 	pthread_cond_init(&x->done_cond, NULL);
-	x->with_vectors = o->dim > 0;
 	x->form = o->half_vectors ? VEC_F16 : VEC_F32;
 	x->hnsw_m = o->hnsw_m;
 	x->hnsw_ef_construction = o->hnsw_ef_construction;
@@ -234,9 +219,10 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->vecs = vec_set_new();
 	rc = x->vecs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
-	if (!rc && (rc = state_settle(x, o, e))) err_wrap(e, "%s", o->dir);
+	if (!rc) rc = state_settle(x, e);
 	if (!rc) erasures_finish(x);
-	if (!rc) rc = catchup_start(x, e);
+	if (!rc && o->dim) rc = index_attach(x, o, e);
+	if (rc && x->store) err_wrap(e, "%s", o->dir);
 	if (rc) index_close(x);
 	else *out = x;
 	return rc;
@@ -278,15 +264,14 @@ int index_stats(struct index *x, struct index_stats *out, struct err *e)
 		out->tail_vectors += c->tail;
 		out->tombstones += coll_tombstones(c);
 	}
-	if (!rc) rc = store_entries(s->t, T_VEC, &out->vectors, e);
+	if (!rc) rc = embedders_tell(s->t, &s->state, &out->serving, &out->beside, e);
+	out->vectors = out->serving.vectors;
 	if (!rc) rc = store_sizes(s->t, &out->file_bytes, &out->map_bytes, &out->used_bytes, e);
 	out->seq = s->state.seq;
 	out->collections = n;
 	for (size_t i = 0; i < s->vecs->n; i++)
 		out->memory_bytes += tail_bytes(s->vecs->at[i].tail) + (s->vecs->at[i].graph ? graph_bytes(s->vecs->at[i].graph) : 0);
 	out->rebuilding = atomic_load(&x->rebuilding);
-	out->dim = (int)x->dim;
-	memcpy(out->embedder, x->embedder, sizeof out->embedder);
 	arena_clear(&a);
 	snapshot_close(s);
 	return rc;
@@ -316,7 +301,7 @@ int index_collections(struct index *x, struct arena *a, struct collection_info *
 int index_drop_collection(struct index *x, const char *collection, struct err *e)
 {
 	struct write *w;
-	uint32_t number;
+	uint32_t number, gen;
 	int rc = index_write_begin(&w, x, e);
 	if (rc) return rc;
 	rc = write_drop_collection(w, collection, &number, e);
@@ -324,8 +309,9 @@ int index_drop_collection(struct index *x, const char *collection, struct err *e
 		index_write_abort(w);
 		return rc;
 	}
+	gen = w->state.serving.number;
 	rc = index_write_commit(w, e);
-	if (!rc && vec_drop(x, number, NULL))
+	if (!rc && vec_drop(x, gen, number, NULL))
 		log_put(LOG_WARN, "index", "%s: the vectors of a dropped collection stay in memory until close", collection);
 	return rc;
 }

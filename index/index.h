@@ -30,6 +30,7 @@ struct index_options {
 	int dim;                     /* floats a vector */
 	int half_vectors;            /* 1: vectors that are added are kept as fp16; both kinds are read */
 	const char *embedder;        /* fingerprint the vectors belong to; "" with dim 0: open without an embedder (no search by vector) */
+	const char *model;           /* the embedder's name, for people; at most 64 bytes are kept; NULL: unknown */
 	int hnsw_m;                  /* neighbours, 4 … 64 */
 	int hnsw_ef_construction;    /* 8 … 1000 */
 	int hnsw_ef_search;          /* 8 … 4000 */
@@ -47,13 +48,50 @@ struct index_options {
 int index_open(struct index **out, const struct index_options *o, struct err *e);
 void index_close(struct index *x);                           /* waits for the background thread; NULL is allowed */
 
+struct span { uint32_t off, len; };                          /* bytes */
+
+/* ---- whose vectors they are: one embedder's serve searches, another's may stand beside ---- */
+enum beside { BESIDE_NONE, BESIDE_BUILDING, BESIDE_KEPT }; /* none; being built; those that served before */
+struct index_embedder {
+	char fingerprint[65], model[65]; /* "": none; model: its name, "" when unknown */
+	int dim;
+	enum beside status;          /* of the one beside; BESIDE_NONE: what is told was there last, and is gone */
+	uint64_t vectors;
+};
+int index_embedders(struct index *x, struct index_embedder *serving, struct index_embedder *beside, struct err *e);
+/* For a store that was opened without: the embedder that there is now. E_CONFLICT as index_open; o's other fields are
+ * not looked at. Before other threads use x. */
+int index_attach(struct index *x, const struct index_options *o, struct err *e);
+/* Fingerprint of the embedder that serves now. */
+void index_serving(struct index *x, char fingerprint[65]);
+
+/* Gives every chunk of every collection a vector of another embedder, beside those that serve on, and then turns to
+ * them in one commit. `to` (status and vectors aside): goes on where its vectors are beside already, kept or not done;
+ * else those of a third are dropped and it begins. Those that served are kept beside, so that turning back takes no
+ * more than vectors of what came since. A kill loses the batch in work; documents that come and go meanwhile are
+ * followed. E_CONFLICT: `to` serves already; E_BUSY: this is going on, or this thread writes; E_CANCELLED: `progress`
+ * wanted it: what is done stays; hooks' own errors. */
+struct reembed_chunk {           /* borrowed during embed */
+	uint64_t id;
+	struct span range;           /* in the document's text */
+	const char *title, *heading;
+	const char *text;            /* the document's */
+};
+struct reembed_progress { uint64_t done, total; int turning; }; /* chunks; turning: the last of it has begun */
+struct reembed_hooks {
+	void *ctx;
+	int (*embed)(void *ctx, const struct reembed_chunk *c, size_t n, float *out, struct err *e); /* out: (n, to->dim) */
+	int (*progress)(void *ctx, const struct reembed_progress *p); /* other than 0: stop */
+};
+int index_reembed(struct index *x, const struct index_embedder *to, const struct reembed_hooks *h, struct err *e);
+/* Drops the vectors beside. E_NOT_FOUND: there are none; E_BUSY as above. */
+int index_reembed_forget(struct index *x, struct err *e);
+
 /* ---- documents ---- */
 enum doc_verdict { DOC_ADDED, DOC_UPDATED, DOC_UNCHANGED, DOC_DUPLICATE, DOC_REMOVED, DOC_PARTIAL, DOC_SKIPPED, DOC_FAILED };
 int doc_verdict_has_text(int verdict);                       /* 0: kept only so that lists can show it (skipped, failed, duplicate, removed) */
 const char *doc_verdict_name(int verdict);                   /* "added" …; static */
 int doc_verdict_parse(const char *s);                        /* -1 when unknown */
-
-struct span { uint32_t off, len; };                          /* bytes */
 
 struct chunk_in {
 	struct span range;           /* in the document's text */
@@ -83,7 +121,7 @@ struct doc_in {                  /* all borrowed during index_put */
 	const char *duplicate_of;    /* id of a document with equal text, "" when none */
 	const char *text; size_t text_len;             /* NFC UTF-8; < 4 GiB */
 	const struct chunk_in *chunks; size_t chunk_n;
-	const float *vectors;        /* (chunk_n, dim) */
+	const float *vectors;        /* (chunk_n, dim) of the embedder that index_write_embedder names */
 };
 
 struct doc {                     /* what a reader sees; strings in the arena that was passed */
@@ -113,6 +151,8 @@ struct chunk {                   /* strings and spans in the arena that was pass
 /* ---- writing: one transaction holds many documents; nothing is visible before commit ---- */
 /* Waits for the writer before. The write belongs to the thread that began it, to its end; E_BUSY: this thread has one. */
 int index_write_begin(struct write **out, struct index *x, struct err *e);
+/* Fingerprint of the embedder whose vectors this write takes; "": of none yet. Borrowed from w. */
+const char *index_write_embedder(const struct write *w);
 /* Adds or replaces (same id, or same collection and source). Copies everything. id_out: 64 bytes. verdict_out: what
  * it became. E_USAGE, E_CONFLICT (an id that another collection holds), E_LIMIT, E_FULL; after a failure the write
  * must be aborted. NaN or infinite vectors are E_USAGE. An id has at most 63 bytes and no control characters; E_CONFLICT
@@ -139,6 +179,8 @@ int reader_may_see(const struct reader *r, const struct doc *d);
 int snapshot_open(struct snapshot **out, struct index *x, struct err *e); /* one thread at a time */
 void snapshot_close(struct snapshot *s);
 uint64_t snapshot_seq(const struct snapshot *s);
+/* Fingerprint of the embedder whose vectors it holds; borrowed from s. */
+const char *snapshot_embedder(const struct snapshot *s);
 
 /* E_NOT_FOUND also when the reader may not see it. */
 int snapshot_doc(struct snapshot *s, const struct reader *r, const char *id, struct arena *a, struct doc *out, struct err *e);
@@ -166,7 +208,7 @@ int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count
 /* ---- search by vector ---- */
 struct vec_hit { uint64_t chunk_id; float score; };          /* score: inner product, higher is nearer */
 /* Nearest chunks of r->collection (required) that the reader may see; *got <= k, best first, ties by chunk id.
- * query: (dim). E_CONFLICT when the store has no vectors of this dimension, E_USAGE for NaN. */
+ * query: (dim), of the embedder that snapshot_embedder names. E_CONFLICT: opened without an embedder; E_USAGE: NaN. */
 int snapshot_search(struct snapshot *s, const struct reader *r, const float *query, size_t k, struct vec_hit *out, size_t *got, struct err *e);
 
 /* ---- search by words ---- */
@@ -232,7 +274,7 @@ struct index_stats {
 	uint64_t graph_vectors, tail_vectors, tombstones;   /* over all collections */
 	uint64_t memory_bytes;       /* of codes and links in memory, over all collections */
 	int rebuilding;
-	int dim; char embedder[65];
+	struct index_embedder serving, beside;
 };
 int index_stats(struct index *x, struct index_stats *out, struct err *e);
 /* Every collection with its number of documents; names in the arena. */

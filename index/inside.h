@@ -17,9 +17,8 @@ enum { SEEN_SLOTS = 8 };
 
 struct index {
 	struct store *store;
-	uint32_t dim;                     /* of the store */
-	char embedder[EMBEDDER_MAX + 1];
-	int with_vectors;                 /* 0: opened without an embedder */
+	atomic_int with_vectors;          /* 0: opened without an embedder */
+	atomic_int reembedding;           /* someone changes what stands beside */
 	enum vec_form form;               /* in which new vectors are written */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
 	uint64_t exact_below;
@@ -32,6 +31,7 @@ struct index {
 	pthread_mutex_t lock;             /* guards what follows */
 	struct vec_set *vecs;             /* owned reference */
 	struct visible *seen[SEEN_SLOTS]; /* owned references; NULL: empty */
+	char embedder[EMBEDDER_MAX + 1];  /* that serves */
 	pthread_cond_t wake, done_cond;
 	uint64_t asked, done;             /* rounds of the background thread: requested, finished */
 	int urgent;                       /* someone waits: build even soon after a failure */
@@ -70,8 +70,13 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct postings *words;          /* gathered and not yet written; NULL until the first */
 	struct holds holds;              /* as this write sees them */
 	size_t puts, deletes, notes;
+	int turned;                      /* the generation that serves is another after it */
 	int failed;
 };
+
+/* The tables of a generation of vectors. */
+static inline enum table gen_vec(const struct rec_gen *g) { return g->slot ? T_VEC2 : T_VEC; }
+static inline enum table gen_graph(const struct rec_gen *g) { return g->slot ? T_GRAPH2 : T_GRAPH; }
 
 /* index.c */
 int state_read(struct txn *t, struct rec_state *r, struct err *e);
@@ -79,6 +84,14 @@ int state_write(struct txn *t, const struct rec_state *r, struct err *e);
 int coll_read(struct txn *t, const char *name, struct rec_coll *r, struct err *e);       /* E_NOT_FOUND, quiet */
 int coll_write(struct txn *t, const char *name, const struct rec_coll *r, struct err *e);
 int coll_name_ok(const char *s);
+/* generation.c */
+/* Both of a state, with how many vectors each has. */
+int embedders_tell(struct txn *t, const struct rec_state *state, struct index_embedder *serving,
+	struct index_embedder *beside, struct err *e);
+/* The generation that has this table of vectors; NULL: another table, or nothing is in it. */
+const struct rec_gen *gen_of(const struct rec_state *r, enum table table);
+/* Which embedder serves, to be told by index_serving. */
+void serving_set(struct index *x, const struct rec_gen *g);
 /* Vectors of the stored graph that belong to no living chunk any more. */
 uint64_t coll_tombstones(const struct rec_coll *r);
 /* Every collection of the transaction; *out and names in the arena. */
@@ -114,10 +127,12 @@ void visible_put(struct visible *v);      /* NULL is allowed */
 int visible_has(const struct visible *v, size_t *at, uint64_t chunk);
 
 /* put.c */
+/* E_USAGE, naming the component, where one of n vectors (dim) can't be stored. */
+int vectors_check(const struct index *x, const float *v, size_t n, size_t dim, struct err *e);
 /* Takes every document of a collection away, and its record. w stays usable. *number: what it was. */
 int write_drop_collection(struct write *w, const char *collection, uint32_t *number, struct err *e);
 
-/* Takes away what is stored of a collection's graph where it may cover chunks from first_chunk on; searches go on in
+/* Takes away what is stored of a collection's graphs where they may cover chunks from first_chunk on; searches go on in
  * the one in memory until another is built. */
 int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e);
 
@@ -136,9 +151,16 @@ int catchup_start(struct index *x, struct err *e);
 void catchup_stop(struct index *x);       /* cancels, joins */
 void catchup_kick(struct index *x);       /* after a commit: look whether work is due */
 int catchup_wait(struct index *x, struct err *e);
-/* Deletes the pieces of a collection's graphs that its header does not name. */
-int graph_sweep(struct txn *t, uint32_t coll, struct err *e);
-/* Deletes the stored graph of a collection, header and pieces of every generation. */
-int graph_delete(struct txn *t, uint32_t coll, struct err *e);
+/* In a table of graphs: deletes the pieces of a collection's that its header does not name. */
+int graph_sweep(struct txn *t, enum table table, uint32_t coll, struct err *e);
+/* Deletes the stored graph of a collection, header and pieces of every number. */
+int graph_delete(struct txn *t, enum table table, uint32_t coll, struct err *e);
+/* Header of a collection's stored graph; E_NOT_FOUND, quiet. */
+int graph_header(struct txn *t, enum table table, uint32_t coll, struct rec_graph *h, struct err *e);
+/* Reads the stored graph of a collection over vectors of gen; E_CORRUPT, E_CONFLICT (built otherwise), E_NOT_FOUND: it is
+ * to be built again. */
+int graph_load(struct index *x, struct txn *t, const struct rec_gen *gen, uint32_t coll, struct graph **out, struct err *e);
+/* Vectors of a collection beyond chunk `after`. */
+int tail_count(struct txn *t, enum table table, uint32_t coll, uint64_t after, uint64_t *out, struct err *e);
 
 #endif

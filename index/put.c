@@ -47,6 +47,11 @@ int index_write_begin(struct write **out, struct index *x, struct err *e)
 	return OK;
 }
 
+const char *index_write_embedder(const struct write *w)
+{
+	return w->state.serving.embedder;
+}
+
 static void write_free(struct write *w)
 {
 	buf_clear(&w->b);
@@ -75,12 +80,12 @@ static int words_flush(struct write *w, struct err *e)
 int index_write_commit(struct write *w, struct err *e)
 {
 	struct index *x = w->x;
-	int rc = OK, puts = w->puts > 0, deletes = w->deletes > 0, notes = w->notes > 0;
+	int rc = OK, turned = w->turned, puts = w->puts > 0, deletes = w->deletes > 0, notes = w->notes > 0;
 	if (w->failed) {
 		index_write_abort(w);
 		return err_set(e, E_USAGE, "a write that failed can only be aborted; nothing was written");
 	}
-	if (!w->puts && !w->deletes && !w->notes && !w->coll_n) {
+	if (!w->puts && !w->deletes && !w->notes && !w->turned && !w->coll_n) {
 		index_write_abort(w);
 		return OK;
 	}
@@ -94,10 +99,11 @@ int index_write_commit(struct write *w, struct err *e)
 		return rc;
 	}
 	for (size_t i = 0; i < w->coll_n && w->state.next_chunk > w->first_chunk; i++)
-		if (!w->colls[i].dropped) vec_append(x, w->t, w->colls[i].rec.number, w->first_chunk);
+		if (!w->colls[i].dropped) vec_append(x, w->t, w->state.serving.number, w->colls[i].rec.number, w->first_chunk);
 	if (puts) fault_point("put.before_commit");
 	if (deletes) fault_point("delete.before_commit");
 	if (notes) fault_point("note.before_commit");
+	if (turned) fault_point("reembed.before_turn");
 	atomic_store(&x->writer, 0);
 	rc = txn_commit(w->t, e);
 	write_free(w);
@@ -105,6 +111,7 @@ int index_write_commit(struct write *w, struct err *e)
 	if (puts) fault_point("put.after_commit");
 	if (deletes) fault_point("delete.after_commit");
 	if (notes) fault_point("note.after_commit");
+	if (turned) fault_point("reembed.after_turn");
 	catchup_kick(x);
 	return OK;
 }
@@ -232,15 +239,14 @@ static int chunk_check(const struct doc_in *d, size_t i, struct err *e)
 	return string_check("heading", c->heading, STRING_MAX, e);
 }
 
-static int vectors_check(const struct write *w, const struct doc_in *d, struct err *e)
+int vectors_check(const struct index *x, const float *v, size_t n, size_t dim, struct err *e)
 {
-	size_t dim = w->x->dim;
-	for (size_t i = 0; i < d->chunk_n * dim; i++) {
-		if (!isfinite(d->vectors[i]))
+	for (size_t i = 0; i < n * dim; i++) {
+		if (!isfinite(v[i]))
 			return err_set(e, E_USAGE, "vector %zu: component %zu is not a number", i / dim, i % dim);
-		if (w->x->form == VEC_F16 && fabsf(d->vectors[i]) > VEC_F16_MAX)
+		if (x->form == VEC_F16 && fabsf(v[i]) > VEC_F16_MAX)
 			return err_set(e, E_USAGE, "vector %zu: component %zu, %g, is more than index.vectors = f16 holds", i / dim,
-				i % dim, (double)d->vectors[i]);
+				i % dim, (double)v[i]);
 	}
 	return OK;
 }
@@ -255,13 +261,13 @@ static int text_check(const struct write *w, const struct doc_in *d, struct err 
 	if (d->text_len && (memchr(d->text, 0, d->text_len) || !utf8_valid(d->text, d->text_len)))
 		return err_set(e, E_USAGE, "text is not UTF-8 without NUL");
 	if (d->chunk_n > UINT32_MAX) return err_set(e, E_LIMIT, "%zu chunks", d->chunk_n);
-	if (d->chunk_n && !w->x->with_vectors)
+	if (d->chunk_n && !atomic_load(&w->x->with_vectors))
 		return err_set(e, E_CONFLICT, "the store was opened without an embedder and takes no chunks");
 	if (d->chunk_n && (!d->vectors || !d->chunks))
 		return err_set(e, E_USAGE, "%zu chunks without ranges or vectors", d->chunk_n);
 	for (size_t i = 0; i < d->chunk_n; i++)
 		if ((rc = chunk_check(d, i, e))) return rc;
-	return d->chunk_n ? vectors_check(w, d, e) : OK;
+	return d->chunk_n ? vectors_check(w->x, d->vectors, d->chunk_n, w->state.serving.dim, e) : OK;
 }
 
 /* ---- finding what is replaced ---- */
@@ -446,7 +452,9 @@ static int body_remove(struct write *w, uint64_t key, const struct rec_doc *r, s
 		key_u64(&k, id);
 		if ((rc = del_due(w, T_CHUNK, &k, e))) return rc;
 		key_vec(&k, r->coll, id);
-		if ((rc = del_due(w, T_VEC, &k, e))) return rc;
+		if ((rc = del_due(w, gen_vec(&w->state.serving), &k, e))) return rc;
+		rc = w->state.beside.status ? store_del(w->t, gen_vec(&w->state.beside), &k, e) : OK;
+		if (rc && rc != E_NOT_FOUND) return rc;
 		if (id > n->graph_last) n->tail--;
 	}
 	n->chunks -= r->chunk_n;
@@ -517,12 +525,14 @@ int index_delete(struct write *w, const char *id, struct err *e)
 int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e)
 {
 	struct touched *c;
+	enum table graph = gen_graph(&w->state.serving);
 	int rc = coll_touch_number(w, coll, &c, e);
-	if (!rc && first_chunk > c->rec.graph_last) rc = graph_sweep(w->t, coll, e);
+	if (!rc) rc = graph_delete(w->t, gen_graph(&w->state.beside), coll, e);
+	if (!rc && first_chunk > c->rec.graph_last) rc = graph_sweep(w->t, graph, coll, e);
 	else if (!rc) {
 		c->rec.graph_vectors = c->rec.graph_last = 0;
 		c->rec.tail = c->rec.chunks;
-		rc = graph_delete(w->t, coll, e);
+		rc = graph_delete(w->t, graph, coll, e);
 	}
 	if (rc) w->failed = 1;
 	return rc;
@@ -556,7 +566,8 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
 		if (at == UINT64_MAX) break;
 	}
 	if (rc == E_NOT_FOUND) rc = OK;
-	if (!rc) rc = graph_delete(w->t, *number, e);
+	if (!rc) rc = graph_delete(w->t, T_GRAPH, *number, e);
+	if (!rc) rc = graph_delete(w->t, T_GRAPH2, *number, e);
 	key_text(&k, collection);
 	if (!rc) rc = store_del(w->t, T_COLL, &k, e);
 	if (rc == E_NOT_FOUND) rc = OK; /* made in this write */
@@ -601,7 +612,7 @@ static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const
 
 static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, struct touched *c, struct err *e)
 {
-	size_t at = 0, cp = 0, size = rec_vec_size(w->x->dim, w->x->form);
+	size_t at = 0, cp = 0, dim = w->state.serving.dim, size = rec_vec_size((uint32_t)dim, w->x->form);
 	for (size_t i = 0; i < d->chunk_n; i++) {
 		const struct chunk_in *in = &d->chunks[i];
 		struct rec_chunk r = { .coll = c->rec.number, .page = in->page, .doc = key, .range = in->range,
@@ -618,9 +629,9 @@ static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, str
 		rc = store_put(w->t, T_CHUNK, &k, w->b.data, w->b.len, e);
 		if (rc) return rc;
 		key_vec(&k, c->rec.number, id);
-		rc = store_reserve(w->t, T_VEC, &k, size, &place, e);
+		rc = store_reserve(w->t, gen_vec(&w->state.serving), &k, size, &place, e);
 		if (rc) return rc;
-		rec_vec_fill(place, &k, d->vectors + i * w->x->dim, w->x->dim, w->x->form);
+		rec_vec_fill(place, &k, d->vectors + i * dim, (uint32_t)dim, w->x->form);
 		rc = words_put(w, id, d, in, c, e);
 		if (rc) return rc;
 	}

@@ -8,9 +8,10 @@
  *
  * table   key                                   value
  * ------  ------------------------------------  -------------------------------------------------------------------
- * meta    "state"                               head 'S'; 8 u32 format; 12 u32 dim; 16 u64 seq; 24 u64 next_doc;
- *                                               32 u64 next_chunk; 40 u32 next_coll; 44 u32 analysis; 48 str
- *                                               embedder
+ * meta    "state"                               head 'S' version 2; 8 u32 format; 12 u32 dim; 16 u64 seq; 24 u64
+ *                                               next_doc; 32 u64 next_chunk; 40 u32 next_coll; 44 u32 analysis; 48 str
+ *                                               embedder, model; then u32 slot, number; and of the generation beside
+ *                                               u32 number, status, dim; u64 upto; str embedder, model
  * coll    name (1 … 64 bytes)                   head 'C' version 2; 8 u32 number; 12 u32 0; 16 u64 documents; 24 u64
  *                                               without_text; 32 u64 chunks; 40 u64 text_bytes; 48 u64 graph_vectors;
  *                                               56 u64 graph_last; 64 u64 tail; 72 u64 words              (80 bytes)
@@ -32,10 +33,12 @@
  *                                               heading; sentence_n times {u32 off, u32 len}
  * vec     u32 coll, u64 chunk id                f32[dim]; u32 crc; or, when dim > 1, f16[dim]; 0 or 2 zero bytes up to a
  *                                               multiple of 4; u32 crc. The length says which
+ * vec2    likewise, of the other generation     likewise
  * graph   u32 coll                              head 'G' version 2; 8 u32 dim; 12 u32 M; 16 u32 ef_construction; 20 u32 piece_n;
  *                                               24 u64 generation; 32 u64 seq; 40 u64 last_chunk; 48 u64 vectors; 56
  *                                               u64 bytes of all payloads; 64 str embedder
  *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of the graph's bytes below
+ * graph2  likewise, over vec2                   likewise
  * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
  *         (1 … 200 bytes without NUL)
  * post    u32 coll, term (1 … 200 bytes         head 'W' version 2 with u16 n (1 … 1024) for its 0; 8 u8 widths; 9 u8
@@ -46,6 +49,12 @@
  * Document keys, chunk ids and collection numbers start at 1, only grow and are never used twice. The chunks of a
  * document are first_chunk … first_chunk + chunk_n - 1. A graph's pieces count from 0; pieces of another generation
  * than the header's are remains of an interrupted rebuild and mean nothing.
+ *
+ * Generations of vectors: an embedder's vectors of every chunk are one. The one that searches use has the tables vec and
+ * graph when `slot` is 0, else vec2 and graph2; in the other two may stand another embedder's: status 1, being built
+ * (every living chunk up to `upto` has one), or 2, kept after the store turned to the present one (what came later may
+ * lack its vector). With status 0 they are empty, and embedder and model tell what was there last. Numbers of
+ * generations are never given twice. The counters of 'C' are those of the serving generation's graph.
  *
  * A graph's bytes, its pieces' payloads one behind the other (graph.c): u32 entry; u32 levels; u64 high_n; u64 link_n;
  * u64[vectors] chunk ids, ascending; vectors rows of {u8[dim, rounded up to 64] code, f32 scale, f32 lost, f32 length
@@ -66,7 +75,8 @@
  * Format 1 had no post table, no words in 'C' (version 1, 72 bytes) and 0 for analysis; format 2 had blocks of version 1:
  * the head, then n times {LEB128 gap, LEB128 count, LEB128 len}, the first gap being the id. Both are upgraded when they
  * are opened (words_settle), in one transaction: postings are made anew from the texts.
- * Format 3 had no vectors of halves; it is read as it is.
+ * Up to format 3 there were no vectors of halves, no vec2 and graph2, and 'S' (version 1) ended with embedder; it is read
+ * as it is.
  * Alignment: values of text and vec are multiples of 4 long and their keys too, so LMDB (whose nodes have heads of 8
  * bytes and fill a page from its aligned end, and whose overflow pages hold data at 16) keeps floats and map entries
  * aligned, and they are read in place. A value that is not aligned is refused as damaged.
@@ -225,7 +235,7 @@ uint64_t key_get_u64(const uint8_t *p)
 
 static uint8_t head_version(char kind)
 {
-	return kind == 'C' || kind == 'G' ? 2 : 1;
+	return kind == 'S' || kind == 'C' || kind == 'G' ? 2 : 1;
 }
 
 static void put_u32(struct buf *b, uint32_t x) { buf_put(b, &x, 4); }
@@ -260,13 +270,22 @@ int rec_state_put(struct buf *out, const struct key *k, const struct rec_state *
 {
 	head_put(out, 'S');
 	put_u32(out, r->format);
-	put_u32(out, r->dim);
+	put_u32(out, r->serving.dim);
 	put_u64(out, r->seq);
 	put_u64(out, r->next_doc);
 	put_u64(out, r->next_chunk);
 	put_u32(out, r->next_coll);
 	put_u32(out, r->analysis);
-	put_str(out, r->embedder);
+	put_str(out, r->serving.embedder);
+	put_str(out, r->serving.model);
+	put_u32(out, r->serving.slot);
+	put_u32(out, r->serving.number);
+	put_u32(out, r->beside.number);
+	put_u32(out, r->beside.status);
+	put_u32(out, r->beside.dim);
+	put_u64(out, r->beside.upto);
+	put_str(out, r->beside.embedder);
+	put_str(out, r->beside.model);
 	return seal(out, k);
 }
 
@@ -507,14 +526,29 @@ static int cur_end(const struct cur *c, char kind, struct err *e)
 	return OK;
 }
 
-/* Copies an embedder's fingerprint into its fixed field. */
-static void cur_embedder(struct cur *c, char out[EMBEDDER_MAX + 1])
+/* Copies a str of at most max bytes into its fixed field. */
+static void cur_field(struct cur *c, char *out, size_t max)
 {
 	const char *s = cur_str(c);
 	size_t n = strlen(s);
 	out[0] = 0;
-	if (n > EMBEDDER_MAX) c->bad = 1;
+	if (n > max) c->bad = 1;
 	else memcpy(out, s, n + 1);
+}
+
+/* What version 2 adds to 'S'. */
+static void generations_get(struct rec_state *r, struct cur *c)
+{
+	cur_field(c, r->serving.model, MODEL_MAX);
+	r->serving.slot = cur_u32(c);
+	r->serving.number = cur_u32(c);
+	r->beside.number = cur_u32(c);
+	r->beside.status = cur_u32(c);
+	r->beside.dim = cur_u32(c);
+	r->beside.upto = cur_u64(c);
+	cur_field(c, r->beside.embedder, EMBEDDER_MAX);
+	cur_field(c, r->beside.model, MODEL_MAX);
+	if (r->serving.slot > 1 || r->beside.status > BESIDE_KEPT) c->bad = 1;
 }
 
 int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, struct err *e)
@@ -535,14 +569,18 @@ int rec_state_get(struct rec_state *r, const struct key *k, struct slice v, stru
 	rc = head_get(&c, 'S', k, v, 1, e);
 	if (rc) return rc;
 	r->format = cur_u32(&c);
-	r->dim = cur_u32(&c);
+	r->serving.dim = cur_u32(&c);
 	r->seq = cur_u64(&c);
 	r->next_doc = cur_u64(&c);
 	r->next_chunk = cur_u64(&c);
 	r->next_coll = cur_u32(&c);
 	r->analysis = cur_u32(&c);
-	cur_embedder(&c, r->embedder);
-	if (r->dim > DIM_MAX) return err_set(e, E_CORRUPT, "record 'S': dimension %u", r->dim);
+	cur_field(&c, r->serving.embedder, EMBEDDER_MAX);
+	r->serving.number = 1;
+	if (v.p[5] > 1) generations_get(r, &c);
+	r->beside.slot = 1 - r->serving.slot;
+	if (r->serving.dim > DIM_MAX || r->beside.dim > DIM_MAX)
+		return err_set(e, E_CORRUPT, "record 'S': dimension %u", r->serving.dim > DIM_MAX ? r->serving.dim : r->beside.dim);
 	return cur_end(&c, 'S', e);
 }
 
@@ -681,7 +719,7 @@ int rec_graph_get(struct rec_graph *r, const struct key *k, struct slice v, stru
 	r->last_chunk = cur_u64(&c);
 	r->vectors = cur_u64(&c);
 	r->bytes = cur_u64(&c);
-	cur_embedder(&c, r->embedder);
+	cur_field(&c, r->embedder, EMBEDDER_MAX);
 	return cur_end(&c, 'G', e);
 }
 

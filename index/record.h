@@ -14,6 +14,7 @@ enum {
 	ID_MAX = 63,                  /* bytes of a document id */
 	COLLECTION_MAX = 64,          /* bytes of a collection's name */
 	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
+	MODEL_MAX = 64,               /* of its name */
 	DIM_MAX = 65536,
 	STRING_MAX = 1 << 20,         /* bytes of a title, source, heading …; meta may have 16 of them */
 	ACL_MAX = 4096,               /* groups of a document */
@@ -49,11 +50,19 @@ uint32_t key_get_u32(const uint8_t *p);                                     /* b
 uint64_t key_get_u64(const uint8_t *p);
 
 /* ---- values ---- */
+struct rec_gen {                  /* a generation of vectors: one embedder's, of every chunk */
+	uint32_t number;              /* 1, 2, 3 …, never given twice */
+	uint32_t slot;                /* 0: in the tables vec and graph, 1: in vec2 and graph2 */
+	uint32_t dim;                 /* 0: no embedder yet */
+	uint32_t status;              /* of the one beside: enum beside (index.h) */
+	uint64_t upto;                /* likewise: every living chunk up to it has a vector there */
+	char embedder[EMBEDDER_MAX + 1], model[MODEL_MAX + 1]; /* model: its name, for people; "": unknown */
+};
 struct rec_state {
-	uint32_t format, dim, next_coll;
+	uint32_t format, next_coll;
 	uint32_t analysis;            /* words_fingerprint() the postings were made with; 0: they are to be made anew */
 	uint64_t seq, next_doc, next_chunk;
-	char embedder[EMBEDDER_MAX + 1];
+	struct rec_gen serving, beside; /* beside.slot is the other one */
 };
 struct rec_coll {
 	uint32_t number;

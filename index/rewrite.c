@@ -212,17 +212,34 @@ struct erase {
 	uint64_t key, first_chunk;
 	uint32_t coll;
 	struct err found;                /* what the raw file still holds */
-	uint8_t *code;                   /* of one vector, as graphs hold it */
+	uint8_t *code;                   /* of one vector of any length, as graphs hold it */
 	float *floats;                   /* the vector, where it is stored otherwise */
 };
+
+/* The vector of a chunk in one generation, and its code. E_NOT_FOUND, E_CORRUPT: it has none to sample. */
+static int vector_sample(struct erase *p, const struct rec_gen *g, uint64_t id, struct err *e)
+{
+	struct slice v;
+	struct rec_vec vec;
+	struct key k;
+	size_t n;
+	int rc;
+	key_vec(&k, p->coll, id);
+	rc = store_get(p->w->t, gen_vec(g), &k, &v, e);
+	if (!rc) rc = rec_vec_get(&vec, &k, v, g->dim, 1, e);
+	n = rc ? 0 : v.n - 4; /* without its checksum */
+	if (!rc) rc = samples_add(&p->samples, v.p, n / 2, SAMPLE_VECTOR, e);
+	if (!rc) rc = samples_add(&p->samples, v.p + n / 2, n - n / 2, SAMPLE_VECTOR, e);
+	if (rc) return rc;
+	code8_encode(p->code, rec_vec_borrow(&vec, p->floats), g->dim);
+	return samples_add(&p->samples, p->code, g->dim, SAMPLE_VECTOR, e);
+}
 
 static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *text, struct err *e)
 {
 	struct rec_chunk c;
 	struct slice v;
-	struct rec_vec vec;
 	struct key k;
-	size_t n;
 	int rc;
 	key_u64(&k, id);
 	rc = store_get(p->w->t, T_CHUNK, &k, &v, e);
@@ -232,17 +249,10 @@ static int chunk_sample(struct erase *p, uint64_t id, const struct rec_text *tex
 		struct span s = rec_sentence(&c, i);
 		if ((uint64_t)s.off + s.len <= text->len) rc = samples_add(&p->samples, text->text + s.off, s.len, SAMPLE_TEXT, e);
 	}
-	key_vec(&k, p->coll, id);
-	if (rc == OK) rc = store_get(p->w->t, T_VEC, &k, &v, e);
-	if (rc == OK) rc = rec_vec_get(&vec, &k, v, p->x->dim, 1, e);
-	n = rc ? 0 : v.n - 4; /* without its checksum */
-	if (rc == OK) rc = samples_add(&p->samples, v.p, n / 2, SAMPLE_VECTOR, e);
-	if (rc == OK) rc = samples_add(&p->samples, v.p + n / 2, n - n / 2, SAMPLE_VECTOR, e);
-	if (rc == OK) {
-		code8_encode(p->code, rec_vec_borrow(&vec, p->floats), p->x->dim);
-		rc = samples_add(&p->samples, p->code, p->x->dim, SAMPLE_VECTOR, e);
-	}
-	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc; /* a damaged record goes all the same */
+	if (rc == OK) rc = vector_sample(p, &p->w->state.serving, id, e);
+	if (rc == E_NOT_FOUND || rc == E_CORRUPT) rc = OK; /* a damaged record goes all the same */
+	if (rc == OK && p->w->state.beside.status) rc = vector_sample(p, &p->w->state.beside, id, e);
+	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : rc;
 }
 
 static int text_samples(struct erase *p, const struct rec_doc *d, struct err *e)
@@ -483,22 +493,25 @@ static int erase_commit(struct erase *p, const char *id, struct err *e)
 /* Marks the samples that living records hold. Graphs don't count: they hold codes of vectors, which are asked instead. */
 static int alive_scan(struct erase *p, struct err *e)
 {
+	struct rec_state state;
 	struct txn *t;
 	int rc = txn_begin(&t, p->x->store, 0, e);
 	if (rc) return rc;
+	rc = state_read(t, &state, e);
 	for (int i = 0; !rc && i < TABLE_N; i++) {
+		const struct rec_gen *g = gen_of(&state, (enum table)i);
 		struct cursor c = { 0 };
 		struct slice key, value;
 		struct rec_vec vec;
-		if (i == T_GRAPH) continue;
+		if (i == T_GRAPH || i == T_GRAPH2) continue;
 		rc = cursor_open(&c, t, (enum table)i, e);
 		if (!rc) rc = cursor_seek(&c, NULL, &key, &value, e);
 		for (; !rc; rc = cursor_next(&c, &key, &value, e)) {
 			samples_scan(&p->samples, key.p, key.n, SEEN_ALIVE);
 			samples_scan(&p->samples, value.p, value.n, SEEN_ALIVE);
-			if (i != T_VEC || rec_vec_get(&vec, NULL, value, p->x->dim, 0, NULL)) continue;
-			code8_encode(p->code, rec_vec_borrow(&vec, p->floats), p->x->dim);
-			samples_scan(&p->samples, p->code, p->x->dim, SEEN_ALIVE);
+			if (!g || rec_vec_get(&vec, NULL, value, g->dim, 0, NULL)) continue;
+			code8_encode(p->code, rec_vec_borrow(&vec, p->floats), g->dim);
+			samples_scan(&p->samples, p->code, g->dim, SEEN_ALIVE);
 		}
 		cursor_close(&c);
 		if (rc == E_NOT_FOUND) rc = OK;
@@ -546,6 +559,7 @@ static int erase_end(struct erase *p, struct err *e)
 /* A small collection needs no graph any more; a large one searches the old one until the next is built. */
 static void graph_drop_small(struct erase *p)
 {
+	struct rec_state state;
 	struct coll_entry *list;
 	struct txn *t;
 	struct arena a;
@@ -554,12 +568,12 @@ static void graph_drop_small(struct erase *p)
 	int small = 1;
 	if (txn_begin(&t, p->x->store, 0, NULL)) return;
 	arena_init(&a, NAMES_BYTES_MAX);
-	if (coll_list(t, &a, &list, &n, NULL)) small = 0;
+	if (state_read(t, &state, NULL) || coll_list(t, &a, &list, &n, NULL)) small = 0;
 	for (size_t i = 0; small && i < n; i++)
 		if (list[i].rec.number == p->coll) small = list[i].rec.chunks < p->x->exact_below;
 	txn_abort(t);
 	arena_clear(&a);
-	if (small && vec_publish(p->x, p->coll, NULL, &e)) log_put(LOG_WARN, "index", "%s", e.msg);
+	if (small && vec_publish(p->x, &state.serving, p->coll, NULL, &e)) log_put(LOG_WARN, "index", "%s", e.msg);
 }
 
 int index_erase(struct index *x, const char *id, struct index_erasure *out, struct err *e)
@@ -570,8 +584,8 @@ int index_erase(struct index *x, const char *id, struct index_erasure *out, stru
 	if (rc) return rc;
 	samples_init(&p.samples);
 	arena_init(&p.a, NAMES_BYTES_MAX);
-	p.code = mem_alloc(code8_size(x->dim));
-	p.floats = mem_alloc((x->dim + 1) * sizeof *p.floats);
+	p.code = mem_alloc(code8_size(DIM_MAX));
+	p.floats = mem_alloc(DIM_MAX * sizeof *p.floats);
 	rc = p.code && p.floats ? erase_commit(&p, id, e) : err_set(e, E_MEMORY, "erase: out of memory");
 	if (rc) goto out;
 	graph_drop_small(&p);

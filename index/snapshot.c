@@ -48,6 +48,11 @@ uint64_t snapshot_seq(const struct snapshot *s)
 	return s->state.seq;
 }
 
+const char *snapshot_embedder(const struct snapshot *s)
+{
+	return s->state.serving.embedder;
+}
+
 int reader_may_see(const struct reader *r, const struct doc *d)
 {
 	if (!r) return 0;
@@ -448,10 +453,11 @@ int snapshot_vector(struct snapshot *s, uint64_t chunk_id, float *out, struct er
 	int rc = chunk_rec(s, chunk_id, &rec, e);
 	if (!rc) {
 		key_vec(&k, rec.coll, chunk_id);
-		rc = store_get(s->t, T_VEC, &k, &v, e);
+		rc = store_get(s->t, gen_vec(&s->state.serving), &k, &v, e);
 	}
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no vector of chunk %llu", (unsigned long long)chunk_id);
-	if (!rc && (rc = rec_vec_get(&vec, &k, v, s->x->dim, 1, e))) err_wrap(e, "chunk %llu", (unsigned long long)chunk_id);
+	if (!rc && (rc = rec_vec_get(&vec, &k, v, s->state.serving.dim, 1, e)))
+		err_wrap(e, "chunk %llu", (unsigned long long)chunk_id);
 	if (!rc) rec_vec_floats(out, &vec);
 	return rc;
 }

@@ -64,7 +64,8 @@ struct store {
 struct txn { struct store *s; struct env *env; MDB_txn *mt; int write; };
 
 static const char *const table_names[TABLE_N] = {
-	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note", "post"
+	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note", "post", "vec2",
+	"graph2"
 };
 
 const char *table_name(enum table t)

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "index/record.h"
 
-enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, T_NOTE, T_POST, TABLE_N };
+enum table { T_META, T_COLL, T_DOC, T_ID, T_SOURCE, T_HASH, T_TEXT, T_CHUNK, T_VEC, T_GRAPH, T_NOTE, T_POST, T_VEC2, T_GRAPH2, TABLE_N };
 
 struct store;
 struct txn;

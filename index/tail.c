@@ -12,13 +12,14 @@
 #include "base/mem.h"
 #include "index/code8.h"
 
-struct tail *tail_new(uint32_t coll, uint32_t dim, uint64_t after)
+struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t after)
 {
 	struct tail *t = mem_calloc(1, sizeof *t);
 	if (!t) return NULL;
 	atomic_init(&t->refs, 1);
 	atomic_init(&t->end, UINT64_MAX);
 	atomic_init(&t->n, 0);
+	t->table = table;
 	t->coll = coll;
 	t->dim = dim;
 	t->after = t->last = after;
@@ -87,7 +88,7 @@ void tail_add(struct tail *tail, struct txn *t, uint64_t first)
 		return;
 	}
 	key_vec(&k, tail->coll, first);
-	rc = cursor_open(&c, t, T_VEC, &e);
+	rc = cursor_open(&c, t, tail->table, &e);
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, &e);
 	for (; !rc && key.n == 12 && key_get_u32(key.p) == tail->coll; rc = cursor_next(&c, &key, &value, &e)) {
 		struct rec_vec v;

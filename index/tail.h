@@ -13,6 +13,7 @@ struct tail_block { uint64_t *ids; uint8_t *rows; };
 struct tail {
 	atomic_int refs;
 	uint32_t coll, dim;
+	enum table table;            /* of the vectors */
 	uint64_t after;              /* chunks up to it are not here */
 	size_t stride;
 	atomic_uint_fast64_t end;    /* every living chunk from after + 1 to end - 1 that is committed is here; UINT64_MAX: all */
@@ -22,7 +23,7 @@ struct tail {
 	float *scratch;              /* owned; the writer's: (dim) */
 };
 
-struct tail *tail_new(uint32_t coll, uint32_t dim, uint64_t after);        /* NULL: out of memory */
+struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t after); /* NULL: out of memory */
 void tail_put(struct tail *t);                                            /* drops a reference; NULL is allowed */
 /* Adds the vectors of the collection that t holds from chunk id `first` on. In a write transaction, whose new chunk ids
  * begin at `first`, before it commits; or, while nobody else has the tail, in any. What can't be added (memory, a

@@ -41,7 +41,8 @@ static int vector_of(const struct search *q, uint64_t chunk, struct rec_vec *v)
 	struct slice value;
 	struct key k;
 	key_vec(&k, q->coll, chunk);
-	return !store_get(q->s->t, T_VEC, &k, &value, NULL) && !rec_vec_get(v, &k, value, q->s->x->dim, 0, NULL);
+	return !store_get(q->s->t, gen_vec(&q->s->state.serving), &k, &value, NULL) &&
+		!rec_vec_get(v, &k, value, q->s->state.serving.dim, 0, NULL);
 }
 
 /* Puts a chunk into *t by its true score when it lives, and, with q->each, the reader may see it. */
@@ -309,9 +310,9 @@ static int search_checked(struct search *q, const struct rec_coll *c, struct top
 static int query_check(const struct snapshot *s, const struct reader *r, const float *query, struct err *e)
 {
 	if (!r || !r->collection || !coll_name_ok(r->collection)) return err_set(e, E_USAGE, "search: which collection?");
-	if (!s->x->with_vectors)
+	if (!atomic_load(&s->x->with_vectors))
 		return err_set(e, E_CONFLICT, "search by vector: the store was opened without an embedder");
-	for (uint32_t i = 0; i < s->x->dim; i++)
+	for (uint32_t i = 0; i < s->state.serving.dim; i++)
 		if (!isfinite(query[i])) return err_set(e, E_USAGE, "search: component %u of the query is not a number", i);
 	return OK;
 }
@@ -334,11 +335,11 @@ int snapshot_search(struct snapshot *s, const struct reader *r, const float *que
 	if (!q) return err_set(e, E_MEMORY, "search: out of memory");
 	q->s = s;
 	q->r = r;
-	q->part = vec_set_find(s->vecs, c.number);
+	q->part = vec_set_find(s->vecs, s->state.serving.number, c.number);
 	q->coll = c.number;
 	q->query = query;
 	q->k = k;
-	rc = code8_query_init(&q->code, query, s->x->dim, e);
+	rc = code8_query_init(&q->code, query, s->state.serving.dim, e);
 	if (!rc && !reader_sees_all(r)) rc = visible_get(s, r, c.number, &q->seen, e);
 	if (!rc) rc = search_checked(q, &c, &t, e);
 	code8_query_clear(&q->code);

@@ -45,8 +45,9 @@ static struct doc_in sample = { .title = "T", .source = "/a/b", .type = "txt", .
 
 static void encode(int kind, struct key *k, struct buf *b)
 {
-	struct rec_state st = { .format = 2, .dim = 384, .next_coll = 3, .analysis = 9, .seq = 10, .next_doc = 5, .next_chunk = 77,
-		.embedder = "mini" };
+	struct rec_state st = { .format = 2, .next_coll = 3, .analysis = 9, .seq = 10, .next_doc = 5, .next_chunk = 77,
+		.serving = { .number = 2, .slot = 1, .dim = 384, .embedder = "mini", .model = "Mini" },
+		.beside = { .number = 1, .dim = 8, .status = BESIDE_KEPT, .upto = 70, .embedder = "old", .model = "Old" } };
 	struct rec_coll co = { 3, 1, 2, 3, 4, 5, 6, 7, 8 };
 	struct rec_doc d = { .coll = 3, .revision = 2, .verdict = DOC_UPDATED, .text_len = 9, .chars = 8, .id = "d7" };
 	struct span sp[2] = { { 1, 2 }, { 4, 5 } };
@@ -166,7 +167,8 @@ TEST(record_lying_lengths_are_refused)
 
 TEST(record_newer_format_is_named)
 {
-	struct rec_state st = { .format = FORMAT_VERSION + 1, .dim = 384, .next_coll = 3, .seq = 10, .next_doc = 5, .next_chunk = 77, .embedder = "mini" };
+	struct rec_state st = { .format = FORMAT_VERSION + 1, .next_coll = 3, .seq = 10, .next_doc = 5, .next_chunk = 77,
+		.serving = { .number = 1, .dim = 384, .embedder = "mini" } };
 	struct err e;
 	struct buf b;
 	struct key k;

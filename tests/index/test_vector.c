@@ -114,16 +114,16 @@ static void exact_is_exact(void)
 		add(x, 0, 300, 1 << 20);
 		CHECK(found(x, NULL, 1, 600, 1 << 20, 1) == 1);      /* perhaps in the store still */
 		CHECK_OK(index_rebuild_wait(x, &e), e);
-		CHECK(vec_set_find(x->vecs, 1) != NULL);
+		CHECK(vec_set_find(x->vecs, 1, 1) != NULL);
 		add(x, 300, 900, 1 << 20);                           /* more than a block of the tail */
-		CHECK_INT(atomic_load(&vec_set_find(x->vecs, 1)->tail->n), 2400);
+		CHECK_INT(atomic_load(&vec_set_find(x->vecs, 1, 1)->tail->n), 2400);
 		CHECK(found(x, NULL, 1, 2400, 1 << 20, 1) == 1);
 		CHECK(found(x, "half", 2, 2400, 1 << 20, 1) == 1);
 		CHECK(found(x, "hundredth", 100, 2400, 1 << 20, 1) == 1);
-		atomic_store(&vec_set_find(x->vecs, 1)->tail->end, 1001); /* as after memory ran out: the rest is in the store */
+		atomic_store(&vec_set_find(x->vecs, 1, 1)->tail->end, 1001); /* as after memory ran out: the rest is in the store */
 		CHECK(found(x, NULL, 1, 2400, 1 << 20, 1) == 1);
 		CHECK_OK(index_rebuild_wait(x, &e), e);              /* and it is made good */
-		CHECK(atomic_load(&vec_set_find(x->vecs, 1)->tail->end) == UINT64_MAX);
+		CHECK(atomic_load(&vec_set_find(x->vecs, 1, 1)->tail->end) == UINT64_MAX);
 		CHECK(found(x, "tenth", 10, 2400, 1 << 20, 1) == 1);
 		index_close(x);
 	}
@@ -225,7 +225,7 @@ TEST(vector_readers_of_a_share)
 	x = opened(test_dir(), 100);
 	add(x, 0, 6000, 1 << 20);
 	CHECK_OK(index_rebuild_wait(x, &e), e);
-	CHECK(vec_set_find(x->vecs, 1)->graph->vectors == 12000);
+	CHECK(vec_set_find(x->vecs, 1, 1)->graph->vectors == 12000);
 	CHECK(found(x, NULL, 1, 12000, 1 << 20, 0) >= 0.98);
 	CHECK(found(x, "half", 2, 12000, 1 << 20, 0) >= 0.99);
 	CHECK(found(x, "tenth", 10, 12000, 1 << 20, 0) >= 0.99);
@@ -244,7 +244,7 @@ TEST(vector_tail_forgets_the_dead)
 	struct err e;
 	for (int i = 0; i < 60; i++) help_add(x, "c", "doc", "doc", (uint64_t)i * 100, 100, NULL, NULL);
 	CHECK_OK(index_rebuild_wait(x, &e), e);
-	CHECK(atomic_load(&vec_set_find(x->vecs, 1)->tail->n) <= 2 * (100 + TAIL_FIRST) + 100);
+	CHECK(atomic_load(&vec_set_find(x->vecs, 1, 1)->tail->n) <= 2 * (100 + TAIL_FIRST) + 100);
 	index_close(x);
 }
 
@@ -262,7 +262,7 @@ static void row_put(struct txn *t, uint64_t chunk, uint64_t seed)
 
 TEST(tail_closes_after_a_commit_that_failed)
 {
-	struct tail *tail = tail_new(7, DIM, 4);
+	struct tail *tail = tail_new(T_VEC, 7, DIM, 4);
 	struct store *s;
 	struct txn *t;
 	struct err e;
