@@ -147,7 +147,8 @@ static int answer_find(struct service *s, const struct answer_request *q, struct
 	const char *query = query_text(q, arena);
 	size_t k = (size_t)(q->k > 0 ? q->k : s->conf.answer_passages);
 	if (!query) return err_set(e, E_MEMORY, "answer: out of memory");
-	int rc = retrieve(s, &q->reader, query, strlen(query), SEARCH_HYBRID, k, 0, arena, &out->retrieval, e);
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k };
+	int rc = retrieve(s, &q->reader, query, strlen(query), &want, arena, &out->retrieval, e);
 	out->embed_ms = out->retrieval.embed_ms;
 	out->search_ms = out->retrieval.search_ms;
 	return rc;

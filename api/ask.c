@@ -53,7 +53,6 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	int64_t k = 0, max_tokens = 0, seed = 0;
 	int rc;
 	*q = (struct answer_request){ .temperature = -1 };
-	if ((rc = json_lacking(o, *param = "filter", e))) return rc;
 	rc = json_get_text(o, *param = "question", &q->question, e);
 	if (!rc && !q->question) rc = err_set(e, E_USAGE, "question: missing");
 	if (!rc) rc = json_get_int(o, *param = "k", 1, PASSAGES_MAX, &k, e);
@@ -69,6 +68,16 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	q->max_tokens = (int)max_tokens;
 	q->seed = (uint64_t)seed;
 	return OK;
+}
+
+int ask_filter(const struct conf *c, const cJSON *o, const char *absent, struct reader *r, struct filter **keep, struct err *e)
+{
+	const char *text = absent;
+	int rc = json_get_text(o, "filter", &text, e);
+	*keep = NULL;
+	if (!rc && text && *text) rc = filter_parse(keep, text, strlen(text), (size_t)c->search_filter_bytes, e);
+	r->filter = *keep;
+	return rc;
 }
 
 int ask_narrow(const cJSON *o, const char *absent, struct reader *r, struct arena *a, struct err *e)

@@ -96,23 +96,25 @@ static int answer_print(struct ask_view *v, const struct answer *a, struct err *
 
 int cmd_ask(struct command_call *c)
 {
-	const char *as = NULL, *prompt = NULL;
+	const char *as = NULL, *prompt = NULL, *filter_text = NULL;
 	int extractive = 0, no_stream = 0, code = EXIT_DONE, rc;
 	struct option options[] = {
 		{"--as", OPTION_TEXT, &as, 0, 0}, {"--prompt", OPTION_TEXT, &prompt, 0, 0},
 		{"--extractive", OPTION_FLAG, &extractive, 0, 0}, {"--no-stream", OPTION_FLAG, &no_stream, 0, 0},
-		{"--filter", OPTION_ABSENT, NULL, 0, 0},
+		{"--filter", OPTION_TEXT, &filter_text, 0, 0},
 	};
 	struct answer_request q = { .temperature = -1, .cancel = c->cancel };
 	struct ask_view view = { .call = c };
 	struct answer_sink sink = { .ctx = &view, .sentence = on_sentence };
 	struct answer answer = {0};
+	struct filter *filter = NULL;
 	struct arena arena;
 	struct err e = {0};
 	arena_init(&arena, ARENA_BYTES_MAX);
 	rc = options_parse(c, options, sizeof options / sizeof *options, &e);
 	if (!rc) rc = command_words(c, "ask: the question", &arena, &q.question, &e);
 	if (!rc) rc = command_reader(c, as, &arena, &q.reader, &e);
+	if (!rc) rc = command_filter(c, filter_text, &q.reader, &filter, &e);
 	if (rc) {
 		code = command_misused(c, &e);
 		goto out;
@@ -125,6 +127,7 @@ int cmd_ask(struct command_call *c)
 	if (rc) code = command_fail(c, &e);
 	answer_close(&answer);
 out:
+	filter_free(filter);
 	arena_clear(&arena);
 	return code;
 }

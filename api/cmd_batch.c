@@ -148,6 +148,7 @@ static cJSON *id_copy(const cJSON *id, const char *line, size_t len, struct aren
 static int question_answer(struct batch *b, const cJSON *o, struct arena *arena, struct answer *a, const char **param, struct err *e)
 {
 	struct command_call *c = b->call;
+	struct filter *filter = NULL;
 	struct answer_request q;
 	const char *collection = c->collection;
 	int rc = ask_read(c->service, o, arena, &q, param, e);
@@ -160,12 +161,17 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 		*param = "as";
 		return rc;
 	}
+	if ((rc = ask_filter(c->conf, o, NULL, &q.reader, &filter, e))) {
+		*param = "filter";
+		return rc;
+	}
 	q.reader.collection = collection;
 	q.cancel = c->cancel;
 	q.patient = 1;
 	*param = NULL;
 	rc = answer_run(c->service, &q, NULL, arena, a, e);
 	if (rc == E_USAGE) *param = "question";
+	filter_free(filter);
 	return rc;
 }
 

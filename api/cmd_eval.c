@@ -226,11 +226,12 @@ static int gains_of(struct eval_run *r, const struct eval_question *q, const str
 
 static int retrieve_one(struct eval_run *r, const struct eval_question *q, struct arena *a, struct err *e)
 {
+	const struct search_want want = { .mode = (enum search_mode)r->mode, .k = DEPTH };
 	struct retrieval f;
 	double gains[DEPTH], *ideal;
 	size_t n, ideal_n = r->set.has_articles ? 1 : q->relevant_n;
 	if (!q->answerable || ideal_n == 0 || (r->set.has_articles && !*q->paragraph)) return OK;
-	int rc = retrieve(r->call->service, &r->reader, q->text, strlen(q->text), (enum search_mode)r->mode, DEPTH, 0, a, &f, e);
+	int rc = retrieve(r->call->service, &r->reader, q->text, strlen(q->text), &want, a, &f, e);
 	if (rc) return rc;
 	rc = gains_of(r, q, &f, gains, &n, a, e);
 	retrieve_close(&f);

@@ -40,50 +40,73 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 	return left;
 }
 
-static int hits_print(struct command_call *c, const struct retrieval *r, int mode, int explain, struct err *e)
+/* Why there is nothing, as far as the reader may know. */
+static int nothing_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, struct err *e)
+{
+	struct seen_count seen;
+	int rc = snapshot_count(r->snapshot, reader, &seen, e);
+	if (rc) return rc;
+	if (seen.documents && mode == SEARCH_LEXICAL)
+		out_printf(c->out, 1, "nothing found: no passage of collection %s%s holds a word of the query\n", c->collection,
+			reader->filter ? " within the filter" : "");
+	else if (reader->filter) out_printf(c->out, 1, "nothing found: no document of collection %s fits the filter\n", c->collection);
+	else out_printf(c->out, 1, "nothing found: no documents in collection %s (footnote ingest PATH adds some)\n", c->collection);
+	return OK;
+}
+
+static int hits_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, int explain, struct err *e)
 {
 	int rc = OK;
 	for (size_t i = 0; i < r->n && !rc; i++) {
 		if (c->json) rc = command_json(c, view_hit(&r->passages[i], 1, explain), e);
 		else if (hit_text(c, &r->passages[i], i + 1, explain)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
 	}
-	if (!rc && r->n == 0 && !c->json && !c->quiet)
-		out_printf(c->out, 1, mode == SEARCH_LEXICAL ? "nothing found: no passage of collection %s holds a word of the query\n"
-			: "nothing found: no documents in collection %s (footnote ingest PATH adds some)\n", c->collection);
-	return rc;
+	return rc || r->n || c->json || c->quiet ? rc : nothing_print(c, reader, r, mode, e);
+}
+
+int command_want(const char *mode, const char *group, long k, struct search_want *out, struct err *e)
+{
+	int m = search_mode_parse(mode);
+	if (m < 0) return err_set(e, E_USAGE, "--mode %.60s: no such mode; hybrid, dense or lexical", mode);
+	if (group && strcmp(group, "document") != 0) return err_set(e, E_USAGE, "--group %.60s: must be document", group);
+	*out = (struct search_want){ .mode = (enum search_mode)m, .k = (size_t)k, .by_document = group != NULL };
+	return OK;
 }
 
 int cmd_search(struct command_call *c)
 {
 	long k = c->conf->search_k;
 	int explain = 0;
-	const char *mode_name = "hybrid", *as = NULL, *query;
+	const char *mode_name = "hybrid", *as = NULL, *filter_text = NULL, *group = NULL, *query;
 	struct option options[] = {
 		{"-k", OPTION_NUMBER, &k, 1, c->conf->search_k_max}, {"--mode", OPTION_TEXT, &mode_name, 0, 0},
-		{"--as", OPTION_TEXT, &as, 0, 0}, {"--filter", OPTION_ABSENT, NULL, 0, 0},
-		{"--group", OPTION_ABSENT, NULL, 0, 0},
+		{"--as", OPTION_TEXT, &as, 0, 0}, {"--filter", OPTION_TEXT, &filter_text, 0, 0},
+		{"--group", OPTION_TEXT, &group, 0, 0},
 		{"--explain", OPTION_FLAG, &explain, 0, 0},
 	};
+	struct search_want want;
 	struct arena arena;
 	struct retrieval r = {0};
+	struct filter *filter = NULL;
 	struct reader reader;
 	struct err e = {0};
-	int code = EXIT_DONE, mode, rc;
+	int code = EXIT_DONE, rc;
 	arena_init(&arena, ARENA_BYTES_MAX);
 	rc = options_parse(c, options, sizeof options / sizeof *options, &e);
 	if (!rc) rc = command_words(c, "search: the query", &arena, &query, &e);
 	if (!rc) rc = command_reader(c, as, &arena, &reader, &e);
-	mode = search_mode_parse(mode_name);
-	if (!rc && mode < 0) rc = err_set(&e, E_USAGE, "--mode %.60s: no such mode; hybrid, dense or lexical", mode_name);
+	if (!rc) rc = command_filter(c, filter_text, &reader, &filter, &e);
+	if (!rc) rc = command_want(mode_name, group, k, &want, &e);
 	if (rc) {
 		code = command_misused(c, &e);
 		goto out;
 	}
-	rc = retrieve(c->service, &reader, query, strlen(query), (enum search_mode)mode, (size_t)k, 0, &arena, &r, &e);
-	if (!rc) rc = hits_print(c, &r, mode, explain, &e);
+	rc = retrieve(c->service, &reader, query, strlen(query), &want, &arena, &r, &e);
+	if (!rc) rc = hits_print(c, &reader, &r, want.mode, explain, &e);
 	if (rc) code = command_fail(c, &e);
 	retrieve_close(&r);
 out:
+	filter_free(filter);
 	arena_clear(&arena);
 	return code;
 }

@@ -23,16 +23,22 @@ static const struct command commands[] = {
 		"  --prune       also remove documents whose files are gone from the folders named\n"
 		"  --dry-run     tell what would be done, store nothing\n\n"
 		"Example: footnote ingest ~/handbook --prune\n", cmd_ingest, NEED_EMBEDDER, COMMAND_OWNED},
-	{"search", "search QUERY [-k N] [--mode hybrid|dense|lexical] [--as G,G] [--explain]",
+	{"search", "search QUERY [-k N] [--mode hybrid|dense|lexical] [--filter EXPR] [--group document] [--as G,G] [--explain]",
 		"Passages that fit the query, best first.\n\n"
 		"  -k N          how many (default: search.k)\n"
 		"  --mode M      hybrid: by meaning and by words (default); dense: by meaning; lexical: by words, for which no\n"
 		"                embedder is needed\n"
+		"  --filter E    only of documents it holds for: key = \"v\", !=, <, <=, >, >=, key in (\"v\", …), exists(key), and,\n"
+		"                or, not, parentheses. Keys: meta.NAME, source, type, added, updated. Texts and times are quoted,\n"
+		"                numbers, true and false are not: meta.year >= 2020, added < \"2026-03-01\". What ingest --meta\n"
+		"                gives is text\n"
+		"  --group document   of each document only its best passage\n"
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --explain     what each score is made of\n\n"
-		"Example: footnote search \"notice period\" -k 5\n", cmd_search, 0, COMMAND_OWNED},
-	{"ask", "ask QUESTION [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
+		"Example: footnote search \"notice period\" -k 5 --filter 'type = \"pdf\" and updated >= \"2025-01-01\"'\n", cmd_search, 0, COMMAND_OWNED},
+	{"ask", "ask QUESTION [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"
+		"  --filter E    only from documents it holds for, as search has it\n"
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --prompt N    prompt template, with @V a version of it\n"
 		"  --extractive  quote sentences, without the language model\n"
@@ -41,7 +47,7 @@ static const struct command commands[] = {
 	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume] [--as G,G]",
 		"Answers many questions: a line {\"id\",\"question\", …} of IN becomes a line {\"id\",\"answer\",\"error\"} of OUT,\n"
 		"in the same order, written as soon as it is known. Beside the question a line may have history, collection,\n"
-		"k, style, prompt, max_tokens, temperature, seed and as, as POST /v1/answers has. Exit code 1 when some failed.\n\n"
+		"filter, k, style, prompt, max_tokens, temperature, seed and as, as POST /v1/answers has. Exit code 1 when some failed.\n\n"
 		"  -o OUT        the file to write; one that is there already is not touched, unless\n"
 		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
 		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
@@ -316,6 +322,14 @@ int command_reader(struct command_call *c, const char *as, struct arena *a, stru
 	rc = groups_split(as, a, &groups, &n, e);
 	if (!rc) rc = reader_narrow(r, groups, n, a, e);
 	return rc ? err_wrap(e, "--as") : OK;
+}
+
+int command_filter(struct command_call *c, const char *text, struct reader *r, struct filter **keep, struct err *e)
+{
+	int rc = text ? filter_parse(keep, text, strlen(text), (size_t)c->conf->search_filter_bytes, e) : OK;
+	if (!text) *keep = NULL;
+	r->filter = *keep;
+	return rc ? err_wrap(e, "--filter") : OK;
 }
 
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e)

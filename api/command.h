@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include "api/service.h"
 #include "base/json.h"
+#include "index/filter.h"
 
 #define FOOTNOTE_VERSION "0.1.0"
 
@@ -76,6 +77,11 @@ int command_misused(struct command_call *c, const struct err *e);
 int command_json(struct command_call *c, cJSON *object, struct err *e);
 /* Who reads: the collection of the call and every group, or those of `as` ("G,G"; "" is none) when it is given. */
 int command_reader(struct command_call *c, const char *as, struct arena *a, struct reader *r, struct err *e);
+/* The filter of --filter into the reader, as ask_filter has it, but that "" is a mistake; NULL: none. */
+int command_filter(struct command_call *c, const char *text, struct reader *r, struct filter **keep, struct err *e);
+/* What search and why-not look for, by their options; group may be NULL. E_USAGE. (cmd_search.c) */
+struct search_want;
+int command_want(const char *mode, const char *group, long k, struct search_want *out, struct err *e);
 /* The words from argv[1] on, joined by blanks, in the arena. E_USAGE: none; E_MEMORY. */
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e);
 

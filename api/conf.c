@@ -214,11 +214,13 @@ static const struct setting settings[] = {
 		"Passages of a search that names no number."},
 	{NULL, "search.k_max", T_INT, AT(search_k_max), 1, 10000, "1000", "passages",
 		"The most passages that one search may ask for."},
+	{NULL, "search.filter_bytes", T_INT, AT(search_filter_bytes), 64, 1 << 20, "8192", "bytes",
+		"The longest filter that one search, question or summary may carry."},
+	{NULL, "search.facet_values", T_INT, AT(search_facet_values), 1, 100000, "100", "values",
+		"The most values that a facet of a search tells, of each key the most frequent."},
 	{NULL, "search.fuse_depth", T_INT, AT(search_depth), 1, 10000, "100", "passages",
 		"How many passages found by meaning and how many found by words are joined into one ranking. A search that "
 		"reaches deeper doubles it as often as it must, and puts what it finds there behind."},
-	{NULL, "search.filter_bytes", T_INT, AT(search_filter_bytes), 64, 1 << 20, "8192", "bytes",
-		"The longest filter that one search, question or summary may carry."},
 	{NULL, "search.fusion", T_CHOICE, AT(search_fusion), 0, 0, "weighted", "weighted rrf",
 		"How they are joined. weighted: by their scores, each ranking's brought to a range from 0 to 1, so that it counts "
 		"how far the first is ahead of the others. rrf: by their places alone (reciprocal rank fusion)."},

@@ -66,6 +66,7 @@ struct conf {
 	int search_k_max;                   /* search.k_max */
 	int search_depth;                   /* search.fuse_depth */
 	int search_filter_bytes;            /* search.filter_bytes */
+	int search_facet_values;            /* search.facet_values */
 	char search_fusion[16];             /* search.fusion: weighted or rrf */
 	double search_rrf_k;                /* search.rrf_k */
 	double search_word_weight;          /* search.word_weight */

@@ -303,6 +303,11 @@ int request_reader(struct request *r, const cJSON *body, const char *absent, str
 	return field_read(r, "as", ask_narrow(body, query_text(r, "as"), out, &r->arena, e));
 }
 
+int request_filter(struct request *r, const cJSON *body, struct reader *out, struct filter **keep, struct err *e)
+{
+	return field_read(r, "filter", ask_filter(&r->service->conf, body, query_text(r, "filter"), out, keep, e));
+}
+
 static const char no_memory[] =
 	"{\"error\":{\"type\":\"server_error\",\"code\":\"memory\",\"message\":\"out of memory\",\"param\":null}}";
 

@@ -21,6 +21,7 @@
 struct http;
 struct route;
 struct MHD_Connection;
+struct filter;
 
 enum { SEGMENTS_MAX = 8, QUERY_MAX = 32, REQUEST_ID_MAX = 64 };
 enum { BODY_SMALL_MAX = 1 << 20 };            /* bytes of a JSON body of questions; documents have serve.body_bytes_max */
@@ -112,6 +113,8 @@ int request_collection(struct request *r, const cJSON *o, const char *absent, co
  * has it (absent NULL: every one), and the caller's groups, narrowed to those of `as` where the body has it (a list, or
  * "G,G") or the query. body may be NULL. Borrows from body and r's arena. */
 int request_reader(struct request *r, const cJSON *body, const char *absent, struct reader *out, struct err *e);
+/* The `filter` of the body, or of the query, into a reader; *keep as in ask.h. */
+int request_filter(struct request *r, const cJSON *body, struct reader *out, struct filter **keep, struct err *e);
 
 int collection_check(struct request *r, const char *name, struct err *e);  /* E_USAGE, r->param set */
 

@@ -5,7 +5,7 @@
  * so that text, offsets and revision belong together. Both rankings have one fixed depth, whatever k is, so that pages of
  * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
- * would repeat and lose hits.)
+ * would repeat and lose hits.) One hit a document is cut from the same order: the first of each.
  * An identifier in the query that few passages hold as it is written puts these first (exact.h), whatever it means to the
  * embedding.
  * Threads: any; nothing is shared. Failure: out is closed, nothing stays open. */
@@ -226,46 +226,105 @@ static int rank_append(struct ranking *all, const struct ranking *deeper, struct
 	return OK;
 }
 
-/* At least `want` hits where there are so many. How deep it looks changes nothing above: lists of one depth give the
- * beginning, and each doubling only adds what was not there. */
-static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, const struct retrieval *found,
-	struct arena *a, struct ranking *out, struct err *e)
+struct placed { uint64_t doc; size_t at; };
+
+static int by_doc(const void *a, const void *b)
 {
-	struct ranking deeper;
-	size_t depth = (size_t)s->conf.search_depth;
-	int more, rc = rank_at(s, r, ask, depth, found, a, out, &more, e);
-	while (!rc && more && out->n < want) {
-		depth *= 2;
-		rc = rank_at(s, r, ask, depth, found, a, &deeper, &more, e);
-		if (!rc) rc = rank_append(out, &deeper, a, e);
+	const struct placed *x = a, *y = b;
+	if (x->doc != y->doc) return x->doc < y->doc ? -1 : 1;
+	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* The document of each hit. */
+static int docs_find(const struct reader *r, const struct ranking *all, const struct retrieval *found, struct placed *docs, struct err *e)
+{
+	struct arena scratch;
+	struct chunk c;
+	int rc = OK;
+	arena_init(&scratch, 64 << 20);
+	for (size_t i = 0; !rc && i < all->n; i++) {
+		rc = snapshot_chunk(found->snapshot, r, all->hits[i].chunk_id, &scratch, &c, e);
+		if (!rc) docs[i] = (struct placed){ c.doc_key, i };
+		arena_clear(&scratch);
 	}
 	return rc;
 }
 
-int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
-	struct arena *a, struct retrieval *out, struct err *e)
+/* Leaves the best hit of each document. What is found deeper changes nothing of that. */
+static int rank_group(const struct reader *r, const struct ranking *all, const struct retrieval *found, struct arena *a,
+	struct ranking *out, struct err *e)
 {
-	const struct ask ask = { query, len, mode };
+	struct placed *docs = arena_alloc(a, (all->n + 1) * sizeof *docs);
+	uint8_t *keep = arena_calloc(a, all->n + 1, 1);
+	*out = (struct ranking){ arena_alloc(a, (all->n + 1) * sizeof *out->hits), 0 };
+	if (!docs || !keep || !out->hits) return err_set(e, E_MEMORY, "search: out of memory for %zu hits", all->n);
+	int rc = docs_find(r, all, found, docs, e);
+	if (rc) return rc;
+	if (all->n) qsort(docs, all->n, sizeof *docs, by_doc);
+	for (size_t i = 0; i < all->n; i++) keep[docs[i].at] = i == 0 || docs[i].doc != docs[i - 1].doc;
+	for (size_t i = 0; i < all->n; i++)
+		if (keep[i]) out->hits[out->n++] = all->hits[i];
+	return OK;
+}
+
+/* At least `want` hits, or documents, where there are so many. How deep it looks changes nothing above: lists of one depth
+ * give the beginning, and each doubling only adds what was not there. */
+static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
+	struct arena *a, struct ranking *out, struct err *e)
+{
+	struct ranking all, deeper;
+	size_t depth = (size_t)s->conf.search_depth;
+	int more, rc = rank_at(s, r, ask, depth, found, a, &all, &more, e);
+	for (;; depth *= 2) {
+		*out = all;
+		if (!rc && by_document) rc = rank_group(r, &all, found, a, out, e);
+		if (rc || !more || out->n >= want) break;
+		rc = rank_at(s, r, ask, 2 * depth, found, a, &deeper, &more, e);
+		if (!rc) rc = rank_append(&all, &deeper, a, e);
+	}
+	found->end = !rc && !more ? out->n : SIZE_MAX;
+	return rc;
+}
+
+int retrieve_order(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
+	struct arena *a, struct retrieval *out, struct fused_hit **hits, size_t *n, struct err *e)
+{
+	const struct ask ask = { query, len, want->mode };
 	struct ranking ranked = { NULL, 0 };
-	struct stems stems;
 	memset(out, 0, sizeof *out);
 	int rc = query_check(query, len, "query", e);
-	if (!rc && mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
-	if (!rc) rc = stems_take(query, len, a, &stems, e);
+	if (!rc && want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
 	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);
 	if (rc) return rc;
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
-	out->passages = arena_calloc(a, k + 1, sizeof *out->passages);
-	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", k);
-	if (!rc) rc = rank(s, r, &ask, k + skip, out, a, &ranked, e);
-	for (size_t i = skip; rc == OK && i < ranked.n && out->n < k; i++) {
+	rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
+	*hits = ranked.hits;
+	*n = ranked.n;
+	out->search_ms = clock_ms() - t0;
+	if (rc) retrieve_close(out);
+	return rc;
+}
+
+int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
+	struct arena *a, struct retrieval *out, struct err *e)
+{
+	struct fused_hit *hits;
+	struct stems stems;
+	size_t n;
+	int rc = retrieve_order(s, r, query, len, want, a, out, &hits, &n, e);
+	if (rc) return rc;
+	double t0 = clock_ms();
+	out->passages = arena_calloc(a, want->k + 1, sizeof *out->passages);
+	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
+	if (!rc) rc = stems_take(query, len, a, &stems, e);
+	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
 		struct passage *p = &out->passages[out->n];
-		rc = passage_fill(s, r, &ranked.hits[i], out, a, p, e);
+		rc = passage_fill(s, r, &hits[i], out, a, p, e);
 		if (rc == OK) rc = highlight(p, &stems, a, e);
 		if (rc == OK) out->n++;
 	}
-	out->search_ms = clock_ms() - t0;
+	out->search_ms += clock_ms() - t0;
 	if (rc) retrieve_close(out);
 	return rc;
 }

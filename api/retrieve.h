@@ -13,6 +13,12 @@ const char *search_mode_name(enum search_mode m);
 /* E_USAGE, naming `what`: not valid UTF-8, or nothing but white space and control characters. */
 int query_check(const char *query, size_t len, const char *what, struct err *e);
 
+struct search_want {
+	enum search_mode mode;
+	size_t k, skip;          /* at most k hits, behind the first `skip` */
+	int by_document;         /* of each document only its best passage counts and is a hit */
+};
+
 struct passage {
 	struct doc doc;
 	struct chunk chunk;
@@ -32,14 +38,19 @@ struct retrieval {
 	struct passage *passages;
 	size_t n;
 	float *query;            /* (dim), in the arena; NULL in lexical mode */
+	size_t end;              /* how many hits there are, when the last of them came in sight; else SIZE_MAX */
 	double embed_ms, search_ms;
 };
 
-/* Passages of reader->collection (required) for the query, best first, at most k, starting behind the first `skip`. The
- * order does not depend on k and skip; beyond search.fuse_depth a score may be a little over one above it.
+/* Passages of reader->collection (required) for the query, best first. The order does not depend on k and skip; beyond
+ * search.fuse_depth a score may be a little over one above it.
  * E_USAGE: empty query or not UTF-8; errors of embedder and index. */
-int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, enum search_mode mode, size_t k, size_t skip,
+int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct err *e);
+/* The order that retrieve cuts its hits from, at least the first skip + k where there are so many, not looked up: out has
+ * no passages. *hits in the arena. */
+int retrieve_order(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
+	struct arena *a, struct retrieval *out, struct fused_hit **hits, size_t *n, struct err *e);
 void retrieve_close(struct retrieval *r);
 
 #endif

@@ -11,7 +11,7 @@
 
 enum { ANSWER_ARENA = 256 << 20 };
 
-static int question_read(struct request *r, const cJSON *o, struct answer_request *q, int *stream, struct err *e)
+static int question_read(struct request *r, const cJSON *o, struct answer_request *q, struct filter **filter, int *stream, struct err *e)
 {
 	int rc = ask_read(r->service, o, &r->arena, q, &r->param, e);
 	if (rc == E_NOT_FOUND)
@@ -19,9 +19,9 @@ static int question_read(struct request *r, const cJSON *o, struct answer_reques
 	if (rc)
 		return rc;
 	q->cancel = &r->cancel;
-	if (field_bool(r, o, "stream", stream, e))
+	if (field_bool(r, o, "stream", stream, e) || request_reader(r, o, r->service->conf.collection, &q->reader, e))
 		return e->status;
-	return request_reader(r, o, r->service->conf.collection, &q->reader, e);
+	return request_filter(r, o, &q->reader, filter, e);
 }
 
 /* ---- the stream ---- */
@@ -65,12 +65,13 @@ int answers_post(struct request *r, struct err *e)
 	struct answer_sink sink = { r, send_passages, send_sentence, send_citation };
 	struct answer_request q;
 	struct answer a = { 0 };
+	struct filter *filter = NULL;
 	struct arena arena;
 	cJSON *o = NULL;
 	int stream = 0, rc = body_json(r, &o, e);
 	arena_init(&arena, ANSWER_ARENA);
 	if (!rc)
-		rc = question_read(r, o, &q, &stream, e);
+		rc = question_read(r, o, &q, &filter, &stream, e);
 	if (rc)
 		goto out;
 	rc = answer_run(r->service, &q, stream ? &sink : NULL, &arena, &a, e);
@@ -87,6 +88,7 @@ int answers_post(struct request *r, struct err *e)
 	answer_close(&a);
 out:
 	arena_clear(&arena);
+	filter_free(filter);
 	cJSON_Delete(o);
 	return rc;
 }

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/stat.h"
 #include "base/utf8.h"
+#include "index/filter.h"
 #include "ingest/tool.h"
 
 enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, ACL_MAX = 256, ID_MAX = 63 };
@@ -69,29 +70,32 @@ static cJSON *list_make(const struct doc *d, size_t n, int more)
 
 int documents_list(struct request *r, struct err *e)
 {
-	struct reader reader;
-	struct snapshot *s;
+	struct reader reader, listed;
+	struct filter *filter = NULL;
+	struct snapshot *s = NULL;
 	uint64_t limit, after;
 	unsigned mask;
 	struct doc *d;
 	size_t got = 0;
 	int rc;
-	if (query_lacking(r, "filter", e) ||
-	    query_u64(r, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, e) ||
+	if (query_u64(r, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, e) ||
 	    query_u64(r, "cursor", 0, UINT64_MAX - 1, 0, &after, e) || list_verdict(r, &mask, e) ||
 	    request_reader(r, NULL, r->service->conf.collection, &reader, e))
 		return e->status;
-	if (!(d = arena_calloc(&r->arena, (size_t)limit + 1, sizeof *d)))
-		return err_set(e, E_MEMORY, "out of memory");
-	if ((rc = snapshot_open(&s, r->service->index, e)))
-		return rc;
+	listed = reader;
+	if (request_filter(r, NULL, &listed, &filter, e))
+		return e->status;
+	d = arena_calloc(&r->arena, (size_t)limit + 1, sizeof *d);
+	rc = d ? snapshot_open(&s, r->service->index, e) : err_set(e, E_MEMORY, "out of memory");
 	/* One more than asked tells whether there is a next page. */
-	rc = snapshot_docs(s, &reader, after, mask, (size_t)limit + 1, &r->arena, d, &got, e);
+	if (!rc)
+		rc = snapshot_docs(s, &listed, after, mask, (size_t)limit + 1, &r->arena, d, &got, e);
 	for (size_t i = 0; !rc && i < got; i++)
 		duplicate_hide(s, &reader, &r->arena, &d[i]);
 	if (!rc)
 		reply_json(r, 200, list_make(d, got > limit ? (size_t)limit : got, got > limit));
 	snapshot_close(s);
+	filter_free(filter);
 	return rc;
 }
 

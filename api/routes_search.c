@@ -1,7 +1,8 @@
 /* routes_search.c: owns POST /v1/search and GET /v1/suggest.
  *
- * Method: fields to retrieve(), its passages to hits. Paging is by place: the cursor is the number of hits before the
- * page. A store that changes between two pages may repeat or leave out a hit. Threads: search pool. */
+ * Method: fields to retrieve(), its passages to hits; facets count documents within the filter, of the same state of the
+ * store. Paging is by place: the cursor is the number of hits before the page. A store that changes between two pages may
+ * repeat or leave out a hit. Threads: search pool. */
 #include <stdio.h>
 #include <string.h>
 #include "api/retrieve.h"
@@ -9,15 +10,23 @@
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "index/filter.h"
 
-enum { DEPTH_MAX = 1000, SUGGESTIONS = 10 }; /* hits that paging reaches; suggestions a reply */
+enum { DEPTH_MAX = 1000, SUGGESTIONS = 10, FACETS_MAX = 20 }; /* hits that paging reaches; suggestions a reply; keys a search */
 
 struct search_ask {
 	const char *query;
 	struct reader reader;
-	int mode, highlight, explain;
-	int64_t k;
-	size_t skip;
+	struct filter *filter;           /* owned */
+	struct search_want want;
+	const char **facets; size_t facet_n;
+	int highlight, explain;
+};
+
+struct search_found {
+	struct retrieval hits;
+	struct facet facets[FACETS_MAX];
+	uint64_t total;                  /* hits of all pages */
 };
 
 static int cursor_read(struct request *r, const char *s, size_t *skip, struct err *e)
@@ -36,36 +45,74 @@ static int cursor_read(struct request *r, const char *s, size_t *skip, struct er
 	return OK;
 }
 
+/* Field by field; q->filter is to be freed also after a failure. */
 static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, struct err *e)
 {
-	static const char *const lacking[] = { "filter", "facets", "group" };
 	const struct conf *c = &r->service->conf;
-	const char *mode = NULL, *cursor = NULL;
-	*q = (struct search_ask){ .mode = SEARCH_HYBRID, .highlight = 1, .k = c->search_k };
-	for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++)
-		if (field_lacking(r, o, lacking[i], e))
-			return e->status;
+	const char *mode = "hybrid", *cursor = NULL, *group = NULL;
+	int64_t k = c->search_k;
+	int m;
+	*q = (struct search_ask){ .highlight = 1 };
 	if (field_text(r, o, "query", &q->query, e) || field_text(r, o, "mode", &mode, e) ||
 	    field_text(r, o, "cursor", &cursor, e) || field_bool(r, o, "highlight", &q->highlight, e) ||
 	    field_bool(r, o, "explain", &q->explain, e) ||
-	    field_int(r, o, "k", 1, c->search_k_max, &q->k, e) || request_reader(r, o, c->collection, &q->reader, e))
+	    field_text(r, o, "group", &group, e) || field_texts(r, o, "facets", FACETS_MAX, &q->facets, &q->facet_n, e) ||
+	    field_int(r, o, "k", 1, c->search_k_max, &k, e) || request_reader(r, o, c->collection, &q->reader, e) ||
+	    request_filter(r, o, &q->reader, &q->filter, e))
 		return e->status;
 	if (!q->query) {
 		r->param = "query";
 		return err_set(e, E_USAGE, "query: missing");
 	}
-	if (mode && (q->mode = search_mode_parse(mode)) < 0) {
+	if ((m = search_mode_parse(mode)) < 0) {
 		r->param = "mode";
 		return err_set(e, E_USAGE, "mode: %.40s is not one of hybrid, dense, lexical", mode);
 	}
-	return cursor ? cursor_read(r, cursor, &q->skip, e) : OK;
+	if (group && *group && strcmp(group, "document")) {
+		r->param = "group";
+		return err_set(e, E_USAGE, "group: %.40s is not document", group);
+	}
+	q->want = (struct search_want){ .mode = (enum search_mode)m, .k = (size_t)k, .by_document = group && *group };
+	return cursor ? cursor_read(r, cursor, &q->want.skip, e) : OK;
 }
 
-static cJSON *reply_make(const struct search_ask *q, const struct retrieval *found, uint64_t total, double total_ms)
+/* Hits of all pages. Where the last came in sight they are counted; else all that the reader sees could be ranked. */
+static int total_count(const struct search_ask *q, struct search_found *f, struct err *e)
 {
+	struct seen_count seen;
+	int rc = OK;
+	f->total = f->hits.end;
+	if (f->hits.end == SIZE_MAX && !(rc = snapshot_count(f->hits.snapshot, &q->reader, &seen, e)))
+		f->total = q->want.by_document ? seen.documents : seen.chunks;
+	return rc;
+}
+
+static cJSON *facets_json(const struct facet *facets, size_t n)
+{
+	cJSON *o = cJSON_CreateObject(), *values = o;
+	for (size_t i = 0; values && i < n; i++) {
+		values = cJSON_HasObjectItem(o, facets[i].key) ? o : cJSON_AddObjectToObject(o, facets[i].key);
+		for (size_t v = 0; values && values != o && v < facets[i].n; v++)
+			if (!cJSON_AddNumberToObject(values, facets[i].values[v].text, (double)facets[i].values[v].documents))
+				values = NULL;
+	}
+	if (values)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static cJSON *reply_make(const struct search_ask *q, const struct search_found *f, double total_ms)
+{
+	const struct retrieval *found = &f->hits;
 	cJSON *o = cJSON_CreateObject(), *hits = o ? cJSON_AddArrayToObject(o, "hits") : NULL, *times;
-	size_t next = q->skip + found->n;
+	cJSON *facets = hits ? facets_json(f->facets, q->facet_n) : NULL;
+	size_t next = q->want.skip + found->n;
 	char cursor[24];
+	if (!facets || !cJSON_AddItemToObject(o, "facets", facets)) {
+		cJSON_Delete(facets);
+		hits = NULL;
+	}
 	for (size_t i = 0; hits && i < found->n; i++) {
 		cJSON *hit = view_hit(&found->passages[i], q->highlight, q->explain);
 		if (!hit || !cJSON_AddItemToArray(hits, hit)) {
@@ -74,8 +121,8 @@ static cJSON *reply_make(const struct search_ask *q, const struct retrieval *fou
 		}
 	}
 	snprintf(cursor, sizeof cursor, "%zu", next);
-	if (hits && cJSON_AddObjectToObject(o, "facets") && cJSON_AddNumberToObject(o, "total", (double)total) &&
-	    (found->n == (size_t)q->k && next < total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
+	if (hits && cJSON_AddNumberToObject(o, "total", (double)f->total) &&
+	    (found->n == q->want.k && next < f->total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
 	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
 	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && cJSON_AddNumberToObject(times, "embed", found->embed_ms) &&
 	    cJSON_AddNumberToObject(times, "search", found->search_ms) && cJSON_AddNumberToObject(times, "total", total_ms))
@@ -84,26 +131,35 @@ static cJSON *reply_make(const struct search_ask *q, const struct retrieval *fou
 	return NULL;
 }
 
+/* Hits, facets and total, of one state of the store. */
+static int search_all(struct request *r, const struct search_ask *q, struct search_found *f, struct err *e)
+{
+	int rc = retrieve(r->service, &q->reader, q->query, strlen(q->query), &q->want, &r->arena, &f->hits, e);
+	if (rc == E_USAGE)
+		r->param = "query";
+	if (!rc && q->facet_n) {
+		rc = snapshot_facets(f->hits.snapshot, &q->reader, q->facets, q->facet_n, (size_t)r->service->conf.search_facet_values,
+			&r->arena, f->facets, e);
+		if (rc == E_USAGE)
+			r->param = "facets";
+	}
+	return rc ? rc : total_count(q, f, e);
+}
+
 int search_post(struct request *r, struct err *e)
 {
-	struct search_ask q;
-	struct retrieval found = { 0 };
-	struct seen_count total;         /* all that paging could rank */
+	struct search_ask q = { 0 };
+	struct search_found f = { 0 };
 	cJSON *o = NULL;
 	int rc = body_json(r, &o, e);
 	if (!rc)
 		rc = ask_read(r, o, &q, e);
-	if (rc)
-		goto out;
-	rc = retrieve(r->service, &q.reader, q.query, strlen(q.query), (enum search_mode)q.mode, (size_t)q.k, q.skip, &r->arena, &found, e);
-	if (rc == E_USAGE)
-		r->param = "query";
 	if (!rc)
-		rc = snapshot_count(found.snapshot, &q.reader, &total, e);
+		rc = search_all(r, &q, &f, e);
 	if (!rc)
-		reply_json(r, 200, reply_make(&q, &found, total.chunks, (double)(clock_us() - r->arrived_us) / 1e3));
-	retrieve_close(&found);
-out:
+		reply_json(r, 200, reply_make(&q, &f, (double)(clock_us() - r->arrived_us) / 1e3));
+	retrieve_close(&f.hits);
+	filter_free(q.filter);
 	cJSON_Delete(o);
 	return rc;
 }

@@ -3,7 +3,7 @@
  * Method: recursive descent over the bytes, one function a level of binding. The tree is made in normal form at once: what is
  * joined by the same word is one node, two nots are none, = is a list of one. Strings and numbers are JSON's, so base/json.h
  * reads them and cJSON writes them. Depth is counted, so neither this nor any walk over the tree can run out of stack.
- * Threads: no state. Failure: E_USAGE with the place of the mistake; E_LIMIT; E_MEMORY. */
+ * Threads: no state. Failure: E_USAGE with the place of the mistake, or the limit; E_MEMORY. */
 #include "index/filter.h"
 #include <string.h>
 #include "base/buf.h"
@@ -368,7 +368,7 @@ int filter_parse(struct filter **out, const char *expr, size_t len, size_t max_b
 	int rc;
 	*out = NULL;
 	if (len > max_bytes)
-		return err_set(e, E_LIMIT, "filter: %zu bytes, the limit is %zu (search.filter_bytes)", len, max_bytes);
+		return err_set(e, E_USAGE, "filter: %zu bytes, the limit is %zu (search.filter_bytes)", len, max_bytes);
 	if (!utf8_valid(expr, len)) return err_set(e, E_USAGE, "filter: not valid UTF-8");
 	p.f = mem_calloc(1, sizeof *p.f);
 	if (!p.f) return out_of_memory(&p);
@@ -494,4 +494,49 @@ int filter_match(const struct filter *f, const struct doc *d)
 	int yes = !f || filter_eval(f->root, doc_fits, &m);
 	cJSON_Delete(m.meta);
 	return yes;
+}
+
+/* ---- what is there ---- */
+
+struct giving { int (*on_value)(void *ctx, const char *text); void *ctx; };
+
+static int meta_give(const struct filter_node *leaf, const cJSON *v, size_t depth, const struct giving *g)
+{
+	int rc = OK;
+	if (cJSON_IsArray(v)) {
+		for (const cJSON *item = v->child; item && !rc; item = item->next) rc = meta_give(leaf, item, depth, g);
+		return rc;
+	}
+	if (!v || cJSON_IsNull(v)) return OK;
+	if (depth < leaf->path_n)
+		return cJSON_IsObject(v) ? meta_give(leaf, cJSON_GetObjectItemCaseSensitive(v, leaf->path[depth]), depth + 1, g) : OK;
+	if (cJSON_IsObject(v)) return OK;
+	if (cJSON_IsString(v)) return g->on_value(g->ctx, v->valuestring);
+	char *text = cJSON_PrintUnformatted(v);
+	rc = text ? g->on_value(g->ctx, text) : E_MEMORY;
+	cJSON_free(text);
+	return rc;
+}
+
+int filter_values(const struct filter_node *leaf, const struct doc *d, int (*on_value)(void *ctx, const char *text), void *ctx)
+{
+	const struct giving g = { on_value, ctx };
+	const char *text = leaf->key == FILTER_SOURCE ? d->source : d->type;
+	char day[CLOCK_TEXT_LEN];
+	cJSON *meta = NULL;
+	int rc;
+	switch (leaf->key) {
+	case FILTER_META:
+		if (json_parse(&meta, d->meta, strlen(d->meta), META_BYTES_MAX, "meta", NULL)) return OK;
+		rc = meta_give(leaf, meta, 0, &g);
+		cJSON_Delete(meta);
+		return rc;
+	case FILTER_ADDED:
+	case FILTER_UPDATED:
+		clock_text(day, leaf->key == FILTER_ADDED ? d->added_ms : d->updated_ms);
+		day[sizeof "2026-12-31" - 1] = 0;
+		return on_value(ctx, day);
+	default:
+		return *text ? on_value(ctx, text) : OK;
+	}
 }

@@ -47,7 +47,7 @@ struct filter_node {
 };
 struct filter { struct arena a; struct filter_node *root; char *text; };
 
-/* E_USAGE names the character (from 1) where something else should be, E_LIMIT a text over max_bytes, and search.filter_bytes.
+/* E_USAGE names the character (from 1) where something else should be, or the limit, of a text over max_bytes.
  * *out is NULL after a failure. */
 int filter_parse(struct filter **out, const char *expr, size_t len, size_t max_bytes, struct err *e);
 void filter_free(struct filter *f);  /* NULL is allowed */
@@ -64,5 +64,10 @@ int filter_fits_text(const struct filter_node *leaf, const char *text);
 int filter_fits_number(const struct filter_node *leaf, double number);
 int filter_fits_truth(const struct filter_node *leaf, int truth);
 int filter_fits_time(const struct filter_node *leaf, int64_t ms);
+
+/* Calls on_value with each value that a document has at a comparison's key, lists by element: texts as they are, numbers and
+ * truths as JSON has them, times as days "2026-12-31". Objects, null and empty sources and types are none. What on_value
+ * returns other than 0 ends it and is returned; E_MEMORY too. */
+int filter_values(const struct filter_node *leaf, const struct doc *d, int (*on_value)(void *ctx, const char *text), void *ctx);
 
 #endif

@@ -205,6 +205,15 @@ int snapshot_vector(struct snapshot *s, uint64_t chunk_id, float *out, struct er
 struct seen_count { uint64_t documents, chunks; };
 int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count *out, struct err *e);
 
+/* Facets: for each key of the filter language (filter.h) which values documents with text of r->collection (required) that
+ * the reader sees have there, and how many of them: the most frequent first, then in byte order, at most max a key. Values
+ * as filter_values gives them; in the arena. out: key_n. E_USAGE names what is no key. */
+enum { FACET_KEY_MAX = 1024 };
+struct facet_value { const char *text; uint64_t documents; };
+struct facet { const char *key; struct facet_value *values; size_t n; };
+int snapshot_facets(struct snapshot *s, const struct reader *r, const char *const *keys, size_t key_n, size_t max, struct arena *a,
+	struct facet *out, struct err *e);
+
 /* ---- search by vector ---- */
 struct vec_hit { uint64_t chunk_id; float score; };          /* score: inner product, higher is nearer */
 /* Nearest chunks of r->collection (required) that the reader may see; *got <= k, best first, ties by chunk id.

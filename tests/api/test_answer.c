@@ -263,7 +263,7 @@ TEST(answer_select_choose_and_print)
 	open_service(NULL);
 	put("leave", leave);
 	put("travel", travel);
-	CHECK_OK(retrieve(service, &reader, question, strlen(question), SEARCH_DENSE, 8, 0, &arena, &r, &e), e);
+	CHECK_OK(retrieve(service, &reader, question, strlen(question), &(struct search_want){ .mode = SEARCH_DENSE, .k = 8 }, &arena, &r, &e), e);
 	CHECK_OK(select_units(service, &r, question, &arena, &sel, &e), e);
 	CHECK(sel.unit_n >= 5 && r.n >= 2);
 	CHECK_OK(select_choose(service, 350, 5, &arena, &sel, &e), e);

@@ -55,7 +55,7 @@ static size_t ask(enum search_mode mode, size_t k, size_t skip, uint64_t *ids)
 	static const char query[] = "Was the harvest of apples good?";
 	struct retrieval found;
 	size_t n;
-	CHECK_OK(retrieve(service, &all, query, sizeof query - 1, mode, k, skip, &arena, &found, &e), e);
+	CHECK_OK(retrieve(service, &all, query, sizeof query - 1, &(struct search_want){ .mode = mode, .k = k, .skip = skip }, &arena, &found, &e), e);
 	for (n = 0; n < found.n; n++) ids[n] = found.passages[n].chunk.id;
 	retrieve_close(&found);
 	return n;
@@ -89,7 +89,7 @@ static const char *first(const char *query, double *exact)
 	const struct reader all = { .collection = "default", .all_groups = 1 };
 	struct retrieval found;
 	const char *source;
-	CHECK_OK(retrieve(service, &all, query, strlen(query), SEARCH_HYBRID, 5, 0, &arena, &found, &e), e);
+	CHECK_OK(retrieve(service, &all, query, strlen(query), &(struct search_want){ .mode = SEARCH_HYBRID, .k = 5 }, &arena, &found, &e), e);
 	CHECK(found.n == 5);
 	source = found.passages[0].doc.source;
 	*exact = found.passages[0].exact;

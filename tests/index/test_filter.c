@@ -109,7 +109,7 @@ TEST(filter_limits_hold)
 	struct filter *f;
 	struct err e;
 	memset(text, '(', sizeof text);
-	CHECK_INT(filter_parse(&f, text, sizeof text, BYTES_MAX, &e), E_LIMIT);
+	CHECK_INT(filter_parse(&f, text, sizeof text, BYTES_MAX, &e), E_USAGE);
 	CHECK(strstr(e.msg, "10240") && strstr(e.msg, "8192") && strstr(e.msg, "search.filter_bytes"));
 	CHECK_INT(filter_parse(&f, text, 8000, BYTES_MAX, &e), E_USAGE);
 	CHECK(strstr(e.msg, "deeper than 64"));
