@@ -329,7 +329,7 @@ int command_filter(struct command_call *c, const char *text, struct reader *r, s
 	int rc = text ? filter_parse(keep, text, strlen(text), (size_t)c->conf->search_filter_bytes, e) : OK;
 	if (!text) *keep = NULL;
 	r->filter = *keep;
-	return rc ? err_wrap(e, "--filter") : OK;
+	return rc;
 }
 
 int command_words(struct command_call *c, const char *what, struct arena *a, const char **text, struct err *e)

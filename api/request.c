@@ -212,15 +212,6 @@ int query_u64(struct request *r, const char *key, uint64_t lo, uint64_t hi, uint
 	return OK;
 }
 
-int query_lacking(struct request *r, const char *key, struct err *e)
-{
-	const char *s = query_text(r, key);
-	if (!s || !*s || !strcmp(s, "false"))
-		return OK;
-	r->param = key;
-	return err_set(e, E_UNSUPPORTED, "%s: not supported by this build", key);
-}
-
 int body_json(struct request *r, cJSON **out, struct err *e)
 {
 	int rc;

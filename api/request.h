@@ -93,8 +93,6 @@ char *percent_decode(struct arena *a, const char *s, const char *end, int plus, 
 /* ---- the query part ---- */
 const char *query_text(const struct request *r, const char *key);          /* NULL when absent */
 int query_u64(struct request *r, const char *key, uint64_t lo, uint64_t hi, uint64_t absent, uint64_t *out, struct err *e);
-/* Refuses a parameter of the contract that this build lacks (E_UNSUPPORTED, 422). */
-int query_lacking(struct request *r, const char *key, struct err *e);
 
 /* ---- the JSON body. Every failure sets r->param ---- */
 int body_json(struct request *r, cJSON **out, struct err *e);              /* an object; caller deletes */

@@ -91,7 +91,7 @@ static cJSON *facets_json(const struct facet *facets, size_t n)
 {
 	cJSON *o = cJSON_CreateObject(), *values = o;
 	for (size_t i = 0; values && i < n; i++) {
-		values = cJSON_HasObjectItem(o, facets[i].key) ? o : cJSON_AddObjectToObject(o, facets[i].key);
+		values = cJSON_GetObjectItemCaseSensitive(o, facets[i].key) ? o : cJSON_AddObjectToObject(o, facets[i].key);
 		for (size_t v = 0; values && values != o && v < facets[i].n; v++)
 			if (!cJSON_AddNumberToObject(values, facets[i].values[v].text, (double)facets[i].values[v].documents))
 				values = NULL;

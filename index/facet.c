@@ -13,11 +13,11 @@
 enum { VALUES_BYTES_MAX = 256 << 20 };   /* of one key's different values */
 
 struct slot { const char *text; uint64_t n, last; }; /* last: the number of the document counted last */
-struct table { struct filter *key; struct slot *slots; size_t n, cap; struct arena texts; }; /* cap: a power of two, or 0 */
-struct walk { struct table *tables; size_t n; uint64_t doc; };
-struct counting { struct table *t; uint64_t doc; };
+struct tally { struct filter *key; struct slot *slots; size_t n, cap; struct arena texts; }; /* cap: a power of two, or 0 */
+struct walk { struct tally *tallies; size_t n; uint64_t doc; };
+struct counting { struct tally *t; uint64_t doc; };
 
-static size_t slot_find(const struct table *t, const char *text)
+static size_t slot_find(const struct tally *t, const char *text)
 {
 	uint64_t h = 14695981039346656037u;   /* FNV-1a */
 	size_t at;
@@ -26,9 +26,9 @@ static size_t slot_find(const struct table *t, const char *text)
 	return at;
 }
 
-static int table_grow(struct table *t)
+static int tally_grow(struct tally *t)
 {
-	struct table more = { .cap = t->cap ? 2 * t->cap : 64 };
+	struct tally more = { .cap = t->cap ? 2 * t->cap : 64 };
 	more.slots = mem_calloc(more.cap, sizeof *more.slots);
 	if (!more.slots) return E_MEMORY;
 	for (size_t i = 0; i < t->cap; i++)
@@ -42,8 +42,8 @@ static int table_grow(struct table *t)
 static int on_value(void *ctx, const char *text)
 {
 	struct counting *c = ctx;
-	struct table *t = c->t;
-	if (t->n * 2 >= t->cap && table_grow(t)) return E_MEMORY;
+	struct tally *t = c->t;
+	if (t->n * 2 >= t->cap && tally_grow(t)) return E_MEMORY;
 	struct slot *s = &t->slots[slot_find(t, text)];
 	if (!s->text) {
 		if (!(s->text = arena_strdup(&t->texts, text))) return E_MEMORY;
@@ -61,14 +61,14 @@ static int on_doc(void *ctx, const struct rec_doc *r)
 	if (!doc_verdict_has_text(r->verdict)) return OK;
 	w->doc++;
 	for (size_t i = 0; i < w->n && !rc; i++) {
-		struct counting c = { &w->tables[i], w->doc };
+		struct counting c = { &w->tallies[i], w->doc };
 		rc = filter_values(c.t->key->root, &d, on_value, &c);
 	}
 	return rc;
 }
 
 /* A key is one whose existence can be asked for. */
-static int key_parse(struct table *t, const char *key, struct err *e)
+static int key_parse(struct tally *t, const char *key, struct err *e)
 {
 	char expr[FACET_KEY_MAX + 16];
 	int rc = OK;
@@ -86,8 +86,8 @@ static int by_count(const void *a, const void *b)
 	return strcmp(x->text, y->text);
 }
 
-/* The most frequent values of a table, which is of no use after. */
-static int table_take(struct table *t, const char *key, size_t max, struct arena *a, struct facet *out, struct err *e)
+/* The most frequent values of a tally, which is of no use after. */
+static int tally_take(struct tally *t, const char *key, size_t max, struct arena *a, struct facet *out, struct err *e)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < t->cap; i++)
@@ -104,21 +104,21 @@ static int table_take(struct table *t, const char *key, size_t max, struct arena
 int snapshot_facets(struct snapshot *s, const struct reader *r, const char *const *keys, size_t key_n, size_t max, struct arena *a,
 	struct facet *out, struct err *e)
 {
-	struct walk w = { mem_calloc(key_n + 1, sizeof *w.tables), key_n, 0 };
+	struct walk w = { mem_calloc(key_n + 1, sizeof *w.tallies), key_n, 0 };
 	struct rec_coll coll;
-	int rc = w.tables ? OK : err_set(e, E_MEMORY, "facets: out of memory");
+	int rc = w.tallies ? OK : err_set(e, E_MEMORY, "facets: out of memory");
 	if (!rc && (!r || !r->collection)) rc = err_set(e, E_USAGE, "facets: no collection is named");
-	for (size_t i = 0; i < key_n && w.tables; i++) arena_init(&w.tables[i].texts, VALUES_BYTES_MAX);
-	for (size_t i = 0; i < key_n && !rc; i++) rc = key_parse(&w.tables[i], keys[i], e);
+	for (size_t i = 0; i < key_n && w.tallies; i++) arena_init(&w.tallies[i].texts, VALUES_BYTES_MAX);
+	for (size_t i = 0; i < key_n && !rc; i++) rc = key_parse(&w.tallies[i], keys[i], e);
 	if (!rc) rc = coll_read(s->t, r->collection, &coll, e);
 	if (!rc) rc = snapshot_each_seen(s, r, coll.number, on_doc, &w, e);
 	if (rc == E_NOT_FOUND) rc = OK;
-	for (size_t i = 0; i < key_n && !rc; i++) rc = table_take(&w.tables[i], keys[i], max, a, &out[i], e);
-	for (size_t i = 0; i < key_n && w.tables; i++) {
-		filter_free(w.tables[i].key);
-		arena_clear(&w.tables[i].texts);
-		mem_free(w.tables[i].slots);
+	for (size_t i = 0; i < key_n && !rc; i++) rc = tally_take(&w.tallies[i], keys[i], max, a, &out[i], e);
+	for (size_t i = 0; i < key_n && w.tallies; i++) {
+		filter_free(w.tallies[i].key);
+		arena_clear(&w.tallies[i].texts);
+		mem_free(w.tallies[i].slots);
 	}
-	mem_free(w.tables);
+	mem_free(w.tallies);
 	return rc;
 }

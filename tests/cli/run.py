@@ -370,6 +370,43 @@ def search_modes(b):
 
 
 @test
+def search_within_a_filter(b):
+    for name, text, year in (("leave.txt", LEAVE, "2025"), ("travel.md", TRAVEL, "2024")):
+        b.write(name, text)
+        b.ingest("--meta", "year=" + year, f"{b.docs}/{name}")
+    seen = lambda *a: {os.path.basename(h["source"]) for h in b.json("search", "days of leave and hotels", *a)}
+    for expr, want in (('type = "md"', {"travel.md"}), ('meta.year >= "2025"', {"leave.txt"}), ('not type = "md" or meta.year = "2024"', {"leave.txt", "travel.md"}),
+                       ('type = "md" and type = "txt"', set()), (f'source = "{b.docs}/leave.txt"', {"leave.txt"}), ('added < "2001-01-01"', set())):
+        for mode in ("hybrid", "dense", "lexical"):
+            assert seen("--filter", expr, "--mode", mode) == want, (expr, mode)
+    assert "fits the filter" in b.run("search", "leave", "--filter", "meta.year = 5").stdout
+    assert "within the filter" in b.run("search", "--mode", "lexical", "hotel", "--filter", 'type = "txt"').stdout
+    assert b.json("search", "leave", "--filter", "meta.year = 5") == []
+    a = b.json("ask", "--extractive", "How many days of leave do employees receive?", "--filter", 'type = "md"')[0]
+    assert {os.path.basename(p["source"]) for p in a["passages"]} == {"travel.md"} and "27" not in a["answer"], a
+    assert b.json("ask", "--extractive", "How many days of leave do employees receive?", "--filter", 'type = "pdf"')[0]["status"] == "abstained"
+    for cmd in ("search", "ask"):
+        r = b.run(cmd, "leave", "--filter", 'type = md', ok=(2,))
+        assert "filter: character 8: md where a value" in r.stderr, r.stderr
+        assert "8192" in b.run(cmd, "leave", "--filter", "(" * 10000, ok=(2,)).stderr
+    b.run("search", "leave", "--group", "folder", ok=(2,))
+    lines = b.write("../q.jsonl", '{"id":1,"question":"How many days of leave?","style":"extractive","filter":"type = \\"md\\""}\n{"id":2,"question":"x","filter":"type"}\n')
+    b.run("batch", lines, "-o", b.top + "/a.jsonl", ok=(1,))
+    one, two = (json.loads(x) for x in open(b.top + "/a.jsonl"))
+    assert {os.path.basename(p["source"]) for p in one["answer"]["passages"]} == {"travel.md"} and two["error"]["param"] == "filter", (one, two)
+
+
+@test
+def search_grouped_by_document(b):
+    b.write("long.txt", "\n\n".join(f"Part {i}. " + "Employees of Alder receive 27 days of paid leave a year, says the handbook. " * 12 for i in range(8)))
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    names = lambda *a: [os.path.basename(h["source"]) for h in b.json("search", "days of paid leave", *a)]
+    assert names("-k", "3") == ["long.txt"] * 3 and names("-k", "3", "--group", "document") == ["long.txt", "travel.md"]
+    assert names("-k", "1", "--group", "document") == ["long.txt"]
+
+
+@test
 def answers_without_generator_are_extractive_and_say_so(b):
     b.write("leave.txt", LEAVE)
     conf = b.write("../service.conf", "generate.model = no-such-model\n")

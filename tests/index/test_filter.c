@@ -139,6 +139,31 @@ TEST(filter_limits_hold)
 	filter_free(f);
 }
 
+static int on_value(void *ctx, const char *text)
+{
+	char *all = ctx;
+	snprintf(all + strlen(all), 200 - strlen(all), "%s;", text);
+	return strcmp(text, "7") == 0 ? E_LIMIT : OK;
+}
+
+TEST(filter_values_are_what_is_there)
+{
+	static const struct { const char *key, *want; int rc; } rows[] = {
+		{ "type", "pdf;", OK }, { "source", "/a/b.pdf;", OK }, { "added", "2026-03-04;", OK }, { "meta.year", "2020;", OK }, { "meta.draft", "false;", OK },
+		{ "meta.tags", "red;blue;7;", E_LIMIT }, { "meta.a", "", OK }, { "meta.a.b.c", "deep;", OK }, { "meta.people.name", "Ann;Bo;", OK }, { "meta.none", "", OK },
+		{ "meta.empty", ";", OK }, { "meta.nothing", "", OK }, { "meta.missing", "", OK }, { "meta.lang.x", "", OK },
+	};
+	struct doc d = doc_make();
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char expr[64], got[200] = "";
+		snprintf(expr, sizeof expr, "exists(%s)", rows[i].key);
+		struct filter *f = parsed(expr);
+		CHECK_INT(filter_values(f->root, &d, on_value, got), rows[i].rc);
+		CHECK_STR(got, rows[i].want);
+		filter_free(f);
+	}
+}
+
 /* Pieces of the language in any order, and bytes of any kind: it never reads beyond the end, and what it takes is stable. */
 TEST(filter_takes_any_bytes)
 {
