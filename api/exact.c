@@ -55,13 +55,18 @@ size_t exact_take(const char *query, size_t len, struct span out[EXACT_MAX])
 	return n;
 }
 
-int exact_holds(const char *text, size_t len, const char *id, size_t id_len)
+size_t exact_find(const char *text, size_t len, size_t from, const char *id, size_t id_len)
 {
-	for (size_t at = 0; id_len && at + id_len <= len; at++) {
+	for (size_t at = from; id_len && at + id_len <= len; at++) {
 		size_t i = 0;
 		while (i < id_len && tolower((unsigned char)text[at + i]) == tolower((unsigned char)id[i])) i++;
 		if (i == id_len && (at == 0 || !is_inner((unsigned char)text[at - 1])) && (at + i == len || !is_inner((unsigned char)text[at + i])))
-			return 1;
+			return at;
 	}
-	return 0;
+	return len;
+}
+
+int exact_holds(const char *text, size_t len, const char *id, size_t id_len)
+{
+	return exact_find(text, len, 0, id, id_len) < len;
 }

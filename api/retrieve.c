@@ -20,7 +20,13 @@
 #include "base/words.h"
 
 struct ask { const char *query; size_t len; enum search_mode mode; };
-struct stems { uint64_t *stem; size_t n; int only_stops; };
+/* What is marked in passages: the query's words, others that were looked for in their place, identifiers as written. */
+struct marks {
+	uint64_t *stem; size_t n; int only_stops;
+	const char *const *meant; size_t meant_n;
+	const char *query;
+	struct span ids[EXACT_MAX]; size_t id_n;
+};
 struct ranking { struct fused_hit *hits; size_t n; };
 
 static const char *const mode_names[] = { "hybrid", "dense", "lexical" };
@@ -56,33 +62,75 @@ static int by_id(const void *a, const void *b)
 
 /* The query's words as the search by words takes them: function words only where there are no others. Sorted, since a
  * query may be as long as a document. */
-static int stems_take(const char *query, size_t len, struct arena *a, struct stems *out, struct err *e)
+static int marks_take(const struct snapshot *s, const struct ask *ask, struct arena *a, struct marks *out, struct err *e)
 {
 	struct word *w;
 	size_t n;
-	int rc = words_of(query, len, a, &w, &n, e);
+	int rc = words_of(ask->query, ask->len, a, &w, &n, e);
 	if (rc) return rc;
-	*out = (struct stems){ arena_alloc(a, (n + 1) * sizeof *out->stem), 0, 1 };
+	*out = (struct marks){ .stem = arena_alloc(a, (n + 1) * sizeof *out->stem), .only_stops = 1, .query = ask->query };
 	if (!out->stem) return err_set(e, E_MEMORY, "search: out of memory");
 	for (size_t i = 0; i < n; i++) out->only_stops &= w[i].stop;
 	for (size_t i = 0; i < n; i++)
 		if (!w[i].stop || out->only_stops) out->stem[out->n++] = w[i].stem;
 	qsort(out->stem, out->n, sizeof *out->stem, by_id);
+	out->id_n = exact_take(ask->query, ask->len, out->ids);
+	if (ask->mode != SEARCH_DENSE) snapshot_words_meant(s, &out->meant, &out->meant_n);
 	return OK;
 }
 
-/* Where words of the query stand in the passage. */
-static int highlight(struct passage *p, const struct stems *q, struct arena *a, struct err *e)
+struct marking { struct passage *p; const struct marks *m; struct arena *a; size_t cap; };
+
+static int mark_put(struct marking *t, size_t off, size_t len)
 {
-	struct word *w;
-	size_t n;
-	int rc = words_of(p->text, p->text_len, a, &w, &n, e);
-	if (rc) return rc;
-	p->highlights = arena_alloc(a, (n + 1) * sizeof *p->highlights);
-	if (!p->highlights) return err_set(e, E_MEMORY, "search: out of memory");
-	for (size_t i = 0; i < n; i++)
-		if ((!w[i].stop || q->only_stops) && bsearch(&w[i].stem, q->stem, q->n, sizeof *q->stem, by_id))
-			p->highlights[p->highlight_n++] = (struct span){ p->chunk.range.off + w[i].off, w[i].len };
+	struct passage *p = t->p;
+	if (p->highlight_n == t->cap) {
+		size_t cap = t->cap ? 2 * t->cap : 16;
+		struct span *more = arena_alloc(t->a, cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		if (p->highlight_n) memcpy(more, p->highlights, p->highlight_n * sizeof *more);
+		p->highlights = more;
+		t->cap = cap;
+	}
+	p->highlights[p->highlight_n++] = (struct span){ p->chunk.range.off + (uint32_t)off, (uint32_t)len };
+	return OK;
+}
+
+static int mark_word(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	struct marking *t = ctx;
+	const struct marks *m = t->m;
+	int yes = (!w->stop || m->only_stops) && bsearch(&w->stem, m->stem, m->n, sizeof *m->stem, by_id);
+	for (size_t i = 0; !yes && i < m->meant_n; i++) yes = strlen(m->meant[i]) == n && memcmp(m->meant[i], term, n) == 0;
+	return yes ? mark_put(t, w->off, w->len) : OK;
+}
+
+static int by_off(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+	if (x->off != y->off) return x->off < y->off ? -1 : 1;
+	return (x->len < y->len) - (x->len > y->len);
+}
+
+/* Where what was looked for stands in the passage; what lies in or over something else is one with it. */
+static int highlight(struct passage *p, const struct marks *m, struct arena *a, struct err *e)
+{
+	struct marking t = { p, m, a, 0 };
+	size_t kept = 0;
+	int rc = words_visit(p->text, p->text_len, mark_word, &t, e);
+	for (size_t i = 0; i < m->id_n; i++) {
+		const char *id = m->query + m->ids[i].off;
+		size_t len = m->ids[i].len, at = exact_find(p->text, p->text_len, 0, id, len);
+		for (; !rc && at < p->text_len; at = exact_find(p->text, p->text_len, at + len, id, len)) rc = mark_put(&t, at, len);
+	}
+	if (rc) return err_set(e, rc, "search: out of memory");
+	if (p->highlight_n) qsort(p->highlights, p->highlight_n, sizeof *p->highlights, by_off);
+	for (size_t i = 1; i < p->highlight_n; i++) {
+		struct span *last = &p->highlights[kept], s = p->highlights[i];
+		if (s.off >= last->off + last->len) p->highlights[++kept] = s;
+		else if (s.off + s.len > last->off + last->len) last->len = s.off + s.len - last->off;
+	}
+	if (p->highlight_n) p->highlight_n = kept + 1;
 	return OK;
 }
 
@@ -309,19 +357,20 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct err *e)
 {
+	const struct ask ask = { query, len, want->mode };
 	struct fused_hit *hits;
-	struct stems stems;
+	struct marks marks;
 	size_t n;
 	int rc = retrieve_order(s, r, query, len, want, a, out, &hits, &n, e);
 	if (rc) return rc;
 	double t0 = clock_ms();
 	out->passages = arena_calloc(a, want->k + 1, sizeof *out->passages);
 	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
-	if (!rc) rc = stems_take(query, len, a, &stems, e);
+	if (!rc) rc = marks_take(out->snapshot, &ask, a, &marks, e);
 	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
 		struct passage *p = &out->passages[out->n];
 		rc = passage_fill(s, r, &hits[i], out, a, p, e);
-		if (rc == OK) rc = highlight(p, &stems, a, e);
+		if (rc == OK) rc = highlight(p, &marks, a, e);
 		if (rc == OK) out->n++;
 	}
 	out->search_ms += clock_ms() - t0;

@@ -28,7 +28,8 @@ struct passage {
 	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it, with */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
-	struct span *highlights; /* byte ranges in the document's text where query words stand, in the arena */
+	struct span *highlights; /* byte ranges in the document's text, ascending, in the arena: words of the query, others that
+	                          * were looked for in their place, its identifiers as written */
 	size_t highlight_n;
 };
 

@@ -228,6 +228,10 @@ struct word_hit { uint64_t chunk_id; float score; };         /* score: BM25, hig
 int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
 	struct word_hit *out, size_t *got, struct err *e);
 
+/* Words that the last search by words in this snapshot looked for in place of ones that nobody wrote, as words_visit gives
+ * terms (words.h). Borrowed until the next one. */
+void snapshot_words_meant(const struct snapshot *s, const char *const **out, size_t *n);
+
 /* What the last word of the query may become, from words of chunks of r->collection (required) that the reader may see: ones
  * it begins, else ones within an edit or two. A query that does not end in a word gets none. *got <= max, best first; text:
  * the whole query with that word in its place, in the arena; score: of how many chunks, less for edits. E_LIMIT: a query

@@ -54,6 +54,7 @@ struct snapshot {
 	struct arena a;                   /* names of collections */
 	struct coll_entry *colls; size_t coll_n; int colls_read;
 	struct holds holds;
+	const char **meant; size_t meant_n; /* in place of words that nobody wrote, of the last search by words */
 	struct { uint64_t key; int ok; } verified[16]; /* texts whose checksum was looked at here */
 };
 

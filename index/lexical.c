@@ -226,6 +226,24 @@ static int terms_weigh(struct counting *count, const struct index *x, struct ter
 	return rc;
 }
 
+/* Remembers the words that are looked for in place of others, for who shows what was found. */
+static int meant_keep(struct snapshot *s, const struct terms *t, struct err *e)
+{
+	s->meant_n = 0;
+	s->meant = arena_alloc(&s->a, (t->n + 1) * sizeof *s->meant);
+	for (size_t i = 0; s->meant && i < t->n; i++) {
+		if (t->list[i].share >= 1) continue;
+		if (!(s->meant[s->meant_n++] = arena_strdup(&s->a, t->list[i].text))) s->meant = NULL;
+	}
+	return s->meant ? OK : (s->meant_n = 0, err_set(e, E_MEMORY, "search: out of memory"));
+}
+
+void snapshot_words_meant(const struct snapshot *s, const char *const **out, size_t *n)
+{
+	*out = s->meant;
+	*n = s->meant_n;
+}
+
 /* ---- the search ---- */
 
 static int search_run(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t,
@@ -238,6 +256,7 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
 	struct counting count = { &c, seen, coll, seen ? 0 : coll->words, seen ? 0 : coll->chunks };
 	if (!rc) rc = terms_weigh(&count, s->x, t, e);
+	if (!rc) rc = meant_keep(s, t, e);
 	cursor_close(&c);
 	o.average = t->average, o.seen = seen;
 	if (!rc && t->n) rc = walk_best(s, r, coll->number, t->list, t->n, &o, best, e);

@@ -119,6 +119,36 @@ def highlights_follow_the_words_that_were_looked_for(s):
         assert marked(" ".join(f"x{i}" for i in range(20000)) + " suffering is nobler", mode) == ["nobler", "suffer"], mode
 
 
+@test
+def highlights_show_what_was_looked_for_instead(s):
+    text = "The library of Västerås lends violins. A librarian keeps the key of ERR-4021 and of 4021 Main Street, as the error ERR said."
+    s.push(text, collection="marks", source="marks")
+    def marked(query, mode="hybrid"):
+        hits = s.post("/v1/search", {"query": query, "collection": "marks", "mode": mode}).json["hits"]
+        assert all(a[1] <= b[0] for a, b in zip(hits[0]["highlights"], hits[0]["highlights"][1:])), hits
+        return [text[a:b] for a, b in hits[0]["highlights"]]
+    for mode in ("lexical", "hybrid"):
+        assert marked("voilins", mode) == ["violins"] and marked("lends viol", mode) == ["lends", "violins"], mode
+        assert marked("vasteras libary", mode) == ["library", "Västerås"], mode
+        assert marked("err-4021", mode) == ["ERR-4021", "4021", "ERR"], mode
+    assert marked("violins ERR-4021", "dense") == ["violins", "ERR-4021", "4021", "ERR"] and marked("voilins", "dense") == []
+
+
+@test
+def parts_sum_to_the_score(s):
+    for i in range(30):
+        s.push(f"Report {i} names the {('pump', 'valve', 'filter')[i % 3]} and code ZX-{i:03}." + " The pump is loud." * (i % 4), collection="parts", source=f"p{i}", meta={"n": i})
+    for query in ("loud pumps", "pimp loudness", "ZX-007", "what does the code ZX-011 of the valve mean", "loud pum", "the of and", "qqqq"):
+        for mode in ("hybrid", "dense", "lexical"):
+            for more in ({}, {"filter": "meta.n >= 5"}, {"group": "document"}, {"cursor": "10"}):
+                hits = s.post("/v1/search", {"query": query, "collection": "parts", "mode": mode, "explain": True, "k": 12, **more}).json["hits"]
+                for h in hits:
+                    x = h["explain"]
+                    assert x["score"] == h["score"] and abs(sum(p["part"] for p in x["parts"]) - h["score"]) < 1e-9 * max(1, abs(h["score"])), (query, mode, more, h)
+                    assert x["parts"] and len({p["name"] for p in x["parts"]}) == len(x["parts"]), x
+                    assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical", "exact"} if mode == "hybrid" else {mode}), h
+
+
 @test(search__fuse_depth="10")
 def deep_pages_repeat_and_lose_nothing(s):
     for i in range(60):
