@@ -1,5 +1,5 @@
-/* catchup.c: owns the background thread that keeps graphs and tails fitting: it loads the stored graphs and codes the
- * tails after open, and builds, stores and publishes new graphs when a collection's tail and tombstones have grown past
+/* catchup.c: owns the background thread that keeps what is in memory fitting: after open it reads the table of documents
+ * (docload.c), loads the stored graphs and codes the tails, and it builds, stores and publishes new graphs when a collection's tail and tombstones have grown past
  * their share.
  *
  * Method: one thread, woken after every commit, works in rounds until nothing is due. A build reads the vectors in a
@@ -599,8 +599,8 @@ static int load_all(struct index *x, struct err *e)
 /* build 0: only load. */
 static int round_run(struct index *x, int *loaded, int build, struct err *e)
 {
-	int rc = OK, more = build;
-	if (!*loaded) {
+	int rc = docs_due(x) && (build || !*loaded) ? docs_load(x, e) : OK, more = build && atomic_load(&x->with_vectors);
+	if (!rc && !*loaded && atomic_load(&x->with_vectors)) {
 		atomic_store(&x->rebuilding, 1);
 		rc = load_all(x, e);
 		*loaded = rc == OK;
@@ -648,7 +648,10 @@ int catchup_start(struct index *x, struct err *e)
 {
 	sigset_t all, before;
 	int code;
-	if (!atomic_load(&x->with_vectors)) return OK;
+	if (x->thread_runs) {
+		catchup_kick(x);
+		return OK;
+	}
 	x->asked = 1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that expect them */

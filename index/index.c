@@ -204,6 +204,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x = mem_calloc(1, sizeof *x);
 	if (!x) return err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	pthread_mutex_init(&x->lock, NULL);
+	pthread_mutex_init(&x->docs_lock, NULL);
 	pthread_cond_init(&x->wake, NULL);
 	pthread_cond_init(&x->done_cond, NULL);
 	x->form = o->half_vectors ? VEC_F16 : VEC_F32;
@@ -233,10 +234,12 @@ void index_close(struct index *x)
 	if (!x) return;
 	catchup_stop(x);
 	vec_set_put(x->vecs);
+	docset_put(x->docs);
 	for (size_t i = 0; i < SEEN_SLOTS; i++) visible_put(x->seen[i]);
 	store_close(x->store);
 	pthread_cond_destroy(&x->done_cond);
 	pthread_cond_destroy(&x->wake);
+	pthread_mutex_destroy(&x->docs_lock);
 	pthread_mutex_destroy(&x->lock);
 	mem_free(x);
 }

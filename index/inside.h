@@ -1,12 +1,13 @@
 /* inside.h: PRIVATE to index/. What the files of this room share: the open index, a snapshot, the graphs in memory.
  *
- * Lock order: LMDB's writer lock (txn_begin with write 1), then index.lock. Nothing waits for the writer lock while it
- * holds index.lock. */
+ * Lock order: LMDB's writer lock (txn_begin with write 1), index.docs_lock, index.lock, a docset's. Nothing waits for one
+ * while it holds a later one. */
 #ifndef INDEX_INSIDE_H
 #define INDEX_INSIDE_H
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/arena.h"
+#include "index/docset.h"
 #include "index/index.h"
 #include "index/record.h"
 #include "index/store.h"
@@ -30,6 +31,8 @@ struct index {
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
 	pthread_mutex_t lock;             /* guards what follows */
 	struct vec_set *vecs;             /* owned reference */
+	struct docset *docs;              /* owned reference; NULL: not in memory. Changed with docs_lock too */
+	struct docset *docs_next;         /* borrowed: one that is being read. Likewise */
 	struct visible *seen[SEEN_SLOTS]; /* owned references; NULL: empty */
 	char embedder[EMBEDDER_MAX + 1];  /* that serves */
 	pthread_cond_t wake, done_cond;
@@ -38,6 +41,9 @@ struct index {
 	struct err last;                  /* how the last finished round ended */
 	pthread_t thread;
 	int thread_runs;
+	pthread_mutex_t docs_lock;        /* holds a commit and its outcome together (docload.c); guards what follows */
+	struct docs_queued *docs_queue;   /* owned; changes that docs_next lacks */
+	uint64_t docs_seq;                /* last state that changed documents */
 };
 
 struct coll_entry { const char *name; struct rec_coll rec; };
@@ -51,6 +57,7 @@ struct snapshot {
 	struct txn *t;
 	struct rec_state state;
 	struct vec_set *vecs;             /* owned reference, taken before the transaction: lacks nothing of it */
+	struct docset *docs;              /* likewise; NULL: LMDB is asked */
 	struct arena a;                   /* names of collections */
 	struct coll_entry *colls; size_t coll_n; int colls_read;
 	struct holds holds;
@@ -70,6 +77,7 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct buf b;                    /* scratch of encoders */
 	struct postings *words;          /* gathered and not yet written; NULL until the first */
 	struct holds holds;              /* as this write sees them */
+	struct docs_delta docs;          /* what changes in the table of documents */
 	size_t puts, deletes, notes;
 	int turned;                      /* the generation that serves is another after it */
 	int failed;
@@ -112,6 +120,10 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 int snapshot_each_seen(struct snapshot *s, const struct reader *r, uint32_t coll,
 	int (*on_doc)(void *ctx, const struct rec_doc *d), void *ctx, struct err *e);
 
+/* For docs_pick: whether a document fits the reader's filter, by its record; ctx: a struct doc_ask. */
+struct doc_ask { struct snapshot *s; const struct reader *r; };
+int snapshot_match(void *ctx, uint64_t key, int *yes, struct err *e);
+
 /* visible.c */
 struct chunk_run { uint64_t first, n; };
 struct visible {                      /* what a reader sees of a collection; not changed once it is made */
@@ -121,7 +133,8 @@ struct visible {                      /* what a reader sees of a collection; not
 	struct chunk_run *runs; size_t n; /* of chunk ids, ascending, with gaps between them */
 	_Atomic(struct row_mask *) mask;  /* owned; the same as rows of a graph, once a search has asked (vecindex.c) */
 };
-/* Walks the documents, unless it was done before for this state. The caller gives it back with visible_put. */
+/* From the table of documents, or, where it is not in memory, by a walk over their records; unless it was done before for this
+ * state. The caller gives it back with visible_put. */
 int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e);
 void visible_put(struct visible *v);      /* NULL is allowed */
 /* 1 when the chunk is among them; *at, 0 at first, goes on with chunks that are asked for in ascending order. */

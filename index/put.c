@@ -41,6 +41,7 @@ int index_write_begin(struct write **out, struct index *x, struct err *e)
 		index_write_abort(w);
 		return rc;
 	}
+	docs_delta_begin(&w->docs, x);
 	w->state.seq++;
 	w->first_chunk = w->state.next_chunk;
 	*out = w;
@@ -57,6 +58,7 @@ static void write_free(struct write *w)
 	buf_clear(&w->b);
 	postings_free(w->words);
 	holds_clear(&w->holds);
+	docs_delta_clear(&w->docs);
 	mem_free(w->colls);
 	mem_free(w);
 }
@@ -104,8 +106,10 @@ int index_write_commit(struct write *w, struct err *e)
 	if (deletes) fault_point("delete.before_commit");
 	if (notes) fault_point("note.before_commit");
 	if (turned) fault_point("reembed.before_turn");
+	docs_commit(x, &w->docs, w->state.seq);
 	atomic_store(&x->writer, 0);
 	rc = txn_commit(w->t, e);
+	docs_settle(x, &w->docs, w->state.seq, rc);
 	write_free(w);
 	if (rc) return rc;
 	if (puts) fault_point("put.after_commit");
@@ -457,6 +461,7 @@ static int body_remove(struct write *w, uint64_t key, const struct rec_doc *r, s
 		if (rc && rc != E_NOT_FOUND) return rc;
 		if (id > n->graph_last) n->tail--;
 	}
+	docs_note_gone(&w->docs, key);
 	n->chunks -= r->chunk_n;
 	n->text_bytes -= r->text_len;
 	if (with_text) n->documents--;
@@ -661,6 +666,7 @@ static int refs_put(struct write *w, uint64_t key, const struct rec_doc *r, cons
 static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const struct doc_in *d, struct touched *c,
 	struct err *e)
 {
+	struct rec_doc stored;
 	struct key k;
 	int rc = OK;
 	r->coll = c->rec.number;
@@ -678,6 +684,8 @@ static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const stru
 	if (!rc) rc = store_put(w->t, T_DOC, &k, w->b.data, w->b.len, e);
 	if (!rc) rc = refs_put(w, key, r, d, e);
 	if (rc) return rc;
+	if (rec_doc_get(&stored, &k, (struct slice){ (const uint8_t *)w->b.data, w->b.len }, e)) return e->status;
+	docs_note_put(&w->docs, key, &stored);
 	c->rec.chunks += r->chunk_n;
 	c->rec.tail += r->chunk_n;
 	c->rec.text_bytes += r->text_len;

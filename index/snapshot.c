@@ -23,11 +23,15 @@ int snapshot_open(struct snapshot **out, struct index *x, struct err *e)
 	s->x = x;
 	arena_init(&s->a, (size_t)1 << 30);
 	s->vecs = vec_set_get(x);
-	rc = txn_begin(&s->t, x->store, 0, e);
-	if (!rc) {
-		rc = state_read(s->t, &s->state, e);
+	do {
+		txn_abort(s->t);
+		docset_put(s->docs);
+		s->t = NULL;
+		s->docs = docs_get(x);
+		rc = txn_begin(&s->t, x->store, 0, e);
+		if (!rc) rc = state_read(s->t, &s->state, e);
 		if (rc == E_NOT_FOUND) rc = err_set(e, E_CORRUPT, "the state record is missing");
-	}
+	} while (!rc && s->docs && s->state.seq >= atomic_load(&s->docs->end)); /* another took its place meanwhile */
 	if (rc) snapshot_close(s);
 	else *out = s;
 	return rc;
@@ -38,6 +42,7 @@ void snapshot_close(struct snapshot *s)
 	if (!s) return;
 	txn_abort(s->t);
 	vec_set_put(s->vecs);
+	docset_put(s->docs);
 	arena_clear(&s->a);
 	holds_clear(&s->holds);
 	mem_free(s);
@@ -378,7 +383,44 @@ static int chunk_keep(uint64_t id, const struct rec_chunk *r, struct arena *a, s
 	return OK;
 }
 
-int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
+int snapshot_match(void *ctx, uint64_t key, int *yes, struct err *e)
+{
+	const struct doc_ask *ask = ctx;
+	struct err why = { OK, "" };
+	struct arena scratch;
+	struct rec_doc rec;
+	struct doc view;
+	int rc = doc_rec(ask->s, key, &rec, &why);
+	arena_init(&scratch, (size_t)1 << 20);
+	if (!rc) rc = doc_view(ask->s, key, &rec, &scratch, &view, &why);
+	*yes = !rc && filter_match(ask->r->filter, &view);
+	arena_clear(&scratch);
+	if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
+	if (rc) log_put(LOG_WARN, "index", "document %llu is left out: %s", (unsigned long long)key, why.msg);
+	return OK;
+}
+
+/* By the table in memory; of the record only what the filter asks. */
+static int docs_see_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
+	int *yes, struct err *e)
+{
+	struct doc_at at;
+	size_t slot;
+	int rc;
+	*yes = docset_sees(s->docs, s->state.seq, chunk, r, &at) && at.coll == coll;
+	if (!*yes || !r->filter) return OK;
+	slot = at.key % (sizeof cache->seen / sizeof *cache->seen);
+	if (cache->seen[slot].doc != at.key) {
+		rc = snapshot_match(&(struct doc_ask){ s, r }, at.key, yes, e);
+		if (rc) return rc;
+		cache->seen[slot].doc = at.key;
+		cache->seen[slot].yes = *yes;
+	}
+	*yes = cache->seen[slot].yes;
+	return OK;
+}
+
+static int records_see_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
 	int *yes, struct err *e)
 {
 	struct err why = { OK, "" };
@@ -409,12 +451,21 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 	return OK;
 }
 
+int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t chunk, struct sight *cache,
+	int *yes, struct err *e)
+{
+	return s->docs && r ? docs_see_chunk(s, r, coll, chunk, cache, yes, e) : records_see_chunk(s, r, coll, chunk, cache, yes, e);
+}
+
 int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id, struct arena *a, struct chunk *out,
 	struct err *e)
 {
 	struct sight cache = { 0 };
 	struct rec_chunk rec;
+	const char *name = NULL;
 	int yes, rc = chunk_rec(s, chunk_id, &rec, e);
+	if (!rc && r && r->collection) rc = coll_name(s, rec.coll, &name, e);
+	if (!rc && name && strcmp(name, r->collection) != 0) rc = E_NOT_FOUND;
 	if (!rc) rc = snapshot_sees_chunk(s, r, rec.coll, chunk_id, &cache, &yes, e);
 	if (!rc && !yes) rc = E_NOT_FOUND;
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "no chunk %llu", (unsigned long long)chunk_id);

@@ -1,11 +1,11 @@
 /* visible.c: owns which chunks of a collection a reader sees who does not see all, where a search must know all of them.
  *
- * Method: the documents are walked once for a reader and a state of the store; what they see is kept as runs of chunk
- * ids, joined where they touch and in order, so that a list of postings is compared with them in one pass. The last
- * few are remembered under a hash of collection, groups and filter. This decides about weights and counts alone: what is
- * returned is asked for one by one (snapshot_sees_chunk).
+ * Method: the table of documents in memory tells, once for a reader and a state of the store (docpick.c); until it is there,
+ * after open, the documents' records are walked. What they see is kept as runs of chunk ids, joined where they touch and in
+ * order, so that a list of postings is compared with them in one pass. The last few are remembered under a hash of
+ * collection, groups and filter.
  * Threads: index.lock guards the table of those remembered, for moments; one that is in use lives until its last user
- * is done. Failure: a damaged record is left out with a warning, as the searches do. */
+ * is done. Failure: a damaged record is left out with a warning. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/hash.h"
@@ -15,15 +15,13 @@
 
 struct gather { struct visible *v; size_t cap; };
 
-static int on_doc(void *ctx, const struct rec_doc *d)
+static int run_add(struct gather *g, uint64_t first, uint64_t n)
 {
-	struct gather *g = ctx;
 	struct visible *v = g->v;
-	v->documents += doc_verdict_has_text(d->verdict) != 0;
-	v->chunks += d->chunk_n;
-	if (!d->chunk_n) return OK;
-	if (v->n && v->runs[v->n - 1].first + v->runs[v->n - 1].n == d->first_chunk) {
-		v->runs[v->n - 1].n += d->chunk_n;
+	v->chunks += n;
+	if (!n) return OK;
+	if (v->n && v->runs[v->n - 1].first + v->runs[v->n - 1].n == first) {
+		v->runs[v->n - 1].n += n;
 		return OK;
 	}
 	if (v->n == g->cap) {
@@ -33,8 +31,35 @@ static int on_doc(void *ctx, const struct rec_doc *d)
 		v->runs = more;
 		g->cap = cap;
 	}
-	v->runs[v->n++] = (struct chunk_run){ d->first_chunk, d->chunk_n };
+	v->runs[v->n++] = (struct chunk_run){ first, n };
 	return OK;
+}
+
+static int on_doc(void *ctx, const struct rec_doc *d)
+{
+	struct gather *g = ctx;
+	g->v->documents += doc_verdict_has_text(d->verdict) != 0;
+	return run_add(g, d->first_chunk, d->chunk_n);
+}
+
+/* By the table of documents, whose rows are in the order of chunk ids. */
+static int rows_gather(struct gather *g, struct snapshot *s, const struct reader *r, uint32_t coll, struct err *e)
+{
+	struct doc_ask ask = { s, r };
+	struct docset *d = s->docs;
+	uint64_t *bits;
+	int rc;
+	pthread_rwlock_rdlock(&d->lock);
+	rc = docs_pick(d, s->state.seq, coll, r, &(struct doc_match){ snapshot_match, &ask }, &bits, e);
+	for (size_t w = 0; !rc && w <= d->n / 64; w++)
+		for (uint64_t left = bits[w]; left && !rc; left &= left - 1) {
+			size_t row = w * 64 + (size_t)__builtin_ctzll(left);
+			g->v->documents++;
+			if (run_add(g, d->first[row], d->chunk_n[row])) rc = err_set(e, E_MEMORY, "search: out of memory");
+		}
+	pthread_rwlock_unlock(&d->lock);
+	mem_free(bits);
+	return rc;
 }
 
 static int by_first(const void *a, const void *b)
@@ -114,12 +139,12 @@ int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struc
 	g.v->seq = s->state.seq;
 	memcpy(g.v->who, who, sizeof who);
 	atomic_init(&g.v->refs, 1);
-	rc = snapshot_each_seen(s, r, coll, on_doc, &g, e);
+	rc = s->docs ? rows_gather(&g, s, r, coll, e) : snapshot_each_seen(s, r, coll, on_doc, &g, e);
 	if (rc) {
 		visible_put(g.v);
 		return rc;
 	}
-	runs_join(g.v);
+	if (!s->docs) runs_join(g.v);
 	remember(s->x, slot, g.v);
 	*out = g.v;
 	return OK;
