@@ -161,7 +161,7 @@ int note_json_check(const char *json, size_t len, struct err *e);
 void erasures_finish(struct index *x);
 
 /* catchup.c */
-int catchup_start(struct index *x, struct err *e);
+int catchup_start(struct index *x, struct err *e);  /* again: wakes it */
 void catchup_stop(struct index *x);       /* cancels, joins */
 void catchup_kick(struct index *x);       /* after a commit: look whether work is due */
 int catchup_wait(struct index *x, struct err *e);
