@@ -203,7 +203,8 @@ struct figures { double recall, per_s, p50_ms, p99_ms; };
 /* Every query as share s (SHARES: everyone) sees the store. keep 1: the answers become the truth. */
 static int run(struct index_bench *b, size_t s, int keep, struct figures *f, struct err *e)
 {
-	const struct reader r = { "bench", s == SHARES, s < SHARES ? &shares[s].group : NULL, s < SHARES, NULL };
+	const struct reader r = { .collection = "bench", .all_groups = s == SHARES,
+		.groups = s < SHARES ? &shares[s].group : NULL, .group_n = s < SHARES };
 	double *took = mem_calloc(b->query_n, sizeof *took), sum = 0;
 	size_t first = s * b->query_n, found = 0, all = 0;
 	int rc = took ? OK : err_set(e, E_MEMORY, "bench: out of memory");

@@ -98,7 +98,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 
 static int question_run(struct words_bench *b, const struct eval_question *q, struct err *e)
 {
-	const struct reader all = { "bench", 1, NULL, 0, NULL };
+	const struct reader all = { .collection = "bench", .all_groups = 1 };
 	struct snapshot *s;
 	int rc = snapshot_open(&s, b->index, e);
 	if (rc) return rc;

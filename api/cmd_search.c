@@ -5,8 +5,9 @@
 #include "api/retrieve.h"
 #include "api/screen.h"
 #include "api/view.h"
+#include "index/phrase.h"
 
-enum { ARENA_BYTES_MAX = 256 << 20, SNIPPET_CHARS = 280, TITLE_CHARS = 100, BLOCK_BYTES_MAX = 1 << 16 };
+enum { ARENA_BYTES_MAX = 256 << 20, SNIPPET_CHARS = 280, TITLE_CHARS = 100, REMARK_CHARS = 400, BLOCK_BYTES_MAX = 1 << 16 };
 
 static void part_text(struct buf *b, const char *name, const struct rank_part *part)
 {
@@ -41,27 +42,36 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 }
 
 /* Why there is nothing, as far as the reader may know. */
-static int nothing_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, struct err *e)
+static int nothing_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, struct arena *a,
+	struct err *e)
 {
 	struct seen_count seen;
+	const char *remark = phrases_remark(reader->phrases, a);
+	struct buf b;
 	int rc = snapshot_count(r->snapshot, reader, &seen, e);
 	if (rc) return rc;
-	if (seen.documents && mode == SEARCH_LEXICAL)
+	buf_init(&b, BLOCK_BYTES_MAX);
+	if (remark) {
+		screen_line(&b, remark, strlen(remark), REMARK_CHARS);
+		out_printf(c->out, 1, "nothing found: %s\n", buf_cstr(&b));
+	} else if (seen.documents && mode == SEARCH_LEXICAL)
 		out_printf(c->out, 1, "nothing found: no passage of collection %s%s holds a word of the query\n", c->collection,
 			reader->filter ? " within the filter" : "");
 	else if (reader->filter) out_printf(c->out, 1, "nothing found: no document of collection %s fits the filter\n", c->collection);
 	else out_printf(c->out, 1, "nothing found: no documents in collection %s (footnote ingest PATH adds some)\n", c->collection);
+	buf_clear(&b);
 	return OK;
 }
 
-static int hits_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, int explain, struct err *e)
+static int hits_print(struct command_call *c, const struct reader *reader, const struct retrieval *r, int mode, int explain,
+	struct arena *a, struct err *e)
 {
 	int rc = OK;
 	for (size_t i = 0; i < r->n && !rc; i++) {
 		if (c->json) rc = command_json(c, view_hit(&r->passages[i], 1, explain), e);
 		else if (hit_text(c, &r->passages[i], i + 1, explain)) rc = err_set(e, E_CANCELLED, "the reader of the output left");
 	}
-	return rc || r->n || c->json || c->quiet ? rc : nothing_print(c, reader, r, mode, e);
+	return rc || r->n || c->json || c->quiet ? rc : nothing_print(c, reader, r, mode, a, e);
 }
 
 int command_want(const char *mode, const char *group, long k, struct search_want *out, struct err *e)
@@ -101,8 +111,9 @@ int cmd_search(struct command_call *c)
 		code = command_misused(c, &e);
 		goto out;
 	}
-	rc = retrieve(c->service, &reader, query, strlen(query), &want, &arena, &r, &e);
-	if (!rc) rc = hits_print(c, &reader, &r, want.mode, explain, &e);
+	rc = phrases_parse(&reader.phrases, query, strlen(query), &arena, &e);
+	if (!rc) rc = retrieve(c->service, &reader, query, strlen(query), &want, &arena, &r, &e);
+	if (!rc) rc = hits_print(c, &reader, &r, want.mode, explain, &arena, &e);
 	if (rc) code = command_fail(c, &e);
 	retrieve_close(&r);
 out:

@@ -242,6 +242,10 @@ static const struct setting settings[] = {
 		"A word of a query that no passage holds is taken for mistyped, the last one for unfinished; at most so many that "
 		"are within one edit of it (two, from 8 letters on), or go on from it, are looked for instead. 0: none."},
 
+	{NULL, "search.phrase_max", T_INT, AT(search_phrase_max), 1, 100000000, "10000", "passages",
+		"Passages read to see whether a phrase in quotation marks stands in them: those that hold all of its words. A "
+		"search that would have to read more is refused. About 10,000 are read in a second."},
+
 	{"Answers", "answer.passages", T_INT, AT(answer_passages), 1, 100, "8", "passages",
 		"Passages looked at for an answer."},
 	{NULL, "answer.context_tokens", T_INT, AT(answer_context_tokens), 64, 65536, "350", "tokens",

@@ -18,6 +18,7 @@
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "base/words.h"
+#include "index/phrase.h"
 
 struct ask { const char *query; size_t len; enum search_mode mode; };
 /* What is marked in passages: the query's words, others that were looked for in their place, identifiers as written. */
@@ -41,6 +42,14 @@ int search_mode_parse(const char *s)
 const char *search_mode_name(enum search_mode m)
 {
 	return mode_names[m];
+}
+
+const char *phrases_remark(const struct phrases *p, struct arena *a)
+{
+	const char *s = p ? "no passage holds " : NULL;
+	for (size_t i = 0; s && i < p->n; i++)
+		s = arena_printf(a, "%s%s\"%.*s\"", s, i ? " and " : "", (int)(p->at[i].len < 1000 ? p->at[i].len : utf8_floor(p->at[i].text, p->at[i].len, 1000)), p->at[i].text);
+	return s ? arena_printf(a, "%s as it is quoted", s) : NULL;
 }
 
 int query_check(const char *query, size_t len, const char *what, struct err *e)

@@ -45,13 +45,16 @@ struct retrieval {
 
 /* Passages of reader->collection (required) for the query, best first. The order does not depend on k and skip; beyond
  * search.fuse_depth a score may be a little over one above it.
- * E_USAGE: empty query or not UTF-8; errors of embedder and index. */
+ * Quotation marks are ordinary characters here; who searches for phrases has parsed them into the reader (phrase.h).
+ * E_USAGE: empty query or not UTF-8, a phrase of too frequent words; errors of embedder and index. */
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct err *e);
 /* The order that retrieve cuts its hits from, at least the first skip + k where there are so many, not looked up: out has
  * no passages. *hits in the arena. */
 int retrieve_order(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct fused_hit **hits, size_t *n, struct err *e);
+/* What to say where a search with phrases (reader->phrases) found nothing; in the arena, NULL without phrases or memory. */
+const char *phrases_remark(const struct phrases *p, struct arena *a);
 void retrieve_close(struct retrieval *r);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "index/filter.h"
+#include "index/phrase.h"
 
 enum { DEPTH_MAX = 1000, SUGGESTIONS = 10, FACETS_MAX = 20 }; /* hits that paging reaches; suggestions a reply; keys a search */
 
@@ -64,6 +65,8 @@ static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, str
 		r->param = "query";
 		return err_set(e, E_USAGE, "query: missing");
 	}
+	if (phrases_parse(&q->reader.phrases, q->query, strlen(q->query), &r->arena, e))
+		return e->status;
 	if ((m = search_mode_parse(mode)) < 0) {
 		r->param = "mode";
 		return err_set(e, E_USAGE, "mode: %.40s is not one of hybrid, dense, lexical", mode);
@@ -102,7 +105,18 @@ static cJSON *facets_json(const struct facet *facets, size_t n)
 	return NULL;
 }
 
-static cJSON *reply_make(const struct search_ask *q, const struct search_found *f, double total_ms)
+/* Says why a search with phrases found nothing; 0: out of memory. */
+static int remarks_add(cJSON *o, const struct search_ask *q, size_t hits, struct arena *a)
+{
+	const char *remark = hits ? NULL : phrases_remark(q->reader.phrases, a);
+	cJSON *list = remark ? cJSON_AddArrayToObject(o, "remarks") : NULL, *one = list ? cJSON_CreateString(remark) : NULL;
+	if (one && cJSON_AddItemToArray(list, one))
+		return 1;
+	cJSON_Delete(one);
+	return hits || !q->reader.phrases;
+}
+
+static cJSON *reply_make(const struct search_ask *q, const struct search_found *f, double total_ms, struct arena *a)
 {
 	const struct retrieval *found = &f->hits;
 	cJSON *o = cJSON_CreateObject(), *hits = o ? cJSON_AddArrayToObject(o, "hits") : NULL, *times;
@@ -121,7 +135,7 @@ static cJSON *reply_make(const struct search_ask *q, const struct search_found *
 		}
 	}
 	snprintf(cursor, sizeof cursor, "%zu", next);
-	if (hits && cJSON_AddNumberToObject(o, "total", (double)f->total) &&
+	if (hits && remarks_add(o, q, next, a) && cJSON_AddNumberToObject(o, "total", (double)f->total) &&
 	    (found->n == q->want.k && next < f->total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
 	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
 	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && cJSON_AddNumberToObject(times, "embed", found->embed_ms) &&
@@ -157,7 +171,7 @@ int search_post(struct request *r, struct err *e)
 	if (!rc)
 		rc = search_all(r, &q, &f, e);
 	if (!rc)
-		reply_json(r, 200, reply_make(&q, &f, (double)(clock_us() - r->arrived_us) / 1e3));
+		reply_json(r, 200, reply_make(&q, &f, (double)(clock_us() - r->arrived_us) / 1e3, &r->arena));
 	retrieve_close(&f.hits);
 	filter_free(q.filter);
 	cJSON_Delete(o);

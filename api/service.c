@@ -66,6 +66,7 @@ void service_store_options(const struct conf *c, struct index_options *o)
 	o->bm25_b = c->bm25_b;
 	o->query_terms_max = (size_t)c->search_terms_max;
 	o->similar_max = (size_t)c->search_similar_max;
+	o->phrase_max = (size_t)c->search_phrase_max;
 	o->readers_max = (size_t)c->readers_max;
 	o->sync = 1;
 }

@@ -117,12 +117,13 @@ void topk_sort(struct topk *t)
 }
 
 int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t after, const float *query,
-	struct topk *t, struct sight *cache, struct err *e)
+	const struct visible *seen, struct topk *t, struct sight *cache, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
 	struct key k;
 	uint32_t dim = s->state.serving.dim;
+	size_t at = 0;
 	int rc = cursor_open(&c, s->t, gen_vec(&s->state.serving), e);
 	if (rc || after == UINT64_MAX) goto out;
 	key_vec(&k, coll, after + 1);
@@ -133,7 +134,7 @@ int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_
 		int yes;
 		if (key.n != 12 || key_get_u32(key.p) != coll) break;
 		chunk = key_get_u64(key.p + 4);
-		if (rec_vec_get(&v, &k, value, dim, 0, NULL)) continue;
+		if ((seen && !visible_has(seen, &at, chunk)) || rec_vec_get(&v, &k, value, dim, 0, NULL)) continue;
 		score = flat_score(query, &v);
 		if (!topk_wants(t, score, chunk)) continue;
 		rc = snapshot_sees_chunk(s, r, coll, chunk, cache, &yes, e);

@@ -17,10 +17,12 @@ int topk_wants(const struct topk *t, float score, uint64_t chunk); /* NaN: 0 */
 void topk_put(struct topk *t, float score, uint64_t chunk);        /* only what topk_wants */
 void topk_sort(struct topk *t);                                    /* best first; the heap is gone */
 
-/* Every vector of collection coll with chunk id > after: scores it and puts it into *t when the reader sees it. */
+/* Every vector of collection coll with chunk id > after: scores it and puts it into *t when it is
+ * among seen (NULL: all) and the reader sees it. */
 struct snapshot;
 struct sight;
+struct visible;
 int flat_scan(struct snapshot *s, const struct reader *r, uint32_t coll, uint64_t after, const float *query,
-	struct topk *t, struct sight *cache, struct err *e);
+	const struct visible *seen, struct topk *t, struct sight *cache, struct err *e);
 
 #endif

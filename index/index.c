@@ -217,6 +217,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->bm25_b = o->bm25_b;
 	x->query_terms_max = o->query_terms_max;
 	x->similar_max = o->similar_max;
+	x->phrase_max = o->phrase_max;
 	x->vecs = vec_set_new();
 	rc = x->vecs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);

@@ -20,6 +20,7 @@
 #include "base/err.h"
 
 struct filter;
+struct phrases;
 struct index;
 struct snapshot;
 struct write;
@@ -40,6 +41,7 @@ struct index_options {
 	double bm25_k1, bm25_b;      /* search by words: how soon repetition saturates, 0 … 10; weight of a chunk's length, 0 … 1 */
 	size_t query_terms_max;      /* different words of a query that are looked for, at least 1; of more the rarest */
 	size_t similar_max;          /* words looked for in place of one that is nowhere: nearly like it, or going on from it; 0: none */
+	size_t phrase_max;           /* chunks that are read to find a phrase; more: E_USAGE */
 	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
 };
 
@@ -173,6 +175,7 @@ struct reader {
 	int all_groups;              /* 1: no acl check */
 	const char *const *groups; size_t group_n;
 	const struct filter *filter; /* NULL: none; documents outside of it do not exist for this reader (filter.h) */
+	const struct phrases *phrases; /* NULL: none; searches and snapshot_count know only chunks that hold each (phrase.h) */
 };
 int reader_may_see(const struct reader *r, const struct doc *d);
 

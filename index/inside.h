@@ -25,7 +25,7 @@ struct index {
 	uint64_t exact_below;
 	double rebuild_share;
 	double bm25_k1, bm25_b;
-	size_t query_terms_max, similar_max;
+	size_t query_terms_max, similar_max, phrase_max;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
 	atomic_int closing, rebuilding;
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
@@ -107,7 +107,7 @@ uint64_t coll_tombstones(const struct rec_coll *r);
 int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e);
 
 /* snapshot.c */
-int reader_sees_all(const struct reader *r);  /* 1: within its collection no document is kept from the reader */
+int reader_sees_all(const struct reader *r);  /* 1: within its collection no chunk is kept from the reader */
 /* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
 struct sight { struct { uint64_t doc; int yes; } seen[256]; };
 /* *yes: the chunk exists in this snapshot, belongs to collection coll and the reader may see its document. A damaged
@@ -139,6 +139,12 @@ int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struc
 void visible_put(struct visible *v);      /* NULL is allowed */
 /* 1 when the chunk is among them; *at, 0 at first, goes on with chunks that are asked for in ascending order. */
 int visible_has(const struct visible *v, size_t *at, uint64_t chunk);
+
+/* phrase.c */
+/* Fills out's runs and counts, empty before, with the chunks of the collection that hold each of r->phrases (not NULL), of
+ * those in seen (NULL: all). E_USAGE: too many would have to be read. */
+int phrases_find(struct snapshot *s, const struct reader *r, uint32_t coll, const struct visible *seen, struct visible *out,
+	struct err *e);
 
 /* put.c */
 /* E_USAGE, naming the component, where one of n vectors (dim) can't be stored. */

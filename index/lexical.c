@@ -25,7 +25,8 @@
 
 enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8 }; /* words of a query that are looked for in other forms */
 
-struct terms { struct post_term *list; size_t n, cap; double chunks, average; struct arena a; };
+/* quoted: the query has phrases, so each of its words is meant as it is, function words too. */
+struct terms { struct post_term *list; size_t n, cap; double chunks, average; struct arena a; int quoted; };
 
 /* ---- the query's terms ---- */
 
@@ -46,7 +47,7 @@ static int on_term(void *ctx, const char *term, size_t n, int stop)
 	struct terms *t = ctx;
 	char *copy = arena_strndup(&t->a, term, n);
 	if (!copy || terms_grow(t)) return E_MEMORY;
-	t->list[t->n++] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop, .share = 1 };
+	t->list[t->n++] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop && !t->quoted, .share = 1 };
 	return OK;
 }
 
@@ -203,7 +204,7 @@ static int terms_weigh(struct counting *count, const struct index *x, struct ter
 	const struct visible *seen = count->seen;
 	size_t kept = 0, max = x->query_terms_max;
 	int keep = t->n <= max, rc = terms_count(count, t, keep, e);
-	if (!rc && keep) rc = terms_expand(count, t, x->similar_max, e);
+	if (!rc && keep && !t->quoted) rc = terms_expand(count, t, x->similar_max, e);
 	if (rc) return rc;
 	t->chunks = (double)(seen ? seen->chunks : count->coll->chunks);
 	t->average = count->words ? (double)count->words / (double)count->held : 1;
@@ -278,6 +279,7 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	if (k > coll.chunks) k = coll.chunks;
 	if (k == 0) return OK;
 	arena_init(&t.a, QUERY_ARENA);
+	t.quoted = r->phrases != NULL;
 	best = (struct topk){ mem_alloc(k * sizeof *best.hit), 0, k };
 	rc = best.hit ? query_words_visit(query, len, on_term, &t, e) : E_MEMORY;
 	if (rc == E_MEMORY) err_set(e, rc, "search: out of memory");

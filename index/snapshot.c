@@ -71,7 +71,7 @@ int reader_may_see(const struct reader *r, const struct doc *d)
 
 int reader_sees_all(const struct reader *r)
 {
-	return r->all_groups && !r->filter;
+	return r->all_groups && !r->filter && !r->phrases;
 }
 
 /* ---- collections ---- */

@@ -290,7 +290,7 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 		rest = (end < next ? end : next) - 1;
 		rc = memory_search(q, c, walked, rest + 1, t, e);
 	}
-	if (!rc && rest + 1 < next) rc = flat_scan(q->s, q->r, q->coll, rest, q->query, t, &q->cache, e);
+	if (!rc && rest + 1 < next) rc = flat_scan(q->s, q->r, q->coll, rest, q->query, q->seen, t, &q->cache, e);
 	return rc;
 }
 

@@ -2,8 +2,8 @@
  *
  * Method: the table of documents in memory tells, once for a reader and a state of the store (docpick.c); until it is there,
  * after open, the documents' records are walked. What they see is kept as runs of chunk ids, joined where they touch and in
- * order, so that a list of postings is compared with them in one pass. The last few are remembered under a hash of
- * collection, groups and filter.
+ * order, so that a list of postings is compared with them in one pass; a reader with phrases is left those of the runs that
+ * hold them (phrase.c). The last few are remembered under a hash of collection, groups, filter and phrases.
  * Threads: index.lock guards the table of those remembered, for moments; one that is in use lives until its last user
  * is done. Failure: a damaged record is left out with a warning. */
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "index/filter.h"
 #include "index/inside.h"
+#include "index/phrase.h"
 
 struct gather { struct visible *v; size_t cap; };
 
@@ -88,7 +89,11 @@ static int who_hash(const struct reader *r, uint32_t coll, uint8_t out[32], stru
 	sha256_put(h, &coll, sizeof coll);
 	sha256_put(h, &n, sizeof n);
 	for (size_t i = 0; i < r->group_n && !r->all_groups; i++) sha256_put(h, r->groups[i], strlen(r->groups[i]) + 1);
-	sha256_put(h, filter, strlen(filter));
+	sha256_put(h, filter, strlen(filter) + 1);
+	for (size_t i = 0; r->phrases && i < r->phrases->n; i++) {
+		sha256_put(h, &r->phrases->at[i].len, sizeof r->phrases->at[i].len);
+		sha256_put(h, r->phrases->at[i].text, r->phrases->at[i].len);
+	}
 	sha256_end(h, out);
 	return OK;
 }
@@ -124,6 +129,19 @@ static void remember(struct index *x, size_t slot, struct visible *v)
 	visible_put(old);
 }
 
+/* Of what the reader sees without the phrases, the chunks that hold them. */
+static int phrases_see(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible *out, struct err *e)
+{
+	struct reader plain = *r;
+	struct visible *base = NULL;
+	int rc;
+	plain.phrases = NULL;
+	rc = reader_sees_all(&plain) ? OK : visible_get(s, &plain, coll, &base, e);
+	if (!rc) rc = phrases_find(s, r, coll, base, out, e);
+	visible_put(base);
+	return rc;
+}
+
 int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e)
 {
 	struct gather g = { 0 };
@@ -139,7 +157,7 @@ int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struc
 	g.v->seq = s->state.seq;
 	memcpy(g.v->who, who, sizeof who);
 	atomic_init(&g.v->refs, 1);
-	rc = s->docs ? rows_gather(&g, s, r, coll, e) : snapshot_each_seen(s, r, coll, on_doc, &g, e);
+	rc = r->phrases ? phrases_see(s, r, coll, g.v, e) : s->docs ? rows_gather(&g, s, r, coll, e) : snapshot_each_seen(s, r, coll, on_doc, &g, e);
 	if (rc) {
 		visible_put(g.v);
 		return rc;

@@ -360,6 +360,7 @@ def search_modes(b):
     assert abs(sum(p["part"] for p in both[0]["explain"]["parts"]) - both[0]["score"]) < 1e-9
     assert b.json("search", "--mode", "lexical", "unheardof") == [] and b.json("search", "--mode", "dense", "unheardof")
     assert "by words" in b.run("search", "hotel night limit", "--explain").stdout
+    assert b.json("search", '"hotel night limit"') == [] and '"night limit hotel" as it is quoted' in b.run("search", "«night limit hotel»").stdout
     assert "no passage" in b.run("search", "--mode", "lexical", "unheardof").stdout
     # without an embedder words are still found, and the rest says what it lacks
     def bare(mode, ok):

@@ -173,6 +173,27 @@ def soft_hyphens_hide_no_word(s):
 
 
 @test
+def phrases_must_stand_as_quoted(s):
+    for i, t in enumerate(("The night bridge is closed.", "The bridge is closed at night.", "Die Nachtbrücke ist zu.")):
+        s.push(t, collection="phrases", source=f"p{i}")
+    for mode in ("hybrid", "dense", "lexical"):
+        r = s.post("/v1/search", {"query": 'when does the "Night Bridge" open?', "collection": "phrases", "mode": mode}).json
+        assert [h["text"] for h in r["hits"]] == ["The night bridge is closed."] and r["total"] == 1 and "remarks" not in r, r
+        r = s.post("/v1/search", {"query": "“bridge night”", "collection": "phrases", "mode": mode}).json
+        assert r["hits"] == [] and r["total"] == 0 and r["remarks"] == ['no passage holds "bridge night" as it is quoted'], r
+    assert len(s.post("/v1/search", {"query": 'a 5" bridge', "collection": "phrases"}).json["hits"]) == 3
+
+
+@test(search__phrase_max="2")
+def phrases_of_frequent_words_are_refused(s):
+    for i in range(3):
+        s.push(f"The bridge number {i} is closed.", collection="phrases", source=f"p{i}")
+    r = s.post("/v1/search", {"query": '"the bridge"', "collection": "phrases"})
+    assert r.status == 400 and r.json["error"]["param"] == "query" and "search.phrase_max" in r.json["error"]["message"], r.json
+    assert len(s.post("/v1/search", {"query": '"bridge number 1"', "collection": "phrases"}).json["hits"]) == 1
+
+
+@test
 def suggestions_finish_the_last_word(s):
     s.push(TEXT, collection="suggest", title="Hours")
     r = s.get("/v1/suggest?q=the+libr&collection=suggest")

@@ -79,7 +79,7 @@ static void restore(struct store *st, enum table table, const struct key *k, con
 /* Reads whatever can be read: no crash, and every failure has a message. */
 static void read_all(struct index *x)
 {
-	const struct reader all = { NULL, 1, NULL, 0, NULL };
+	const struct reader all = { NULL, 1, NULL, 0, NULL, NULL };
 	struct snapshot *s;
 	struct arena a;
 	struct err e = { OK, "" };

@@ -89,7 +89,7 @@ static int count_term(void *ctx, const char *term, size_t n, int counts)
 /* Every chunk of the collection as it is stored, and whether the reader sees it. */
 static void truth_read(struct truth *t, struct snapshot *s, const struct reader *r)
 {
-	struct reader all = { r->collection, 1, NULL, 0, NULL };
+	struct reader all = { r->collection, 1, NULL, 0, NULL, NULL };
 	struct doc d;
 	struct err e;
 	uint64_t after = 0;
@@ -236,10 +236,10 @@ TEST(lexical_ranks_as_bm25_through_every_change)
 	index_close(x);
 	x = help_open(dir);
 	compare_all(x, &everyone);
-	compare_all(x, &(struct reader){ "other", 1, NULL, 0, NULL });
+	compare_all(x, &(struct reader){ "other", 1, NULL, 0, NULL, NULL });
 	CHECK_OK(index_drop_collection(x, "other", &e), e);
 	compare_all(x, &everyone);
-	compare(x, &(struct reader){ "other", 1, NULL, 0, NULL }, "river");
+	compare(x, &(struct reader){ "other", 1, NULL, 0, NULL, NULL }, "river");
 	help_check_clean(x);
 	index_close(x);
 }
@@ -257,12 +257,12 @@ TEST(lexical_access_is_inside)
 		snprintf(source, sizeof source, "s%u", i);
 		add_random(x, source, i, i % 2 ? "staff" : i % 3 ? NULL : "board", NULL);
 	}
-	compare_all(x, &(struct reader){ "c", 0, NULL, 0, NULL });
-	compare_all(x, &(struct reader){ "c", 0, staff, 1, NULL });
+	compare_all(x, &(struct reader){ "c", 0, NULL, 0, NULL, NULL });
+	compare_all(x, &(struct reader){ "c", 0, staff, 1, NULL, NULL });
 	compare_all(x, &everyone);
 	CHECK_OK(snapshot_open(&s, x, &e), e);
-	CHECK_INT(snapshot_search_words(s, &(struct reader){ NULL, 1, NULL, 0, NULL }, "river", 5, K, hits, &got, &e), E_USAGE);
-	CHECK_OK(snapshot_search_words(s, &(struct reader){ "none", 1, NULL, 0, NULL }, "river", 5, K, hits, &got, &e), e);
+	CHECK_INT(snapshot_search_words(s, &(struct reader){ NULL, 1, NULL, 0, NULL, NULL }, "river", 5, K, hits, &got, &e), E_USAGE);
+	CHECK_OK(snapshot_search_words(s, &(struct reader){ "none", 1, NULL, 0, NULL, NULL }, "river", 5, K, hits, &got, &e), e);
 	CHECK_INT(got, 0);
 	CHECK_OK(snapshot_search_words(s, &everyone, "river", 5, 3, hits, &got, &e), e);
 	CHECK_INT(got, 3);
@@ -274,7 +274,7 @@ TEST(lexical_access_is_inside)
 TEST(lexical_scores_tell_nothing_of_hidden_chunks)
 {
 	static const char *const staff[] = { "staff" };
-	const struct reader r = { "c", 0, staff, 1, NULL }, none = { "c", 0, NULL, 0, NULL };
+	const struct reader r = { "c", 0, staff, 1, NULL, NULL }, none = { "c", 0, NULL, 0, NULL, NULL };
 	struct index *x = help_open(test_dir());
 	struct word_hit before[K], after[K], open[K];
 	struct snapshot *s;
@@ -539,8 +539,8 @@ TEST(lexical_format_1_is_upgraded)
 	compare(x, &everyone, "days of leave");
 	compare(x, &everyone, "bibliothek offnet");
 	compare(x, &everyone, "salaries december overtime paid");
-	compare(x, &(struct reader){ "b", 1, NULL, 0, NULL }, "東京");
-	compare(x, &(struct reader){ "c", 0, NULL, 0, NULL }, "salaries");
+	compare(x, &(struct reader){ "b", 1, NULL, 0, NULL, NULL }, "東京");
+	compare(x, &(struct reader){ "c", 0, NULL, 0, NULL, NULL }, "salaries");
 	index_close(x);
 	CHECK(entries(dir, T_POST) > 20);
 	x = help_open(dir);

@@ -83,7 +83,7 @@ static void compare(struct index *x, const struct reader *r, const char *query)
 static void compare_many(struct index *x, unsigned seed)
 {
 	static const char *const staff[] = { "staff" };
-	const struct reader some = { "c", 0, staff, 1, NULL }, none = { "c", 0, NULL, 0, NULL };
+	const struct reader some = { "c", 0, staff, 1, NULL, NULL }, none = { "c", 0, NULL, 0, NULL, NULL };
 	for (int i = 0; i < 60; i++) {
 		char query[400];
 		size_t at = 0;

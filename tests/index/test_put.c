@@ -319,9 +319,9 @@ TEST(put_documents_without_text)
 	CHECK_STR(docs[0].reason, "empty file");
 	CHECK_OK(snapshot_text(s, &docs[0], &text, &len, &e), e);
 	CHECK_INT(len, 0);
-	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0, NULL }, 0, ~0u, 4, &a, docs, &n, &e), e);
+	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0, NULL, NULL }, 0, ~0u, 4, &a, docs, &n, &e), e);
 	CHECK(n == 3 && docs[0].key < docs[1].key);
-	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0, NULL }, docs[1].key, ~0u, 4, &a, docs, &n, &e), e);
+	CHECK_OK(snapshot_docs(s, &(struct reader){ NULL, 1, NULL, 0, NULL, NULL }, docs[1].key, ~0u, 4, &a, docs, &n, &e), e);
 	CHECK_INT(n, 1);
 	snapshot_close(s);
 	CHECK_OK(index_stats(x, &st, &e), e);
@@ -370,7 +370,7 @@ TEST(put_duplicates_by_hash)
 	struct err e;
 	char one[64], two[64];
 	static const char *const staff[] = { "staff" };
-	struct reader nobody = { "c", 0, NULL, 0, NULL }, some = { "c", 0, staff, 1, NULL };
+	struct reader nobody = { "c", 0, NULL, 0, NULL, NULL }, some = { "c", 0, staff, 1, NULL, NULL };
 	arena_init(&a, 1 << 24);
 	help_add(x, "c", "same", "/1", 1, 1, "staff", one);
 	help_add(x, "c", "same", "/2", 1, 1, NULL, two);
@@ -395,7 +395,7 @@ TEST(put_access_holds_on_every_read)
 {
 	struct index *x = help_open(test_dir());
 	static const char *const staff[] = { "guests", "staff" };
-	const struct reader in = { "c", 0, staff, 2, NULL }, out = { "c", 0, staff, 1, NULL }, elsewhere = { "b", 1, NULL, 0, NULL };
+	const struct reader in = { "c", 0, staff, 2, NULL, NULL }, out = { "c", 0, staff, 1, NULL, NULL }, elsewhere = { "b", 1, NULL, 0, NULL, NULL };
 	struct snapshot *s;
 	struct doc d, docs[3];
 	struct chunk *c, one;
@@ -516,7 +516,7 @@ TEST(put_drop_collection)
 	CHECK(n == 1 && strcmp(ci[0].name, "keep") == 0 && ci[0].documents == 1 && ci[0].chunks == 60);
 	help_check_clean(x);
 	help_add(x, "drop", "again", "doc 1", 7, 1, NULL, NULL);
-	CHECK(has_doc(x, &(struct reader){ "keep", 1, NULL, 0, NULL }, kept));
+	CHECK(has_doc(x, &(struct reader){ "keep", 1, NULL, 0, NULL, NULL }, kept));
 	help_check_clean(x);
 	index_close(x);
 	arena_clear(&a);

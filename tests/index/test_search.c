@@ -141,7 +141,7 @@ TEST(search_small_collections_exactly)
 	q[4] = NAN;
 	CHECK_INT(snapshot_search(s, &everyone, q, K, hit, &got, &e), E_USAGE);
 	q[4] = 0;
-	CHECK_INT(snapshot_search(s, &(struct reader){ NULL, 1, NULL, 0, NULL }, q, K, hit, &got, &e), E_USAGE);
+	CHECK_INT(snapshot_search(s, &(struct reader){ NULL, 1, NULL, 0, NULL, NULL }, q, K, hit, &got, &e), E_USAGE);
 	CHECK_OK(snapshot_search(s, &everyone, q, 3, hit, &got, &e), e);
 	CHECK(got == 3 && hit[0].chunk_id == 1 && hit[2].chunk_id == 3); /* ties by id */
 	snapshot_close(s);
@@ -202,7 +202,7 @@ TEST(search_gives_k_whenever_k_are_visible)
 {
 	struct index *x = help_open(test_dir());
 	static const char *const staff[] = { "staff" };
-	const struct reader in = { "c", 0, staff, 1, NULL }, out = { "c", 0, NULL, 0, NULL };
+	const struct reader in = { "c", 0, staff, 1, NULL, NULL }, out = { "c", 0, NULL, 0, NULL, NULL };
 	struct vec_hit hit[K];
 	struct err e;
 	fill(x, "c", 100, 20, 1, "board");
@@ -222,7 +222,7 @@ TEST(search_gives_k_whenever_k_are_visible)
 TEST(search_keeps_collections_apart)
 {
 	struct index *x = help_open(test_dir());
-	const struct reader b = { "b", 1, NULL, 0, NULL }, none = { "none", 1, NULL, 0, NULL };
+	const struct reader b = { "b", 1, NULL, 0, NULL, NULL }, none = { "none", 1, NULL, 0, NULL, NULL };
 	struct vec_hit hit[K];
 	struct err e;
 	fill(x, "c", 30, 10, 1, NULL);

@@ -139,7 +139,7 @@ static size_t search(struct index *x, const struct reader *r, const char *query)
 TEST(similar_mistyped_and_unfinished_words)
 {
 	static const char *const staff[] = { "staff" };
-	const struct reader some = { "c", 0, staff, 1, NULL }, none = { "c", 0, NULL, 0, NULL };
+	const struct reader some = { "c", 0, staff, 1, NULL, NULL }, none = { "c", 0, NULL, 0, NULL, NULL };
 	struct index *x = help_open(test_dir());
 	help_add(x, "c", "installation wombat", "a", 1, 3, NULL, NULL);
 	help_add(x, "c", "kangaroo instruments", "b", 2, 4, "staff", NULL);
@@ -182,7 +182,7 @@ static void suggests(struct index *x, const struct reader *r, const char *query,
 TEST(similar_suggestions_are_words_that_the_reader_sees)
 {
 	static const char *const staff[] = { "staff" };
-	const struct reader some = { "c", 0, staff, 1, NULL }, none = { "c", 0, NULL, 0, NULL };
+	const struct reader some = { "c", 0, staff, 1, NULL, NULL }, none = { "c", 0, NULL, 0, NULL, NULL };
 	struct index *x = help_open(test_dir());
 	char query[SUGGEST_QUERY_MAX + 2];
 	struct snapshot *s;
@@ -199,11 +199,11 @@ TEST(similar_suggestions_are_words_that_the_reader_sees)
 	suggests(x, &everyone, "wobmat", "wombats|");
 	suggests(x, &everyone, "inst ", "");
 	suggests(x, &everyone, "", "");
-	suggests(x, &(struct reader){ "nowhere", 1, NULL, 0, NULL }, "inst", "");
+	suggests(x, &(struct reader){ "nowhere", 1, NULL, 0, NULL, NULL }, "inst", "");
 	memset(query, 'a', sizeof query);
 	CHECK_OK(snapshot_open(&s, x, &e), e);
 	CHECK_INT(snapshot_suggest(s, &everyone, query, sizeof query, 1, NULL, NULL, &n, &e), E_LIMIT);
-	CHECK_INT(snapshot_suggest(s, &(struct reader){ NULL, 1, NULL, 0, NULL }, "a", 1, 1, NULL, NULL, &n, &e), E_USAGE);
+	CHECK_INT(snapshot_suggest(s, &(struct reader){ NULL, 1, NULL, 0, NULL, NULL }, "a", 1, 1, NULL, NULL, &n, &e), E_USAGE);
 	snapshot_close(s);
 	index_close(x);
 }

@@ -65,7 +65,7 @@ static void add(struct index *x, int from, int n, uint64_t same)
  * them, in their order and with their scores, when exact. */
 static double found(struct index *x, const char *group, int every, int n, uint64_t same, int exact)
 {
-	const struct reader r = { "c", group == NULL, &group, group != NULL, NULL };
+	const struct reader r = { .collection = "c", .all_groups = group == NULL, .groups = &group, .group_n = group != NULL };
 	size_t hits = 0, all = 0;
 	for (uint64_t i = 0; i < 30; i++) {
 		struct vec_hit want[K], got[K];

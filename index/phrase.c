@@ -1,0 +1,334 @@
+/* phrase.c: owns phrases: finding them in a query, and the chunks that hold them.
+ *
+ * Method: the index has no places of words. The chunks that hold every word of all phrases come from the postings, the
+ * rarest word's first, of the others only the blocks that chunks still fall into; then each of these chunks is read and
+ * its words are compared. That is as much work as there are such chunks, so there is a limit (search.phrase_max): past
+ * it the query is refused, for an answer from a part would look like the whole.
+ * What the reader may not see is left out before anything is read.
+ * Threads: any, each with its own snapshot. Failure: a damaged block or chunk is left out with a warning. */
+#include "index/phrase.h"
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "base/words.h"
+#include "index/inside.h"
+#include "index/maxscore.h"
+#include "index/postings.h"
+
+enum { WORK_ARENA = 64 << 20, SEPARATOR = 3 };
+
+/* ---- in a query ---- */
+
+static const struct { int32_t open, close; } marks[] = {
+	{ '"', '"' }, { 0x201c, 0x201d }, { 0x201e, 0x201c }, { 0x201e, 0x201d }, { 0x201d, 0x201d }, { 0xab, 0xbb }, { 0xbb, 0xab },
+	{ 0x300c, 0x300d }, { 0x300e, 0x300f }, { 0xff02, 0xff02 },
+};
+enum { MARKS = sizeof marks / sizeof *marks };
+
+static int is_close(int32_t open, int32_t cp)
+{
+	for (size_t i = 0; i < MARKS; i++)
+		if (marks[i].open == open && marks[i].close == cp) return 1;
+	return 0;
+}
+
+static int opens(int32_t cp, int32_t before)
+{
+	for (size_t i = 0; i < MARKS; i++)
+		if (marks[i].open == cp) return cp != '"' || before < '0' || before > '9';
+	return 0;
+}
+
+static int has_words(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	(void)w, (void)term, (void)n;
+	*(int *)ctx = 1;
+	return OK;
+}
+
+/* The phrase that the mark right before `at` opens; *next is behind its other mark. 0: there is none. */
+static int phrase_take(const char *query, size_t len, int32_t open, size_t at, struct phrase *out, size_t *next)
+{
+	for (size_t i = at, end; end = i, i < len;) {
+		if (!is_close(open, utf8_next(query, len, &i))) continue;
+		*out = (struct phrase){ query + at, end - at };
+		*next = i;
+		return 1;
+	}
+	return 0;
+}
+
+int phrases_parse(const struct phrases **out, const char *query, size_t len, struct arena *a, struct err *e)
+{
+	struct phrases *p = NULL;
+	struct phrase *list = NULL, one;
+	int32_t before = 0, cp;
+	size_t cap = 0, next;
+	*out = NULL;
+	if (!utf8_valid(query, len)) return OK;
+	for (size_t i = 0; i < len; before = cp) {
+		int words = 0, rc;
+		cp = utf8_next(query, len, &i);
+		if (!opens(cp, before) || !phrase_take(query, len, cp, i, &one, &next)) continue;
+		rc = words_visit(one.text, one.len, has_words, &words, e);
+		if (rc) return rc;
+		if (!words) continue;
+		if (!p && !(p = arena_calloc(a, 1, sizeof *p))) return err_set(e, E_MEMORY, "search: out of memory");
+		if (p->n == cap) {
+			struct phrase *more = arena_alloc(a, (cap = 2 * cap + 4) * sizeof *more);
+			if (!more) return err_set(e, E_MEMORY, "search: out of memory");
+			if (p->n) memcpy(more, list, p->n * sizeof *more);
+			p->at = list = more;
+		}
+		list[p->n++] = one;
+		i = next;
+	}
+	*out = p;
+	return OK;
+}
+
+/* ---- chunks that hold all their words ---- */
+
+struct term_list { struct post_term *at; size_t n, cap; struct arena *a; };
+
+static int on_term(void *ctx, const char *term, size_t n, int stop)
+{
+	struct term_list *l = ctx;
+	(void)stop;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->at[i].len == n && memcmp(l->at[i].text, term, n) == 0) return OK;
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 16;
+		struct post_term *more = mem_realloc(l->at, cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		l->at = more;
+		l->cap = cap;
+	}
+	const char *copy = arena_strndup(l->a, term, n);
+	if (!copy) return E_MEMORY;
+	l->at[l->n++] = (struct post_term){ .text = copy, .len = n };
+	return OK;
+}
+
+static int by_frequency(const void *a, const void *b)
+{
+	const struct post_term *x = a, *y = b;
+	if (x->df != y->df) return x->df < y->df ? -1 : 1;
+	return strcmp(x->text, y->text);
+}
+
+struct held { const struct visible *seen; size_t seen_at; uint64_t *chunk; size_t n, at, kept; int first; };
+
+/* The rarest word's chunks are put down, of these the next words leave those they share. */
+static void on_block(void *ctx, const struct post_term *q)
+{
+	struct held *h = ctx;
+	for (size_t i = 0; i < q->n; i++) {
+		if (h->first) {
+			if (!h->seen || visible_has(h->seen, &h->seen_at, q->chunk[i])) h->chunk[h->kept++] = q->chunk[i];
+			continue;
+		}
+		while (h->at < h->n && h->chunk[h->at] < q->chunk[i]) h->at++;
+		if (h->at < h->n && h->chunk[h->at] == q->chunk[i]) h->chunk[h->kept++] = q->chunk[i];
+	}
+}
+
+/* Leaves the blocks that some chunk falls into. */
+static void blocks_sift(struct post_term *q, const struct held *h)
+{
+	size_t kept = 0, at = 0;
+	for (size_t i = 0; i < q->block_n; i++) {
+		while (at < h->n && h->chunk[at] < q->blocks[i].first) at++;
+		if (at < h->n && h->chunk[at] <= q->blocks[i].last) q->blocks[kept++] = q->blocks[i];
+	}
+	q->block_n = kept;
+}
+
+static int held_find(struct snapshot *s, uint32_t coll, struct term_list *l, struct held *h, struct err *e)
+{
+	struct cursor c = { 0 };
+	int rc = cursor_open(&c, s->t, T_POST, e);
+	for (size_t i = 0; !rc && i < l->n; i++) rc = post_term_find(&c, coll, &l->at[i], 1, e);
+	cursor_close(&c);
+	if (rc || l->n == 0) return rc;
+	qsort(l->at, l->n, sizeof *l->at, by_frequency);
+	if (l->at[0].df == 0) return OK;
+	h->chunk = mem_alloc(l->at[0].df * sizeof *h->chunk);
+	if (!h->chunk) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; !rc && i < l->n && (i == 0 || h->n); i++) {
+		h->first = i == 0;
+		h->at = h->kept = 0;
+		if (i) blocks_sift(&l->at[i], h);
+		rc = post_term_each(coll, &l->at[i], on_block, h, e);
+		h->n = h->kept;
+	}
+	return rc;
+}
+
+/* ---- words one after the other ---- */
+
+struct chain { uint64_t *stem; size_t n, cap; };
+
+struct reading {
+	struct snapshot *s;
+	const struct reader *r;
+	struct chain *want; size_t want_n;
+	struct chain have;               /* words of the text at hand */
+	int single;                      /* no phrase has a second word, so the postings have told */
+	struct arena doc_a; struct doc doc; const char *text; size_t len; /* the document at hand, when key says so */
+	uint64_t key;
+};
+
+static int chain_add(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	struct chain *c = ctx;
+	(void)term, (void)n;
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 512;
+		uint64_t *more = mem_realloc(c->stem, cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		c->stem = more;
+		c->cap = cap;
+	}
+	c->stem[c->n++] = w->stem;
+	return OK;
+}
+
+static int chain_holds(const struct chain *have, const struct chain *want)
+{
+	for (size_t i = 0; i + want->n <= have->n; i++)
+		if (memcmp(have->stem + i, want->stem, want->n * sizeof *want->stem) == 0) return 1;
+	return 0;
+}
+
+/* found[i]: phrase i stands in one of the texts so far. */
+static int text_look(struct reading *d, const char *text, size_t len, uint8_t *found, struct err *e)
+{
+	int rc;
+	d->have.n = 0;
+	rc = words_visit(text, len, chain_add, &d->have, e);
+	if (rc) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; i < d->want_n; i++) found[i] |= (uint8_t)chain_holds(&d->have, &d->want[i]);
+	return OK;
+}
+
+static int heading_look(struct reading *d, const char *heading, uint8_t *found, struct err *e)
+{
+	const char *end;
+	int rc = OK;
+	for (; !rc && (end = strstr(heading, " > ")); heading = end + SEPARATOR) rc = text_look(d, heading, (size_t)(end - heading), found, e);
+	return rc ? rc : text_look(d, heading, strlen(heading), found, e);
+}
+
+/* The document of a chunk; the one at hand serves its neighbours. */
+static int doc_read(struct reading *d, uint64_t key, struct err *e)
+{
+	int rc;
+	if (d->key == key) return OK;
+	d->key = 0;
+	arena_clear(&d->doc_a);
+	rc = snapshot_doc_by_key(d->s, d->r, key, &d->doc_a, &d->doc, e);
+	if (!rc) rc = snapshot_text(d->s, &d->doc, &d->text, &d->len, e);
+	if (!rc) d->key = key;
+	return rc;
+}
+
+static int chunk_read(struct reading *d, const struct chunk *c, uint8_t *found, struct err *e)
+{
+	int rc = doc_read(d, c->doc_key, e);
+	if (!rc && (c->range.off > d->len || c->range.len > d->len - c->range.off)) rc = err_set(e, E_CORRUPT, "it lies outside its text");
+	if (!rc) rc = text_look(d, d->text + c->range.off, c->range.len, found, e);
+	if (!rc) rc = heading_look(d, c->heading, found, e);
+	return rc ? rc : text_look(d, d->doc.title, strlen(d->doc.title), found, e);
+}
+
+/* *yes: the chunk holds every phrase; *doc: whose it is. */
+static int chunk_look(struct reading *d, uint64_t id, uint8_t *found, int *yes, uint64_t *doc, struct err *e)
+{
+	struct err why = { OK, "" };
+	struct arena a;
+	struct chunk c;
+	int rc;
+	memset(found, d->single, d->want_n);
+	arena_init(&a, WORK_ARENA);
+	rc = snapshot_chunk(d->s, d->r, id, &a, &c, &why);
+	if (!rc && !d->single) rc = chunk_read(d, &c, found, &why);
+	*doc = rc ? 0 : c.doc_key;
+	arena_clear(&a);
+	*yes = !rc && !memchr(found, 0, d->want_n);
+	if (rc == E_MEMORY) return err_set(e, rc, "search: out of memory");
+	if (rc) log_put(LOG_WARN, "index", "chunk %llu is left out: %s", (unsigned long long)id, why.msg);
+	return OK;
+}
+
+static int run_add(struct visible *v, size_t *cap, uint64_t chunk)
+{
+	if (v->n && v->runs[v->n - 1].first + v->runs[v->n - 1].n == chunk) {
+		v->runs[v->n - 1].n++;
+		return OK;
+	}
+	if (v->n == *cap) {
+		size_t more = *cap ? 2 * *cap : 16;
+		struct chunk_run *runs = mem_realloc(v->runs, more * sizeof *runs);
+		if (!runs) return E_MEMORY;
+		v->runs = runs;
+		*cap = more;
+	}
+	v->runs[v->n++] = (struct chunk_run){ chunk, 1 };
+	return OK;
+}
+
+static int held_look(struct reading *d, const struct held *h, struct visible *out, struct err *e)
+{
+	uint8_t *found = mem_alloc(d->want_n + 1);
+	uint64_t last = 0, doc;
+	size_t cap = 0;
+	int yes, rc = found ? OK : err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; !rc && i < h->n; i++) {
+		rc = chunk_look(d, h->chunk[i], found, &yes, &doc, e);
+		if (rc || !yes) continue;
+		if (run_add(out, &cap, h->chunk[i])) rc = err_set(e, E_MEMORY, "search: out of memory");
+		out->chunks++;
+		out->documents += doc != last;
+		last = doc;
+	}
+	mem_free(found);
+	return rc;
+}
+
+int phrases_find(struct snapshot *s, const struct reader *r, uint32_t coll, const struct visible *seen, struct visible *out, struct err *e)
+{
+	const struct phrases *p = r->phrases;
+	struct term_list terms = { 0 };
+	struct held held = { .seen = seen };
+	struct reading d = { .s = s, .r = r, .want_n = p->n, .single = 1 };
+	struct arena a;
+	int rc;
+	arena_init(&a, WORK_ARENA);
+	arena_init(&d.doc_a, WORK_ARENA);
+	terms.a = &a;
+	d.want = arena_calloc(&a, p->n, sizeof *d.want);
+	rc = d.want ? OK : E_MEMORY;
+	for (size_t i = 0; !rc && i < p->n; i++) {
+		rc = words_visit(p->at[i].text, p->at[i].len, chain_add, &d.want[i], e);
+		d.single &= d.want[i].n < 2;
+	}
+	for (size_t i = 0; !rc && i < p->n; i++) rc = query_words_visit(p->at[i].text, p->at[i].len, on_term, &terms, e);
+	if (rc) err_set(e, E_MEMORY, "search: out of memory");
+	if (!rc) rc = held_find(s, coll, &terms, &held, e);
+	if (!rc && !d.single && held.n > s->x->phrase_max)
+		rc = err_set(e, E_USAGE, "\"%.*s\": its words stand in %zu passages, and at most %zu are read for a phrase (search.phrase_max); a rarer "
+			"word inside the quotation marks helps", p->at[0].len < 60 ? (int)p->at[0].len : (int)utf8_floor(p->at[0].text, p->at[0].len, 60),
+			p->at[0].text, held.n, s->x->phrase_max);
+	if (!rc) rc = held_look(&d, &held, out, e);
+	for (size_t i = 0; d.want && i < p->n; i++) mem_free(d.want[i].stem);
+	for (size_t i = 0; i < terms.n; i++) post_term_clear(&terms.at[i]);
+	mem_free(terms.at);
+	mem_free(held.chunk);
+	mem_free(d.have.stem);
+	arena_clear(&d.doc_a);
+	arena_clear(&a);
+	return rc;
+}

@@ -1,0 +1,165 @@
+/* test_phrase.c: phrases in queries, and searches that ask for them: words in a row, in one text, in every mode, within what
+ * the reader sees. */
+#include <string.h>
+#include "base/arena.h"
+#include "base/mem.h"
+#include "index/phrase.h"
+#include "tests/index/help.h"
+#include "tests/test.h"
+
+enum { HITS = 20 };
+
+static const char *parsed(const char *query, struct arena *a)
+{
+	const struct phrases *p;
+	const char *s = "";
+	struct err e;
+	CHECK_OK(phrases_parse(&p, query, strlen(query), a, &e), e);
+	CHECK(!p || p->n);
+	for (size_t i = 0; p && i < p->n; i++) s = arena_printf(a, "%s[%.*s]", s, (int)p->at[i].len, p->at[i].text);
+	return s;
+}
+
+TEST(phrases_stand_in_quotation_marks)
+{
+	static const struct { const char *query, *phrases; } cases[] = {
+		{ "no marks at all", "" },
+		{ "\"to be\" or \"not to be\"", "[to be][not to be]" },
+		{ "the “night bridge” and „die Brücke“ and „sic” and «le pont» »Nacht«", "[night bridge][die Brücke][sic][le pont][Nacht]" },
+		{ "東京「大学 病院」『本』と", "[大学 病院][本]" },
+		{ "a \"single one", "" }, { "one left” over", "" }, { "a \"b\" c\"", "[b]" }, { "„open «shut» \"", "[shut]" },
+		{ "5\" and 6\" pipes", "" }, { "\"the 5\" pipe", "[the 5]" }, { "\"\" \" \" \"--\" \"x\"", "[x]" },
+		{ "", "" }, { "\"", "" }, { "bad \xff \"x\"", "" },
+	};
+	struct arena a;
+	arena_init(&a, 1 << 20);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) CHECK_STR(parsed(cases[i].query, &a), cases[i].phrases);
+	arena_clear(&a);
+}
+
+/* A document of one chunk. */
+static void put(struct index *x, const char *source, const char *title, const char *heading, const char *text, const char *acl)
+{
+	struct span all = { 0, (uint32_t)strlen(text) };
+	struct chunk_in chunk = { all, heading, 0, &all, 1 };
+	struct doc_in d = { .collection = "c", .title = title, .source = source, .type = "txt", .meta = "{}", .verdict = DOC_ADDED, .text = text,
+		.text_len = all.len, .bytes = all.len, .chunks = &chunk, .chunk_n = 1, .acl = &acl, .acl_n = acl != NULL };
+	float vector[DIM];
+	struct write *w;
+	struct err e;
+	char id[64];
+	int verdict;
+	help_unit((uint64_t)source[0], vector, DIM);
+	d.vectors = vector;
+	memcpy(d.hash, source, strlen(source));
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	CHECK_OK(index_put(w, &d, id, &verdict, &e), e);
+	CHECK_OK(index_write_commit(w, &e), e);
+}
+
+/* Sources of what is found, in alphabetic order; the same by words and by vector. */
+static const char *found(struct index *x, const struct reader *who, const char *query, struct arena *a)
+{
+	struct reader r = *who;
+	struct word_hit words[HITS];
+	struct vec_hit near[HITS];
+	struct seen_count count;
+	struct snapshot *s;
+	struct err e;
+	size_t n, m;
+	float vector[DIM];
+	char *out = arena_calloc(a, 1, 2 * HITS);
+	help_unit(7, vector, DIM);
+	CHECK_OK(phrases_parse(&r.phrases, query, strlen(query), a, &e), e);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_search_words(s, &r, query, strlen(query), HITS, words, &n, &e), e);
+	CHECK_OK(snapshot_search(s, &r, vector, HITS, near, &m, &e), e);
+	CHECK_OK(snapshot_count(s, &r, &count, &e), e);
+	for (char c = 'a'; r.phrases && c <= 'z'; c++) {
+		int by_words = 0, by_vector = 0;
+		struct chunk chunk;
+		struct doc d;
+		for (size_t i = 0; i < n + m; i++) {
+			CHECK_OK(snapshot_chunk(s, &r, i < n ? words[i].chunk_id : near[i - n].chunk_id, a, &chunk, &e), e);
+			CHECK_OK(snapshot_doc_by_key(s, &r, chunk.doc_key, a, &d, &e), e);
+			if (d.source[0] == c) *(i < n ? &by_words : &by_vector) += 1;
+		}
+		CHECK_MSG(by_words == by_vector, "%s: %c: %d by words, %d by vector", query, c, by_words, by_vector);
+		CHECK(by_words < 2);
+		if (by_words) out[strlen(out)] = c;
+	}
+	CHECK(!r.phrases || (count.chunks == n && count.documents == n && n == m));
+	snapshot_close(s);
+	return out;
+}
+
+TEST(phrases_are_words_in_a_row)
+{
+	const char *dir = test_dir();
+	const char *mine = "staff";
+	struct reader staff = { .collection = "c", .groups = &mine, .group_n = 1 }, nobody = { .collection = "c" };
+	struct index *x = help_open(dir);
+	struct arena a;
+	arena_init(&a, 1 << 24);
+	put(x, "a", "Hours", "", "The night bridge was closed. Over the river it opens.", NULL);
+	put(x, "b", "Hours", "", "The bridge at night. A NIGHT, and a bridge.", NULL);
+	put(x, "c", "The Who", "Concerts > Night", "Bridge of sighs: to be, or not to be.", NULL);
+	put(x, "d", "Reports", "Night > Bridge", "Nothing here; cafe on the night-bridges.", "staff");
+	put(x, "e", "本", "", "東京大学の病院。 京東", NULL);
+	put(x, "f", "Bridge", "", "One Café", NULL);
+	CHECK_STR(found(x, &everyone, "\"night bridge\"", &a), "ad");
+	CHECK_STR(found(x, &everyone, "\"Nights BRIDGE\" whatever", &a), "ad");
+	CHECK_STR(found(x, &staff, "“night bridge”", &a), "ad");
+	CHECK_STR(found(x, &nobody, "“night bridge”", &a), "a");
+	CHECK_STR(found(x, &everyone, "\"bridge night\"", &a), "");         /* the end of a heading and a text are apart */
+	CHECK_STR(found(x, &everyone, "\"the bridge at\"", &a), "b");
+	CHECK_STR(found(x, &everyone, "\"to be or not to be\"", &a), "c");
+	CHECK_STR(found(x, &everyone, "\"the who\" zebra", &a), "c");       /* function words count, and are enough */
+	CHECK_STR(found(x, &everyone, "\"night bridge\" \"over the river\"", &a), "a");
+	CHECK_STR(found(x, &everyone, "\"night bridge\" \"sighs\"", &a), "");
+	CHECK_STR(found(x, &everyone, "\"bridge\"", &a), "abcdf");
+	CHECK_STR(found(x, &everyone, "\"cafe\"", &a), "df");
+	CHECK_STR(found(x, &everyone, "\"one café\"", &a), "f");
+	CHECK_STR(found(x, &everyone, "「東京」", &a), "e");
+	CHECK_STR(found(x, &everyone, "「京大学」", &a), "e");
+	CHECK_STR(found(x, &everyone, "「東大」", &a), "");
+	CHECK_STR(found(x, &everyone, "\"nigt bridge\"", &a), "");          /* nothing is taken for mistyped */
+	put(x, "a", "Hours", "", "The night is over, the bridge is closed.", NULL);
+	CHECK_STR(found(x, &nobody, "\"night bridge\"", &a), "");
+	arena_clear(&a);
+	index_close(x);
+}
+
+TEST(phrases_of_frequent_words_are_refused)
+{
+	const char *dir = test_dir(), *query = "\"sentence 1 of\"", *rare = "\"of name7\"", *single = "\"sentence\"";
+	struct index_options o = help_options(dir);
+	struct reader r = everyone;
+	struct word_hit hits[HITS];
+	struct snapshot *s;
+	struct index *x;
+	struct arena a;
+	struct err e;
+	char name[16];
+	size_t n;
+	arena_init(&a, 1 << 20);
+	o.phrase_max = 9;
+	CHECK_OK(index_open(&x, &o, &e), e);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof name, "name%d", i);
+		help_add(x, "c", name, name, (uint64_t)i, 3, NULL, NULL);
+	}
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(phrases_parse(&r.phrases, query, strlen(query), &a, &e), e);
+	CHECK_INT(snapshot_search_words(s, &r, query, strlen(query), HITS, hits, &n, &e), E_USAGE);
+	CHECK_MSG(strstr(e.msg, "10 passages") && strstr(e.msg, "search.phrase_max"), "%s", e.msg);
+	CHECK_OK(phrases_parse(&r.phrases, rare, strlen(rare), &a, &e), e);
+	CHECK_OK(snapshot_search_words(s, &r, rare, strlen(rare), HITS, hits, &n, &e), e);
+	CHECK_INT(n, 3);
+	CHECK_OK(phrases_parse(&r.phrases, single, strlen(single), &a, &e), e); /* a word alone needs no reading */
+	CHECK_OK(snapshot_search_words(s, &r, single, strlen(single), HITS, hits, &n, &e), e);
+	CHECK_INT(n, HITS);
+	snapshot_close(s);
+	index_close(x);
+	arena_clear(&a);
+}
