@@ -210,6 +210,7 @@ static int measure(struct words_bench *b, cJSON *out, struct err *e)
 	struct index_stats stats = { 0 };
 	int rc = store_make(b, e);
 	if (!rc) rc = store_fill(b, e);
+	if (!rc) rc = index_rebuild_wait(b->index, e);
 	build = (clock_ms() - start) / 1000;
 	b->hits = mem_calloc((size_t)b->k, sizeof *b->hits);
 	if (!rc && !b->hits) rc = err_set(e, E_MEMORY, "bench: out of memory");

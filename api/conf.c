@@ -238,6 +238,9 @@ static const struct setting settings[] = {
 		"Search by words (BM25): how much long passages are held back. 0: not at all."},
 	{NULL, "search.terms_max", T_INT, AT(search_terms_max), 1, 10000, "64", "words",
 		"Different words of a query that are looked for. Of a longer one the rarest are kept, which tell the most."},
+	{NULL, "search.words_memory_bytes", T_SIZE, AT(words_memory_bytes), 0, 1024 * GIB, "4g", "bytes",
+		"Words of passages held in memory to search them fast, about half a kilobyte a passage. A collection that does not fit in is "
+		"searched in the store. 0: all are."},
 	{NULL, "search.similar_max", T_INT, AT(search_similar_max), 0, 50, "10", "words",
 		"A word of a query that no passage holds is taken for mistyped, the last one for unfinished; at most so many that "
 		"are within one edit of it (two, from 8 letters on), or go on from it, are looked for instead. 0: none."},

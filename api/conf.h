@@ -75,6 +75,7 @@ struct conf {
 	int search_exact_max;               /* search.exact_max */
 	int search_similar_max;             /* search.similar_max */
 	int search_phrase_max;              /* search.phrase_max */
+	uint64_t words_memory_bytes;        /* search.words_memory_bytes */
 	int answer_passages;                /* answer.passages: passages looked at */
 	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */
 	int answer_max_tokens;              /* answer.max_tokens */

@@ -67,6 +67,7 @@ void service_store_options(const struct conf *c, struct index_options *o)
 	o->query_terms_max = (size_t)c->search_terms_max;
 	o->similar_max = (size_t)c->search_similar_max;
 	o->phrase_max = (size_t)c->search_phrase_max;
+	o->words_bytes = (size_t)c->words_memory_bytes;
 	o->readers_max = (size_t)c->readers_max;
 	o->sync = 1;
 }

@@ -97,6 +97,17 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	return p;
 }
 
+void arena_reset(struct arena *a)
+{
+	while (a->head && a->head->next) {
+		struct arena_block *older = a->head->next;
+		mem_free(a->head);
+		a->head = older;
+	}
+	if (a->head) a->head->used = 0;
+	a->used = 0;
+}
+
 void arena_clear(struct arena *a)
 {
 	while (a->head) {

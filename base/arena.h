@@ -18,5 +18,6 @@ char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t len);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void arena_clear(struct arena *a);                             /* frees all; usable again */
+void arena_reset(struct arena *a);                             /* as arena_clear, but keeps the first block for the next user */
 
 #endif

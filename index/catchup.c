@@ -525,6 +525,12 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	rc = coll_list(s->t, &s->a, &list, &n, e);
 	for (; !rc && !*more && i < n; i++) {
 		const struct vec_part *part = vec_set_find(s->vecs, s->state.serving.number, list[i].rec.number);
+		if (words_due(x, &list[i].rec)) {
+			*more = 1;
+			atomic_store(&x->rebuilding, 1);
+			if ((rc = words_renew(x, list[i].name, list[i].rec.number, e))) err_wrap(e, "collection %s", list[i].name);
+			continue;
+		}
 		int graph = graph_due(x, part, &list[i].rec), tail = tail_due(part, &list[i].rec);
 		if (!graph && !tail) continue;
 		*more = 1;

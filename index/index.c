@@ -218,6 +218,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->query_terms_max = o->query_terms_max;
 	x->similar_max = o->similar_max;
 	x->phrase_max = o->phrase_max;
+	x->words_bytes = o->words_bytes;
 	x->vecs = vec_set_new();
 	rc = x->vecs ? OK : err_set(e, E_MEMORY, "open store %s: out of memory", o->dir);
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
@@ -236,6 +237,7 @@ void index_close(struct index *x)
 	catchup_stop(x);
 	vec_set_put(x->vecs);
 	docset_put(x->docs);
+	word_set_clear(&x->words);
 	for (size_t i = 0; i < SEEN_SLOTS; i++) visible_put(x->seen[i]);
 	store_close(x->store);
 	pthread_cond_destroy(&x->done_cond);
@@ -275,6 +277,7 @@ int index_stats(struct index *x, struct index_stats *out, struct err *e)
 	out->collections = n;
 	for (size_t i = 0; i < s->vecs->n; i++)
 		out->memory_bytes += tail_bytes(s->vecs->at[i].tail) + (s->vecs->at[i].graph ? graph_bytes(s->vecs->at[i].graph) : 0);
+	out->words_bytes = words_bytes(x);
 	out->rebuilding = atomic_load(&x->rebuilding);
 	arena_clear(&a);
 	snapshot_close(s);
@@ -315,6 +318,7 @@ int index_drop_collection(struct index *x, const char *collection, struct err *e
 	}
 	gen = w->state.serving.number;
 	rc = index_write_commit(w, e);
+	if (!rc) words_drop(x, number);
 	if (!rc && vec_drop(x, gen, number, NULL))
 		log_put(LOG_WARN, "index", "%s: the vectors of a dropped collection stay in memory until close", collection);
 	return rc;

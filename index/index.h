@@ -42,6 +42,7 @@ struct index_options {
 	size_t query_terms_max;      /* different words of a query that are looked for, at least 1; of more the rarest */
 	size_t similar_max;          /* words looked for in place of one that is nowhere: nearly like it, or going on from it; 0: none */
 	size_t phrase_max;           /* chunks that are read to find a phrase; more: E_USAGE */
+	size_t words_bytes;          /* of postings held in memory for search by words, all collections together; larger ones stay in the store; 0: none */
 	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
 };
 
@@ -289,6 +290,7 @@ struct index_stats {
 	uint64_t file_bytes, map_bytes, used_bytes;
 	uint64_t graph_vectors, tail_vectors, tombstones;   /* over all collections */
 	uint64_t memory_bytes;       /* of codes and links in memory, over all collections */
+	uint64_t words_bytes;        /* of postings in memory, likewise */
 	int rebuilding;
 	struct index_embedder serving, beside;
 };

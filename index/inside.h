@@ -13,6 +13,7 @@
 #include "index/store.h"
 #include "index/rowpick.h"
 #include "index/vecset.h"
+#include "index/wordset.h"
 
 enum { SEEN_SLOTS = 8 };
 
@@ -25,7 +26,7 @@ struct index {
 	uint64_t exact_below;
 	double rebuild_share;
 	double bm25_k1, bm25_b;
-	size_t query_terms_max, similar_max, phrase_max;
+	size_t query_terms_max, similar_max, phrase_max, words_bytes;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */
 	atomic_int closing, rebuilding;
 	atomic_ulong erasures;            /* changed in a write: graphs built from snapshots before it must not be stored */
@@ -33,6 +34,7 @@ struct index {
 	struct vec_set *vecs;             /* owned reference */
 	struct docset *docs;              /* owned reference; NULL: not in memory. Changed with docs_lock too */
 	struct docset *docs_next;         /* borrowed: one that is being read. Likewise */
+	struct word_set words;
 	struct visible *seen[SEEN_SLOTS]; /* owned references; NULL: empty */
 	char embedder[EMBEDDER_MAX + 1];  /* that serves */
 	pthread_cond_t wake, done_cond;
@@ -76,6 +78,7 @@ struct write {                        /* put.c owns it; notes.c writes through i
 	struct touched *colls; size_t coll_n, coll_cap;
 	struct buf b;                    /* scratch of encoders */
 	struct postings *words;          /* gathered and not yet written; NULL until the first */
+	struct words_edit *gone;         /* owned: words of chunks that it takes away; NULL: none */
 	struct holds holds;              /* as this write sees them */
 	struct docs_delta docs;          /* what changes in the table of documents */
 	size_t puts, deletes, notes;

@@ -12,8 +12,13 @@
  * A word of the query that no passage holds which the reader sees is taken for mistyped, or, at the query's end, for
  * unfinished (similar.c): the words that may be meant are looked for in its place, for a share of its weight. A query
  * whose words are all there is never changed.
+ * Where the collection's postings are in memory (wordset.c) they are searched there (segwalk.c), and in the store only for the
+ * chunks that came later; where they are not, all in the store. One list of the k best goes through both, and terms have one
+ * weight and one order, so what is found does not depend on where it lies. What a query needs lies in memory that its thread
+ * keeps for the next one.
  * Threads: any, each with its own snapshot. Failure: a damaged block is left out with a warning (index_check names it). */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
@@ -21,12 +26,79 @@
 #include "base/utf8.h"
 #include "index/maxscore.h"
 #include "index/postings.h"
+#include "index/segwalk.h"
 #include "index/similar.h"
 
-enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8 }; /* words of a query that are looked for in other forms */
+enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8, SLOTS = 128, KEEP_TERMS = 1024, KEEP_HITS = 4096 }; /* EXPANDED: words of a query
+	that are looked for in other forms; KEEP: what a thread keeps room for */
 
-/* quoted: the query has phrases, so each of its words is meant as it is, function words too. */
-struct terms { struct post_term *list; size_t n, cap; double chunks, average; struct arena a; int quoted; };
+struct terms {
+	struct post_term *list; size_t n, cap;
+	uint32_t *slot; size_t slot_n;   /* term + 1 by hash; at most half full; a power of two */
+	size_t last;                     /* the term of the query's last word */
+	int quoted;                      /* the query has phrases, so each of its words is meant as it is, function words too */
+	double chunks, average;
+	struct arena a;
+};
+
+/* What a thread keeps from one query to the next. */
+struct scratch {
+	struct terms t;
+	struct vec_hit *hit; size_t hit_cap;
+	struct seg_walk *walk;
+	struct seg_probe *probe; struct post_term **order; size_t probe_cap;
+};
+
+static pthread_key_t scratch_key;
+static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
+
+static void scratch_free(void *p)
+{
+	struct scratch *s = p;
+	if (!s) return;
+	for (size_t i = 0; i < s->t.n; i++) post_term_clear(&s->t.list[i]);
+	mem_free(s->t.list);
+	mem_free(s->t.slot);
+	arena_clear(&s->t.a);
+	mem_free(s->hit);
+	seg_walk_free(s->walk);
+	mem_free(s->probe);
+	mem_free(s->order);
+	mem_free(s);
+}
+
+static void scratch_key_make(void)
+{
+	(void)pthread_key_create(&scratch_key, scratch_free);
+}
+
+static struct scratch *scratch_get(void)
+{
+	struct scratch *s;
+	pthread_once(&scratch_once, scratch_key_make);
+	s = pthread_getspecific(scratch_key);
+	if (s) return s;
+	s = mem_calloc(1, sizeof *s);
+	if (!s) return NULL;
+	arena_init(&s->t.a, QUERY_ARENA);
+	s->walk = seg_walk_new();
+	if (s->walk && pthread_setspecific(scratch_key, s) == 0) return s;
+	scratch_free(s);
+	return NULL;
+}
+
+/* Ends a query: a large one leaves nothing behind. */
+static void scratch_end(struct scratch *s)
+{
+	if (s->t.cap > KEEP_TERMS || s->hit_cap > KEEP_HITS) {
+		(void)pthread_setspecific(scratch_key, NULL);
+		scratch_free(s);
+		return;
+	}
+	for (size_t i = 0; i < s->t.n; i++) post_term_clear(&s->t.list[i]);
+	s->t.n = 0;
+	arena_reset(&s->t.a);
+}
 
 /* ---- the query's terms ---- */
 
@@ -42,18 +114,45 @@ static int terms_grow(struct terms *t)
 	return OK;
 }
 
-static int on_term(void *ctx, const char *term, size_t n, int stop)
+static int slots_make(struct terms *t, size_t n)
 {
-	struct terms *t = ctx;
-	char *copy = arena_strndup(&t->a, term, n);
-	if (!copy || terms_grow(t)) return E_MEMORY;
-	t->list[t->n++] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop && !t->quoted, .share = 1 };
+	if (n != t->slot_n) {
+		mem_free(t->slot);
+		t->slot = mem_alloc(n * sizeof *t->slot);
+		t->slot_n = t->slot ? n : 0;
+		if (!t->slot) return E_MEMORY;
+	}
+	memset(t->slot, 0, n * sizeof *t->slot);
+	for (size_t i = 0; i < t->n; i++) {
+		size_t at = t->list[i].hash & (n - 1);
+		while (t->slot[at]) at = (at + 1) & (n - 1);
+		t->slot[at] = (uint32_t)i + 1;
+	}
 	return OK;
 }
 
-static int by_text(const void *a, const void *b)
+/* Equal words become one term. */
+static int on_term(void *ctx, const char *term, size_t n, int stop)
 {
-	return strcmp(((const struct post_term *)a)->text, ((const struct post_term *)b)->text);
+	struct terms *t = ctx;
+	const uint32_t hash = seg_hash(term, n);
+	struct post_term *q;
+	char *copy;
+	size_t at;
+	if (2 * t->n >= t->slot_n && slots_make(t, 2 * t->slot_n)) return E_MEMORY;
+	for (at = hash & (t->slot_n - 1); t->slot[at]; at = (at + 1) & (t->slot_n - 1)) {
+		q = &t->list[t->slot[at] - 1];
+		if (q->hash != hash || q->len != n || memcmp(q->text, term, n) != 0) continue;
+		q->times++;
+		t->last = t->slot[at] - 1;
+		return OK;
+	}
+	copy = arena_strndup(&t->a, term, n);
+	if (!copy || terms_grow(t)) return E_MEMORY;
+	t->list[t->n] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop && !t->quoted, .share = 1, .hash = hash };
+	t->last = t->n++;
+	t->slot[at] = (uint32_t)t->n;
+	return OK;
 }
 
 static int by_rarity(const void *a, const void *b)
@@ -74,45 +173,71 @@ static int ends_open(const char *query, size_t len)
 	return last >= 0 && uni_is_word((uint32_t)last);
 }
 
-/* Equal terms become one; function words go unless there is nothing else. */
-static void terms_merge(struct terms *t)
+/* Function words go unless there is nothing else. */
+static void terms_choose(struct terms *t)
 {
 	size_t kept = 0;
 	int content = 0;
 	for (size_t i = 0; i < t->n; i++) content |= !t->list[i].stop;
-	if (t->n) qsort(t->list, t->n, sizeof *t->list, by_text);
-	for (size_t i = 0; i < t->n; i++) {
-		if (content && t->list[i].stop) continue;
-		if (kept && strcmp(t->list[kept - 1].text, t->list[i].text) == 0) t->list[kept - 1].times++, t->list[kept - 1].unfinished |= t->list[i].unfinished;
-		else t->list[kept++] = t->list[i];
+	for (size_t i = 0; i < t->n && content; i++) {
+		if (t->list[i].stop) continue;
+		if (kept < i) t->list[kept] = t->list[i];
+		kept++;
 	}
-	t->n = kept;
+	if (content) t->n = kept;
 }
 
 /* ---- weights ---- */
 
-struct seen_sum { const struct visible *v; size_t at; uint64_t df, words; };
+struct seen_sum { const struct visible *v; size_t at; uint64_t after, df, words; };
 
 /* What of a block the reader sees. */
 static void block_count(void *ctx, const struct post_term *q)
 {
 	struct seen_sum *sum = ctx;
 	for (size_t i = 0; i < q->n; i++) {
-		if (!visible_has(sum->v, &sum->at, q->chunk[i])) continue;
+		if (q->chunk[i] <= sum->after || !visible_has(sum->v, &sum->at, q->chunk[i])) continue;
 		sum->df++;
 		sum->words += q->words[i];
 	}
 }
 
-struct counting { struct cursor *c; const struct visible *seen; const struct rec_coll *coll; uint64_t words, held; };
+/* What of a term in memory the reader sees. */
+static void seg_count(struct seen_sum *sum, const struct wordseg *g, uint32_t term)
+{
+	const struct seg_term *t = &g->term[term];
+	for (uint64_t r = t->run; r < t[1].run; r++) {
+		uint32_t end = r + 1 < t[1].run ? g->run[r + 1].at : t->df;
+		for (uint32_t i = g->run[r].at; i < end; i++) {
+			uint32_t post = g->post[t->post + i];
+			if (!visible_has(sum->v, &sum->at, seg_chunk(g, g->run[r].window * SEG_WINDOW + (post & 0xffff)))) continue;
+			sum->df++;
+			sum->words += g->code[post >> 16].len;
+		}
+	}
+}
 
-/* Finds a term's blocks, which are remembered where keep is 1, and fills its df. */
+/* view: NULL: there is none. after: what it covers; store: 1: there are chunks that it does not. */
+struct counting {
+	struct cursor *c;
+	const struct visible *seen;
+	const struct rec_coll *coll;
+	uint64_t words, held;
+	const struct word_view *view; uint64_t after; int store;
+};
+
+/* Finds a term's postings, in the store remembered where keep is 1, and fills its df. */
 static int term_count(struct counting *count, struct post_term *q, int keep, struct seen_sum *sum, struct err *e)
 {
-	int rc = post_term_find(count->c, count->coll->number, q, keep || count->seen, e);
-	*sum = (struct seen_sum){ .v = count->seen };
+	int rc = OK;
+	*sum = (struct seen_sum){ .v = count->seen, .after = count->after };
+	q->df = 0;
+	q->seg = count->view ? seg_find(count->view->seg, q->hash, q->text, q->len) : 0;
+	if (q->seg && count->seen) seg_count(sum, count->view->seg, q->seg - 1);
+	else if (q->seg) q->df = word_view_df(count->view, q->seg - 1);
+	if (count->store) rc = post_term_find(count->c, count->coll->number, count->after, q, keep || count->seen, e);
 	if (rc || !count->seen) return rc;
-	rc = post_term_each(count->coll->number, q, block_count, sum, e);
+	if (count->store) rc = post_term_each(count->coll->number, q, block_count, sum, e);
 	q->df = sum->df;
 	if (!keep) post_term_clear(q);
 	return rc;
@@ -163,7 +288,8 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct post_term *p = &tried[kept];
 		if (terms_have(t, found[i].text)) continue;
-		*p = (struct post_term){ .text = found[i].text, .len = found[i].len, .times = q.times, .share = shares[found[i].edits] };
+		*p = (struct post_term){ .text = found[i].text, .len = found[i].len, .times = q.times, .share = shares[found[i].edits],
+			.hash = seg_hash(found[i].text, found[i].len) };
 		rc = term_count(count, p, 1, &sum, e);
 		p->words_seen = sum.words;
 		if (!rc && p->df) kept++;
@@ -185,43 +311,62 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	return rc;
 }
 
-/* Words of the query that the reader's passages do not hold are taken for mistyped, the last one for unfinished. */
+/* Words of the query that the reader's passages do not hold are taken for mistyped, the last one for unfinished; of many the
+ * first in byte order. */
 static int terms_expand(struct counting *count, struct terms *t, size_t max, struct err *e)
 {
-	size_t n = t->n, done = 0;
+	size_t missing[EXPANDED_MAX], n = 0;
 	int rc = OK;
-	for (size_t i = 0; !rc && max && i < n && done < EXPANDED_MAX; i++) {
+	for (size_t i = 0; max && i < t->n; i++) {
+		size_t at = n;
 		if (t->list[i].df || t->list[i].stop) continue;
-		rc = term_expand(count, t, i, max, e);
-		done++;
+		while (at && strcmp(t->list[missing[at - 1]].text, t->list[i].text) > 0) at--;
+		if (at == EXPANDED_MAX) continue;
+		n += n < EXPANDED_MAX;
+		memmove(missing + at + 1, missing + at, (n - 1 - at) * sizeof *missing);
+		missing[at] = i;
 	}
+	for (size_t i = 0; !rc && i < n; i++) rc = term_expand(count, t, missing[i], max, e);
 	return rc;
+}
+
+/* Leaves the terms that occur, the rarest of more than max. */
+static void terms_cut(struct terms *t, size_t max)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->list[i].df) {
+			if (kept < i) t->list[kept] = t->list[i];
+			kept++;
+		} else post_term_clear(&t->list[i]);
+	}
+	t->n = kept;
+	if (kept <= max) return;
+	qsort(t->list, kept, sizeof *t->list, by_rarity);
+	for (size_t i = max; i < kept; i++) post_term_clear(&t->list[i]);
+	t->n = max;
 }
 
 /* Weighs the terms, and leaves the rarest of those that occur, with their blocks. */
 static int terms_weigh(struct counting *count, const struct index *x, struct terms *t, struct err *e)
 {
 	const struct visible *seen = count->seen;
-	size_t kept = 0, max = x->query_terms_max;
+	size_t max = x->query_terms_max;
 	int keep = t->n <= max, rc = terms_count(count, t, keep, e);
 	if (!rc && keep && !t->quoted) rc = terms_expand(count, t, x->similar_max, e);
 	if (rc) return rc;
 	t->chunks = (double)(seen ? seen->chunks : count->coll->chunks);
 	t->average = count->words ? (double)count->words / (double)count->held : 1;
+	terms_cut(t, max);
 	for (size_t i = 0; i < t->n; i++) {
 		struct post_term *q = &t->list[i];
 		double df = (double)(q->weigh_df ? q->weigh_df : q->df);
 		if (df > t->chunks) df = t->chunks;
 		q->weight = q->share * q->times * log(1 + (t->chunks - df + 0.5) / (df + 0.5));
-		kept += q->df > 0;
 	}
-	if (t->n) qsort(t->list, t->n, sizeof *t->list, by_rarity);
-	if (kept > max) kept = max;
-	for (size_t i = kept; i < t->n; i++) post_term_clear(&t->list[i]);
-	t->n = kept;
-	for (size_t i = 0; !rc && !keep && i < kept; i++) {
+	for (size_t i = 0; !rc && !keep && count->store && i < t->n; i++) {
 		uint64_t df = t->list[i].df;
-		rc = post_term_find(count->c, count->coll->number, &t->list[i], 1, e);
+		rc = post_term_find(count->c, count->coll->number, count->after, &t->list[i], 1, e);
 		t->list[i].df = df;
 	}
 	return rc;
@@ -230,8 +375,11 @@ static int terms_weigh(struct counting *count, const struct index *x, struct ter
 /* Remembers the words that are looked for in place of others, for who shows what was found. */
 static int meant_keep(struct snapshot *s, const struct terms *t, struct err *e)
 {
+	size_t n = 0;
 	s->meant_n = 0;
-	s->meant = arena_alloc(&s->a, (t->n + 1) * sizeof *s->meant);
+	for (size_t i = 0; i < t->n; i++) n += t->list[i].share < 1;
+	if (!n) return OK;
+	s->meant = arena_alloc(&s->a, n * sizeof *s->meant);
 	for (size_t i = 0; s->meant && i < t->n; i++) {
 		if (t->list[i].share >= 1) continue;
 		if (!(s->meant[s->meant_n++] = arena_strdup(&s->a, t->list[i].text))) s->meant = NULL;
@@ -247,20 +395,124 @@ void snapshot_words_meant(const struct snapshot *s, const char *const **out, siz
 
 /* ---- the search ---- */
 
-static int search_run(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct terms *t,
+static int by_weight(const void *a, const void *b)
+{
+	const struct post_term *x = *(const struct post_term *const *)a, *y = *(const struct post_term *const *)b;
+	if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
+	return strcmp(x->text, y->text);
+}
+
+/* Those of the terms that the segment has, heaviest first, as probes. */
+static int probes_make(struct scratch *s, const struct wordseg *g, size_t *out)
+{
+	struct terms *t = &s->t;
+	size_t n = 0;
+	if (t->n > s->probe_cap) {
+		mem_free(s->probe);
+		mem_free(s->order);
+		s->probe = mem_alloc(t->cap * sizeof *s->probe);
+		s->order = mem_alloc(t->cap * sizeof *s->order);
+		s->probe_cap = s->probe && s->order ? t->cap : 0;
+		if (!s->probe_cap) return E_MEMORY;
+	}
+	if (seg_walk_room(s->walk, t->n)) return E_MEMORY;
+	for (size_t i = 0; i < t->n; i++)
+		if (t->list[i].seg) s->order[n++] = &t->list[i];
+	if (n > 32) qsort(s->order, n, sizeof *s->order, by_weight);
+	for (size_t i = 1; n <= 32 && i < n; i++) {
+		struct post_term *q = s->order[i];
+		size_t at = i;
+		for (; at && by_weight(&s->order[at - 1], &q) > 0; at--) s->order[at] = s->order[at - 1];
+		s->order[at] = q;
+	}
+	for (size_t i = 0; i < n; i++) seg_probe_of(g, s->order[i]->seg - 1, s->order[i]->weight, &s->probe[i]);
+	*out = n;
+	return OK;
+}
+
+/* The store is asked once for each row that is found: documents can be damaged. *all: what was found is there, and the reader may see it.
+ * Rows become chunks. */
+static int rows_look(struct snapshot *s, const struct reader *r, const struct wordseg *g, struct topk *best, int *all, struct err *e)
+{
+	const int sees_all = reader_sees_all(r);
+	struct sight cache;
+	int rc = OK, asked = 0;
+	*all = 1;
+	for (size_t i = 0; !rc && *all && i < best->n; i++) {
+		uint32_t row = (uint32_t)best->hit[i].chunk_id;
+		best->hit[i].chunk_id = seg_chunk(g, row);
+		if (sees_all && atomic_load_explicit(&g->looked[row / 64], memory_order_relaxed) >> row % 64 & 1) continue;
+		if (!asked++) memset(&cache, 0, sizeof cache);
+		rc = snapshot_sees_chunk(s, r, g->coll, best->hit[i].chunk_id, &cache, all, e);
+		if (!rc && *all && sees_all) atomic_fetch_or_explicit(&g->looked[row / 64], 1ull << row % 64, memory_order_relaxed);
+	}
+	return rc;
+}
+
+static int seg_search(struct snapshot *s, const struct reader *r, struct word_view *v, struct scratch *q, const struct visible *seen,
+	struct topk *best, int *all, struct err *e)
+{
+	struct seg_worths *worths = word_view_worths(s->x, v, q->t.average, !seen);
+	size_t n;
+	*all = 1;
+	if (!worths || probes_make(q, v->seg, &n)) {
+		seg_worths_put(worths);
+		return err_set(e, E_MEMORY, "search: out of memory");
+	}
+	seg_walk_best(q->walk, v, worths, q->probe, n, seen, best);
+	seg_worths_put(worths);
+	return rows_look(s, r, v->seg, best, all, e);
+}
+
+/* *again: what was found in memory is not all there: the store is damaged, and must be searched itself. view: NULL then. */
+static int search_in(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct word_view *view, struct scratch *q,
+	const struct visible *seen, struct topk *best, int *again, struct err *e)
+{
+	struct walk_options o = { .k1 = s->x->bm25_k1, .b = s->x->bm25_b, .seen = seen, .after = view ? view->seg->last_chunk : 0 };
+	struct cursor c = { 0 };
+	struct counting count = { &c, seen, coll, seen ? 0 : coll->words, seen ? 0 : coll->chunks, view, o.after,
+		!view || coll->chunks != view->seg->row_n - view->dead_n };
+	int all = 1, rc = cursor_open(&c, s->t, T_POST, e);
+	if (!rc) rc = terms_weigh(&count, s->x, &q->t, e);
+	if (!rc) rc = meant_keep(s, &q->t, e);
+	cursor_close(&c);
+	o.average = q->t.average;
+	if (!rc && q->t.n && view) rc = seg_search(s, r, view, q, seen, best, &all, e);
+	if (!rc && q->t.n && all && count.store) rc = walk_best(s, r, coll->number, q->t.list, q->t.n, &o, best, e);
+	*again = view && (!all || rc == E_CORRUPT);
+	return *again ? OK : rc;
+}
+
+static int query_terms(struct scratch *q, const char *query, size_t len, struct err *e)
+{
+	struct terms *t = &q->t;
+	int rc = slots_make(t, SLOTS);
+	if (!rc) rc = query_words_visit(query, len, on_term, t, e);
+	if (rc == E_MEMORY) return err_set(e, rc, "search: out of memory");
+	if (rc) return rc;
+	if (t->n) t->list[t->last].unfinished = ends_open(query, len);
+	terms_choose(t);
+	return OK;
+}
+
+/* Once with the postings in memory; again without, where that is needed. */
+static int search_run(struct snapshot *s, const struct reader *r, const struct rec_coll *coll, struct scratch *q, const char *query, size_t len,
 	struct topk *best, struct err *e)
 {
-	struct walk_options o = { .k1 = s->x->bm25_k1, .b = s->x->bm25_b };
+	struct word_view *view = word_view_get(s->x, coll->number, s->state.seq);
 	struct visible *seen = NULL;
-	struct cursor c = { 0 };
-	int rc = reader_sees_all(r) ? OK : visible_get(s, r, coll->number, &seen, e);
-	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
-	struct counting count = { &c, seen, coll, seen ? 0 : coll->words, seen ? 0 : coll->chunks };
-	if (!rc) rc = terms_weigh(&count, s->x, t, e);
-	if (!rc) rc = meant_keep(s, t, e);
-	cursor_close(&c);
-	o.average = t->average, o.seen = seen;
-	if (!rc && t->n) rc = walk_best(s, r, coll->number, t->list, t->n, &o, best, e);
+	int again = 1, rc = reader_sees_all(r) ? OK : visible_get(s, r, coll->number, &seen, e);
+	while (!rc && again) {
+		rc = query_terms(q, query, len, e);
+		if (!rc) rc = search_in(s, r, coll, view, q, seen, best, &again, e);
+		if (rc || !again) break;
+		word_view_put(view);
+		view = NULL;
+		best->n = 0;
+		for (size_t i = 0; i < q->t.n; i++) post_term_clear(&q->t.list[i]);
+		q->t.n = 0;
+	}
+	word_view_put(view);
 	visible_put(seen);
 	return rc;
 }
@@ -268,8 +520,8 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 int snapshot_search_words(struct snapshot *s, const struct reader *r, const char *query, size_t len, size_t k,
 	struct word_hit *out, size_t *got, struct err *e)
 {
-	struct terms t = { 0 };
-	struct topk best = { 0 };
+	struct scratch *q;
+	struct topk best;
 	struct rec_coll coll;
 	int rc;
 	*got = 0;
@@ -278,24 +530,21 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	if (rc) return rc == E_NOT_FOUND ? OK : rc;
 	if (k > coll.chunks) k = coll.chunks;
 	if (k == 0) return OK;
-	arena_init(&t.a, QUERY_ARENA);
-	t.quoted = r->phrases != NULL;
-	best = (struct topk){ mem_alloc(k * sizeof *best.hit), 0, k };
-	rc = best.hit ? query_words_visit(query, len, on_term, &t, e) : E_MEMORY;
-	if (rc == E_MEMORY) err_set(e, rc, "search: out of memory");
-	if (!rc) {
-		if (t.n) t.list[t.n - 1].unfinished = ends_open(query, len);
-		terms_merge(&t);
-		rc = search_run(s, r, &coll, &t, &best, e);
+	q = scratch_get();
+	if (q && k > q->hit_cap) {
+		mem_free(q->hit);
+		q->hit = mem_alloc(k * sizeof *q->hit);
+		q->hit_cap = q->hit ? k : 0;
 	}
+	if (!q || !q->hit) return err_set(e, E_MEMORY, "search: out of memory");
+	q->t.quoted = r->phrases != NULL;
+	best = (struct topk){ q->hit, 0, k };
+	rc = search_run(s, r, &coll, q, query, len, &best, e);
 	if (!rc) {
 		topk_sort(&best);
 		for (size_t i = 0; i < best.n; i++) out[i] = (struct word_hit){ best.hit[i].chunk_id, best.hit[i].score };
 		*got = best.n;
 	}
-	mem_free(best.hit);
-	for (size_t i = 0; i < t.n; i++) post_term_clear(&t.list[i]);
-	mem_free(t.list);
-	arena_clear(&t.a);
+	scratch_end(q);
 	return rc;
 }

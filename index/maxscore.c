@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { WINDOW = 16384, STRIP = 256, LANES = 8, DENSE = 8 }; /* a look-up costs as much as DENSE additions */
+enum { WINDOW = 16384, STRIP = 256, LANES = SCORES_LANES, DENSE = 8 }; /* a look-up costs as much as DENSE additions */
 
 struct walk {
 	struct snapshot *s;
@@ -32,6 +32,7 @@ struct walk {
 	float a, b;                   /* a + b * len is what a count is held against */
 	const struct visible *seen; size_t seen_at;
 	struct topk *best;
+	uint64_t after;
 	struct sight *cache;
 	int strict;                   /* 1: look at documents before a chunk enters */
 	double slack;                 /* bounds times this are bounds of rounded sums */
@@ -67,18 +68,35 @@ static int block_keep(struct post_term *q, struct slice v, uint64_t last, const 
 	return OK;
 }
 
-int post_term_find(struct cursor *c, uint32_t coll, struct post_term *q, int keep, struct err *e)
+/* How many postings of a block are of chunks above `after`. */
+static size_t block_above(uint32_t coll, const struct post_term *q, struct slice v, uint64_t last, uint64_t after)
+{
+	uint64_t chunk[BLOCK_MAX];
+	uint32_t count[BLOCK_MAX], words[BLOCK_MAX];
+	size_t n = rec_block_n(v), above = 0;
+	struct key k;
+	key_block(&k, coll, q->text, q->len, last);
+	if (n > BLOCK_MAX || rec_block_read(&k, v, chunk, count, words, NULL)) return n;
+	for (size_t i = 0; i < n; i++) above += chunk[i] > after;
+	return above;
+}
+
+int post_term_find(struct cursor *c, uint32_t coll, uint64_t after, struct post_term *q, int keep, struct err *e)
 {
 	struct block_look look;
 	struct slice key, value;
 	struct key k;
 	int rc;
-	key_block(&k, coll, q->text, q->len, 0);
+	key_block(&k, coll, q->text, q->len, after ? after + 1 : 0);
 	for (rc = cursor_seek(c, &k, &key, &value, e); !rc; rc = cursor_next(c, &key, &value, e)) {
+		size_t n = rec_block_n(value);
+		int good = 1;
 		if (key.n != k.n || memcmp(key.p, k.b, k.n - 8) != 0) return OK;
-		q->df += rec_block_n(value);
-		if (!keep) continue;
-		if (!rec_block_look(value, &look)) log_put(LOG_WARN, "index", "postings are left out: record 'W' is damaged");
+		if (keep || after) good = rec_block_look(value, &look);
+		if (good && after && look.first <= after) n = block_above(coll, q, value, key_get_u64(key.p + key.n - 8), after);
+		q->df += n;
+		if (!keep || n == 0) continue;
+		if (!good) log_put(LOG_WARN, "index", "postings are left out: record 'W' is damaged");
 		else if (block_keep(q, value, key_get_u64(key.p + key.n - 8), &look)) return err_set(e, E_MEMORY, "search: out of memory");
 	}
 	return rc == E_NOT_FOUND ? OK : rc;
@@ -144,7 +162,7 @@ __attribute__((target("avx2"))) static void block_score(struct post_term *q, flo
 		__m256 f = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(q->count + i)));
 		__m256 len = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(q->words + i)));
 		__m256 d = _mm256_add_ps(f, _mm256_add_ps(va, _mm256_mul_ps(vb, len)));
-		_mm256_storeu_ps(q->score + i, _mm256_div_ps(_mm256_mul_ps(weight, f), d));
+		_mm256_storeu_ps(q->score + i, _mm256_mul_ps(weight, _mm256_div_ps(f, d)));
 	}
 }
 
@@ -162,7 +180,7 @@ static float block_bound(const struct walk *w, const struct post_term *q, const 
 	float best = 0;
 	if (!rec_block_look(b->v, &look) || look.pair_n == 0) return (float)q->weight;
 	for (size_t i = 0; i < look.pair_n; i++) {
-		float f = (float)look.pair[i].count, s = (float)q->weight * f / (f + (w->a + w->b * (float)look.pair[i].len));
+		float f = (float)look.pair[i].count, s = (float)q->weight * (f / (f + (w->a + w->b * (float)look.pair[i].len)));
 		if (s > best) best = s;
 	}
 	return best;
@@ -170,11 +188,20 @@ static float block_bound(const struct walk *w, const struct post_term *q, const 
 
 /* ---- one window ---- */
 
-/* The least sum with which a chunk may still enter when at most `more` comes to it. Over 0: who has no word does not. */
+double scores_slack(size_t n)
+{
+	return 1 + 1e-6 * (8 + (double)n);
+}
+
+float scores_least(const struct topk *best, double slack, double more)
+{
+	double bar = best->n < best->k ? 0 : (double)best->hit[0].score / slack - more;
+	return bar > FLT_MIN ? (float)(bar * (1 - 1e-7)) : FLT_MIN;
+}
+
 static float least(const struct walk *w, double more)
 {
-	double bar = w->best->n < w->best->k ? 0 : (double)w->best->hit[0].score / w->slack - more;
-	return bar > FLT_MIN ? (float)(bar * (1 - 1e-7)) : FLT_MIN;
+	return scores_least(w->best, w->slack, more);
 }
 
 /* Gives up what lies before `from`, without reading. */
@@ -275,36 +302,41 @@ static int term_look_up(struct walk *w, struct post_term *q, double after, struc
 	return OK;
 }
 
-/* What of the places [from, to) may enter and be seen becomes the list; both are multiples of STRIP. */
-__attribute__((target("avx2"))) static void candidates_take(struct walk *w, size_t from, size_t to, double more)
+__attribute__((target("avx2"))) size_t scores_over(const float *sum, size_t from, size_t to, float least_sum, uint16_t *list)
 {
-	const __m256 bar = _mm256_set1_ps(least(w, more));
-	size_t n = 0, kept = 0;
+	const __m256 bar = _mm256_set1_ps(least_sum);
+	size_t n = 0;
 	for (size_t i = from; i < to; i += 4 * LANES) {
-		const float *v = w->sum + i;
+		const float *v = sum + i;
 		__m256 a = _mm256_max_ps(_mm256_loadu_ps(v), _mm256_loadu_ps(v + LANES));
 		__m256 b = _mm256_max_ps(_mm256_loadu_ps(v + 2 * LANES), _mm256_loadu_ps(v + 3 * LANES));
 		if (!_mm256_movemask_ps(_mm256_cmp_ps(_mm256_max_ps(a, b), bar, _CMP_GE_OQ))) continue;
 		for (size_t j = 0; j < 4 * LANES; j += LANES) {
 			unsigned bits = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(v + j), bar, _CMP_GE_OQ));
-			for (; bits; bits &= bits - 1) w->list[n++] = (uint16_t)(i + j + (size_t)__builtin_ctz(bits));
+			for (; bits; bits &= bits - 1) list[n++] = (uint16_t)(i + j + (size_t)__builtin_ctz(bits));
 		}
 	}
+	return n;
+}
+
+size_t scores_thin(const float *sum, uint16_t *list, size_t n, float bar)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint16_t at = list[i];
+		list[kept] = at;
+		kept += sum[at] >= bar;
+	}
+	return kept;
+}
+
+/* What of the places [from, to) may enter and be seen becomes the list; both are multiples of STRIP. */
+static void candidates_take(struct walk *w, size_t from, size_t to, double more)
+{
+	size_t n = scores_over(w->sum, from, to, least(w, more), w->list), kept = 0;
 	for (size_t i = 0; i < n && w->seen; i++)
 		if (visible_has(w->seen, &w->seen_at, w->base + w->list[i])) w->list[kept++] = w->list[i];
 	w->list_n = w->seen ? kept : n;
-}
-
-static void candidates_thin(struct walk *w, double more)
-{
-	const float bar = least(w, more);
-	size_t kept = 0;
-	for (size_t i = 0; i < w->list_n; i++) {
-		uint16_t at = w->list[i];
-		w->list[kept] = at;
-		kept += w->sum[at] >= bar;
-	}
-	w->list_n = kept;
 }
 
 static int candidates_enter(struct walk *w, struct err *e)
@@ -379,7 +411,7 @@ static int window_run(struct walk *w, struct err *e)
 		more = 0;
 		for (size_t j = i + 1; j < w->n; j++) more += w->t[j].here;
 		rc = w->t[i].due < w->list_n * DENSE ? term_add(w, &w->t[i], e) : term_look_up(w, &w->t[i], more, e);
-		candidates_thin(w, more);
+		w->list_n = scores_thin(w->sum, w->list, w->list_n, least(w, more));
 	}
 	return rc ? rc : candidates_enter(w, e);
 }
@@ -412,7 +444,7 @@ static int walk_run(struct walk *w, struct err *e)
 	int rc = OK;
 	bounds_begin(w);
 	w->seen_at = 0;
-	w->base = 0;
+	w->base = w->after + (w->after > 0);
 	while (!rc) {
 		size_t heavy = heavy_terms(w, 0);
 		uint64_t base = UINT64_MAX;
@@ -430,13 +462,13 @@ static int walk_run(struct walk *w, struct err *e)
 	return rc;
 }
 
-/* *all: every chunk that entered exists and may be seen. */
+/* *all: every chunk that entered here exists and may be seen. */
 static int entered_look(struct walk *w, int *all, struct err *e)
 {
 	int rc = OK;
 	*all = 1;
 	for (size_t i = 0; !rc && *all && i < w->best->n; i++)
-		rc = snapshot_sees_chunk(w->s, w->r, w->coll, w->best->hit[i].chunk_id, w->cache, all, e);
+		if (w->best->hit[i].chunk_id > w->after) rc = snapshot_sees_chunk(w->s, w->r, w->coll, w->best->hit[i].chunk_id, w->cache, all, e);
 	return rc;
 }
 
@@ -451,10 +483,12 @@ int walk_best(struct snapshot *s, const struct reader *r, uint32_t coll, struct 
 	qsort(terms, n, sizeof *terms, by_weight);
 	w->s = s, w->r = r, w->coll = coll, w->t = terms, w->n = n, w->seen = o->seen, w->best = best, w->cache = cache;
 	w->a = (float)(o->k1 * (1 - o->b)), w->b = (float)(o->k1 * o->b / o->average);
-	w->slack = 1 + 1e-6 * (8 + (double)n);
+	w->slack = scores_slack(n);
+	w->after = o->after;
 	rc = walk_run(w, e);
 	if (!rc) rc = entered_look(w, &all, e);
-	if (!rc && !all) {
+	if (!rc && !all && w->after) rc = E_CORRUPT;
+	else if (!rc && !all) {
 		w->strict = 1;
 		best->n = 0;
 		rc = walk_run(w, e);

@@ -150,7 +150,7 @@ static int held_find(struct snapshot *s, uint32_t coll, struct term_list *l, str
 {
 	struct cursor c = { 0 };
 	int rc = cursor_open(&c, s->t, T_POST, e);
-	for (size_t i = 0; !rc && i < l->n; i++) rc = post_term_find(&c, coll, &l->at[i], 1, e);
+	for (size_t i = 0; !rc && i < l->n; i++) rc = post_term_find(&c, coll, 0, &l->at[i], 1, e);
 	cursor_close(&c);
 	if (rc || l->n == 0) return rc;
 	qsort(l->at, l->n, sizeof *l->at, by_frequency);

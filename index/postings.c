@@ -283,11 +283,22 @@ static int ops_group(struct postings *p, struct term **sorted, struct op **out)
 	return OK;
 }
 
-int postings_flush(struct postings *p, struct txn *t, int *damaged, struct err *e)
+/* Tells a write which chunks lose the term. */
+static int removals_tell(struct write *w, const struct term *term, const struct op *ops, size_t n, uint64_t *chunks, struct err *e)
+{
+	size_t gone = 0;
+	for (size_t i = 0; i < n; i++)
+		if (ops[i].remove) chunks[gone++] = ops[i].chunk;
+	if (gone && words_gone_term(w, term->coll, term->text, term->len, chunks, gone)) return err_set(e, E_MEMORY, "index words: out of memory");
+	return OK;
+}
+
+int postings_flush(struct postings *p, struct txn *t, struct write *w, int *damaged, struct err *e)
 {
 	struct term **sorted;
 	struct cursor c = { 0 };
 	struct op *ops = NULL;
+	uint64_t *chunks = NULL;
 	size_t at = 0;
 	int rc;
 	if (p->op_n == 0) return OK;
@@ -296,15 +307,18 @@ int postings_flush(struct postings *p, struct txn *t, int *damaged, struct err *
 	for (size_t i = 0; i < p->term_n; i++) sorted[i] = &p->terms[i];
 	qsort(sorted, p->term_n, sizeof *sorted, by_text);
 	rc = ops_group(p, sorted, &ops);
+	if (!rc && w && !(chunks = mem_alloc(p->op_n * sizeof *chunks))) rc = E_MEMORY;
 	if (rc) err_set(e, rc, "index words: out of memory");
 	if (!rc) rc = cursor_open(&c, t, T_POST, e);
 	for (size_t i = 0; !rc && i < p->term_n; i++) {
 		size_t n = cancel(ops + at, sorted[i]->ops);
-		rc = term_remove(p, t, &c, sorted[i], ops + at, n, damaged, e);
+		if (w) rc = removals_tell(w, sorted[i], ops + at, n, chunks, e);
+		if (!rc) rc = term_remove(p, t, &c, sorted[i], ops + at, n, damaged, e);
 		if (!rc) rc = term_add(p, t, sorted[i], ops + at, n, damaged, e);
 		at += sorted[i]->ops;
 	}
 	cursor_close(&c);
+	mem_free(chunks);
 	mem_free(ops);
 	mem_free(sorted);
 	forget(p);
@@ -489,12 +503,12 @@ static int chunks_add(struct txn *t, struct postings *p, struct coll_entry *coll
 			log_put(LOG_WARN, "index", "chunk %llu has no words in the index: %s", (unsigned long long)id, why.msg);
 		else rc = chunk_add(t, p, &s, colls, coll_n, id, &r, e);
 		if (!rc && postings_full(p)) {
-			rc = postings_flush(p, t, &damaged, e);
+			rc = postings_flush(p, t, NULL, &damaged, e);
 			s.doc = 0; /* what was borrowed may have moved */
 		}
 		if (!rc) rc = id < UINT64_MAX ? (key_u64(&k, id + 1), cursor_seek(&c, &k, &key, &value, e)) : E_NOT_FOUND;
 	}
-	if (rc == E_NOT_FOUND) rc = postings_flush(p, t, &damaged, e);
+	if (rc == E_NOT_FOUND) rc = postings_flush(p, t, NULL, &damaged, e);
 	cursor_close(&c);
 	mem_free(s.title);
 	return rc;

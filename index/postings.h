@@ -22,6 +22,7 @@ int words_fingerprint(uint32_t *out, struct err *e);
 
 /* ---- changes ---- */
 struct postings;
+struct write;
 int postings_new(struct postings **out, struct err *e);
 void postings_free(struct postings *p);                     /* forgets what was not flushed; NULL is allowed */
 /* Adds (remove 0) or takes away the words of a chunk; *words: how many count for its length. Chunks are added in
@@ -29,9 +30,9 @@ void postings_free(struct postings *p);                     /* forgets what was 
 int postings_chunk(struct postings *p, uint32_t coll, uint64_t chunk, const struct chunk_words *c, int remove,
 	uint32_t *words, struct err *e);
 int postings_full(const struct postings *p);                /* 1: flush before more */
-/* Writes what was gathered. *damaged becomes 1 when a damaged block was found and given up: its postings are lost until
+/* Writes what was gathered; w, where not NULL, is told what is taken away (wordset.h). *damaged becomes 1 when a damaged block was found and given up: its postings are lost until
  * the table is built anew. */
-int postings_flush(struct postings *p, struct txn *t, int *damaged, struct err *e);
+int postings_flush(struct postings *p, struct txn *t, struct write *w, int *damaged, struct err *e);
 
 /* Instead of a flush: holds what was added against the table and forgets it. One call of `wrong` a posting that is
  * missing there or differs; *same counts the others. */

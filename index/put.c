@@ -57,6 +57,7 @@ static void write_free(struct write *w)
 {
 	buf_clear(&w->b);
 	postings_free(w->words);
+	words_edits_free(w->gone);
 	holds_clear(&w->holds);
 	docs_delta_clear(&w->docs);
 	mem_free(w->colls);
@@ -74,8 +75,10 @@ void index_write_abort(struct write *w)
 /* Writes the postings gathered so far. A damaged table is built anew at the next open. */
 static int words_flush(struct write *w, struct err *e)
 {
-	int damaged = 0, rc = w->words ? postings_flush(w->words, w->t, &damaged, e) : OK;
+	int damaged = 0, rc = w->words ? postings_flush(w->words, w->t, w, &damaged, e) : OK;
 	if (damaged) w->state.analysis = 0;
+	for (size_t i = 0; !rc && damaged && i < w->coll_n; i++)
+		if (words_gone_unknown(w, w->colls[i].rec.number)) rc = err_set(e, E_MEMORY, "index words: out of memory");
 	return rc;
 }
 
@@ -102,6 +105,7 @@ int index_write_commit(struct write *w, struct err *e)
 	}
 	for (size_t i = 0; i < w->coll_n && w->state.next_chunk > w->first_chunk; i++)
 		if (!w->colls[i].dropped) vec_append(x, w->t, w->state.serving.number, w->colls[i].rec.number, w->first_chunk);
+	words_publish(w);
 	if (puts) fault_point("put.before_commit");
 	if (deletes) fault_point("delete.before_commit");
 	if (notes) fault_point("note.before_commit");
@@ -428,6 +432,7 @@ static int words_purge(struct write *w, const struct rec_doc *r, struct touched 
 	int damaged = 0, rc = words_flush(w, e);
 	if (!rc) rc = postings_purge(w->t, r->coll, r->first_chunk, r->chunk_n, &n, &damaged, e);
 	if (!rc) c->rec.words -= n;
+	if (!rc && words_gone_unknown(w, r->coll)) rc = err_set(e, E_MEMORY, "delete a document: out of memory");
 	if (damaged) w->state.analysis = 0;
 	return rc;
 }
@@ -437,6 +442,7 @@ static int words_remove(struct write *w, uint64_t key, const struct rec_doc *r, 
 	struct err why;
 	int rc;
 	if (c->wordless || r->chunk_n == 0) return OK;
+	if (words_gone_chunks(w, r->coll, r->first_chunk, r->chunk_n)) return err_set(e, E_MEMORY, "delete a document: out of memory");
 	rc = words_unlearn(w, key, r, c, &why);
 	if (rc == E_MEMORY) return err_set(e, rc, "%s", why.msg);
 	if (rc) rc = words_purge(w, r, c, e);
@@ -554,6 +560,7 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
 	*number = rc ? 0 : c->rec.number;
 	if (!rc) rc = words_flush(w, e);
 	if (!rc) rc = postings_drop(w->t, *number, e);
+	if (!rc && words_gone_unknown(w, *number)) rc = err_set(e, E_MEMORY, "drop a collection: out of memory");
 	if (!rc) c->wordless = 1;
 	while (!rc) {
 		struct slice key, value;

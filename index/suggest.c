@@ -48,7 +48,7 @@ static int candidate_count(struct cursor *c, const struct visible *seen, uint32_
 {
 	struct post_term q = { .text = k->word.text, .len = k->word.len };
 	struct first_seen f = { .v = seen };
-	int rc = post_term_find(c, coll, &q, 1, e);
+	int rc = post_term_find(c, coll, 0, &q, 1, e);
 	if (!rc) rc = post_term_each(coll, &q, block_count, &f, e);
 	post_term_clear(&q);
 	k->df = f.df;

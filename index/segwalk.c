@@ -1,0 +1,277 @@
+/* segwalk.c: owns the walk over postings in memory that finds the k best chunks.
+ *
+ * Method: that of maxscore.c, by windows of 4096 rows, whose sums stay in the nearest cache. What a posting is worth is looked
+ * up by its code; no block has to be unpacked and nothing divided. Where the heavy terms have few postings in a window, only
+ * their rows are looked at afterwards, else all sums are scanned. Before k chunks are known, the bar comes from the sums
+ * themselves: the k-th best of the maxima of strips is passed by k rows at least.
+ * Threads: each walk has scratch of its own. Failure: none. */
+#include "index/segwalk.h"
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+#include "base/mem.h"
+#include "index/maxscore.h"
+
+enum { STRIP = 32, STRIPS = SEG_WINDOW / STRIP, SPARSE = 16, DENSE = 16 }; /* a look-up costs as much as DENSE additions */
+
+struct part { const uint32_t *post; uint32_t n; float weight, bound; double more; }; /* of a term in the window; more: bounds of those behind */
+
+struct seg_walk {
+	_Alignas(64) float sum[SEG_WINDOW];  /* 0 between windows */
+	uint64_t touched[SEG_WINDOW / 64];   /* likewise */
+	uint16_t list[SEG_WINDOW + SCORES_LANES]; size_t list_n;
+	float strip[STRIPS];
+	struct part *part; size_t part_cap;
+	/* of one walk */
+	const struct word_view *v;
+	const float *worth;
+	const struct visible *seen; size_t seen_at;
+	struct topk *best;
+	double slack;
+	size_t extent;                       /* rows of the window, rounded up to a whole strip */
+};
+
+struct seg_walk *seg_walk_new(void)
+{
+	struct seg_walk *w = mem_aligned(64, sizeof *w);
+	if (w) memset(w, 0, sizeof *w);
+	return w;
+}
+
+int seg_walk_room(struct seg_walk *w, size_t n)
+{
+	struct part *more;
+	if (n <= w->part_cap) return OK;
+	more = mem_realloc(w->part, n * sizeof *more);
+	if (!more) return E_MEMORY;
+	w->part = more;
+	w->part_cap = n;
+	return OK;
+}
+
+void seg_walk_free(struct seg_walk *w)
+{
+	if (w) mem_free(w->part);
+	mem_free(w);
+}
+
+void seg_probe_of(const struct wordseg *g, uint32_t term, double weight, struct seg_probe *out)
+{
+	const struct seg_term *t = &g->term[term];
+	uint16_t best = 0;
+	*out = (struct seg_probe){ (float)weight, 0, g->post + t->post, g->run + t->run, g->run + t[1].run, t->df };
+	for (const struct seg_run *r = out->run; r < out->end; r++)
+		if (r->bound > best) best = r->bound;
+	out->rest = (float)best / SEG_BOUND_ONE;
+}
+
+/* ---- one window ---- */
+
+static void part_add(float *restrict sum, const float *restrict worth, const struct part *p)
+{
+	const uint32_t *post = p->post, *end = post + p->n;
+	const float weight = p->weight;
+	for (; end - post >= 4; post += 4) { /* rows of a term are different ones */
+		uint32_t a = post[0], b = post[1], c = post[2], d = post[3];
+		float x = weight * worth[a >> 16], y = weight * worth[b >> 16], z = weight * worth[c >> 16], u = weight * worth[d >> 16];
+		sum[a & 0xffff] += x;
+		sum[b & 0xffff] += y;
+		sum[c & 0xffff] += z;
+		sum[d & 0xffff] += u;
+	}
+	for (; post < end; post++) sum[*post & 0xffff] += weight * worth[*post >> 16];
+}
+
+static void part_touch(uint64_t *touched, const struct part *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) touched[(p->post[i] & 0xffff) / 64] |= 1ull << (p->post[i] & 63);
+}
+
+/* Adds what the term has for the candidates, which ascend. */
+static void part_look_up(struct seg_walk *w, const struct part *p)
+{
+	uint32_t lo = 0;
+	for (size_t i = 0; i < w->list_n && lo < p->n; i++) {
+		uint32_t row = w->list[i], step = 1, hi;
+		while (lo + step < p->n && (p->post[lo + step] & 0xffff) <= row) lo += step, step *= 2;
+		hi = lo + step < p->n ? lo + step : p->n;
+		while (lo < hi) {
+			uint32_t mid = lo + (hi - lo) / 2;
+			if ((p->post[mid] & 0xffff) < row) lo = mid + 1;
+			else hi = mid;
+		}
+		if (lo < p->n && (p->post[lo] & 0xffff) == row) w->sum[row] += p->weight * w->worth[p->post[lo] >> 16];
+	}
+}
+
+/* A score that k rows of the window reach at least, when their sums are whole; 0: not known. */
+__attribute__((target("avx2"))) static float bar_of_strips(struct seg_walk *w)
+{
+	size_t strips = w->extent / STRIP, k = w->best->k, n = 0;
+	float *heap = w->strip; /* the k best of them, the least on top */
+	if (k * 2 > strips || w->seen || w->v->dead) return 0;
+	for (size_t i = 0; i < strips; i++) {
+		const float *v = w->sum + i * STRIP;
+		__m256 a = _mm256_max_ps(_mm256_load_ps(v), _mm256_load_ps(v + 8)), b = _mm256_max_ps(_mm256_load_ps(v + 16), _mm256_load_ps(v + 24));
+		__m256 m = _mm256_max_ps(a, b);
+		__m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+		float x;
+		size_t at;
+		h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+		x = _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+		if (n < k) {
+			for (at = n++; at && heap[(at - 1) / 2] > x; at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
+			heap[at] = x;
+			continue;
+		}
+		if (x <= heap[0]) continue;
+		for (at = 0; 2 * at + 1 < n;) {
+			size_t child = 2 * at + 1;
+			if (child + 1 < n && heap[child + 1] < heap[child]) child++;
+			if (heap[child] >= x) break;
+			heap[at] = heap[child];
+			at = child;
+		}
+		heap[at] = x;
+	}
+	return heap[0];
+}
+
+/* Of the touched rows those with a sum of bar or more become the list. */
+static void touched_take(struct seg_walk *w, float bar)
+{
+	w->list_n = 0;
+	for (size_t i = 0; i < w->extent / 64 + 1 && i < SEG_WINDOW / 64; i++)
+		for (uint64_t bits = w->touched[i]; bits; bits &= bits - 1) {
+			uint16_t row = (uint16_t)(i * 64 + (size_t)__builtin_ctzll(bits));
+			w->list[w->list_n] = row;
+			w->list_n += w->sum[row] >= bar;
+		}
+}
+
+static void touched_clear(struct seg_walk *w)
+{
+	for (size_t i = 0; i < w->extent / 64 + 1 && i < SEG_WINDOW / 64; i++) {
+		for (uint64_t bits = w->touched[i]; bits; bits &= bits - 1) w->sum[i * 64 + (size_t)__builtin_ctzll(bits)] = 0;
+		w->touched[i] = 0;
+	}
+}
+
+/* Leaves those of the list that may be seen. */
+static void list_see(struct seg_walk *w, uint32_t base)
+{
+	size_t kept = 0;
+	if (!w->seen && !w->v->dead) return;
+	for (size_t i = 0; i < w->list_n; i++) {
+		uint16_t row = w->list[i];
+		if (word_view_dead(w->v, base + row)) continue;
+		if (w->seen && !visible_has(w->seen, &w->seen_at, seg_chunk(w->v->seg, base + row))) continue;
+		w->list[kept++] = row;
+	}
+	w->list_n = kept;
+}
+
+static void list_enter(struct seg_walk *w, uint32_t base)
+{
+	for (size_t i = 0; i < w->list_n; i++) {
+		uint64_t row = base + w->list[i]; /* ties go to the lower row, as to the lower chunk */
+		float score = w->sum[w->list[i]];
+		if (topk_wants(w->best, score, row)) topk_put(w->best, score, row);
+	}
+}
+
+/* What the terms have in the window, in their order; returns how many have something. */
+static size_t parts_of(struct seg_walk *w, struct seg_probe *t, size_t n, uint32_t window, float most)
+{
+	size_t m = 0;
+	double more = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct seg_run *r = t[i].run;
+		while (r < t[i].end && r->window < window) r++;
+		t[i].run = r;
+		if (r == t[i].end || r->window != window) continue;
+		w->part[m++] = (struct part){ t[i].post + r->at, (r + 1 < t[i].end ? r[1].at : t[i].df) - r->at, t[i].weight,
+			t[i].weight * most * ((float)r->bound / SEG_BOUND_ONE), 0 };
+	}
+	for (size_t i = m; i--;) {
+		w->part[i].more = more;
+		more += w->part[i].bound;
+	}
+	return m;
+}
+
+/* Looks the light terms up, or adds them where that is cheaper, each time for fewer candidates. */
+static void light_add(struct seg_walk *w, size_t from, size_t n, int sparse)
+{
+	for (size_t i = from; i < n && w->list_n; i++) {
+		const struct part *p = &w->part[i];
+		if (!sparse && p->n < w->list_n * DENSE) part_add(w->sum, w->worth, p);
+		else part_look_up(w, p);
+		w->list_n = scores_thin(w->sum, w->list, w->list_n, scores_least(w->best, w->slack, p->more));
+	}
+}
+
+static void window_run(struct seg_walk *w, size_t n, uint32_t base)
+{
+	size_t heavy = n, added = 0;
+	int sparse;
+	float bar;
+	if (w->best->n == w->best->k)
+		while (heavy && (w->part[heavy - 1].more + w->part[heavy - 1].bound) * w->slack < w->best->hit[0].score) heavy--;
+	if (!heavy) return;
+	for (size_t i = 0; i < heavy; i++) added += w->part[i].n;
+	/* One with no more postings than the heavy ones together is sooner added up than looked up for all their chunks. */
+	for (; heavy < n && w->part[heavy].n <= added; heavy++) added += w->part[heavy].n;
+	w->extent = w->v->seg->row_n - base < SEG_WINDOW ? (w->v->seg->row_n - base + STRIP - 1) / STRIP * STRIP : SEG_WINDOW;
+	sparse = added * SPARSE < w->extent;
+	for (size_t i = 0; i < heavy; i++) {
+		part_add(w->sum, w->worth, &w->part[i]);
+		if (sparse) part_touch(w->touched, &w->part[i]);
+	}
+	bar = scores_least(w->best, w->slack, w->part[heavy - 1].more);
+	if (sparse) touched_take(w, bar);
+	else {
+		if (heavy == n && w->best->n < w->best->k) bar = fmaxf(bar, bar_of_strips(w));
+		w->list_n = scores_over(w->sum, 0, w->extent, bar, w->list);
+	}
+	list_see(w, base);
+	light_add(w, heavy, n, sparse);
+	list_enter(w, base);
+	if (sparse) touched_clear(w);
+	else memset(w->sum, 0, w->extent * sizeof *w->sum);
+}
+
+/* ---- all of them ---- */
+
+/* How many of the first terms are heavy anywhere. */
+static size_t heavy_of(const struct seg_walk *w, const struct seg_probe *t, size_t n)
+{
+	double sum = 0;
+	if (w->best->n < w->best->k) return n;
+	for (; n; n--) {
+		sum += t[n - 1].rest;
+		if (sum * w->slack >= w->best->hit[0].score) break;
+	}
+	return n;
+}
+
+void seg_walk_best(struct seg_walk *w, const struct word_view *v, const struct seg_worths *worths, struct seg_probe *probes, size_t n,
+	const struct visible *seen, struct topk *best)
+{
+	uint32_t window = 0, windows = (v->seg->row_n + SEG_WINDOW - 1) / SEG_WINDOW;
+	w->v = v, w->worth = worths->of, w->seen = seen, w->seen_at = 0, w->best = best;
+	w->slack = scores_slack(n);
+	for (size_t i = 0; i < n; i++) probes[i].rest *= probes[i].weight * worths->most;
+	while (window < windows) {
+		size_t heavy = heavy_of(w, probes, n);
+		uint32_t next = windows;
+		for (size_t i = 0; i < heavy && next > window; i++) {
+			struct seg_probe *t = &probes[i];
+			while (t->run < t->end && t->run->window < window) t->run++;
+			if (t->run < t->end && t->run->window < next) next = t->run->window;
+		}
+		if (next == windows) return;
+		window_run(w, parts_of(w, probes, n, next, worths->most), next * SEG_WINDOW);
+		window = next + 1;
+	}
+}
