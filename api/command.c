@@ -36,6 +36,12 @@ static const struct command commands[] = {
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --explain     what each score is made of\n\n"
 		"Example: footnote search \"notice period\" -k 5 --filter 'type = \"pdf\" and updated >= \"2025-01-01\"'\n", cmd_search, 0, COMMAND_OWNED},
+	{"why-not", "why-not QUERY DOCUMENT [-k N] [--mode M] [--filter EXPR] [--group document] [--as G,G]",
+		"Where a document comes in a search, or which step keeps it out: it is in another collection, the reader does not\n"
+		"see it, the filter leaves it out, it has no text, it is not near enough to be looked at, it loses when the rankings\n"
+		"are joined, it comes behind the first N. With its rank in each ranking, the score it would need, and the words of\n"
+		"the query that it lacks. DOCUMENT is an id or a source; the options are those of search.\n\n"
+		"Example: footnote why-not \"notice period\" ~/handbook/contracts.md\n", cmd_whynot, 0, COMMAND_OWNED},
 	{"ask", "ask QUESTION [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"
 		"  --filter E    only from documents it holds for, as search has it\n"

@@ -92,6 +92,7 @@ int command_document(struct command_call *c, const char *id, const char *source,
 
 int cmd_ingest(struct command_call *c);
 int cmd_search(struct command_call *c);
+int cmd_whynot(struct command_call *c);
 int cmd_ask(struct command_call *c);
 int cmd_batch(struct command_call *c);
 int cmd_docs(struct command_call *c);

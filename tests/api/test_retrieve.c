@@ -1,5 +1,5 @@
 /* Retrieval over a store of its own with the real encoder: one order for every page of a search. */
-#include "api/retrieve.h"
+#include "api/whynot.h"
 #include "tests/test.h"
 
 enum { DOCS = 130 };
@@ -125,5 +125,32 @@ TEST(retrieve_rare_identifiers_first)
 	service->conf.search_depth = 100;
 	first(query, &exact);
 	CHECK(exact == 0);
+	close_filled();
+}
+
+/* Who may not see a document is told what is told of one that is not there. */
+TEST(whynot_tells_no_more_than_the_asker_sees)
+{
+	static const char *const zoo = "zoo", *const staff = "staff";
+	const struct reader asker = { .groups = &staff, .group_n = 1 }, all = { .all_groups = 1 };
+	const struct reader reader = { .collection = "default", .groups = &staff, .group_n = 1 }, zoos = { .collection = "default", .groups = &zoo, .group_n = 1 };
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 3 };
+	struct ingest_item it = { .collection = "default", .title = "zebra", .source = "zebra", .name = "", .meta = "", .id = "hidden",
+		.data = "Zebras graze at dusk.", .len = 21, .is_text = 1, .acl = &zoo, .acl_n = 1 };
+	const struct ingest_sink sink = { 0 };
+	struct ingest with;
+	struct whynot w;
+	struct err missing;
+	open_filled();
+	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+	CHECK_INT(whynot_run(service, &asker, &reader, "zebra", &want, "nobody", &arena, &w, &missing), E_NOT_FOUND);
+	CHECK_INT(whynot_run(service, &asker, &reader, "zebra", &want, "hidden", &arena, &w, &e), E_NOT_FOUND);
+	CHECK_STR(missing.msg, "no document nobody");
+	CHECK_STR(e.msg, "no document hidden");
+	CHECK_OK(whynot_run(service, &all, &reader, "zebra", &want, "hidden", &arena, &w, &e), e);
+	CHECK(w.step == WHYNOT_ACCESS && w.seq > 0);
+	CHECK_OK(whynot_run(service, &all, &zoos, "zebra", &want, "hidden", &arena, &w, &e), e);
+	CHECK(w.step == WHYNOT_FOUND && w.place == 1 && w.dense.place == 1 && w.lexical.place == 1 && w.held_words_n == 1 && w.lacking_n == 0);
 	close_filled();
 }

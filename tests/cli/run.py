@@ -408,6 +408,60 @@ def search_grouped_by_document(b):
 
 
 @test
+def why_not_names_the_step(b):
+    for i in range(1, 16):
+        b.write(f"n{i}.txt", f"Note {i} is about the harvest of apples and pears, which was good in year {i}.")
+    b.write("travel.txt", TRAVEL)
+    b.write("copy.txt", TRAVEL)
+    b.write("empty.txt", "")
+    b.write("long.txt", "\n\n".join(f"Part {i}. " + "The harvest of plums was good, says the book of the harvest. " * 12 for i in range(8)))
+    b.write("zebra.txt", "Zebras graze on the plain at dusk.")
+    b.ingest(*(f"{b.docs}/{n}" for n in sorted(os.listdir(b.docs)) if n != "zebra.txt"))
+    b.ingest("--acl", "zoo", f"{b.docs}/zebra.txt")
+    b.ingest("--collection", "other", f"{b.docs}/n1.txt")
+    conf = b.write("../why.conf", "search.fuse_depth = 5\n")
+    def why(query, name, *args, step):
+        w = b.json("-c", conf, "why-not", query, f"{b.docs}/{name}" if "." in name else name, *args)[0]
+        assert w["step"] == step and w["reason"] and "(null)" not in w["reason"], w
+        shown = b.run("-c", conf, "why-not", query, w["document_id"], *args).stdout
+        assert f"{step}: {w['reason']}" in shown, (shown, w)
+        return w
+    w = why("harvest of pears in year 7", "n7.txt", step="found")
+    hits = b.json("-c", conf, "search", "harvest of pears in year 7")
+    assert hits[w["place"] - 1]["document_id"] == w["document_id"] and hits[w["place"] - 1]["score"] == w["score"] and w["words"]["lacking"] == [], w
+    w = why("hotel zebra", "n7.txt", "-k", "3", step="candidates")
+    assert w["words"] == {"held": [], "lacking": ["hotel", "zebra"]} and w["place"] is None, w
+    dense, lexical = w["rankings"]
+    assert dense["name"] == "dense" and dense["place"] > 5 and dense["score"] < dense["score_needed"] and lexical["place"] is None, w
+    whole = b.json("search", "hotel zebra", "--mode", "dense", "-k", "100")
+    assert [h["document_id"] for h in whole].index(w["document_id"]) + 1 == dense["place"] and w["passage"]["end"] > 0, (w, dense)
+    # whatever it says fits what a search gives
+    for mode in ("hybrid", "dense", "lexical"):
+        for group in ((), ("--group", "document")):
+            whole = [(h["document_id"], h["score"]) for h in b.json("-c", conf, "search", "good plums in year 12", "--mode", mode, "-k", "100", *group)]
+            for name, k in (("n12.txt", 3), ("long.txt", 1), ("n3.txt", 4)):
+                w = b.json("-c", conf, "why-not", "good plums in year 12", f"{b.docs}/{name}", "--mode", mode, "-k", str(k), *group)[0]
+                first = next((i for i, (id, _) in enumerate(whole) if id == w["document_id"]), None)
+                assert (w["step"] == "found") == (first is not None and first < k), (mode, group, name, w, whole)
+                assert w["place"] in (None, first + 1) and (w["place"] is None) == (w["step"] == "candidates"), (mode, group, name, w)
+                assert w["place"] is None or abs(w["score"] - whole[first][1]) < 1e-9, (mode, group, name, w)
+                assert w["place"] is None or (w["score"] >= w["score_needed"] if w["place"] <= k else w["score"] <= w["score_needed"]), (mode, group, name, w)
+    w = why("harvest of plums", "long.txt", "-k", "3", "--group", "document", step="found")
+    assert w["held_back"] > 0 and w["place"] == 1, w
+    assert why("harvest", "travel.txt", "--filter", 'type = "md"', step="filter")["rankings"] == []
+    assert "skipped: empty" in why("harvest", "empty.txt", step="no_text")["reason"]
+    both = {why("hotel", n, step=s)["reason"] for n, s in (("travel.txt", "no_text"), ("copy.txt", "found"))}
+    assert any("which is found in its place" in r for r in both), both
+    why("zebra", "zebra.txt", step="found")
+    why("zebra", "zebra.txt", "--as", "zoo", step="found")
+    assert "groups" in why("zebra", "zebra.txt", "--as", "sales", step="access")["reason"]
+    assert "collection default" in why("zebra", "zebra.txt", "--collection", "other", step="collection")["reason"]
+    assert "not in the store" in b.run("why-not", "harvest", "nope.txt", ok=(3,)).stderr
+    for args in ((), ("x",), ("x", "y", "--mode", "psychic"), ("x", "y", "--filter", "z")):
+        b.run("why-not", *args, ok=(2,))
+
+
+@test
 def answers_without_generator_are_extractive_and_say_so(b):
     b.write("leave.txt", LEAVE)
     conf = b.write("../service.conf", "generate.model = no-such-model\n")
