@@ -84,15 +84,3 @@ size_t meta_path(char *out, const char *const *names, size_t n)
 	}
 	return at;
 }
-
-int meta_values(const cJSON *v, const char *const *names, size_t n, int (*on_value)(void *ctx, const cJSON *v), void *ctx)
-{
-	int rc = OK;
-	if (!v || cJSON_IsNull(v)) return OK;
-	if (cJSON_IsArray(v)) {
-		for (const cJSON *x = v->child; x && !rc; x = x->next) rc = meta_values(x, names, n, on_value, ctx);
-		return rc;
-	}
-	if (n == 0) return on_value(ctx, v);
-	return cJSON_IsObject(v) ? meta_values(cJSON_GetObjectItemCaseSensitive(v, names[0]), names + 1, n - 1, on_value, ctx) : OK;
-}

@@ -22,7 +22,5 @@ struct meta_cell {
 int meta_cells(const char *meta, struct arena *a, struct meta_cell **out, size_t *n);
 /* The path in the form of a cell's: its length, META_PATH_MAX when it is too long for one. out: so many bytes. */
 size_t meta_path(char *out, const char *const *names, size_t n);
-/* Calls on_value with each value at the path, with elements of lists one by one; null is none. Ends with the first failure. */
-int meta_values(const cJSON *v, const char *const *names, size_t n, int (*on_value)(void *ctx, const cJSON *v), void *ctx);
 
 #endif

@@ -1,12 +1,10 @@
 /* docpick.c: owns which rows of the table of documents a reader sees: state, collection, groups and filter, a bit a row.
  *
  * Method: each comparison of the filter runs down one column, or the list of one path of meta, and sets bits; and, or and not
- * join them 64 rows at a time. What is compared is made ready once: texts that are looked for become numbers, and of texts in
- * an order each different one is compared once. The few documents whose meta is too large for the columns are asked one by
+ * join them 64 rows at a time. Each different value is compared once, when the first row with it comes; those that a list
+ * names are looked up instead. The few documents whose meta is too large for the columns are asked one by
  * one in the end, by their records. filter.c says what a filter means (filter_match); this must say the same.
  * Threads: under the set's lock. Failure: E_MEMORY, and what match fails with. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
 #include "index/filter.h"
@@ -31,96 +29,71 @@ static void bit_set(uint64_t *bits, size_t row)
 
 /* ---- what a comparison looks for, made ready ---- */
 
-struct wanted {
-	const struct filter_node *leaf;
-	uint32_t *texts; size_t text_n;  /* IN: numbers of the texts that are in the table, ascending */
-	uint8_t *known;                  /* in an order: by number, 1: does not fit, 2: fits, 0: not compared yet */
-	double *numbers; size_t number_n; /* IN: ascending; else the one */
-	unsigned fits;                   /* in an order: bit 0 below, 1 equal, 2 above */
-	int truth[2];
-};
+enum fit { FIT_UNKNOWN, FIT_NO, FIT_YES };
 
-static int by_number(const void *a, const void *b)
+/* A byte for each number of a table: of those a list names, whether it is one of them; of others FIT_UNKNOWN. To be freed. */
+static uint8_t *fits_begin(const struct filter_node *leaf, const struct texts *t)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	return x < y ? -1 : x > y;
+	uint8_t *fits = mem_alloc((size_t)t->n + 1);
+	if (fits) memset(fits, leaf->op == FILTER_IN ? FIT_NO : FIT_UNKNOWN, (size_t)t->n + 1);
+	return fits;
 }
 
-static int by_value(const void *a, const void *b)
+static enum fit value_fits(const struct docset *d, const struct filter_node *leaf, uint32_t value)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static void wanted_clear(struct wanted *w)
-{
-	mem_free(w->texts);
-	mem_free(w->known);
-	mem_free(w->numbers);
-}
-
-static int wanted_init(struct wanted *w, const struct pick *p, const struct filter_node *leaf)
-{
-	static const unsigned orders[] = { [FILTER_IN] = 2, [FILTER_LESS] = 1, [FILTER_MOST] = 3, [FILTER_MORE] = 4, [FILTER_LEAST] = 6 };
-	size_t n = 1;
-	*w = (struct wanted){ .leaf = leaf };
-	if (leaf->op == FILTER_EXISTS) return OK;
-	for (const struct filter_value *v = leaf->values; v; v = v->next) n++;
-	w->texts = mem_alloc(n * sizeof *w->texts);
-	w->numbers = mem_alloc(n * sizeof *w->numbers);
-	if (leaf->op != FILTER_IN) w->known = mem_calloc((size_t)p->d->texts.n + 1, 1);
-	if (!w->texts || !w->numbers || (leaf->op != FILTER_IN && !w->known)) return no_memory(p);
-	for (const struct filter_value *v = leaf->values; v; v = v->next) {
-		uint32_t number = v->kind == FILTER_TEXT ? texts_find(&p->d->texts, v->text, strlen(v->text)) : 0;
-		if (number) w->texts[w->text_n++] = number;
-		if (v->kind == FILTER_NUMBER) w->numbers[w->number_n++] = v->number;
+	const char *text;
+	double number;
+	int yes = 0;
+	switch (value_get(d, value, &text, &number)) {
+	case CELL_TEXT: yes = filter_fits_text(leaf, text); break;
+	case CELL_NUMBER: yes = filter_fits_number(leaf, number); break;
+	case CELL_FALSE: yes = filter_fits_truth(leaf, 0); break;
+	case CELL_TRUE: yes = filter_fits_truth(leaf, 1); break;
+	case CELL_OBJECT: break;
 	}
-	if (w->text_n) qsort(w->texts, w->text_n, sizeof *w->texts, by_number);
-	if (w->number_n) qsort(w->numbers, w->number_n, sizeof *w->numbers, by_value);
-	w->fits = orders[leaf->op];
-	w->truth[0] = filter_fits_truth(leaf, 0);
-	w->truth[1] = filter_fits_truth(leaf, 1);
-	return OK;
-}
-
-static int text_fits(struct wanted *w, const struct texts *t, uint32_t number)
-{
-	if (w->known) {
-		if (!w->known[number]) w->known[number] = filter_fits_text(w->leaf, texts_get(t, number, NULL)) ? 2 : 1;
-		return w->known[number] == 2;
-	}
-	if (w->text_n <= 1) return w->text_n && w->texts[0] == number;
-	return bsearch(&number, w->texts, w->text_n, sizeof number, by_number) != NULL;
-}
-
-static int number_fits(const struct wanted *w, double x)
-{
-	if (w->number_n > 1) return bsearch(&x, w->numbers, w->number_n, sizeof x, by_value) != NULL;
-	return w->number_n && (w->fits >> (1 + (x > w->numbers[0]) - (x < w->numbers[0])) & 1);
+	return yes ? FIT_YES : FIT_NO;
 }
 
 /* ---- comparisons ---- */
 
-static void cells_compare(const struct pick *p, struct wanted *w, const struct doc_path *path, uint64_t *bits)
+static int meta_compare(const struct pick *p, const struct filter_node *leaf, const struct doc_path *path, uint64_t *bits)
 {
-	int exists = w->leaf->op == FILTER_EXISTS;
-	for (size_t i = 0; i < path->n; i++) {
-		const struct row_cell *c = &path->cells[i];
-		int yes;
-		if (exists) yes = 1;
-		else if (c->text == ROW_NUMBER) yes = number_fits(w, c->number);
-		else if (c->text < ROW_OBJECT) yes = text_fits(w, &p->d->texts, c->text);
-		else yes = c->text != ROW_OBJECT && w->truth[c->text == ROW_TRUE];
-		if (yes) bit_set(bits, c->row);
+	const struct docset *d = p->d;
+	uint8_t *fits = fits_begin(leaf, &d->values);
+	if (!fits) return no_memory(p);
+	if (leaf->op == FILTER_EXISTS) memset(fits, FIT_YES, (size_t)d->values.n + 1);
+	for (const struct filter_value *v = leaf->op == FILTER_IN ? leaf->values : NULL; v; v = v->next) {
+		enum cell_kind kind = v->kind == FILTER_TEXT ? CELL_TEXT : v->kind == FILTER_NUMBER ? CELL_NUMBER : v->truth ? CELL_TRUE : CELL_FALSE;
+		uint32_t value = value_find(d, kind, v->text, kind == CELL_TEXT ? strlen(v->text) : 0, v->number);
+		if (value) fits[value] = FIT_YES;
 	}
+	for (size_t i = 0; i < path->n; i++) {
+		struct row_cell c = path->cells[i];
+		if (fits[c.value] == FIT_UNKNOWN) fits[c.value] = (uint8_t)value_fits(d, leaf, c.value);
+		if (fits[c.value] == FIT_YES) bit_set(bits, c.row);
+	}
+	mem_free(fits);
+	return OK;
 }
 
-static void texts_compare(const struct pick *p, struct wanted *w, const uint32_t *column, uint64_t *bits)
+static int texts_compare(const struct pick *p, const struct filter_node *leaf, const uint32_t *column, uint64_t *bits)
 {
-	uint32_t empty = texts_find(&p->d->texts, "", 0);
-	int exists = w->leaf->op == FILTER_EXISTS;
-	for (size_t i = 0; i < p->d->n; i++)
-		if (exists ? column[i] != empty : text_fits(w, &p->d->texts, column[i])) bit_set(bits, i);
+	const struct texts *t = &p->d->texts;
+	uint8_t *fits = fits_begin(leaf, t);
+	if (!fits) return no_memory(p);
+	if (leaf->op == FILTER_EXISTS) {
+		memset(fits, FIT_YES, (size_t)t->n + 1);
+		fits[texts_find(t, "", 0)] = FIT_NO;
+	}
+	for (const struct filter_value *v = leaf->op == FILTER_IN ? leaf->values : NULL; v; v = v->next)
+		fits[texts_find(t, v->text, strlen(v->text))] = FIT_YES; /* 0, of one that is not there, is no row's */
+	for (size_t i = 0; i < p->d->n; i++) {
+		uint32_t number = column[i];
+		if (fits[number] == FIT_UNKNOWN) fits[number] = filter_fits_text(leaf, texts_get(t, number, NULL)) ? FIT_YES : FIT_NO;
+		bits[i / 64] |= (uint64_t)(fits[number] == FIT_YES) << (i & 63);
+	}
+	mem_free(fits);
+	return OK;
 }
 
 /* The moments that fit a value are from lo to before hi. */
@@ -138,25 +111,19 @@ static void times_compare(const struct pick *p, const struct filter_node *leaf, 
 static int leaf_pick(const struct pick *p, const struct filter_node *leaf, uint64_t *bits)
 {
 	char path[META_PATH_MAX];
-	struct wanted w;
 	uint32_t number;
 	size_t len;
-	int rc;
 	memset(bits, 0, p->words * sizeof *bits);
-	if (leaf->key == FILTER_ADDED || leaf->key == FILTER_UPDATED) {
-		times_compare(p, leaf, leaf->key == FILTER_ADDED ? p->d->added : p->d->updated, bits);
-		return OK;
+	switch (leaf->key) {
+	case FILTER_SOURCE: return texts_compare(p, leaf, p->d->source, bits);
+	case FILTER_TYPE: return texts_compare(p, leaf, p->d->type, bits);
+	case FILTER_ADDED: times_compare(p, leaf, p->d->added, bits); return OK;
+	case FILTER_UPDATED: times_compare(p, leaf, p->d->updated, bits); return OK;
+	case FILTER_META: break;
 	}
-	rc = wanted_init(&w, p, leaf);
-	if (!rc && leaf->key == FILTER_META) {
-		len = meta_path(path, leaf->path, leaf->path_n);
-		number = len < META_PATH_MAX ? texts_find(&p->d->names, path, len) : 0;
-		if (number) cells_compare(p, &w, &p->d->paths[number - 1], bits);
-	} else if (!rc) {
-		texts_compare(p, &w, leaf->key == FILTER_SOURCE ? p->d->source : p->d->type, bits);
-	}
-	wanted_clear(&w);
-	return rc;
+	len = meta_path(path, leaf->path, leaf->path_n);
+	number = len < META_PATH_MAX ? texts_find(&p->d->names, path, len) : 0;
+	return number ? meta_compare(p, leaf, &p->d->paths[number - 1], bits) : OK;
 }
 
 static int node_pick(const struct pick *p, const struct filter_node *n, uint64_t *bits)

@@ -48,6 +48,7 @@ void docset_put(struct docset *d)
 	mem_free(d->slot);
 	mem_free(d->wide);
 	texts_clear(&d->texts);
+	texts_clear(&d->values);
 	texts_clear(&d->acls);
 	texts_clear(&d->names);
 	pthread_rwlock_destroy(&d->lock);
@@ -60,7 +61,7 @@ size_t docset_bytes(struct docset *d)
 		sizeof *d->added + sizeof *d->updated + sizeof *d->life, bytes;
 	pthread_rwlock_rdlock(&d->lock);
 	bytes = d->cap * row + d->slot_n * sizeof *d->slot + d->wide_cap * sizeof *d->wide + d->path_cap * sizeof *d->paths +
-		texts_bytes(&d->texts) + texts_bytes(&d->acls) + texts_bytes(&d->names);
+		texts_bytes(&d->texts) + texts_bytes(&d->values) + texts_bytes(&d->acls) + texts_bytes(&d->names);
 	for (size_t i = 0; i < d->path_cap; i++) bytes += d->paths[i].cap * sizeof *d->paths[i].cells;
 	pthread_rwlock_unlock(&d->lock);
 	return bytes;
@@ -159,14 +160,47 @@ static int path_get(struct docset *d, const struct meta_cell *c, struct doc_path
 	return OK;
 }
 
+/* The bytes that stand for a value: VALUE_HEAD + len of them at most. */
+enum { VALUE_HEAD = 1 + sizeof(double) };
+static size_t value_bytes(char *out, enum cell_kind kind, const char *text, size_t len, double number)
+{
+	if (number == 0) number = 0;     /* not -0 */
+	out[0] = (char)kind;
+	if (kind == CELL_TEXT) memcpy(out + 1, text, len);
+	else if (kind == CELL_NUMBER) memcpy(out + 1, &number, sizeof number);
+	return 1 + (kind == CELL_TEXT ? len : kind == CELL_NUMBER ? sizeof number : 0);
+}
+
+static int value_put(struct docset *d, const struct meta_cell *c, uint32_t *out)
+{
+	char bytes[VALUE_HEAD + META_CELL_BYTES_MAX];
+	size_t len = c->kind == CELL_TEXT ? strlen(c->text) : 0;
+	if (len > META_CELL_BYTES_MAX) return E_LIMIT;
+	return texts_put(&d->values, bytes, value_bytes(bytes, c->kind, c->text, len, c->number), out);
+}
+
+uint32_t value_find(const struct docset *d, enum cell_kind kind, const char *text, size_t len, double number)
+{
+	char bytes[VALUE_HEAD + META_CELL_BYTES_MAX];
+	return len > META_CELL_BYTES_MAX ? 0 : texts_find(&d->values, bytes, value_bytes(bytes, kind, text, len, number));
+}
+
+enum cell_kind value_get(const struct docset *d, uint32_t value, const char **text, double *number)
+{
+	const char *bytes = texts_get(&d->values, value, NULL);
+	enum cell_kind kind = (enum cell_kind)bytes[0];
+	*text = kind == CELL_TEXT ? bytes + 1 : "";
+	*number = 0;
+	if (kind == CELL_NUMBER) memcpy(number, bytes + 1, sizeof *number);
+	return kind;
+}
+
 static int cell_put(struct docset *d, uint32_t row, const struct meta_cell *c)
 {
-	static const uint32_t marks[] = { [CELL_NUMBER] = ROW_NUMBER, [CELL_FALSE] = ROW_FALSE, [CELL_TRUE] = ROW_TRUE,
-		[CELL_OBJECT] = ROW_OBJECT };
-	uint32_t text = marks[c->kind == CELL_TEXT ? CELL_NUMBER : c->kind];
 	struct doc_path *p;
+	uint32_t value;
 	int rc = path_get(d, c, &p);
-	if (!rc && c->kind == CELL_TEXT) rc = texts_put(&d->texts, c->text, strlen(c->text), &text);
+	if (!rc) rc = value_put(d, c, &value);
 	if (rc) return rc;
 	if (p->n == p->cap) {
 		size_t cap = p->cap ? 2 * p->cap : 4;
@@ -175,7 +209,7 @@ static int cell_put(struct docset *d, uint32_t row, const struct meta_cell *c)
 		p->cells = more;
 		p->cap = cap;
 	}
-	p->cells[p->n++] = (struct row_cell){ row, text, c->number };
+	p->cells[p->n++] = (struct row_cell){ row, value };
 	return OK;
 }
 

@@ -34,13 +34,8 @@ struct doc_entry {
 int doc_entry_fill(struct doc_entry *out, uint64_t key, const struct rec_doc *r, struct arena *a);
 
 struct row_life { uint64_t from, to; uint32_t coll, acl; }; /* seen from state `from` to before `to`, by an acl's groups */
-/* text: a number of `texts` for CELL_TEXT, else ROW_NUMBER, ROW_FALSE, ROW_TRUE or ROW_OBJECT. */
-enum { ROW_NUMBER = 0 };
-#define ROW_OBJECT (UINT32_MAX - 2)
-#define ROW_FALSE (UINT32_MAX - 1)
-#define ROW_TRUE UINT32_MAX
-struct row_cell { uint32_t row, text; double number; };
-struct doc_path { struct row_cell *cells; size_t n, cap; }; /* what rows say at one path; those of a row together */
+struct row_cell { uint32_t row, value; };                    /* value: a number of `values` */
+struct doc_path { struct row_cell *cells; size_t n, cap; };  /* what rows say at one path; those of a row together */
 
 struct docset {
 	atomic_int refs;
@@ -55,7 +50,8 @@ struct docset {
 	struct row_life *life;
 	uint32_t *slot; size_t slot_n; /* owned; row + 1 by document key, the newest row of each; 0: free */
 	uint32_t *wide; size_t wide_n, wide_cap; /* owned; rows whose meta is not in cells */
-	struct texts texts;          /* sources, types, groups, texts of meta */
+	struct texts texts;          /* sources, types, groups */
+	struct texts values;         /* of meta: a byte that is an enum cell_kind, then a text, or a double's bytes, or nothing */
 	struct texts acls;           /* sets of groups: their numbers as texts, ascending; row_life.acl, 0: everyone */
 	struct texts names;          /* paths of meta */
 	struct doc_path *paths; size_t path_cap; /* owned; by number of names - 1 */
@@ -68,6 +64,10 @@ int docset_add(struct docset *d, uint64_t from, const struct doc_entry *in);
 void docset_end(struct docset *d, uint64_t seq, uint64_t key); /* the document is not there from state seq on */
 int docset_sort(struct docset *d);                         /* rows that were added in any order */
 size_t docset_bytes(struct docset *d);                     /* memory it takes */
+
+/* Values of meta and their numbers. Not found: 0. E_MEMORY, E_LIMIT. */
+uint32_t value_find(const struct docset *d, enum cell_kind kind, const char *text, size_t len, double number);
+enum cell_kind value_get(const struct docset *d, uint32_t value, const char **text, double *number); /* text: "" of others */
 
 /* A chunk in state seq: 1 when a living document has it whose groups let the reader in (filter and collection aside). */
 struct doc_at { uint64_t key; uint32_t coll; };

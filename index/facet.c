@@ -1,11 +1,15 @@
 /* facet.c: owns facets: which values documents have at a key, and how many have each.
  *
- * Method: the documents that the reader sees are walked once for all keys; a table of values a key counts them, each once a
- * document. What the reader does not see is not counted and adds no value.
+ * Method: the table of documents in memory tells which rows the reader sees (docpick.c); down the column of a key, or the list
+ * of its path of meta, values are counted by their numbers, each once a document. Of meta a number or truth and a text that
+ * looks like it are one value. Documents whose meta is too large for the table are asked by their records, and where it is not
+ * in memory, all are. What the reader does not see is not counted and adds no value.
  * Threads: the snapshot's. Failure: a key that is none is E_USAGE; too many different values E_MEMORY. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "index/filter.h"
 #include "index/inside.h"
@@ -39,18 +43,24 @@ static int tally_grow(struct tally *t)
 	return OK;
 }
 
+/* The slot of a value, which is made when there is none. NULL: out of memory. */
+static struct slot *slot_get(struct tally *t, const char *text)
+{
+	struct slot *s;
+	if (t->n * 2 >= t->cap && tally_grow(t)) return NULL;
+	s = &t->slots[slot_find(t, text)];
+	if (s->text) return s;
+	if (!(s->text = arena_strdup(&t->texts, text))) return NULL;
+	t->n++;
+	return s;
+}
+
 static int on_value(void *ctx, const char *text)
 {
 	struct counting *c = ctx;
-	struct tally *t = c->t;
-	if (t->n * 2 >= t->cap && tally_grow(t)) return E_MEMORY;
-	struct slot *s = &t->slots[slot_find(t, text)];
-	if (!s->text) {
-		if (!(s->text = arena_strdup(&t->texts, text))) return E_MEMORY;
-		t->n++;
-	}
-	if (s->last != c->doc) s->n++, s->last = c->doc;
-	return OK;
+	struct slot *s = slot_get(c->t, text);
+	if (s && s->last != c->doc) s->n++, s->last = c->doc;
+	return s ? OK : E_MEMORY;
 }
 
 static int on_doc(void *ctx, const struct rec_doc *r)
@@ -66,6 +76,170 @@ static int on_doc(void *ctx, const struct rec_doc *r)
 	}
 	return rc;
 }
+
+/* ---- by the table of documents ---- */
+
+struct column { struct snapshot *s; const uint64_t *bits; struct tally *t; };
+
+static int row_is_in(const struct column *c, size_t row)
+{
+	return c->bits[row / 64] >> (row & 63) & 1;
+}
+
+static int texts_count(const struct column *c, const uint32_t *column)
+{
+	const struct docset *d = c->s->docs;
+	uint64_t *n = mem_calloc((size_t)d->texts.n + 1, sizeof *n);
+	int rc = n ? OK : E_MEMORY;
+	for (size_t row = 0; row < d->n && !rc; row++)
+		if (row_is_in(c, row)) n[column[row]]++;
+	for (uint32_t i = 1; i <= d->texts.n && !rc; i++) {
+		const char *text = texts_get(&d->texts, i, NULL);
+		struct slot *s = n[i] && *text ? slot_get(c->t, text) : NULL;
+		if (s) s->n = n[i];
+		else if (n[i] && *text) rc = E_MEMORY;
+	}
+	mem_free(n);
+	return rc;
+}
+
+/* Rows beside each other are mostly of one day. */
+static int days_count(const struct column *c, const int64_t *column)
+{
+	const struct docset *d = c->s->docs;
+	char day[CLOCK_TEXT_LEN], last[CLOCK_TEXT_LEN] = "";
+	struct slot *s = NULL;
+	for (size_t row = 0; row < d->n; row++) {
+		if (!row_is_in(c, row)) continue;
+		clock_text(day, column[row]);
+		day[sizeof "2026-12-31" - 1] = 0;
+		if (!s || strcmp(day, last) != 0) s = slot_get(c->t, day);
+		if (!s) return E_MEMORY;
+		memcpy(last, day, sizeof last);
+		s->n++;
+	}
+	return OK;
+}
+
+struct value_count { uint32_t as, last; uint64_t n; }; /* as: the number it is counted under, 0: not known yet; last: row + 1 */
+
+/* The text of a value; what is no text is printed, as in filter_values. */
+static int value_print(const struct docset *d, uint32_t value, const char **text, cJSON **of, char **printed)
+{
+	double number;
+	enum cell_kind kind = value_get(d, value, text, &number);
+	*of = NULL, *printed = NULL;
+	if (kind == CELL_TEXT) return OK;
+	*of = kind == CELL_NUMBER ? cJSON_CreateNumber(number) : cJSON_CreateBool(kind == CELL_TRUE);
+	*printed = *of ? cJSON_PrintUnformatted(*of) : NULL;
+	*text = *printed ? *printed : "";
+	return *printed ? OK : E_MEMORY;
+}
+
+/* A number and a text that looks like it count as that text, if some document has it. */
+static uint32_t counted_as(const struct docset *d, uint32_t value)
+{
+	const char *text;
+	char *printed;
+	cJSON *of;
+	uint32_t as = 0;
+	if (value_print(d, value, &text, &of, &printed) == OK && printed) as = value_find(d, CELL_TEXT, text, strlen(text), 0);
+	cJSON_Delete(of);
+	cJSON_free(printed);
+	return as ? as : value;
+}
+
+static int values_tell(const struct column *c, const struct value_count *n)
+{
+	const struct docset *d = c->s->docs;
+	int rc = OK;
+	for (uint32_t i = 1; i <= d->values.n && !rc; i++) {
+		const char *text;
+		char *printed;
+		cJSON *of;
+		struct slot *s;
+		if (!n[i].n) continue;
+		rc = value_print(d, i, &text, &of, &printed);
+		s = rc ? NULL : slot_get(c->t, text);
+		if (s) s->n += n[i].n;
+		else rc = E_MEMORY;
+		cJSON_Delete(of);
+		cJSON_free(printed);
+	}
+	return rc;
+}
+
+static int path_count(const struct column *c, const struct doc_path *path)
+{
+	const struct docset *d = c->s->docs;
+	struct value_count *n = mem_calloc((size_t)d->values.n + 1, sizeof *n);
+	int rc = n ? OK : E_MEMORY;
+	for (size_t i = 0; i < path->n && !rc; i++) {
+		struct row_cell cell = path->cells[i];
+		const char *text;
+		double number;
+		struct value_count *at = &n[cell.value];
+		if (!row_is_in(c, cell.row) || value_get(d, cell.value, &text, &number) == CELL_OBJECT) continue;
+		if (!at->as) at->as = counted_as(d, cell.value);
+		at = &n[at->as];
+		if (at->last != cell.row + 1) at->n++, at->last = cell.row + 1;
+	}
+	if (!rc) rc = values_tell(c, n);
+	mem_free(n);
+	return rc;
+}
+
+/* Documents that the columns do not tell of, by their records. */
+static int wide_count(const struct column *c)
+{
+	const struct docset *d = c->s->docs;
+	struct counting w = { c->t, UINT64_MAX / 2 };
+	int rc = OK;
+	for (size_t i = 0; i < d->wide_n && !rc; i++) {
+		struct rec_doc r;
+		if (!row_is_in(c, d->wide[i]) || doc_rec(c->s, d->key[d->wide[i]], &r, NULL)) continue;
+		w.doc++;
+		rc = filter_values(w.t->key->root, &(struct doc){ .meta = r.meta }, on_value, &w);
+	}
+	return rc;
+}
+
+static int column_count(const struct column *c)
+{
+	const struct filter_node *key = c->t->key->root;
+	const struct docset *d = c->s->docs;
+	char path[META_PATH_MAX];
+	uint32_t number;
+	size_t len;
+	int rc;
+	switch (key->key) {
+	case FILTER_SOURCE: return texts_count(c, d->source);
+	case FILTER_TYPE: return texts_count(c, d->type);
+	case FILTER_ADDED: return days_count(c, d->added);
+	case FILTER_UPDATED: return days_count(c, d->updated);
+	case FILTER_META: break;
+	}
+	len = meta_path(path, key->path, key->path_n);
+	number = len < META_PATH_MAX ? texts_find(&d->names, path, len) : 0;
+	rc = number ? path_count(c, &d->paths[number - 1]) : OK;
+	return rc ? rc : wide_count(c);
+}
+
+static int table_count(struct snapshot *s, const struct reader *r, uint32_t coll, struct walk *w, struct err *e)
+{
+	struct doc_ask ask = { s, r };
+	uint64_t *bits;
+	int rc;
+	pthread_rwlock_rdlock(&s->docs->lock);
+	rc = docs_pick(s->docs, s->state.seq, coll, r, &(struct doc_match){ snapshot_match, &ask }, &bits, e);
+	for (size_t i = 0; i < w->n && !rc; i++)
+		if (column_count(&(struct column){ s, bits, &w->tallies[i] })) rc = err_set(e, E_MEMORY, "facets: out of memory");
+	pthread_rwlock_unlock(&s->docs->lock);
+	mem_free(bits);
+	return rc;
+}
+
+/* ---- all of it ---- */
 
 /* A key is one whose existence can be asked for. */
 static int key_parse(struct tally *t, const char *key, struct err *e)
@@ -111,7 +285,7 @@ int snapshot_facets(struct snapshot *s, const struct reader *r, const char *cons
 	for (size_t i = 0; i < key_n && w.tallies; i++) arena_init(&w.tallies[i].texts, VALUES_BYTES_MAX);
 	for (size_t i = 0; i < key_n && !rc; i++) rc = key_parse(&w.tallies[i], keys[i], e);
 	if (!rc) rc = coll_read(s->t, r->collection, &coll, e);
-	if (!rc) rc = snapshot_each_seen(s, r, coll.number, on_doc, &w, e);
+	if (!rc) rc = s->docs ? table_count(s, r, coll.number, &w, e) : snapshot_each_seen(s, r, coll.number, on_doc, &w, e);
 	if (rc == E_NOT_FOUND) rc = OK;
 	for (size_t i = 0; i < key_n && !rc; i++) rc = tally_take(&w.tallies[i], keys[i], max, a, &out[i], e);
 	for (size_t i = 0; i < key_n && w.tallies; i++) {

@@ -512,6 +512,7 @@ static int meta_give(const struct filter_node *leaf, const cJSON *v, size_t dept
 		return cJSON_IsObject(v) ? meta_give(leaf, cJSON_GetObjectItemCaseSensitive(v, leaf->path[depth]), depth + 1, g) : OK;
 	if (cJSON_IsObject(v)) return OK;
 	if (cJSON_IsString(v)) return g->on_value(g->ctx, v->valuestring);
+	if (cJSON_IsNumber(v) && v->valuedouble == 0) return g->on_value(g->ctx, "0"); /* -0 is no other value */
 	char *text = cJSON_PrintUnformatted(v);
 	rc = text ? g->on_value(g->ctx, text) : E_MEMORY;
 	cJSON_free(text);

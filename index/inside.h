@@ -123,6 +123,9 @@ int snapshot_sees_chunk(struct snapshot *s, const struct reader *r, uint32_t col
 int snapshot_each_seen(struct snapshot *s, const struct reader *r, uint32_t coll,
 	int (*on_doc)(void *ctx, const struct rec_doc *d), void *ctx, struct err *e);
 
+/* The record of a document key, unseen by any access check. E_NOT_FOUND, quiet. */
+int doc_rec(struct snapshot *s, uint64_t key, struct rec_doc *r, struct err *e);
+
 /* For docs_pick: whether a document fits the reader's filter, by its record; ctx: a struct doc_ask. */
 struct doc_ask { struct snapshot *s; const struct reader *r; };
 int snapshot_match(void *ctx, uint64_t key, int *yes, struct err *e);

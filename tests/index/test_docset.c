@@ -13,7 +13,7 @@
 #include "tests/index/help.h"
 #include "tests/test.h"
 
-enum { CHUNKS_MAX = 20000 };
+enum { CHUNKS_MAX = 20000, FACETS = 13 };
 
 static const char *const exprs[] = {
 	"type = \"md\"", "type != \"md\"", "type in (\"md\", \"pdf\", \"none\")", "type < \"pdf\"", "exists(source)", "source = \"/a/1\"",
@@ -49,7 +49,8 @@ static void meta_make(struct buf *b)
 	if (roll(3)) buf_printf(b, ", \"year\": %u", 2000 + roll(5));
 	else if (roll(2)) buf_printf(b, ", \"year\": \"%u\"", 2000 + roll(5));
 	if (roll(2)) buf_printf(b, ", \"tag\": \"%s\", \"tag\": \"red\"", colours[roll(4)]);
-	else if (roll(2)) buf_printf(b, ", \"tag\": [\"%s\", [\"%s\"], null, 5]", colours[roll(4)], colours[roll(4)]);
+	else if (roll(2)) buf_printf(b, ", \"tag\": [\"%s\", [\"%s\"], null, 5, \"5\", true, {}, %s]", colours[roll(4)], colours[roll(4)],
+		roll(2) ? "\"true\"" : "-0");
 	else if (roll(2)) buf_puts(b, ", \"tag\": []");
 	if (roll(2)) buf_printf(b, ", \"deep\": {\"x\": %s, \"on\": %s}", roll(2) ? "1.5" : "-3e2", roll(2) ? "true" : "false");
 	if (roll(2)) buf_printf(b, ", \"list\": [{\"at\": %u}, {\"at\": %u, \"more\": {}}]", roll(3), roll(3));
@@ -142,6 +143,35 @@ static void compare(struct snapshot *s, const struct reader *r)
 	mem_free(cache);
 }
 
+static void facets_of(struct snapshot *s, const struct reader *r, size_t max, struct arena *a, struct facet *out)
+{
+	static const char *const keys[] = { "type", "source", "added", "updated", "meta.year", "meta.tag", "meta.deep.x", "meta.deep.on",
+		"meta.deep", "meta.list.at", "meta.\"odd key\".\"\"", "meta.big", "meta.nothing" };
+	struct err e;
+	CHECK_OK(snapshot_facets(s, r, keys, FACETS, max, a, out, &e), e);
+}
+
+/* Facets from memory are those of the walk that is done without it. */
+static void compare_facets(struct snapshot *s, const struct reader *r, size_t max)
+{
+	struct docset *docs = s->docs;
+	struct facet fast[FACETS], slow[FACETS];
+	struct arena a;
+	arena_init(&a, 1 << 26);
+	facets_of(s, r, max, &a, fast);
+	s->docs = NULL;
+	facets_of(s, r, max, &a, slow);
+	s->docs = docs;
+	for (size_t i = 0; i < FACETS; i++) {
+		CHECK_INT(fast[i].n, slow[i].n);
+		for (size_t v = 0; v < slow[i].n; v++) {
+			CHECK_STR(fast[i].values[v].text, slow[i].values[v].text);
+			CHECK_INT(fast[i].values[v].documents, slow[i].values[v].documents);
+		}
+	}
+	arena_clear(&a);
+}
+
 static void compare_readers(struct snapshot *s, const char *coll, size_t filters)
 {
 	static const char *const staff[] = { "staff" }, *const both[] = { "board", "unknown", "ops" };
@@ -154,6 +184,7 @@ static void compare_readers(struct snapshot *s, const char *coll, size_t filters
 		struct err e;
 		CHECK_OK(filter_parse(&f, text, strlen(text), 1000, &e), e);
 		compare(s, &(struct reader){ coll, roll(2) != 0, both, 3, f });
+		if (roll(4) == 0) compare_facets(s, &(struct reader){ coll, roll(2) != 0, both, 3, f }, 1 + roll(100));
 		filter_free(f);
 	}
 }
