@@ -88,6 +88,8 @@ CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
 CFLAGS_code8_avx2 := -mavx2
 CFLAGS_code8_avxvnni := -mavx2 -mavxvnni
 CFLAGS_code8_vnni := -mavx2 -mavx512f -mavx512vnni
+CFLAGS_pq4_avx2   := -mavx2
+CFLAGS_pq4_avx512 := -mavx2 -mavx512f -mavx512bw
 CFLAGS_rope       := -O3 -ffp-contract=off
 CFLAGS_decoder    := -ftree-vectorize -fvect-cost-model=dynamic
 CFLAGS_quant      := -ffp-contract=off

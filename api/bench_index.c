@@ -1,6 +1,8 @@
 /* bench_index.c: `footnote bench index`: search by vector, measured on real embeddings in a store of its own: how many of
  * the 10 best are found and how many queries a second one thread answers, exactly, by graph at several efforts, and for
- * readers who see a half, a tenth, a hundredth and a thousandth; memory a vector; the time to open and to have the graph.
+ * readers who see a half, a tenth, a hundredth and a thousandth; memory a vector; the time to open and to have the graph;
+ * the same by lists of codes (--kinds hnsw, ivf or hnsw,ivf; in a folder that was there, where lists would take the
+ * graph's place, hnsw alone when not said).
  * Every vector is a document of one chunk, the dearest case for access. Queries a second are of the thread's processor
  * time, so that what else runs on the machine does not count; a query is what the service does: a snapshot, the search.
  * The truth is the exact search's, of which some answers are compared with every vector in doubles.
@@ -28,6 +30,7 @@ static const struct { const char *group; uint32_t one_in; } shares[SHARES] = {
 struct index_bench {
 	struct command_call *call;
 	const char *texts, *queries, *folder;
+	const char *kinds;              /* "hnsw", "ivf" or both */
 	int again;                      /* 1: the folder is there already, with its vectors and its store */
 	long limit;
 	struct embedder *embedder;      /* opened when a text is to be embedded */
@@ -317,6 +320,35 @@ static int measure_graph(struct index_bench *b, cJSON *out, struct err *e)
 	return rc;
 }
 
+/* The same by lists of codes. */
+static int measure_lists(struct index_bench *b, cJSON *out, struct err *e)
+{
+	static const int probes[] = { 16, 32, 128 };
+	struct index_stats st;
+	struct figures f;
+	double open_ms, ready_ms;
+	char name[32];
+	int rc;
+	b->o.kind = INDEX_IVF;
+	rc = store_open(b, 0, b->call->conf->hnsw_ef_search, &open_ms, &ready_ms, e);
+	if (!rc) rc = bench_number(out, "ivf_build_s", ready_ms / 1000, e);
+	if (!rc) rc = store_open(b, 0, b->call->conf->hnsw_ef_search, &open_ms, &ready_ms, e);
+	if (!rc) rc = bench_number(out, "ivf_ready_ms", ready_ms, e);
+	if (!rc) rc = index_stats(b->x, &st, e);
+	if (!rc) rc = bench_number(out, "ivf_bytes_per_vector", (double)st.memory_bytes / (double)b->n, e);
+	if (!rc) rc = run(b, SHARES, 0, &f, e);
+	if (!rc) rc = tell(out, "ivf", &f, 1, e);
+	if (!rc) rc = measure_shares(b, "ivf", 0, out, e);
+	for (size_t i = 0; i < sizeof probes / sizeof *probes && !rc; i++) {
+		snprintf(name, sizeof name, "ivf_probes%d", probes[i]);
+		b->o.ivf_probes = (size_t)probes[i];
+		rc = store_open(b, 0, b->call->conf->hnsw_ef_search, &open_ms, &ready_ms, e);
+		if (!rc) rc = run(b, SHARES, 0, &f, e);
+		if (!rc) rc = tell(out, name, &f, 0, e);
+	}
+	return rc;
+}
+
 /* Both sets of vectors and the store, in the folder. */
 static int folder_fill(struct index_bench *b, cJSON *out, struct err *e)
 {
@@ -342,19 +374,23 @@ static int measure(struct index_bench *b, cJSON *out, struct err *e)
 	if (!rc) rc = bench_number(out, "dim", b->dim, e);
 	if (!rc) rc = bench_number(out, "queries", (double)b->query_n, e);
 	if (!rc) rc = measure_exact(b, out, e);
-	return rc ? rc : measure_graph(b, out, e);
+	if (!rc && strstr(b->kinds, "hnsw")) rc = measure_graph(b, out, e);
+	return rc || !strstr(b->kinds, "ivf") ? rc : measure_lists(b, out, e);
 }
 
 int bench_index(struct command_call *c, cJSON *out, struct err *e)
 {
 	struct index_bench b = { .call = c, .limit = BENCH_TEXTS_MAX };
 	struct option options[] = { { "--texts", OPTION_TEXT, &b.texts, 0, 0 }, { "--queries", OPTION_TEXT, &b.queries, 0, 0 },
-		{ "--folder", OPTION_TEXT, &b.folder, 0, 0 }, { "--limit", OPTION_NUMBER, &b.limit, 1, BENCH_TEXTS_MAX } };
+		{ "--folder", OPTION_TEXT, &b.folder, 0, 0 }, { "--kinds", OPTION_TEXT, &b.kinds, 0, 0 }, { "--limit", OPTION_NUMBER, &b.limit, 1, BENCH_TEXTS_MAX } };
 	struct buf folder, store;
 	int rc = options_parse(c, options, sizeof options / sizeof *options, e);
 	buf_init(&folder, 8192);
 	buf_init(&store, 8192);
 	b.again = !b.texts && !b.queries;
+	if (!b.kinds) b.kinds = b.again ? "hnsw" : "hnsw,ivf";
+	if (!rc && strcmp(b.kinds, "hnsw") != 0 && strcmp(b.kinds, "ivf") != 0 && strcmp(b.kinds, "hnsw,ivf") != 0)
+		rc = err_set(e, E_USAGE, "bench index: --kinds hnsw, ivf or hnsw,ivf");
 	if (!rc && (c->argc != 1 || !b.folder || (!b.again && (!b.texts || !b.queries))))
 		rc = err_set(e, E_USAGE, "bench index: wants --folder D and, for a new one, --texts F and --queries Q");
 	if (!rc) rc = path_absolute(&folder, c->cwd, b.folder, e);
@@ -369,6 +405,8 @@ int bench_index(struct command_call *c, cJSON *out, struct err *e)
 	b.o.dim = b.dim;
 	b.o.embedder = "bench";
 	b.o.sync = 0;
+	b.o.kind = INDEX_HNSW;
+	b.o.memory_bytes = 0;
 	if (!rc) rc = measure(&b, out, e);
 	index_close(b.x);
 	embedder_close(b.embedder);

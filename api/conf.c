@@ -122,6 +122,19 @@ static const struct setting settings[] = {
 	{"Index", "index.vectors", T_CHOICE, AT(index_vectors), 0, 0, "f32", "f32 f16",
 		"How vectors are stored from now on: f16 takes half the space on disk and in the page cache, and changes a score by "
 		"about a thousandth. What is there already stays as it is and is read as well."},
+	{NULL, "index.kind", T_CHOICE, AT(index_kind), 0, 0, "auto", "auto exact hnsw ivf",
+		"How large collections are searched. hnsw: by a graph, the quickest, about 590 bytes of memory for a vector of 384. "
+		"ivf: by lists of 4-bit codes whose best guesses are compared with the stored vectors, about 80 bytes; finds a little "
+		"less. exact: by comparing with every vector, about 400 bytes. auto: by a graph, where index.memory_bytes has room, "
+		"else by lists, the largest collections first."},
+	{NULL, "index.memory_bytes", T_SIZE, AT(index_memory_bytes), 0, 16 * TIB, "0", "bytes",
+		"Memory that search by vector should take in all. What does not fit is searched in the store, which is as exact and "
+		"much slower; building takes more for a while. 0: no limit."},
+	{NULL, "index.ivf_probes", T_COUNT, AT(ivf_probes), 1, 65536, "64", "lists",
+		"Lists looked at in a search by lists, of about as many as the square root of the vectors; more for readers who see "
+		"only a share. More finds more, and takes longer."},
+	{NULL, "index.ivf_rerank", T_COUNT, AT(ivf_rerank), 1, 1000000, "100", "vectors",
+		"Guesses of a search by lists that are compared with the stored vectors. More finds more; each is a look in the store."},
 	{NULL, "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
 		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a "
 		"neighbour and vector in memory, and time to build. Takes effect when a graph is built."},

@@ -38,6 +38,9 @@ struct conf {
 	int generate_queue;                 /* generate.queue: requests waiting for the engine */
 	/* index */
 	char index_vectors[8];              /* index.vectors: f32 or f16 */
+	char index_kind[8];                 /* index.kind: auto, exact, hnsw or ivf */
+	uint64_t index_memory_bytes;        /* index.memory_bytes, 0: no limit */
+	int64_t ivf_probes, ivf_rerank;     /* index.ivf_probes, index.ivf_rerank */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */
 	int64_t exact_below;                /* index.exact_below */
 	double rebuild_share;               /* index.rebuild_share */

@@ -57,6 +57,11 @@ void service_store_options(const struct conf *c, struct index_options *o)
 	*o = (struct index_options){ .dir = c->data_dir, .embedder = "" };
 	o->map_bytes = (size_t)c->map_bytes;
 	o->half_vectors = strcmp(c->index_vectors, "f16") == 0;
+	o->kind = strcmp(c->index_kind, "exact") == 0 ? INDEX_EXACT : strcmp(c->index_kind, "hnsw") == 0 ? INDEX_HNSW
+		: strcmp(c->index_kind, "ivf") == 0 ? INDEX_IVF : INDEX_AUTO;
+	o->memory_bytes = c->index_memory_bytes;
+	o->ivf_probes = (size_t)c->ivf_probes;
+	o->ivf_rerank = (size_t)c->ivf_rerank;
 	o->hnsw_m = c->hnsw_m;
 	o->hnsw_ef_construction = c->hnsw_ef_construction;
 	o->hnsw_ef_search = c->hnsw_ef_search;

@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/inside.h"
+#include "index/ivfbuild.h"
 
 enum { BATCH = 1024 };           /* vectors added between two looks at x->closing */
 enum { NICE = 5 };               /* of the thread: searches go first */
@@ -214,7 +215,7 @@ int graph_load(struct index *x, struct txn *t, const struct rec_gen *gen, uint32
 	int rc = graph_header(t, p.table, coll, &h, e);
 	if (rc == E_NOT_FOUND) return err_set(e, rc, "its header is missing");
 	if (rc) return rc;
-	if (h.dim != gen->dim || strcmp(h.embedder, gen->embedder) != 0 || h.m != (uint32_t)x->hnsw_m)
+	if (h.dim != gen->dim || strcmp(h.embedder, gen->embedder) != 0 || (h.m && h.m != (uint32_t)x->hnsw_m))
 		return err_set(e, E_CONFLICT, "it was built with M %u for %s (%u)", h.m, h.embedder, h.dim);
 	if (h.version < 2) return err_set(e, E_CONFLICT, "it has an older form");
 	p.generation = h.generation;
@@ -308,17 +309,49 @@ static int graph_restore(struct snapshot *s, const struct graph *old, struct bat
 	return rc;
 }
 
-/* The graph in memory when it may be grown: it is the stored one (an erasure takes that away), built with the same M,
- * and few of it are dead. */
-static const struct graph *graph_old(struct snapshot *s, const struct rec_coll *c)
+/* What is in memory when it is the stored one: an erasure takes that away. */
+static const struct graph *graph_present(struct snapshot *s, const struct rec_coll *c)
 {
 	const struct rec_gen *gen = &s->state.serving;
 	const struct vec_part *part = vec_set_find(s->vecs, gen->number, c->number);
 	const struct graph *g = part ? part->graph : NULL;
 	struct rec_graph h;
 	if (!g || graph_header(s->t, gen_graph(gen), c->number, &h, NULL) || h.generation != g->generation) return NULL;
-	if (g->m != (uint32_t)s->x->hnsw_m || g->vectors != c->graph_vectors || g->last_chunk != c->graph_last) return NULL;
-	return (double)coll_tombstones(c) <= s->x->rebuild_share / 2 * (double)g->vectors ? g : NULL;
+	return g->vectors == c->graph_vectors && g->last_chunk == c->graph_last ? g : NULL;
+}
+
+/* How much of a graph, or of lists, may have changed. */
+static double share_of(const struct index *x, int lists)
+{
+	return lists ? x->rebuild_share / LISTS_OFTENER : x->rebuild_share;
+}
+
+static int few_dead(const struct index *x, const struct graph *g, const struct rec_coll *c)
+{
+	return (double)coll_tombstones(c) <= share_of(x, g->lists != NULL) / 2 * (double)g->vectors;
+}
+
+/* The graph in memory when it may be grown: built with the same M, and few of it are dead. */
+static const struct graph *graph_old(struct snapshot *s, const struct rec_coll *c)
+{
+	const struct graph *g = graph_present(s, c);
+	return g && g->m == (uint32_t)s->x->hnsw_m && few_dead(s->x, g, c) ? g : NULL;
+}
+
+/* Lists over what the snapshot holds of the collection. What was learnt holds until there are twice as many vectors. */
+static int lists_build(struct snapshot *s, const struct rec_coll *c, struct graph **out, struct err *e)
+{
+	const struct graph *old = graph_present(s, c);
+	struct ivf *lists;
+	int rc;
+	if (old && (!old->lists || c->chunks > 2 * old->lists->trained || c->chunks < old->lists->trained / 4)) old = NULL;
+	rc = ivf_build(s, c, old ? old->lists : NULL, old && few_dead(s->x, old, c) ? &old->last_chunk : NULL, &lists, e);
+	if (rc) return rc;
+	*out = graph_of_lists(c->number, lists);
+	if (!*out) return err_set(e, E_MEMORY, "build lists: out of memory");
+	(*out)->last_chunk = s->state.next_chunk - 1;
+	(*out)->seq = s->state.seq;
+	return OK;
 }
 
 /* A graph over what the snapshot holds of the collection; *out is not published yet. */
@@ -368,7 +401,7 @@ int tail_count(struct txn *t, enum table table, uint32_t coll, uint64_t after, u
 static int header_write(struct txn *t, const struct index *x, const struct graph *g, const struct piece_writer *p,
 	struct err *e)
 {
-	struct rec_graph h = { .dim = p->gen.dim, .m = (uint32_t)x->hnsw_m, .ef_construction = (uint32_t)x->hnsw_ef_construction,
+	struct rec_graph h = { .dim = p->gen.dim, .m = g->m, .ef_construction = g->m ? (uint32_t)x->hnsw_ef_construction : 0,
 		.piece_n = p->piece, .generation = p->generation, .seq = g->seq, .last_chunk = g->last_chunk,
 		.vectors = g->vectors, .bytes = p->bytes };
 	struct key k;
@@ -456,7 +489,7 @@ static int sweep_one(struct index *x, enum table table, uint32_t coll, struct er
 	return rc;
 }
 
-static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, unsigned long erasures,
+static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, int lists, unsigned long erasures,
 	struct err *e)
 {
 	struct piece_writer p = { .x = x, .gen = (*s)->state.serving, .coll = c->rec.number, .erasures = erasures };
@@ -468,7 +501,7 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	}
 	rc = generation_last((*s)->t, gen_graph(&p.gen), c->rec.number, &p.generation, e);
 	p.generation++;
-	if (!rc) rc = graph_build(*s, &c->rec, &g, e);
+	if (!rc) rc = lists ? lists_build(*s, &c->rec, &g, e) : graph_build(*s, &c->rec, &g, e);
 	if (rc) return rc;
 	/* The transaction is not needed any more, and while it lives the store can't reuse a page: */
 	txn_abort((*s)->t);
@@ -478,7 +511,8 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 	if (!rc) rc = graph_settle(&p, c->name, g, e);
 	if (!rc) {
 		fault_point("graph.after_write");
-		log_put(LOG_INFO, "index", "%s: graph of %llu vectors stored", c->name, (unsigned long long)g->vectors);
+		log_put(LOG_INFO, "index", "%s: %s of %llu vectors stored", c->name, lists ? "lists" : "graph",
+			(unsigned long long)g->vectors);
 		g->generation = p.generation;
 		return vec_publish(x, &p.gen, c->rec.number, g, e);
 	}
@@ -489,19 +523,21 @@ static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry
 
 /* ---- rounds ---- */
 
-/* A graph is to be built, or to go. */
-static int graph_due(const struct index *x, const struct vec_part *part, const struct rec_coll *c)
+/* A graph, or lists, are to be built, or to go. */
+static int graph_due(const struct index *x, const struct vec_part *part, const struct rec_coll *c, int lists)
 {
 	double stale = (double)c->tail + (double)coll_tombstones(c);
 	if (!c->graph_vectors) return c->chunks >= x->exact_below;
-	return stale > x->rebuild_share * (double)c->graph_vectors || !part || !part->graph;
+	if (!part || !part->graph || x->kind == INDEX_EXACT || (part->graph->lists != NULL) != lists) return 1;
+	return stale > share_of(x, lists) * (double)c->graph_vectors;
 }
 
 /* The vectors in memory are to be read anew: none are there, not all, or many of them are dead. */
 static int tail_due(const struct vec_part *part, const struct rec_coll *c)
 {
 	if (!part) return c->chunks > 0;
-	return atomic_load(&part->tail->end) != UINT64_MAX || atomic_load(&part->tail->n) / 2 > c->chunks + TAIL_FIRST;
+	if (atomic_load(&part->tail->end) != UINT64_MAX && !atomic_load(&part->tail->full)) return 1;
+	return atomic_load(&part->tail->n) / 2 > c->chunks + TAIL_FIRST;
 }
 
 /* Publishes the collection's present graph with a new tail. */
@@ -531,12 +567,13 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 			if ((rc = words_renew(x, list[i].name, list[i].rec.number, e))) err_wrap(e, "collection %s", list[i].name);
 			continue;
 		}
-		int graph = graph_due(x, part, &list[i].rec), tail = tail_due(part, &list[i].rec);
+		int lists = lists_wanted(x, s->state.serving.dim, list, n, i, part && part->graph && part->graph->lists);
+		int graph = graph_due(x, part, &list[i].rec, lists), tail = tail_due(part, &list[i].rec);
 		if (!graph && !tail) continue;
 		*more = 1;
 		atomic_store(&x->rebuilding, 1);
 		if (tail) rc = tail_renew(s, part, list[i].rec.number, e);
-		else rc = rebuild(x, &s, &list[i], erasures, e);
+		else rc = rebuild(x, &s, &list[i], lists, erasures, e);
 		if (rc) err_wrap(e, "%s of collection %s", tail ? "vectors" : "graph", list[i].name);
 	}
 	snapshot_close(s);

@@ -1,6 +1,7 @@
-/* faissx.h: what builds HNSW graphs over inner products: FAISS's "HNSW<M>" behind plain C. It is given vectors and
- * linked; the links are read out (graph.c), and what was read out once can be put back to be grown. faissx.c and
- * faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's own text. */
+/* faissx.h: what builds HNSW graphs and learns codes over inner products: FAISS's "HNSW<M>" and "IVF<n>,PQ<m>x4" behind
+ * plain C. A graph is given vectors and linked; the links are read out (graph.c), and what was read out once can be put
+ * back to be grown. Of lists, centres and books are read out (ivf.c), and can be put back to code more vectors alike.
+ * faissx.c and faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's own text. */
 #ifndef INDEX_FAISSX_H
 #define INDEX_FAISSX_H
 #include <stddef.h>
@@ -28,5 +29,20 @@ void faissx_links(const struct faissx *g, struct faissx_links *out);
 int faissx_restore_vectors(struct faissx *g, size_t n, const float *vectors, struct err *e);
 int faissx_restore_links(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry,
 	struct err *e);
+
+/* ---- lists of codes ---- */
+struct faissx_lists;
+/* k-means of n vectors (n, dim): centres of `lists` lists, all of length 1, then 16 values for each part of what is left;
+ * dim: a multiple of parts. n: at least 16 and at least lists. stop is asked now and then: not 0 ends it with an error. */
+int faissx_lists_learn(struct faissx_lists **out, int dim, size_t lists, size_t parts, size_t n, const float *vectors,
+	int threads, int (*stop)(void *ctx), void *ctx, struct err *e);
+/* centres: (lists, dim); books: (parts, 16, dim / parts). */
+int faissx_lists_restore(struct faissx_lists **out, int dim, size_t lists, size_t parts, const float *centres,
+	const float *books, struct err *e);
+void faissx_lists_read(const struct faissx_lists *l, const float **centres, const float **books); /* borrowed */
+/* Which list each vector belongs to, and its code: parts / 2 bytes, the first part in the low half of the first. */
+int faissx_lists_encode(struct faissx_lists *l, size_t n, const float *vectors, int64_t *list, uint8_t *codes, int threads,
+	struct err *e);
+void faissx_lists_free(struct faissx_lists *l);             /* NULL is allowed */
 
 #endif

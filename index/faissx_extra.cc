@@ -1,16 +1,26 @@
 /* faissx_extra.cc: the calls that FAISS 1.7.3's C API lacks: reading the links of an HNSW graph out, and putting them
- * back. Written in the C API's manner: exceptions end here, 0 is success, the text is kept for faiss_get_last_error. */
+ * back; lists of 4-bit codes. Written in the C API's manner: exceptions end here, 0 is success, the text is kept for faiss_get_last_error. */
 #ifndef NDEBUG
 #define NDEBUG /* the handler must not print to stderr */
 #endif
+#include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
+#include <faiss/IndexIVFPQ.h>
+#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/macros_impl.h>
+#include <memory>
+#include <mutex>
 extern "C" {
 #include "index/faissx.h"
 int faissx_extra_links(const FaissIndex *index, struct faissx_links *out);
 int faissx_extra_vectors(FaissIndex *index, size_t n, const float *vectors);
 int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const int32_t *neighbors, int32_t entry);
+void faissx_extra_stop(int (*stop)(void *ctx), void *ctx);
+int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts);
+int faissx_extra_lists_restore(FaissIndex *index, const float *centres, const float *books);
+int faissx_extra_lists_read(const FaissIndex *index, const float **centres, const float **books);
+int faissx_extra_lists_encode(const FaissIndex *index, size_t n, const float *vectors, int64_t *list, uint8_t *codes);
 }
 
 static faiss::IndexHNSW *hnsw_of(const FaissIndex *index)
@@ -61,6 +71,82 @@ int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const i
 		g.offsets[n] = at;
 		g.neighbors.assign(neighbors, neighbors + at);
 		g.entry_point = entry;
+	}
+	CATCH_AND_HANDLE
+}
+
+/* ---- lists of codes ---- */
+
+/* FAISS asks one object, from whatever thread learns: each thread's own question. */
+static thread_local int (*stop_asked)(void *ctx);
+static thread_local void *stop_ctx;
+
+struct stop_question : faiss::InterruptCallback {
+	bool want_interrupt() override { return stop_asked && stop_asked(stop_ctx); }
+};
+
+void faissx_extra_stop(int (*stop)(void *ctx), void *ctx)
+{
+	static std::once_flag once;
+	std::call_once(once, [] { faiss::InterruptCallback::instance = std::make_unique<stop_question>(); });
+	stop_asked = stop;
+	stop_ctx = ctx;
+}
+
+static faiss::IndexIVFPQ *lists_of(const FaissIndex *index)
+{
+	auto i = dynamic_cast<const faiss::IndexIVFPQ *>(reinterpret_cast<const faiss::Index *>(index));
+	FAISS_THROW_IF_NOT_MSG(i, "not an index of lists");
+	return const_cast<faiss::IndexIVFPQ *>(i);
+}
+
+int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts)
+{
+	*out = nullptr;
+	try {
+		auto centres = std::make_unique<faiss::IndexFlatIP>(dim);
+		auto index = std::make_unique<faiss::IndexIVFPQ>(centres.get(), dim, lists, parts, 4, faiss::METRIC_INNER_PRODUCT);
+		index->own_fields = true;
+		centres.release();
+		index->by_residual = true;
+		index->cp.min_points_per_centroid = index->pq.cp.min_points_per_centroid = 1; /* it would warn on stderr */
+		*out = reinterpret_cast<FaissIndex *>(index.release());
+	}
+	CATCH_AND_HANDLE
+}
+
+int faissx_extra_lists_restore(FaissIndex *index, const float *centres, const float *books)
+{
+	try {
+		faiss::IndexIVFPQ *i = lists_of(index);
+		i->quantizer->reset();
+		i->quantizer->add((faiss::Index::idx_t)i->nlist, centres);
+		i->pq.centroids.assign(books, books + i->pq.centroids.size());
+		i->is_trained = true;
+	}
+	CATCH_AND_HANDLE
+}
+
+int faissx_extra_lists_read(const FaissIndex *index, const float **centres, const float **books)
+{
+	*centres = *books = nullptr;
+	try {
+		faiss::IndexIVFPQ *i = lists_of(index);
+		auto flat = dynamic_cast<const faiss::IndexFlat *>(i->quantizer);
+		FAISS_THROW_IF_NOT_MSG(flat, "centres of another kind");
+		*centres = flat->get_xb();
+		*books = i->pq.centroids.data();
+	}
+	CATCH_AND_HANDLE
+}
+
+int faissx_extra_lists_encode(const FaissIndex *index, size_t n, const float *vectors, int64_t *list, uint8_t *codes)
+{
+	try {
+		faiss::IndexIVFPQ *i = lists_of(index);
+		i->quantizer->assign((faiss::Index::idx_t)n, vectors, list);
+		for (size_t k = 0; k < n; k++) FAISS_THROW_IF_NOT_MSG(list[k] >= 0, "a vector is near to no centre");
+		i->encode_vectors((faiss::Index::idx_t)n, vectors, list, codes);
 	}
 	CATCH_AND_HANDLE
 }

@@ -339,10 +339,14 @@ static struct fresh *fresh_find(struct build *b, uint32_t coll)
 /* The collection's graph, where the store has one, and a tail of the rest, from a transaction. */
 static int fresh_read(struct build *b, struct txn *t, uint32_t coll, int with_graph, struct fresh *f, struct err *e)
 {
+	struct vec_set *set;
 	f->coll = coll;
 	if (with_graph && graph_load(b->x, t, &b->gen, coll, &f->graph, NULL)) f->graph = NULL;
 	f->tail = tail_new(gen_vec(&b->gen), coll, b->gen.dim, f->graph ? f->graph->last_chunk : 0);
 	if (!f->tail) return err_set(e, E_MEMORY, "turn to another embedder: out of memory");
+	set = vec_set_get(b->x);
+	f->tail->room = tail_room(b->x, set, b->gen.number, coll, f->graph, b->gen.dim);
+	vec_set_put(set);
 	tail_add(f->tail, t, 1);
 	return OK;
 }

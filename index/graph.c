@@ -37,17 +37,36 @@ static const uint32_t *ground(const struct graph *g, size_t row)
 
 /* ---- life ---- */
 
-struct graph *graph_new(uint32_t coll, uint32_t dim, uint32_t m, size_t cap)
+static struct graph *graph_start(uint32_t coll, uint32_t dim)
 {
 	static atomic_ullong serials;
 	struct graph *g = mem_calloc(1, sizeof *g);
-	size_t bytes;
 	if (!g) return NULL;
 	atomic_init(&g->refs, 1);
 	pthread_mutex_init(&g->lock, NULL);
 	g->serial = atomic_fetch_add(&serials, 1) + 1;
 	g->coll = coll;
 	g->dim = dim;
+	return g;
+}
+
+struct graph *graph_of_lists(uint32_t coll, struct ivf *lists)
+{
+	struct graph *g = graph_start(coll, lists->shape.dim);
+	if (!g) {
+		ivf_free(lists);
+		return NULL;
+	}
+	g->lists = lists;
+	g->vectors = lists->vectors;
+	return g;
+}
+
+struct graph *graph_new(uint32_t coll, uint32_t dim, uint32_t m, size_t cap)
+{
+	struct graph *g = graph_start(coll, dim);
+	size_t bytes;
+	if (!g) return NULL;
 	g->m = m;
 	g->cap = cap;
 	g->code = code8_size(dim);
@@ -80,6 +99,7 @@ void graph_put(struct graph *g)
 		walker_free(w);
 	}
 	pthread_mutex_destroy(&g->lock);
+	ivf_free(g->lists);
 	mem_free(g->rows);
 	mem_free(g->ids);
 	mem_free(g->high);
@@ -89,6 +109,7 @@ void graph_put(struct graph *g)
 
 size_t graph_bytes(const struct graph *g)
 {
+	if (g->lists) return ivf_bytes(g->lists);
 	return g->vectors * (g->stride + sizeof *g->ids) + g->high_n * sizeof *g->high + g->link_n * sizeof *g->links;
 }
 
@@ -352,7 +373,9 @@ static int put(FILE *f, const void *p, size_t n)
 int graph_write(const struct graph *g, FILE *f, struct err *e)
 {
 	uint64_t counts[2] = { g->high_n, g->link_n };
-	int ok = put(f, &g->entry, 4) && put(f, &g->levels, 4) && put(f, counts, sizeof counts) &&
+	int ok;
+	if (g->lists) return ivf_write(g->lists, f, e);
+	ok = put(f, &g->entry, 4) && put(f, &g->levels, 4) && put(f, counts, sizeof counts) &&
 		put(f, g->ids, g->vectors * sizeof *g->ids);
 	for (size_t i = 0; i < g->vectors && ok; i++) ok = put(f, row_of(g, i), g->code + 8 * (size_t)g->m);
 	ok = ok && put(f, g->high, g->high_n * sizeof *g->high) && put(f, g->links, g->link_n * sizeof *g->links);
@@ -397,6 +420,16 @@ static int high_fits(const struct graph *g)
 	return g->entry < g->high_n && g->levels <= high_levels(g, g->entry);
 }
 
+static int read_lists(struct graph **out, FILE *f, uint32_t coll, uint32_t dim, uint64_t vectors, uint64_t bytes,
+	struct err *e)
+{
+	struct ivf *lists;
+	int rc = ivf_read(&lists, f, dim, vectors, bytes, e);
+	if (rc) return rc;
+	*out = graph_of_lists(coll, lists);
+	return *out ? OK : err_set(e, E_MEMORY, "read lists: out of memory");
+}
+
 int graph_read(struct graph **out, FILE *f, uint32_t coll, uint32_t dim, uint32_t m, uint64_t vectors, uint64_t bytes,
 	struct err *e)
 {
@@ -405,7 +438,8 @@ int graph_read(struct graph **out, FILE *f, uint32_t coll, uint32_t dim, uint32_
 	struct graph *g;
 	int rc;
 	*out = NULL;
-	if (m == 0 || vectors > ROWS_MAX || vectors > bytes / each || !get(f, start, sizeof start) ||
+	if (m == 0) return read_lists(out, f, coll, dim, vectors, bytes, e);
+	if (vectors > ROWS_MAX || vectors > bytes / each || !get(f, start, sizeof start) ||
 		!get(f, counts, sizeof counts) || counts[0] > vectors || counts[1] > UINT32_MAX || counts[1] % m)
 		return err_set(e, E_CORRUPT, "read graph: its size is not its header's");
 	due = sizeof start + sizeof counts + vectors * each + counts[0] * sizeof(struct graph_high) + counts[1] * 4;

@@ -1,5 +1,6 @@
-/* graph.h: a collection's HNSW graph in memory: int8 codes with the links beside them, and the walk over it. Immutable
- * once it is whole; a counted reference; searched by any number of threads. */
+/* graph.h: what is built over a collection's vectors, in memory: an HNSW graph, int8 codes with the links beside them, and
+ * the walk over it; or, where memory is short, lists of codes (ivf.h) in the same place. Immutable once it is whole; a
+ * counted reference; searched by any number of threads. */
 #ifndef INDEX_GRAPH_H
 #define INDEX_GRAPH_H
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include "base/err.h"
 #include "index/code8.h"
 #include "index/faissx.h"
+#include "index/ivf.h"
 
 enum { GRAPH_NONE = UINT32_MAX };    /* behind the last link of a list */
 
@@ -18,7 +20,8 @@ struct walker;
 struct graph {
 	atomic_int refs;
 	uint64_t serial;             /* no other graph of this process has it */
-	uint32_t coll, dim, m;
+	uint32_t coll, dim, m;       /* m 0: lists */
+	struct ivf *lists;           /* owned; NULL: a graph. With lists there are no rows, ids and links */
 	uint64_t last_chunk;         /* every chunk up to it that lived at seq is in the graph, none after it */
 	uint64_t seq, generation;    /* of the state it was built from; of its stored form */
 	size_t vectors, cap;         /* rows; rows there is room for */
@@ -34,6 +37,7 @@ struct graph {
 
 /* Without rows; NULL: out of memory. */
 struct graph *graph_new(uint32_t coll, uint32_t dim, uint32_t m, size_t cap);
+struct graph *graph_of_lists(uint32_t coll, struct ivf *lists);  /* takes them, also on failure; NULL: out of memory */
 void graph_put(struct graph *g);                           /* drops a reference; NULL is allowed */
 int graph_row_add(struct graph *g, uint64_t chunk, const float *v);  /* chunk above those before; E_LIMIT: no room */
 int graph_row_copy(struct graph *g, const struct graph *from, size_t row);  /* a row of another graph, without its links */
@@ -47,7 +51,7 @@ int graph_walk(struct graph *g, const struct code8_query *q, size_t ef, uint32_t
 	struct err *e);
 
 int graph_write(const struct graph *g, FILE *f, struct err *e);     /* the stored form (record.c) */
-/* E_CORRUPT when the `bytes` bytes are none of a graph of so many vectors. The caller fills last_chunk, seq, generation. */
+/* E_CORRUPT when the `bytes` bytes are none of a graph (m 0: of lists) of so many vectors. The caller fills last_chunk, seq, generation. */
 int graph_read(struct graph **out, FILE *f, uint32_t coll, uint32_t dim, uint32_t m, uint64_t vectors, uint64_t bytes,
 	struct err *e);
 size_t graph_bytes(const struct graph *g);                          /* memory it takes, scratch aside */

@@ -146,6 +146,9 @@ static int options_check(const struct index_options *o, struct err *e)
 		return err_set(e, E_USAGE, "index.hnsw_ef_construction %d: 8 to 1000", o->hnsw_ef_construction);
 	if (o->hnsw_ef_search < 8 || o->hnsw_ef_search > 4000)
 		return err_set(e, E_USAGE, "index.hnsw_ef_search %d: 8 to 4000", o->hnsw_ef_search);
+	if (o->kind < INDEX_AUTO || o->kind > INDEX_IVF) return err_set(e, E_USAGE, "index.kind %d: there is no such", (int)o->kind);
+	if (o->ivf_probes < 1) return err_set(e, E_USAGE, "index.ivf_probes 0: at least 1");
+	if (o->ivf_rerank < 1) return err_set(e, E_USAGE, "index.ivf_rerank 0: at least 1");
 	if (!(o->rebuild_share >= 0.01 && o->rebuild_share <= 1))
 		return err_set(e, E_USAGE, "index.rebuild_share %g: 0.01 to 1", o->rebuild_share);
 	if (!(o->bm25_k1 >= 0 && o->bm25_k1 <= 10)) return err_set(e, E_USAGE, "search.bm25_k1 %g: 0 to 10", o->bm25_k1);
@@ -208,10 +211,14 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	pthread_cond_init(&x->wake, NULL);
 	pthread_cond_init(&x->done_cond, NULL);
 	x->form = o->half_vectors ? VEC_F16 : VEC_F32;
+	x->kind = o->kind;
+	x->memory_bytes = o->memory_bytes;
+	x->ivf_probes = o->ivf_probes;
+	x->ivf_rerank = o->ivf_rerank;
 	x->hnsw_m = o->hnsw_m;
 	x->hnsw_ef_construction = o->hnsw_ef_construction;
 	x->hnsw_ef_search = o->hnsw_ef_search;
-	x->exact_below = o->exact_below ? o->exact_below : 1;
+	x->exact_below = o->kind == INDEX_EXACT ? UINT64_MAX : o->exact_below ? o->exact_below : 1;
 	x->rebuild_share = o->rebuild_share;
 	x->bm25_k1 = o->bm25_k1;
 	x->bm25_b = o->bm25_b;
@@ -275,8 +282,11 @@ int index_stats(struct index *x, struct index_stats *out, struct err *e)
 	if (!rc) rc = store_sizes(s->t, &out->file_bytes, &out->map_bytes, &out->used_bytes, e);
 	out->seq = s->state.seq;
 	out->collections = n;
-	for (size_t i = 0; i < s->vecs->n; i++)
-		out->memory_bytes += tail_bytes(s->vecs->at[i].tail) + (s->vecs->at[i].graph ? graph_bytes(s->vecs->at[i].graph) : 0);
+	for (size_t i = 0; i < s->vecs->n; i++) {
+		const struct graph *g = s->vecs->at[i].graph;
+		out->memory_bytes += tail_bytes(s->vecs->at[i].tail) + (g ? graph_bytes(g) : 0);
+		out->list_vectors += g && g->lists ? g->vectors : 0;
+	}
 	out->words_bytes = words_bytes(x);
 	out->rebuilding = atomic_load(&x->rebuilding);
 	arena_clear(&a);

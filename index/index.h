@@ -25,6 +25,9 @@ struct index;
 struct snapshot;
 struct write;
 
+/* How large collections are searched: by what suits memory_bytes; all exactly; by graph; by lists of 4-bit codes. */
+enum index_kind { INDEX_AUTO, INDEX_EXACT, INDEX_HNSW, INDEX_IVF };
+
 struct index_options {
 	const char *dir;             /* data folder, made when missing */
 	size_t map_bytes;            /* address space reserved for LMDB; the largest the store may grow to */
@@ -32,6 +35,9 @@ struct index_options {
 	int half_vectors;            /* 1: vectors that are added are kept as fp16; both kinds are read */
 	const char *embedder;        /* fingerprint the vectors belong to; "" with dim 0: open without an embedder (no search by vector) */
 	const char *model;           /* the embedder's name, for people; at most 64 bytes are kept; NULL: unknown */
+	enum index_kind kind;
+	uint64_t memory_bytes;       /* that codes and links should take in memory; 0: no limit */
+	size_t ivf_probes, ivf_rerank; /* lists looked at; of what they have, how many are compared by their stored vectors; at least 1 */
 	int hnsw_m;                  /* neighbours, 4 … 64 */
 	int hnsw_ef_construction;    /* 8 … 1000 */
 	int hnsw_ef_search;          /* 8 … 4000 */
@@ -289,6 +295,7 @@ struct index_stats {
 	uint64_t seq, documents, documents_without_text, chunks, vectors, collections, text_bytes;
 	uint64_t file_bytes, map_bytes, used_bytes;
 	uint64_t graph_vectors, tail_vectors, tombstones;   /* over all collections */
+	uint64_t list_vectors;       /* of graph_vectors: those in lists of codes, in memory */
 	uint64_t memory_bytes;       /* of codes and links in memory, over all collections */
 	uint64_t words_bytes;        /* of postings in memory, likewise */
 	int rebuilding;

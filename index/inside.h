@@ -22,6 +22,9 @@ struct index {
 	atomic_int with_vectors;          /* 0: opened without an embedder */
 	atomic_int reembedding;           /* someone changes what stands beside */
 	enum vec_form form;               /* in which new vectors are written */
+	enum index_kind kind;
+	uint64_t memory_bytes;            /* 0: no limit */
+	size_t ivf_probes, ivf_rerank;
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
 	uint64_t exact_below;
 	double rebuild_share;
@@ -171,6 +174,14 @@ int note_json_check(const char *json, size_t len, struct err *e);
 /* rewrite.c */
 /* Finishes erasures that a kill cut off, by rewriting the store. A failure is logged and tried again at the next open. */
 void erasures_finish(struct index *x);
+
+/* budget.c */
+enum { LISTS_OFTENER = 4 };               /* lists take their tail in so many times as often as a graph: it is cheap, and saves memory */
+/* Is collection i of those there are to have lists of codes, not a graph? has_lists: it has some now. */
+int lists_wanted(const struct index *x, uint32_t dim, const struct coll_entry *list, size_t n, size_t i, int has_lists);
+/* Rows there is memory for in the tail of a collection beside graph g (NULL: none) and the other parts of a set. */
+size_t tail_room(const struct index *x, const struct vec_set *set, uint32_t gen, uint32_t coll, const struct graph *g,
+	uint32_t dim);
 
 /* catchup.c */
 int catchup_start(struct index *x, struct err *e);  /* again: wakes it */

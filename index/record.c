@@ -63,6 +63,10 @@
  * up. 2^32 - 1 stands behind the last link of a list. entry: one of those, with so many levels; of the rows when levels
  * is 0. A header of version 1 led to FAISS's own form; such a graph is built again.
  *
+ * A header with M 0 leads to lists of codes (ivf.c), whose bytes are: u32 lists; u32 parts; u32 width; u32 0; u64 trained;
+ * f32[lists, parts * width] centres; f32[parts, 16, width] books; u32[lists] sizes; for each list u64[size] chunk ids,
+ * ascending, and its blocks of 16 parts bytes (pq4.h), 32 vectors each. parts and width follow from dim (ivf_shape).
+ *
  * Postings: a term is a word as base/words.h makes it, so the keys are also the dictionary in byte order. What a term has
  * lies in blocks; each holds postings of chunks above the `last` of the block before it, up to its own. The last one is
  * the tail, with last = 2^64 - 1: it takes what is new, and when it would hold more than 256 it is split into blocks of

@@ -20,6 +20,8 @@ struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t af
 	atomic_init(&t->end, UINT64_MAX);
 	atomic_init(&t->n, 0);
 	t->table = table;
+	atomic_init(&t->full, 0);
+	t->room = SIZE_MAX;
 	t->coll = coll;
 	t->dim = dim;
 	t->after = t->last = after;
@@ -53,6 +55,10 @@ static int row_add(struct tail *t, uint64_t chunk, const float *v)
 {
 	size_t n = atomic_load_explicit(&t->n, memory_order_relaxed), first, b = block_of(n, &first);
 	struct tail_block *k;
+	if (n == t->room) {
+		atomic_store(&t->full, 1);
+		return E_LIMIT;
+	}
 	if (b >= TAIL_BLOCKS) return E_LIMIT;
 	k = &t->block[b];
 	if (!k->ids) {
@@ -95,7 +101,7 @@ void tail_add(struct tail *tail, struct txn *t, uint64_t first)
 		uint64_t chunk = key_get_u64(key.p + 4);
 		if (rec_vec_get(&v, &k, value, tail->dim, 0, NULL)) continue; /* of wrong size: check names it */
 		rc = row_add(tail, chunk, rec_vec_borrow(&v, tail->scratch));
-		if (rc) err_set(&e, rc, rc == E_LIMIT ? "they are too many" : "out of memory");
+		if (rc) err_set(&e, rc, rc == E_LIMIT ? "memory has no room for more (index.memory_bytes)" : "out of memory");
 		if (rc) break;
 	}
 	cursor_close(&c);

@@ -21,6 +21,8 @@ struct tail {
 	struct tail_block block[TAIL_BLOCKS]; /* owned */
 	uint64_t last;               /* the writer's: highest chunk id added, or after */
 	float *scratch;              /* owned; the writer's: (dim) */
+	size_t room;                 /* rows it may have; set before the first is added */
+	atomic_int full;             /* it was closed because it has as many */
 };
 
 struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t after); /* NULL: out of memory */

@@ -8,7 +8,9 @@
  * reader may see k chunks.
  * Exactly means: by int8 codes first, with their proven bound (code8.h). The k highest lower ends of living rows make a
  * floor; rows whose upper end does not reach it can't be among the k best; the others are compared with the query itself
- * instead of its code, which halves the range, and of those left the true scores are taken, highest upper end first, until that is below the k-th true score. The result is that of comparing all in fp32.
+ * instead of its code, which halves the range, and of those left the true scores are taken,
+ * highest upper end first, until that is below the k-th true score. The result is that of comparing all as they are stored.
+ * Where memory is short there are lists of 4-bit codes instead of a graph (ivf.h): their best guesses are compared.
  * Scores are our own dot product over the stored vector, so a hit's score is the same whichever way it was found; and a
  * row counts only when its vector lives in the snapshot, which is where deleted chunks (tombstones) end.
  * Threads: any number of searches beside one swap. Failure: E_MEMORY, the store's. */
@@ -21,6 +23,7 @@
 #include "index/inside.h"
 
 enum { BATCH = 256, CANDIDATES = 1024 };
+enum { ALL_PAYS = 4 };           /* so many true comparisons cost no more than to choose one of them */
 
 struct search {
 	struct snapshot *s;
@@ -191,24 +194,34 @@ static int memory_search(struct search *q, const struct rec_coll *c, int walked,
 
 /* ---- by the graph ---- */
 
-/* Which rows are the reader's; *own is to be freed, unless NULL. NULL without an error: all. */
+static void rows_mark(struct row_mask *m, const uint64_t *ids, size_t n, size_t first, const struct visible *seen)
+{
+	struct row_pick pick;
+	uint32_t at[BATCH];
+	size_t some;
+	row_pick_init(&pick, ids, n, seen);
+	while ((some = row_pick_next(&pick, at, BATCH)))
+		for (size_t i = 0; i < some; i++) m->bits[(first + at[i]) / 64] |= (uint64_t)1 << ((first + at[i]) & 63);
+}
+
+/* Which rows, or places of lists, are the reader's; *own is to be freed, unless NULL. NULL without an error: all. */
 static int mask_get(const struct search *q, const struct graph *g, const struct row_mask **out, struct row_mask **own,
 	struct err *e)
 {
 	struct row_mask *m, *none = NULL;
-	struct row_pick pick;
-	uint32_t at[BATCH];
-	size_t some;
+	const struct ivf *v = g->lists;
 	*out = *own = NULL;
 	if (!q->seen) return OK;
 	*out = atomic_load(&q->seen->mask);
 	if (*out && (*out)->serial == g->serial) return OK;
-	m = mem_calloc(1, sizeof *m + (g->vectors / 64 + 1) * sizeof *m->bits);
+	m = mem_calloc(1, sizeof *m + ((v ? v->places : g->vectors) / 64 + 1) * sizeof *m->bits);
 	if (!m) return err_set(e, E_MEMORY, "search: out of memory");
 	m->serial = g->serial;
-	row_pick_init(&pick, g->ids, g->vectors, q->seen);
-	while ((some = row_pick_next(&pick, at, BATCH)))
-		for (size_t i = 0; i < some; i++) m->bits[at[i] / 64] |= (uint64_t)1 << (at[i] & 63);
+	if (!v) rows_mark(m, g->ids, g->vectors, 0, q->seen);
+	for (uint32_t l = 0; v && l < v->shape.lists; l++) {
+		size_t first = (size_t)v->first[l] * PQ4_BLOCK;
+		rows_mark(m, v->ids + first, v->sizes[l], first, q->seen);
+	}
 	*out = m;
 	if (!atomic_compare_exchange_strong(&q->seen->mask, &none, m)) *own = m;
 	return OK;
@@ -275,6 +288,76 @@ static int graph_search(struct search *q, size_t ef, uint64_t mine, struct topk 
 	return rc;
 }
 
+/* ---- by lists ---- */
+
+/* Every place of the mask is compared: few are. */
+static int places_all(struct search *q, const struct ivf *v, const struct row_mask *mask, struct topk *t, struct err *e)
+{
+	int rc = OK;
+	for (size_t w = 0; w < (v->places + 63) / 64 && !rc; w++)
+		for (uint64_t bits = mask->bits[w]; bits && !rc; bits &= bits - 1)
+			rc = hit_put(q, v->ids[w * 64 + (size_t)__builtin_ctzll(bits)], t, e);
+	return rc;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* The places' vectors are compared as they are stored, in the order in which the store has them. */
+static int places_rank(struct search *q, const struct ivf *v, const uint32_t *at, size_t n, uint64_t *ids, struct topk *t,
+	struct err *e)
+{
+	int rc = OK;
+	for (size_t i = 0; i < n; i++) ids[i] = v->ids[at[i]];
+	qsort(ids, n, sizeof *ids, by_id);
+	for (size_t i = 0; i < n && !rc; i++) rc = hit_put(q, ids[i], t, e);
+	return rc;
+}
+
+/* The k best of the lists. As many places are compared truly as ivf_rerank says, more where k is large and for the dead
+ * among them; as many lists are looked at as ivf_probes says, more where only a share of what is in them is the
+ * reader's, and twice as many again while that gives too few. */
+static int lists_search(struct search *q, uint64_t mine, uint64_t all, struct topk *t, struct err *e)
+{
+	const struct index *x = q->s->x;
+	const struct graph *g = q->part->graph;
+	const struct ivf *v = g->lists;
+	size_t tail = atomic_load_explicit(&q->part->tail->n, memory_order_acquire), want = x->ivf_rerank, got = 0;
+	uint64_t alive = all > tail ? all - tail : 1;
+	double probes = (double)x->ivf_probes * (double)all / (double)mine;
+	const struct row_mask *mask;
+	struct row_mask *own;
+	uint32_t *at;
+	uint64_t *ids;
+	int rc = mask_get(q, g, &mask, &own, e);
+	if (rc) return rc;
+	if (want < 4 * q->k) want = 4 * q->k;
+	if (v->vectors > alive) want = (size_t)fmin((double)v->vectors, (double)want * (double)v->vectors / (double)alive);
+	if (mask && mine <= ALL_PAYS * want) {
+		rc = places_all(q, v, mask, t, e);
+		mem_free(own);
+		return rc;
+	}
+	at = mem_alloc((want + 1) * sizeof *at);
+	ids = mem_alloc((want + 1) * sizeof *ids);
+	if (!at || !ids) rc = err_set(e, E_MEMORY, "search: out of memory");
+	for (; !rc; probes *= 2) {
+		size_t some = probes < v->shape.lists ? (size_t)probes : v->shape.lists;
+		t->n = 0;
+		rc = ivf_search(v, q->query, mask ? (const uint32_t *)mask->bits : NULL, some, want, at, &got, e);
+		if (!rc && got < want && some < v->shape.lists) continue;
+		if (!rc) rc = places_rank(q, v, at, got, ids, t, e);
+		if (t->n == t->k || some == v->shape.lists) break;
+	}
+	mem_free(at);
+	mem_free(ids);
+	mem_free(own);
+	return rc;
+}
+
 /* ---- all together ---- */
 
 static int search_run(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
@@ -283,7 +366,10 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 	int walked = 0, rc = OK;
 	if (mine == 0) return OK;
 	if (t->k > mine) t->k = q->k = mine;
-	if (q->part && q->part->graph && c->chunks >= q->s->x->exact_below)
+	if (q->part && q->part->graph && q->part->graph->lists) {
+		walked = 1;
+		rc = lists_search(q, mine, c->chunks, t, e);
+	} else if (q->part && q->part->graph && c->chunks >= q->s->x->exact_below)
 		rc = graph_search(q, walk_ef(q, mine, c->chunks), mine, t, &walked, e);
 	if (!rc && q->part) {
 		uint64_t end = atomic_load(&q->part->tail->end);

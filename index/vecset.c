@@ -117,6 +117,13 @@ static int tail_read(struct index *x, struct tail *tail, uint64_t *next, struct 
 	return rc;
 }
 
+static void tail_limit(struct index *x, const struct rec_gen *gen, uint32_t coll, const struct graph *g, struct tail *tail)
+{
+	struct vec_set *set = vec_set_get(x);
+	tail->room = tail_room(x, set, gen->number, coll, g, gen->dim);
+	vec_set_put(set);
+}
+
 int vec_publish(struct index *x, const struct rec_gen *gen, uint32_t coll, struct graph *g, struct err *e)
 {
 	struct tail *tail = tail_new(gen_vec(gen), coll, gen->dim, g ? g->last_chunk : 0);
@@ -124,6 +131,7 @@ int vec_publish(struct index *x, const struct rec_gen *gen, uint32_t coll, struc
 	struct txn *t = NULL;
 	uint64_t first = 1;
 	int whole, rc = tail ? OK : err_set(e, E_MEMORY, "publish a graph: out of memory");
+	if (!rc) tail_limit(x, gen, coll, g, tail);
 	if (!rc) rc = tail_read(x, tail, &first, e);
 	if (!rc) rc = txn_begin(&t, x->store, 1, e);
 	if (!rc) rc = state_read(t, &state, e);
@@ -134,7 +142,7 @@ int vec_publish(struct index *x, const struct rec_gen *gen, uint32_t coll, struc
 		return rc == E_NOT_FOUND ? err_set(e, E_CORRUPT, "the state record is missing") : rc;
 	}
 	tail_add(tail, t, first);
-	whole = atomic_load(&tail->end) == UINT64_MAX;
+	whole = atomic_load(&tail->end) == UINT64_MAX || atomic_load(&tail->full);
 	tail_end(x, gen->number, coll, state.next_chunk);
 	rc = vec_set_swap(x, gen->number, coll, g, tail, e);
 	txn_abort(t);

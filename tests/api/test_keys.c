@@ -10,7 +10,7 @@ static struct err e;
 
 static void begin(void)
 {
-	struct index_options o = { .dir = test_dir(), .map_bytes = (size_t)1 << 26, .embedder = "", .hnsw_m = 16, .hnsw_ef_construction = 64,
+	struct index_options o = { .dir = test_dir(), .map_bytes = (size_t)1 << 26, .embedder = "", .ivf_probes = 64, .ivf_rerank = 100, .hnsw_m = 16, .hnsw_ef_construction = 64,
 		.hnsw_ef_search = 64, .exact_below = 1000, .rebuild_share = 0.2, .readers_max = 16, .bm25_k1 = 1.2, .bm25_b = 0.75,
 		.query_terms_max = 64 };
 	arena_init(&arena, 1 << 22);

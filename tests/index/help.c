@@ -16,6 +16,7 @@ const struct reader everyone = { "c", 1, NULL, 0, NULL, NULL };
 struct index_options help_options(const char *dir)
 {
 	return (struct index_options){ .dir = dir, .map_bytes = (size_t)256 << 20, .dim = DIM, .embedder = "test-embedder",
+		.ivf_probes = 64, .ivf_rerank = 100,
 		.hnsw_m = 16, .hnsw_ef_construction = 200, .hnsw_ef_search = 100, .exact_below = 200, .rebuild_share = 0.2,
 		.readers_max = 64, .bm25_k1 = 1.2, .bm25_b = 0.75, .query_terms_max = 64, .similar_max = 10, .words_bytes = 1 << 28,
 		.phrase_max = 1000, .sync = 0 };

@@ -46,7 +46,7 @@ static void put(const char *name, const char *text)
 
 static void begin(void)
 {
-	struct index_options o = { .map_bytes = (size_t)1 << 28, .hnsw_m = 16, .hnsw_ef_construction = 64,
+	struct index_options o = { .map_bytes = (size_t)1 << 28, .ivf_probes = 64, .ivf_rerank = 100, .hnsw_m = 16, .hnsw_ef_construction = 64,
 		.hnsw_ef_search = 64, .exact_below = 1000, .rebuild_share = 0.2, .readers_max = 16, .bm25_k1 = 1.2, .bm25_b = 0.75,
 		.query_terms_max = 64 };
 	struct embedder_options mo = { .threads = 1 };
