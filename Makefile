@@ -112,6 +112,9 @@ $(BUILD)/tests/failwrite.so: tests/torture/failwrite.c tests/torture/failwrite.h
 # What the machine can do, beside what the kernels reach.
 $(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call objs,base)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,nn base)
+# A reader model over pairs of texts, for embed/reader_train/evaluate.py and for its speed.
+$(BUILD)/tests/read_pairs: $(BUILD)/tests/bench/read_pairs.o $(call objs,embed) $(call objs,nn) $(call objs,base)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,embed nn base)
 # The program beside others that do the same, on this machine (tests/bench/run.py; ONLY=decode,embed: some of the works;
 # KERNEL=vnni or avx2: with those kernels).
 bench: all $(BUILD)/tests/roofline

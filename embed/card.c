@@ -17,7 +17,10 @@
 #include "embed/embed.h"
 #include "nn/wordpiece.h"
 
-enum { JSON_BYTES_MAX = 64 << 20, PATH_BYTES_MAX = 4096 };
+enum {
+	JSON_BYTES_MAX = 64 << 20, PATH_BYTES_MAX = 4096,
+	PADDING_MAX = 1024 /* rows that vocab_size may be above the vocabulary's end */
+};
 
 /* Reads dir/name. A file that is missing leaves *out NULL, and is an error only when it is needed. hash may be NULL. */
 static int json_read(cJSON **out, const char *dir, const char *name, int needed, struct sha256 *hash, struct err *e)
@@ -374,5 +377,37 @@ int card_read(struct card *c, const char *dir, const char *name, struct sha256 *
 	if (rc == OK) rc = tokenizer_read(c, dir, hash, e);
 	if (rc == OK) rc = sentence_read(c, dir, hash, e);
 	if (rc == OK) rc = modules_read(c, dir, hash, e);
+	return rc;
+}
+
+int card_file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e)
+{
+	uint8_t digest[32];
+	int rc = path_join(path, dir, name);
+	if (rc != OK) return err_set(e, rc, "%.100s: path too long", dir);
+	rc = sha256_file(buf_cstr(path), digest, NULL, NULL, e);
+	if (rc == OK) sha256_put(hash, digest, sizeof digest);
+	return rc;
+}
+
+int card_words(struct wordpiece **out, const struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+{
+	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents,
+		.cjk_words = c->cjk_words, .unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
+	size_t want = (size_t)c->shape.vocabulary, has = 0;
+	struct buf path;
+	*out = NULL;
+	buf_init(&path, PATH_BYTES_MAX);
+	int rc = card_file_hash(&path, dir, c->vocabulary, hash, e);
+	if (rc == OK) rc = wordpiece_open(out, buf_cstr(&path), &o, e);
+	if (rc == OK) has = wordpiece_size(*out);
+	/* vocab_size may be rounded up; a file cut off would read every lost word as unknown, and say nothing. */
+	if (rc == OK && (has > want || want - has >= PADDING_MAX)) {
+		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %zu%s", buf_cstr(&path), has, want,
+			has < want ? ": truncated" : "");
+		wordpiece_close(*out);
+		*out = NULL;
+	}
+	buf_clear(&path);
 	return rc;
 }

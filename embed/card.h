@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "embed/encoder.h"
 #include "embed/pool.h"
+#include "nn/wordpiece.h"
 
 enum {
 	CARD_HIDDEN_MAX = 16384, CARD_LAYERS_MAX = 256, CARD_HEADS_MAX = 1024, CARD_WIDE_MAX = 131072,
@@ -36,5 +37,9 @@ struct card {
  * E_NOT_FOUND names the file, E_FORMAT file and field, E_UNSUPPORTED what this program does not do (an architecture, a
  * tokenizer, a pooling, a module, a form of the weights). */
 int card_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e);
+/* The vocabulary that the card names, from the same folder; its hash goes into hash. E_FORMAT: it does not fit the card. */
+int card_words(struct wordpiece **out, const struct card *c, const char *dir, struct sha256 *hash, struct err *e);
+/* Puts the hash of dir/name into hash; leaves the path in path (a buf with room for one). */
+int card_file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e);
 
 #endif

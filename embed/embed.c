@@ -35,8 +35,7 @@ enum {
 	ALONE_TOKENS = 512,
 	ALONE_MAX = 8,
 	THREADS_MAX = 64,
-	PATH_BYTES_MAX = 4096,
-	PADDING_MAX = 1024 /* rows that vocab_size may be above the vocabulary's end */
+	PATH_BYTES_MAX = 4096
 };
 
 struct embedder {
@@ -64,33 +63,6 @@ struct piece {
 };
 
 /* ---- open and close ---- */
-
-/* Puts the hash of dir/name into hash; leaves the path in path. */
-static int file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e)
-{
-	uint8_t digest[32];
-	int rc = path_join(path, dir, name);
-	if (rc != OK) return err_set(e, rc, "%.100s: path too long", dir);
-	rc = sha256_file(buf_cstr(path), digest, NULL, NULL, e);
-	if (rc == OK) sha256_put(hash, digest, sizeof digest);
-	return rc;
-}
-
-static int vocabulary_open(struct embedder *m, const char *path, struct err *e)
-{
-	const struct card *c = &m->card;
-	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents,
-		.cjk_words = c->cjk_words, .unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
-	int rc = wordpiece_open(&m->words, path, &o, e);
-	if (rc == OK && wordpiece_size(m->words) > (size_t)c->shape.vocabulary)
-		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d", path, wordpiece_size(m->words),
-			c->shape.vocabulary);
-	/* vocab_size may be rounded up; a file cut off would read every lost word as unknown, and say nothing. */
-	if (rc == OK && (size_t)c->shape.vocabulary - wordpiece_size(m->words) >= PADDING_MAX)
-		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %d: truncated", path, wordpiece_size(m->words),
-			c->shape.vocabulary);
-	return rc;
-}
 
 /* The prefixes of the options, or else of the model; after the vocabulary. */
 static int prefixes_set(struct embedder *m, const struct embedder_options *o, struct err *e)
@@ -122,8 +94,7 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 	if (rc != OK) return rc;
 	snprintf(f->name, sizeof f->name, "%s", path_base(buf_cstr(path)));
 	rc = card_read(&m->card, o->dir, f->name, hash, e);
-	if (rc == OK) rc = file_hash(path, o->dir, m->card.vocabulary, hash, e);
-	if (rc == OK) rc = vocabulary_open(m, buf_cstr(path), e);
+	if (rc == OK) rc = card_words(&m->words, &m->card, o->dir, hash, e);
 	if (rc != OK) return rc;
 	f->dim = m->card.shape.hidden;
 	f->layers = m->card.shape.layers;
@@ -131,7 +102,7 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 	if (o->max_tokens > 0 && o->max_tokens < f->max_tokens) f->max_tokens = o->max_tokens;
 	snprintf(f->pooling, sizeof f->pooling, "%s", m->card.pooling == POOL_CLS ? "cls" : "mean");
 	rc = prefixes_set(m, o, e);
-	if (rc == OK) rc = file_hash(path, o->dir, "model.safetensors", hash, e);
+	if (rc == OK) rc = card_file_hash(path, o->dir, "model.safetensors", hash, e);
 	if (rc == OK && *f->passage_prefix) {
 		sha256_put(hash, tag, sizeof tag);
 		sha256_put(hash, f->passage_prefix, strlen(f->passage_prefix));
@@ -308,7 +279,7 @@ static void piece_run(struct embedder *m, const struct piece *p, enum embed_turn
 {
 	size_t dim = (size_t)m->info.dim;
 	struct encoder_space *s = space_take(m, p->starts[p->texts], turn);
-	const float *states = encoder_run(s, p->ids, p->starts, p->texts);
+	const float *states = encoder_run(s, p->ids, NULL, p->starts, p->texts);
 	for (size_t i = 0; i < p->texts; i++)
 		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,
 			out + i * dim);

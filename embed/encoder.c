@@ -114,17 +114,29 @@ static void layer_clear(struct layer *y)
 	norm_clear(&y->after_feed);
 }
 
-/* Every text is of type 0, so that row is added to the positions once, here. */
+/* The rows of positions and of types are added once, here. */
+static int positions_make(struct encoder *m, const float *positions, const float *types, struct err *e)
+{
+	size_t h = (size_t)m->s.hidden, all = (size_t)m->s.positions * h;
+	size_t kinds = m->s.types < ENCODER_TYPES ? (size_t)m->s.types : ENCODER_TYPES;
+	m->positions = floats_new(kinds * all);
+	if (!m->positions) return err_set(e, E_MEMORY, "positions: %zu floats", kinds * all);
+	for (size_t k = 0; k < kinds; k++)
+		for (size_t i = 0; i < all; i++) m->positions[k * all + i] = positions[i] + types[k * h + i % h];
+	return OK;
+}
+
 static int embeddings_load(struct encoder *m, struct load *l)
 {
 	const struct encoder_shape *s = &m->s;
 	size_t h = (size_t)s->hidden;
-	float *types = NULL;
+	float *positions = NULL, *types = NULL;
 	int rc = tensor_load(l, -1, "embeddings.word_embeddings.weight", (size_t)s->vocabulary, h, &m->words);
-	if (rc == OK) rc = tensor_load(l, -1, "embeddings.position_embeddings.weight", (size_t)s->positions, h, &m->positions);
+	if (rc == OK) rc = tensor_load(l, -1, "embeddings.position_embeddings.weight", (size_t)s->positions, h, &positions);
 	if (rc == OK) rc = tensor_load(l, -1, "embeddings.token_type_embeddings.weight", (size_t)s->types, h, &types);
 	if (rc == OK) rc = norm_load(l, -1, "embeddings.LayerNorm", s->hidden, &m->embedding_norm);
-	for (size_t i = 0; rc == OK && i < (size_t)s->positions * h; i++) m->positions[i] += types[i % h];
+	if (rc == OK) rc = positions_make(m, positions, types, l->e);
+	mem_free(positions);
 	mem_free(types);
 	return rc;
 }
@@ -222,7 +234,8 @@ void encoder_space_close(struct encoder_space *s)
 	mem_free(s);
 }
 
-const float *encoder_run(struct encoder_space *s, const int32_t *ids, const size_t *starts, size_t texts)
+const float *encoder_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts,
+	size_t texts)
 {
-	return s->ints ? space8_run(s, ids, starts, texts) : space32_run(s, ids, starts, texts);
+	return s->ints ? space8_run(s, ids, types, starts, texts) : space32_run(s, ids, types, starts, texts);
 }

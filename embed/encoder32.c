@@ -40,26 +40,28 @@ void space32_free(struct space32 *s)
 	mem_free(s);
 }
 
-static void embed_rows(const struct encoder_space *space, const int32_t *ids, const size_t *starts, size_t texts)
+static void embed_rows(const struct encoder_space *space, const int32_t *ids, const uint8_t *types, const size_t *starts,
+	size_t texts)
 {
 	const struct encoder *m = space->m;
 	float *x = space->floats->x;
 	size_t h = (size_t)m->s.hidden;
 	for (size_t t = 0; t < texts; t++)
 		for (size_t r = starts[t]; r < starts[t + 1]; r++) {
-			const float *word = m->words + (size_t)ids[r] * h, *position = m->positions + (r - starts[t]) * h;
+			const float *word = m->words + (size_t)ids[r] * h, *position = position_row(m, types, r, starts[t]);
 			for (size_t i = 0; i < h; i++) x[r * h + i] = word[i] + position[i];
 		}
 	dense_add_norm(space->team, x, NULL, starts[texts], h, m->embedding_norm.gamma, m->embedding_norm.beta, m->s.eps);
 }
 
-const float *space32_run(struct encoder_space *space, const int32_t *ids, const size_t *starts, size_t texts)
+const float *space32_run(struct encoder_space *space, const int32_t *ids, const uint8_t *types, const size_t *starts,
+	size_t texts)
 {
 	const struct encoder_shape *s = &space->m->s;
 	const struct space32 *f = space->floats;
 	size_t rows = starts[texts], h = (size_t)s->hidden, wide = (size_t)s->intermediate, heads = (size_t)s->heads;
 	struct team *t = space->team;
-	embed_rows(space, ids, starts, texts);
+	embed_rows(space, ids, types, starts, texts);
 	for (int i = 0; i < s->layers; i++) {
 		const struct layer *y = &space->m->layers[i];
 		dense_linear(t, f->x, rows, h, y->qkv.w, y->qkv.bias, 3 * h, DENSE_NONE, f->qkv);

@@ -48,6 +48,7 @@ struct space8 {
 struct phase {
 	const struct encoder_space *space;
 	const int32_t *ids;
+	const uint8_t *types;      /* NULL: all 0 */
 	const size_t *starts;
 	size_t texts, unit;        /* rows of a unit, about */
 	int layer;                 /* -1: the embedding */
@@ -245,7 +246,7 @@ static void block_embed(const struct block *b, const struct phase *f)
 	for (size_t r = 0; r < b->n; r++) {
 		while (f->starts[text + 1] <= b->at + r) text++;
 		const float *word = m->words + (size_t)f->ids[b->at + r] * h;
-		const float *position = m->positions + (b->at + r - f->starts[text]) * h;
+		const float *position = position_row(m, f->types, b->at + r, f->starts[text]);
 		float *x = b->x + r * h16;
 		for (size_t i = 0; i < h; i++) x[i] = word[i] + position[i];
 		memset(x + h, 0, (h16 - h) * sizeof *x);
@@ -376,7 +377,7 @@ static void groups_take(void *ctx, int member, int size)
 	(void)size;
 	m->kernel->enter();
 	while (texts_take(all, &from, &to)) {
-		struct phase f = {.space = all->space, .ids = all->ids, .starts = all->starts, .texts = all->texts, .layer = -1};
+		struct phase f = {.space = all->space, .ids = all->ids, .types = all->types, .starts = all->starts, .texts = all->texts, .layer = -1};
 		rows_run(&f, p, f.starts[from], f.starts[to]);
 		while (++f.layer < m->s.layers) {
 			for (size_t text = from; text < to; text++)
@@ -393,10 +394,11 @@ static void phase_run(struct phase *f, void (*take)(void *, int, int))
 	team_run(f->space->team, take, f);
 }
 
-const float *space8_run(struct encoder_space *space, const int32_t *ids, const size_t *starts, size_t texts)
+const float *space8_run(struct encoder_space *space, const int32_t *ids, const uint8_t *types, const size_t *starts,
+	size_t texts)
 {
 	const struct space8 *s = space->ints;
-	struct phase f = {.space = space, .ids = ids, .starts = starts, .texts = texts, .layer = -1};
+	struct phase f = {.space = space, .ids = ids, .types = types, .starts = starts, .texts = texts, .layer = -1};
 	size_t rows = starts[texts], longest = 0, share = (rows + (size_t)s->size - 1) / (size_t)s->size;
 	for (size_t i = 0; i < texts; i++) longest = larger(longest, starts[i + 1] - starts[i]);
 	if (s->size == 1 || 2 * longest <= share) {

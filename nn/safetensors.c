@@ -30,7 +30,7 @@ struct safetensors {
 static const struct { const char *name; int bytes; enum safetensors_type type; } types[] = {
 	{"F32", 4, ST_F32}, {"F16", 2, ST_F16}, {"BF16", 2, ST_BF16}, {"F64", 8, ST_OTHER}, {"I64", 8, ST_OTHER},
 	{"U64", 8, ST_OTHER}, {"I32", 4, ST_OTHER}, {"U32", 4, ST_OTHER}, {"I16", 2, ST_OTHER}, {"U16", 2, ST_OTHER},
-	{"I8", 1, ST_OTHER}, {"U8", 1, ST_OTHER}, {"BOOL", 1, ST_OTHER}, {"F8_E4M3", 1, ST_OTHER}, {"F8_E5M2", 1, ST_OTHER},
+	{"I8", 1, ST_I8}, {"U8", 1, ST_OTHER}, {"BOOL", 1, ST_OTHER}, {"F8_E4M3", 1, ST_OTHER}, {"F8_E5M2", 1, ST_OTHER},
 };
 
 static int whole_number(const cJSON *v, size_t *out)
@@ -209,7 +209,7 @@ int safetensors_expect(const struct safetensors *s, const char *name, int rank, 
 	const struct safetensor *t = safetensors_find(s, name);
 	char has[64], want[64];
 	if (!t) return err_set(e, E_FORMAT, "%s: tensor %.80s: missing", s->path, name);
-	if (t->type == ST_OTHER) return err_set(e, E_FORMAT, "%s: tensor %.80s: not F32, F16 or BF16", s->path, name);
+	if (t->type == ST_OTHER) return err_set(e, E_FORMAT, "%s: tensor %.80s: not F32, F16, BF16 or I8", s->path, name);
 	if (t->rank != rank || memcmp(t->shape, shape, (size_t)rank * sizeof *shape) != 0) {
 		shape_text(has, t->rank, t->shape);
 		shape_text(want, rank, shape);
@@ -219,12 +219,32 @@ int safetensors_expect(const struct safetensors *s, const char *name, int rank, 
 	return OK;
 }
 
+static int scaled_floats(const struct safetensors *s, const struct safetensor *t, float *out, struct err *e)
+{
+	char name[256];
+	const struct safetensor *scales = NULL;
+	size_t rows = t->rank > 0 ? t->shape[0] : 1;
+	if ((size_t)snprintf(name, sizeof name, "%s.scale", t->name) < sizeof name) scales = safetensors_find(s, name);
+	if (!scales || scales->type != ST_F32 || scales->elements != rows)
+		return err_set(e, E_FORMAT, "%s: tensor %.80s: I8 without %zu scales in an F32 tensor of its name and .scale", s->path,
+			t->name, rows);
+	for (size_t r = 0, each = rows ? t->elements / rows : 0; r < rows; r++) {
+		float scale;
+		memcpy(&scale, scales->data + r * sizeof scale, sizeof scale);
+		for (size_t i = r * each; i < (r + 1) * each; i++) out[i] = (float)(int8_t)t->data[i] * scale;
+	}
+	return OK;
+}
+
 int safetensors_floats(const struct safetensors *s, const struct safetensor *t, float *out, struct err *e)
 {
 	const uint8_t *p = t->data;
 	uint32_t bits, exponent_full = 0;
-	if (t->type == ST_OTHER) return err_set(e, E_FORMAT, "%s: tensor %.80s: not F32, F16 or BF16", s->path, t->name);
-	if (t->type == ST_F32) {
+	if (t->type == ST_OTHER) return err_set(e, E_FORMAT, "%s: tensor %.80s: not F32, F16, BF16 or I8", s->path, t->name);
+	if (t->type == ST_I8) {
+		int rc = scaled_floats(s, t, out, e);
+		if (rc != OK) return rc;
+	} else if (t->type == ST_F32) {
 		if (t->bytes) memcpy(out, p, t->bytes);
 	} else if (t->type == ST_F16)
 		for (size_t i = 0; i < t->elements; i++) out[i] = quant_half((uint16_t)(p[2 * i] | p[2 * i + 1] << 8));

@@ -377,3 +377,52 @@ int wordpiece_encode(const struct wordpiece *w, const char *text, size_t len, en
 	buf_clear(&k.nfd);
 	return rc;
 }
+
+/* ---- places ---- */
+
+enum apart { APART_WORD, APART_SPACE, APART_ALONE };
+
+/* What a code point of the text (-1: an invalid byte) is once it is cleaned. */
+static enum apart apart(const struct wordpiece *w, int32_t cp)
+{
+	if (cp < 0) return APART_ALONE;
+	if (cp == ' ' || cp == '\t' || cp == '\n' || cp == '\r') return APART_SPACE;
+	if (is_punctuation((uint32_t)cp)) return APART_ALONE;
+	if (cp < 128 || uni_class((uint32_t)cp) == UNI_CONTROL) return APART_WORD;
+	if (uni_is_white_space((uint32_t)cp)) return APART_SPACE;
+	return w->cjk_words && uni_is_cjk((uint32_t)cp) ? APART_ALONE : APART_WORD;
+}
+
+/* The end of the run that starts at `at`. */
+static size_t run_end(const struct wordpiece *w, const char *text, size_t len, size_t at)
+{
+	size_t end = at, next = at;
+	if (apart(w, utf8_next(text, len, &next)) == APART_ALONE) return next;
+	for (end = next; end < len; end = next)
+		if (apart(w, utf8_next(text, len, &next)) != APART_WORD) break;
+	return end;
+}
+
+int wordpiece_places(const struct wordpiece *w, const char *text, size_t len, struct wordpiece_token *out, size_t max,
+	size_t *n, struct err *e)
+{
+	int32_t ids[WORD_BYTES];
+	struct work k = {.w = w, .ids = ids, .max = WORD_BYTES};
+	int rc = OK;
+	*n = 0;
+	if (len > UINT32_MAX) return err_set(e, E_LIMIT, "tokenize: a text of %zu bytes", len);
+	buf_init(&k.clean, SIZE_MAX / 2);
+	buf_init(&k.nfd, SIZE_MAX / 2);
+	for (size_t at = 0, end; at < len && *n < max && rc == OK; at = end) {
+		size_t next = at;
+		int space = apart(w, utf8_next(text, len, &next)) == APART_SPACE;
+		end = space ? next : run_end(w, text, len, at);
+		k.n = 0;
+		if (!space) rc = stretch(&k, text + at, end - at, e);
+		for (size_t i = 0; i < k.n && *n < max; i++)
+			out[(*n)++] = (struct wordpiece_token){ids[i], (uint32_t)at, (uint32_t)end};
+	}
+	buf_clear(&k.clean);
+	buf_clear(&k.nfd);
+	return rc;
+}

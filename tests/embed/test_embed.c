@@ -151,7 +151,7 @@ TEST(embed_control_tokens_equal_the_reference)
 	snprintf(path, sizeof path, "%s/model.safetensors", dir);
 	CHECK_OK(encoder_open(&m, path, &shape, NULL, &e), e);
 	CHECK_OK(encoder_space_open(&space, m, 1, 16, &e), e);
-	pool_text(POOL_MEAN, 1, encoder_run(space, ids, starts, 1), 6, DIM, v);
+	pool_text(POOL_MEAN, 1, encoder_run(space, ids, NULL, starts, 1), 6, DIM, v);
 	CHECK(cosine(v, want + SPECIAL_TEXT * DIM, DIM) >= 0.99999);
 	mem_free(want);
 	encoder_space_close(space);

@@ -83,6 +83,31 @@ TEST(safetensors_types_are_converted)
 	safetensors_close(s);
 }
 
+/* Rows of -127, 2 and 0, 127 by the scales 0.5 and 2; then without scales, and with too few. */
+TEST(safetensors_int8_has_a_scale_a_row)
+{
+	static const uint8_t data[] = {0x81, 2, 0, 127, 0, 0, 0, 0x3f, 0, 0, 0, 0x40};
+	static const char *const scales[] = {"w.scale", "w.scales", "w.scale"};
+	for (int i = 0; i < 3; i++) {
+		char header[256];
+		uint8_t file[512];
+		struct safetensors *s;
+		struct err e;
+		float v[4];
+		snprintf(header, sizeof header, "{\"w\":" T("I8", "[2,2]", "0", "4") ",\"%s\":{\"dtype\":\"F32\",\"shape\":[%d],"
+			"\"data_offsets\":[4,%d]}}", scales[i], i == 2 ? 1 : 2, i == 2 ? 8 : 12);
+		size_t n = file_make(file, header, i == 2 ? 8 : 12);
+		memcpy(file + 8 + strlen(header), data, i == 2 ? 8 : 12);
+		snprintf(path, sizeof path, "%s/i.safetensors", test_dir());
+		file_put(file, n);
+		CHECK_OK(safetensors_open(&s, path, &e), e);
+		CHECK_INT(safetensors_floats(s, safetensors_find(s, "w"), v, &e), i == 0 ? OK : E_FORMAT);
+		if (i == 0) CHECK(v[0] == -63.5f && v[1] == 1 && v[2] == 0 && v[3] == 254);
+		else CHECK_MSG(strstr(e.msg, "tensor w: I8 without 2 scales"), "%s", e.msg);
+		safetensors_close(s);
+	}
+}
+
 TEST(safetensors_values_must_be_finite)
 {
 	const char *header = "{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";

@@ -218,3 +218,57 @@ TEST(wordpiece_vocabulary_of_tokenizer_json)
 	json_refuse(E_UNSUPPORTED, "added token \"<x>\"", "{\"model\":{\"vocab\":{" SPECIALS_JSON "}},\"added_tokens\":[{\"content\":\"<x>\"}]}");
 	json_refuse(E_FORMAT, "tokenizer.json", "{\"model\"");
 }
+
+/* Of each token: its text, and what it stands for. */
+TEST(wordpiece_places_are_runs_of_the_text)
+{
+	static const char text[] = " unaffable,\ta\xcc\x81-UNABLE\n(\xe4\xb8\xad" "a)";
+	static const char *const runs[] = {"unaffable", "unaffable", ",", "a\xcc\x81", "-", "UNABLE", "UNABLE", "(", "\xe4\xb8\xad", "a", ")"};
+	struct wordpiece *w;
+	struct wordpiece_token t[32];
+	struct err e;
+	int32_t ids[32];
+	size_t n, m;
+	CHECK_OK(vocab_open(&w, vocabulary, &e), e);
+	CHECK_OK(wordpiece_places(w, text, strlen(text), t, 32, &n, &e), e);
+	CHECK_OK(wordpiece_encode(w, text, strlen(text), WORDPIECE_PLAIN, ids, 32, &m, &e), e);
+	CHECK_INT(n, sizeof runs / sizeof *runs);
+	CHECK_INT(n, m);
+	for (size_t i = 0; i < n; i++) {
+		CHECK_INT(t[i].id, ids[i]);
+		CHECK_MSG(t[i].to - t[i].from == strlen(runs[i]) && memcmp(text + t[i].from, runs[i], strlen(runs[i])) == 0,
+			"token %zu stands for bytes %u to %u, not for \"%s\"", i, t[i].from, t[i].to, runs[i]);
+	}
+	CHECK_OK(wordpiece_places(w, text, strlen(text), t, 3, &n, &e), e);
+	CHECK_INT(n, 3);
+	wordpiece_close(w);
+}
+
+/* Whatever the bytes: the ids of encode, and places inside the text that never fall. */
+TEST(wordpiece_places_fit_any_text)
+{
+	struct wordpiece *w;
+	struct err e;
+	uint64_t seed = 7;
+	CHECK_OK(vocab_open(&w, vocabulary, &e), e);
+	for (int round = 0; round < 2000; round++) {
+		static const char *const bits[] = {"a", "un", ",", " ", "\n", "\xcc\x81", "\xc3\x84", "\xe4\xb8\xad", "\xe2\x89\xa0", "\xe2\x80\x8b",
+			"\xff", "\xcd\xbe", "\xc4\xb0", "\xef\xbf\xbd", "\x01", "\xc2\xa0", "\xe3\x80\x80", "=", "\xe2\x82\xac", "\xc2\x85"};
+		char text[64];
+		size_t len = 0, n, m;
+		struct wordpiece_token t[64];
+		int32_t ids[64];
+		while (len < 40) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			const char *bit = bits[(seed >> 33) % (sizeof bits / sizeof *bits)];
+			memcpy(text + len, bit, strlen(bit));
+			len += strlen(bit);
+		}
+		CHECK_OK(wordpiece_places(w, text, len, t, 64, &n, &e), e);
+		CHECK_OK(wordpiece_encode(w, text, len, WORDPIECE_PLAIN, ids, 64, &m, &e), e);
+		CHECK_MSG(n == m, "round %d: %zu tokens, not %zu", round, n, m);
+		for (size_t i = 0; i < n; i++)
+			CHECK(t[i].id == ids[i] && t[i].from < t[i].to && t[i].to <= len && (i == 0 || t[i].from >= t[i - 1].from));
+	}
+	wordpiece_close(w);
+}

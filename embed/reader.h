@@ -1,0 +1,77 @@
+/* reader.h: PUBLIC. Pairs of texts read together by a small encoder with heads (a cross-encoder): where does a passage
+ * answer a question, does it at all, is it about it, and does evidence carry a claim?
+ *
+ *   reader_open -> reader_read, reader_support (any thread, any number) -> reader_close
+ *
+ * A model is a folder in Hugging Face's layout for BERT, as an embedder's (embed.h; no pooling), whose weights hold the
+ * heads as well: span (2 outputs a token), and answerable (1), relevance (1) and support (3), each a `dense` layer, relu
+ * and an `out` layer over the state of [CLS]. embed/reader_train makes one, with weights in int8 (nn/safetensors.h).
+ * A pair becomes [CLS] first [SEP] title [SEP] text [SEP], without "title [SEP]" where there is none; all behind the first
+ * [SEP] is of type 1. The first text is cut to READER_FIRST tokens, the title to READER_TITLE. A text that does not fit
+ * beside them is read in windows that overlap by READER_STRIDE tokens, and the pair has the best of what these have.
+ * Method: Devlin et al. 2018 (spans, with [CLS] as "no answer", as for SQuAD 2.0), Nogueira & Cho 2019 (relevance).
+ * In int8 a figure has the same bits on every CPU, beside any pairs, with any number of threads.
+ * Threads: every call is thread-safe. Pairs go in pieces of some thousand tokens, one at a time on all threads; callers
+ * take turns by the piece. */
+#ifndef EMBED_READER_H
+#define EMBED_READER_H
+#include <stddef.h>
+#include "base/err.h"
+
+enum { READER_SPANS = 3, READER_FIRST = 64, READER_TITLE = 24, READER_STRIDE = 128, READER_SPAN_TOKENS = 40 };
+
+struct reader_model;
+
+struct reader_options {
+	const char *dir;      /* model folder; borrowed during open */
+	int threads;          /* 1 to 64 */
+	const char *kernel;   /* as of embedder_options */
+};
+
+struct reader_info {
+	char name[64];        /* the folder's base name */
+	int max_tokens;       /* of a window, as the model was trained */
+	const char *kernel;   /* in use */
+	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and weights */
+};
+
+/* UTF-8, borrowed. */
+struct reader_pair {
+	const char *first;    /* the question; of reader_support, the claim */
+	size_t first_len;
+	const char *title;    /* of the document or section; NULL: none */
+	size_t title_len;
+	const char *text;     /* the passage; the evidence */
+	size_t len;
+};
+
+struct reader_span {
+	size_t from, to;      /* bytes of the pair's text: whole words */
+	float logit;          /* over "no answer": below 0 the model would rather give none */
+};
+
+struct reader_reading {
+	float relevance;      /* logit: is the passage the one to look in? Orders passages of one question */
+	float answerable;     /* logit: does it hold the answer? */
+	size_t spans_n;       /* best first, at most READER_SPANS; they do not overlap. 0: the text has no word */
+	struct reader_span spans[READER_SPANS];
+};
+
+struct reader_verdict {       /* logits: the softmax of the three are their probabilities */
+	float supported, unsaid, contradicted;
+};
+
+/* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED what is not known here or
+ * the kernel that this CPU lacks; E_USAGE: no such kernel, or a number of threads out of range. */
+int reader_open(struct reader_model **out, const struct reader_options *o, struct err *e);
+void reader_close(struct reader_model *m);                    /* NULL is allowed */
+const struct reader_info *reader_info(const struct reader_model *m);
+/* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY; out
+ * is then partly written. */
+int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,
+	struct err *e);
+/* Of evidence in several windows the verdict of that which supports most (by `supported` over the larger of the others). */
+int reader_support(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_verdict *out,
+	struct err *e);
+
+#endif
