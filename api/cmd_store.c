@@ -5,18 +5,19 @@
 #include "api/command.h"
 #include "api/screen.h"
 #include "base/file.h"
+#include "ingest/ingest.h"
 
 enum { ARENA_BYTES_MAX = 16 << 20, LINE_BYTES_MAX = 1 << 16 };
 
 /* ---- check ---- */
 
-static void on_problem(void *ctx, const char *what)
+/* {"KEY": what} on a line, or "KEY: what". */
+static void line_put(struct command_call *c, const char *key, const char *what)
 {
-	struct command_call *c = ctx;
 	struct err e;
 	if (c->json) {
 		cJSON *o = cJSON_CreateObject();
-		if (o && !cJSON_AddStringToObject(o, "problem", what)) {
+		if (o && !cJSON_AddStringToObject(o, key, what)) {
 			cJSON_Delete(o);
 			o = NULL;
 		}
@@ -25,33 +26,64 @@ static void on_problem(void *ctx, const char *what)
 		struct buf b;
 		buf_init(&b, LINE_BYTES_MAX);
 		screen_line(&b, what, strlen(what), 0);
-		out_printf(c->out, 1, "problem: %s\n", buf_cstr(&b));
+		out_printf(c->out, 1, "%s: %s\n", key, buf_cstr(&b));
 		buf_clear(&b);
 	}
 }
 
+static void on_problem(void *ctx, const char *what)
+{
+	line_put(ctx, "problem", what);
+}
+
+static void on_repair(void *ctx, const char *what)
+{
+	line_put(ctx, "repaired", what);
+}
+
+static int embed_again(void *ctx, const char *title, const char *text, const struct chunk_in *chunk, size_t n, float *out,
+	struct err *e)
+{
+	struct command_call *c = ctx;
+	struct embedder *m;
+	int rc = service_embedder(c->service, &m, e);
+	return rc ? rc : ingest_embed(m, title, text, chunk, n, out, e);
+}
+
+static int repair(struct command_call *c, uint64_t *repaired, struct err *e)
+{
+	struct embedder *m;
+	int with = service_embedder(c->service, &m, NULL) == OK;
+	return index_repair(c->service->index, &(struct index_mender){ on_repair, with ? embed_again : NULL, c }, repaired, e);
+}
+
 int cmd_check(struct command_call *c)
 {
-	struct option options[] = { {"--repair", OPTION_ABSENT, NULL, 0, 0} };
-	uint64_t problems = 0;
+	int with_repair = 0;
+	struct option options[] = { {"--repair", OPTION_FLAG, &with_repair, 0, 0} };
+	uint64_t problems = 0, repaired = 0;
 	struct err e = {0};
 	cJSON *o, *x;
 	int rc = options_parse(c, options, 1, &e);
 	if (!rc && c->argc != 1) rc = err_set(&e, E_USAGE, "check: takes no argument");
 	if (rc) return command_misused(c, &e);
-	rc = index_check(c->service->index, on_problem, c, &problems, &e);
+	if (with_repair) rc = repair(c, &repaired, &e);
+	if (!rc) rc = index_check(c->service->index, on_problem, c, &problems, &e);
 	if (rc) return command_fail(c, &e);
 	if (c->json) {
 		o = cJSON_CreateObject();
 		x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
-		if (!x || !cJSON_AddNumberToObject(x, "problems", (double)problems)) {
+		if (!x || !cJSON_AddNumberToObject(x, "problems", (double)problems) ||
+			(with_repair && !cJSON_AddNumberToObject(x, "repaired", (double)repaired))) {
 			cJSON_Delete(o);
 			o = NULL;
 		}
 		rc = command_json(c, o, &e);
 		if (rc) return command_fail(c, &e);
 	} else if (!c->quiet || problems) {
-		out_printf(c->out, 1, "%llu problem%s\n", (unsigned long long)problems, problems == 1 ? "" : "s");
+		if (with_repair) out_printf(c->out, 1, "%llu repaired, ", (unsigned long long)repaired);
+		out_printf(c->out, 1, "%llu problem%s%s\n", (unsigned long long)problems, problems == 1 ? "" : "s",
+			with_repair ? " left" : "");
 	}
 	return problems ? EXIT_DAMAGED : EXIT_DONE;
 }

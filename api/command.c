@@ -91,9 +91,12 @@ static const struct command commands[] = {
 		"unless this command is run: run it daily, or never. Later syncs skip files that are older than that.\n\n"
 		"  --dry-run     tell what would be removed, remove nothing\n\n"
 		"Example: footnote retention apply --dry-run\n", cmd_retention, 0, COMMAND_OWNED},
-	{"check", "check",
+	{"check", "check [--repair]",
 		"Reads the whole store and tells what does not fit together. Exit code 4 when something does not.\n\n"
-		"Example: footnote check\n", cmd_check, 0, COMMAND_OWNED},
+		"  --repair      mend it first, as far as truth allows, and tell each thing mended: references, counters, words\n"
+		"                and graphs are made anew, a damaged vector is embedded again, a document whose text is damaged\n"
+		"                is read again at the next sync. No text that can be read is removed. Make a backup before\n\n"
+		"Example: footnote check --repair\n", cmd_check, 0, COMMAND_OWNED},
 	{"stats", "stats",
 		"Figures of the store and its collections.\n\n"
 		"Example: footnote stats --json\n", cmd_stats, 0, COMMAND_OWNED},

@@ -35,6 +35,7 @@ struct check {
 	struct posting *block;               /* BLOCK_MAX of them */
 	float *floats;                       /* a vector that is stored otherwise */
 	struct key post; uint64_t post_last; /* of the block before */
+	struct faults faults;
 };
 
 __attribute__((format(printf, 2, 3))) static void problem(struct check *c, const char *fmt, ...)
@@ -133,7 +134,7 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 	struct slice v;
 	struct err e;
 	struct key k;
-	uint64_t at, end;
+	uint64_t at, end, before;
 	key_u64(&k, id);
 	if (!due_get(c, T_CHUNK, &k, &v, "chunk", id)) return;
 	if (rec_chunk_get(&r, &k, v, &e)) {
@@ -155,7 +156,9 @@ static void chunk_check(struct check *c, uint64_t doc, const struct rec_doc *d, 
 		at = (uint64_t)s.off + s.len;
 	}
 	vector_check(c, &c->s->state.serving, d->coll, id);
+	before = c->problems;
 	if (c->s->state.beside.status && id <= c->s->state.beside.upto) vector_check(c, &c->s->state.beside, d->coll, id);
+	if (c->problems > before) c->faults.beside = 1;
 }
 
 /* The text and its map; *t becomes an empty text when it can't be used. */
@@ -193,7 +196,9 @@ static void text_check(struct check *c, uint64_t doc, const struct rec_doc *d, s
 
 static void word_wrong(void *ctx, uint64_t chunk, const char *how)
 {
-	problem(ctx, "chunk %llu: %s", (ull)chunk, how);
+	struct check *c = ctx;
+	c->faults.words = 1;
+	problem(c, "chunk %llu: %s", (ull)chunk, how);
 }
 
 /* Makes the words of the document's chunks again and looks each up. */
@@ -346,9 +351,11 @@ static void block_check(struct check *c, struct slice key, struct slice value)
 	struct err e;
 	uint64_t last, after = 0;
 	uint32_t coll;
+	uint64_t before = c->problems;
 	size_t n;
 	if (!key_block_parse(key, &coll, &term, &last)) {
 		problem(c, "postings: a key of %zu bytes that is none", key.n);
+		c->faults.words = 1;
 		return;
 	}
 	memcpy(k.b, key.p, key.n), k.n = key.n;
@@ -361,6 +368,7 @@ static void block_check(struct check *c, struct slice key, struct slice value)
 		problem(c, "postings of collection %s: a block holds chunks %llu to %llu, which are another's", f->name,
 			(ull)c->block[0].chunk, (ull)c->block[n - 1].chunk);
 	else f->indexed += n;
+	if (c->problems > before) c->faults.words = 1;
 }
 
 /* ---- notes ---- */
@@ -384,31 +392,32 @@ static void note_check(struct check *c, struct slice key, struct slice value)
 
 /* ---- graphs ---- */
 
-/* The graph over vectors of g: of the serving ones, with the collection's stamp. */
-static void graph_check(struct check *c, const struct rec_gen *g, struct found *f)
+int graph_fits(struct txn *t, const struct rec_state *state, const struct rec_gen *g, const struct rec_coll *c, struct err *e)
 {
-	int serves = g == &c->s->state.serving;
-	struct err e = { OK, "not there" };
+	int serves = g == &state->serving;
+	struct err why = { OK, "not there" };
 	struct slice v, payload;
 	struct rec_graph h;
 	struct key k;
 	uint64_t bytes = 0;
-	key_graph(&k, f->want.number);
-	if (store_get(c->s->t, gen_graph(g), &k, &v, &e) || rec_graph_get(&h, &k, v, &e)) {
-		if (serves && f->want.graph_vectors) problem(c, "graph of collection %s: header: %s", f->name, e.msg);
-		return;
-	}
-	if ((serves && (h.vectors != f->want.graph_vectors || h.last_chunk != f->want.graph_last)) || h.seq > c->s->state.seq)
-		problem(c, "graph of collection %s: its stamp is not the collection's", f->name);
+	key_graph(&k, c->number);
+	if (store_get(t, gen_graph(g), &k, &v, &why) || rec_graph_get(&h, &k, v, &why))
+		return serves && c->graph_vectors ? err_set(e, E_CORRUPT, "header: %s", why.msg) : OK;
+	if ((serves && (h.vectors != c->graph_vectors || h.last_chunk != c->graph_last)) || h.seq > state->seq)
+		return err_set(e, E_CORRUPT, "its stamp is not the collection's");
 	for (uint32_t i = 0; i < h.piece_n; i++) {
-		key_piece(&k, f->want.number, h.generation, i);
-		if (store_get(c->s->t, gen_graph(g), &k, &v, &e) || rec_piece_get(&payload, &k, v, &e)) {
-			problem(c, "graph of collection %s: piece %u: %s", f->name, i, e.msg);
-			return;
-		}
+		key_piece(&k, c->number, h.generation, i);
+		if (store_get(t, gen_graph(g), &k, &v, &why) || rec_piece_get(&payload, &k, v, &why))
+			return err_set(e, E_CORRUPT, "piece %u: %s", i, why.msg);
 		bytes += payload.n;
 	}
-	if (bytes != h.bytes) problem(c, "graph of collection %s: %llu bytes of %llu", f->name, (ull)bytes, (ull)h.bytes);
+	return bytes == h.bytes ? OK : err_set(e, E_CORRUPT, "%llu bytes of %llu", (ull)bytes, (ull)h.bytes);
+}
+
+static void graph_check(struct check *c, const struct rec_gen *g, struct found *f)
+{
+	struct err e;
+	if (graph_fits(c->s->t, &c->s->state, g, &f->want, &e)) problem(c, "graph of collection %s: %s", f->name, e.msg);
 }
 
 static void counters_check(struct check *c, const struct found *f)
@@ -426,6 +435,7 @@ static void counters_check(struct check *c, const struct found *f)
 		if (have != want)
 			problem(c, "collection %s: %s: counted %llu, stored %llu", f->name, fields[i].name, (ull)have, (ull)want);
 	}
+	if (f->indexed != f->postings || f->have.words != f->want.words) c->faults.words = 1;
 	if (f->indexed != f->postings)
 		problem(c, "collection %s: the index has %llu postings, of which its texts have %llu", f->name, (ull)f->indexed,
 			(ull)f->postings);
@@ -465,8 +475,8 @@ static int table_walk(struct check *c, enum table table, struct err *e)
 	return rc == E_NOT_FOUND || rc == E_CORRUPT ? OK : err_set(e, rc, "check: %s", why.msg);
 }
 
-int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
-	struct err *e)
+int check_run(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
+	struct faults *faults, struct err *e)
 {
 	static const enum table order[] = { T_COLL, T_DOC, T_TEXT, T_CHUNK, T_VEC, T_VEC2, T_ID, T_SOURCE, T_HASH,
 		T_POST, T_NOTE };
@@ -475,6 +485,7 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	uint64_t n, chunks = 0;
 	int rc;
 	*problems = 0;
+	*faults = (struct faults){ 0, 0 };
 	rc = snapshot_open(&c.s, x, &why);
 	if (rc == E_CORRUPT) {
 		problem(&c, "%s", why.msg);
@@ -497,12 +508,20 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 		chunks += c.coll[i].have.chunks;
 	}
 	if (!rc && chunks != c.vectors) problem(&c, "%llu chunks have %llu vectors", (ull)chunks, (ull)c.vectors);
-	if (!rc && c.beside && !c.s->state.beside.status) problem(&c, "%llu vectors are of no embedder", (ull)c.beside);
+	if (!rc && c.beside && !c.s->state.beside.status) c.faults.beside = 1, problem(&c, "%llu vectors are of no embedder", (ull)c.beside);
 	*problems = c.problems;
+	*faults = c.faults;
 	mem_free(c.block);
 	mem_free(c.floats);
 	postings_free(c.words);
 	arena_clear(&c.a);
 	snapshot_close(c.s);
 	return rc;
+}
+
+int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
+	struct err *e)
+{
+	struct faults faults;
+	return check_run(x, on_problem, ctx, problems, &words_bad, e);
 }

@@ -308,6 +308,17 @@ int index_collections(struct index *x, struct arena *a, struct collection_info *
 /* Walks everything: checksums, counts of text = chunks = vectors, offsets, references both ways, graph stamp.
  * Each mistake is one call of on_problem; *problems counts them. OK even when problems were found. */
 int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems, struct err *e);
+/* Mends what index_check finds fault with, as far as truth allows (repair.c tells how): each thing mended is one call of
+ * on_repair and counts in *repaired. Text that can be read is never removed. Check again for what is left. E_FULL, E_IO,
+ * E_MEMORY: what was told before is done, the rest is as it was. */
+struct index_mender {
+	void (*on_repair)(void *ctx, const char *what);          /* may be NULL */
+	/* Vectors (n, dim) of n chunks of a text, as they were made when it was put; NULL: no embedder, then documents that
+	 * lack a vector are left. */
+	int (*embed)(void *ctx, const char *title, const char *text, const struct chunk_in *c, size_t n, float *out, struct err *e);
+	void *ctx;
+};
+int index_repair(struct index *x, const struct index_mender *m, uint64_t *repaired, struct err *e);
 /* Writes the store's file anew, without free pages and what deleted documents left in them. Readers go on, writers
  * wait. Sizes in bytes of the file. E_BUSY: this thread has a write; E_FULL, E_IO, E_CORRUPT: nothing is changed. */
 int index_compact(struct index *x, uint64_t *before, uint64_t *after, struct err *e);

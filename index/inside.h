@@ -165,6 +165,19 @@ int write_drop_collection(struct write *w, const char *collection, uint32_t *num
  * the one in memory until another is built. */
 int write_forget_graph(struct write *w, uint32_t coll, uint64_t first_chunk, struct err *e);
 
+/* Writes a document whose body was taken away, under its key, into a collection; r: id, revision, times and verdict are
+ * set; the rest comes from d. The collection's counters are those of a document that was not there before. */
+int write_again(struct write *w, uint64_t key, uint32_t coll, struct rec_doc *r, const struct doc_in *d, struct err *e);
+
+/* check.c */
+/* index_check, and where problems lie that are not of one record. */
+struct faults { int words, beside; };     /* postings; vectors beside */
+int check_run(struct index *x, void (*on_problem)(void *ctx, const char *what), void *ctx, uint64_t *problems,
+	struct faults *faults, struct err *e);
+/* Does the stored graph of a collection over vectors of g, a generation of state, fit it, if there is one? E_CORRUPT tells
+ * what does not. */
+int graph_fits(struct txn *t, const struct rec_state *state, const struct rec_gen *g, const struct rec_coll *c, struct err *e);
+
 /* notes.c */
 /* E_DENIED, naming document and reason, when the document is on hold, or a duplicate of it. */
 int hold_check(struct write *w, const char *id, struct err *e);

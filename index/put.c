@@ -701,6 +701,18 @@ static int body_put(struct write *w, uint64_t key, struct rec_doc *r, const stru
 	return OK;
 }
 
+int write_again(struct write *w, uint64_t key, uint32_t coll, struct rec_doc *r, const struct doc_in *d, struct err *e)
+{
+	struct touched *c;
+	int rc = coll_touch_number(w, coll, &c, e);
+	for (size_t i = 0; !rc && i < d->chunk_n; i++) rc = chunk_check(d, i, e);
+	if (!rc && d->chunk_n) rc = vectors_check(w->x, d->vectors, d->chunk_n, w->state.serving.dim, e);
+	if (!rc) rc = body_put(w, key, r, d, c, e);
+	if (rc) w->failed = 1;
+	else w->puts++;
+	return rc;
+}
+
 /* Fills r and id for a new document. */
 static int doc_begin(struct write *w, const struct doc_in *d, uint64_t *key, struct rec_doc *r, char id[ID_MAX + 1],
 	struct err *e)

@@ -408,6 +408,14 @@ void rec_text_fill(uint8_t *out, size_t size, const struct key *k, const char *t
 	memcpy(out, &crc, 4);
 }
 
+int rec_text_mend(uint8_t *out, const struct key *k, struct slice v, size_t len)
+{
+	const char *text = (const char *)v.p + TEXT_FIXED + 4 * cpmap_n(len);
+	if (rec_text_size(len) != v.n || !utf8_valid(text, len)) return E_CORRUPT;
+	rec_text_fill(out, v.n, k, text, len, utf8_count(text, len));
+	return memcmp(out, v.p, 4) == 0 ? OK : E_CORRUPT;
+}
+
 size_t rec_vec_size(uint32_t dim, enum vec_form form)
 {
 	return form == VEC_F16 && dim > 1 ? ((size_t)dim * 2 + 3) / 4 * 4 + 4 : (size_t)dim * 4 + 4;

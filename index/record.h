@@ -116,6 +116,9 @@ enum vec_form { VEC_F32, VEC_F16 };
 #define VEC_F16_MAX 65504.0f                                                /* the largest a half holds */
 size_t rec_vec_size(uint32_t dim, enum vec_form form);
 /* out: rec_vec_size(dim, form) bytes. Halves: nearest even; |v[i]| <= VEC_F16_MAX. */
+/* A damaged record of a text of len bytes, v.n being rec_text_size(len): its head and map made again from the text. E_CORRUPT
+ * when the checksum does not prove the text. out: v.n bytes, aligned as a text. */
+int rec_text_mend(uint8_t *out, const struct key *k, struct slice v, size_t len);
 void rec_vec_fill(uint8_t *out, const struct key *k, const float *v, uint32_t dim, enum vec_form form);
 enum { PIECE_HEAD = 8 };                                                    /* bytes before a piece's payload */
 void rec_piece_seal(uint8_t *piece, size_t n, const struct key *k);         /* fills the head of piece[0,n) */

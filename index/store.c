@@ -7,6 +7,9 @@
  * which are refused with an error, where the missing ones would be a SIGBUS. For the same reason lock.mdb, which is
  * written through its mapping, has all its blocks before it is mapped.
  *
+ * A new store is made in data.new/ and renamed, as a rewritten one is. An environment that LMDB gives up, because a meta
+ * page could not be written, is opened again (env_revive).
+ *
  * Rewriting. LMDB never gives pages back to the file system, and what was deleted stays readable in its free pages, in
  * the gaps of pages in use and as separators in the inner nodes of its trees. So a rewrite copies entry by entry, not
  * page by page, into a fresh environment in data.new/, which then holds nothing but living entries, and takes its place.
@@ -108,6 +111,16 @@ static int code_set(struct err *e, int code, const char *what, const char *thing
 	default:
 		return err_set(e, E_IO, "%s %s: %s", what, thing, mdb_strerror(code));
 	}
+}
+
+/* LMDB reports a write that was cut short as EIO; on a full disk that is what it means. */
+static int code_settle(int code, MDB_env *mdb)
+{
+	struct statvfs fs;
+	int fd;
+	if (code == EIO && mdb_env_get_fd(mdb, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+		fs.f_bavail * fs.f_frsize < 1 << 20) return ENOSPC;
+	return code;
 }
 
 /* ---- open and close ---- */
@@ -237,6 +250,37 @@ void store_remains_remove(const char *dir)
 	}
 }
 
+/* A folder without a store gets one, whole or not at all: it is made beside and renamed, since LMDB writes a file that it
+ * begins in place, and a first page cut short would be taken for a damaged store. */
+static int store_make(const struct store *s, struct err *e)
+{
+	struct env v = { .mdb = NULL };
+	struct buf fresh, from, to;
+	struct stat st;
+	const char *path = path_of(&to, s->dir, "data.mdb");
+	int code, there, rc = OK;
+	path_of(&fresh, s->dir, "data.new");
+	path_of(&from, s->dir, "data.new/data.mdb");
+	if (buf_failed(&to) || buf_failed(&fresh) || buf_failed(&from)) rc = err_set(e, E_MEMORY, "open store %s: out of memory", s->dir);
+	there = !rc && stat(path, &st) == 0;
+	if (there && st.st_size == 0)
+		rc = err_set(e, E_CORRUPT, "%s: is empty, which no store is: restore a backup, or remove the file to begin anew", path);
+	if (!rc && !there) {
+		rc = dir_make(buf_cstr(&fresh), e);
+		if (!rc) rc = lmdb_open(&v.mdb, s, buf_cstr(&fresh), MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOLOCK, e);
+		if (!rc) rc = tables_open(&v, buf_cstr(&fresh), e);
+		if (!rc && (code = mdb_env_sync(v.mdb, 1))) rc = code_set(e, code_settle(code, v.mdb), "make store", buf_cstr(&fresh));
+		if (v.mdb) mdb_env_close(v.mdb);
+		if (!rc && rename(buf_cstr(&from), path)) rc = err_sys(e, "make %s", path);
+		store_remains_remove(s->dir);
+		if (!rc) rc = dir_sync(s->dir, e);
+	}
+	buf_clear(&fresh);
+	buf_clear(&from);
+	buf_clear(&to);
+	return rc;
+}
+
 int store_open(struct store **out, const char *dir, size_t map_bytes, size_t readers_max, int sync, struct err *e)
 {
 	struct store *s;
@@ -256,7 +300,8 @@ int store_open(struct store **out, const char *dir, size_t map_bytes, size_t rea
 	s->sync = sync;
 	s->dir = mem_strdup(dir);
 	store_remains_remove(dir);
-	rc = s->dir ? env_open(&s->env, s, dir, e) : err_set(e, E_MEMORY, "open store %s: out of memory", dir);
+	rc = s->dir ? store_make(s, e) : err_set(e, E_MEMORY, "open store %s: out of memory", dir);
+	if (!rc) rc = env_open(&s->env, s, dir, e);
 	if (rc) store_close(s);
 	else *out = s;
 	return rc;
@@ -376,16 +421,6 @@ static void txn_free(struct txn *t)
 	env_put(s, t->env);
 	mem_free(t);
 	if (write) writer_leave(s);
-}
-
-/* LMDB reports a write that was cut short as EIO; on a full disk that is what it means. */
-static int code_settle(int code, MDB_env *mdb)
-{
-	struct statvfs fs;
-	int fd;
-	if (code == EIO && mdb_env_get_fd(mdb, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
-		fs.f_bavail * fs.f_frsize < 1 << 20) return ENOSPC;
-	return code;
 }
 
 int txn_commit(struct txn *t, struct err *e)

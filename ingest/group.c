@@ -111,6 +111,25 @@ static int embed_batch(struct group *g, struct err *e)
 	return rc;
 }
 
+int ingest_embed(struct embedder *m, const char *title, const char *text, const struct chunk_in *c, size_t n, float *out,
+	struct err *e)
+{
+	struct buf b;
+	int rc = OK;
+
+	buf_init(&b, SIZE_MAX);
+	for (size_t i = 0; i < n && rc == OK; i++) {
+		buf_reset(&b);
+		if (chunk_embed_text(title, text, &c[i], &b))
+			rc = err_set(e, E_MEMORY, "embed a chunk: out of memory");
+		else
+			rc = embedder_encode(m, &(struct embed_text){ b.data, b.len }, 1, EMBED_PASSAGE, EMBED_BULK,
+				out + i * (size_t)embedder_info(m)->dim, e);
+	}
+	buf_clear(&b);
+	return rc;
+}
+
 int group_add(struct group *g, struct job *j, struct err *e)
 {
 	size_t dim = (size_t)embedder_info(g->m)->dim;

@@ -110,6 +110,10 @@ struct ingest_sink {
 int ingest_paths(const struct ingest *g, const struct ingest_request *q, const struct ingest_sink *sink,
 	struct ingest_summary *sum, struct err *e);
 
+/* Vectors (n, dim) of n chunks of a document's text, the same as its ingest made. E_MEMORY and the embedder's. */
+int ingest_embed(struct embedder *m, const char *title, const char *text, const struct chunk_in *c, size_t n, float *out,
+	struct err *e);
+
 /* The documents that the store has of the parts of d, a file: *parts in the arena. When d's type can have any, the
  * collection's records are read once. E_MEMORY and the store's. */
 int ingest_may_have_parts(const struct doc *d);      /* 1: files of its type may hold others */
