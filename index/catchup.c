@@ -121,6 +121,7 @@ static int piece_flush(struct piece_writer *p)
 	if (rc) return rc;
 	rc = outdated(p, &p->why);
 	if (!rc) rc = store_put(t, gen_graph(&p->gen), &k, p->piece_buf, p->n, &p->why);
+	if (!rc) rc = store_spare(t, &p->why);
 	if (rc) txn_abort(t);
 	else rc = txn_commit(t, &p->why);
 	if (rc) return rc;

@@ -523,5 +523,5 @@ int index_check(struct index *x, void (*on_problem)(void *ctx, const char *what)
 	struct err *e)
 {
 	struct faults faults;
-	return check_run(x, on_problem, ctx, problems, &words_bad, e);
+	return check_run(x, on_problem, ctx, problems, &faults, e);
 }

@@ -99,6 +99,7 @@ int index_write_commit(struct write *w, struct err *e)
 	for (size_t i = 0; !rc && i < w->coll_n; i++)
 		if (!w->colls[i].dropped) rc = coll_write(w->t, w->colls[i].name, &w->colls[i].rec, e);
 	if (!rc) rc = state_write(w->t, &w->state, e);
+	if (!rc && puts) rc = store_spare(w->t, e);
 	if (rc) {
 		index_write_abort(w);
 		return rc;

@@ -693,3 +693,14 @@ int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64
 	*used_bytes = pages * st.ms_psize;
 	return OK;
 }
+
+/* A quarter of the map, or what a delete of a large document may need at once where that is less. */
+int store_spare(struct txn *t, struct err *e)
+{
+	enum { LEAST = 256 << 10, MOST = 64 << 20 };
+	uint64_t file, map, used, spare;
+	int rc = store_sizes(t, &file, &map, &used, e);
+	if (rc) return rc;
+	spare = map / 4 < LEAST ? LEAST : map / 4 < MOST ? map / 4 : MOST;
+	return used + spare > map ? code_set(e, MDB_MAP_FULL, "write to", t->s->dir) : OK;
+}

@@ -60,4 +60,8 @@ int store_adopt(const char *dir, struct err *e);
 /* file: size of data.mdb; map: reserved; used: bytes in pages that hold entries. */
 int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64_t *used_bytes, struct err *e);
 
+/* In a write that adds, before its commit: E_FULL when it would leave so little of the map that deletes, which write new
+ * pages before old ones are free, and compaction found no room any more. */
+int store_spare(struct txn *t, struct err *e);
+
 #endif

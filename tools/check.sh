@@ -1,8 +1,8 @@
 #!/bin/bash
 # check.sh: everything `make check` does, in order: packages, FAISS, build, the small models the tests use, lint, the
-# tests of every room, then the suites of tests/cli, tests/http, tests/crash and tests/recall. Each prints "N passed, N
-# failed, N skipped"; the sum is the last line here. What cannot be built, fetched or run counts as a failure and is
-# named: nothing is left out silently.
+# tests of every room, then the suites of tests/cli, tests/http, tests/torture, tests/crash and tests/recall. Each prints
+# "N passed, N failed, N skipped"; the sum is the last line here. What cannot be built, fetched or run counts as a
+# failure and is named: nothing is left out silently.
 # Environment (set by the Makefile): MAKE, BUILD (folder), OPT (compiler options of a sanitizer build).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -59,7 +59,7 @@ built() {
 "$make" --no-print-directory -s faiss || { fail "set-up: FAISS"; finish; }
 
 echo "== build"
-if built all "$build/tests/roofline"; then
+if built all "$build/tests/roofline" "$build/tests/failwrite.so"; then
 	passed=$((passed + 1))
 	for model in all-minilm-l6-v2 smollm2-135m qwen-0.5b; do
 		"$build/footnote" models fetch "$model" || fail "models fetch $model"
@@ -76,7 +76,7 @@ for room in base nn embed generate index ingest api torture; do
 done
 
 # Suites that drive the built program from outside: each takes its path.
-for file in tests/cli/*.py tests/http/*.py tests/crash/*.py tests/recall/*.py; do
+for file in tests/cli/*.py tests/http/*.py tests/torture/*.py tests/crash/*.py tests/recall/*.py; do
 	if [ ! -e "$file" ] || [ "$(head -c 2 "$file")" != '#!' ]; then continue; fi
 	if [ -x "$build/footnote" ]; then suite "$file" python3 "$file" "$build/footnote"; else fail "$file: there is no $build/footnote"; fi
 done

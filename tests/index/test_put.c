@@ -589,24 +589,34 @@ TEST(put_full_map_loses_nothing)
 	struct write *w;
 	struct index_stats st;
 	struct err e;
+	size_t size = 1500;
 	int docs = 0, rc = OK;
 	arena_init(&a, 1 << 24);
 	snprintf(dir, sizeof dir, "%s", test_dir());
 	o = help_options(dir);
-	o.map_bytes = 2 << 20;
+	o.map_bytes = 8 << 20;
+	o.exact_below = SIZE_MAX;                  /* no graph, whose builder keeps old pages from being used again */
 	CHECK_OK(index_open(&x, &o, &e), e);
-	while (rc == OK && docs < 1000) {
+	while (docs < 4000) {                      /* ever smaller ones, until nothing fits */
 		char name[40], text[9000];
-		struct doc_in d = { .collection = "c", .source = name, .verdict = DOC_ADDED, .text = text, .text_len = sizeof text };
+		struct span all = { 0, (uint32_t)size }, first = { 0, 5 };
+		struct chunk_in chunk = { all, "", 0, &first, 1 };
+		float v[DIM] = { 1 };
+		struct doc_in d = { .collection = "c", .source = name, .verdict = DOC_ADDED, .text = text, .text_len = size,
+			.chunks = &chunk, .chunk_n = 1, .vectors = v };
 		char id[64];
 		int verdict;
-		memset(text, 'x', sizeof text);
+		for (size_t i = 0; i < sizeof text; i++) /* words all over the table of postings, so that a delete needs much */
+			text[i] = i % 6 == 5 ? ' ' : (char)('a' + (((unsigned)docs * 2654435761u + (unsigned)i * 40503u) >> 7) % 26);
 		snprintf(name, sizeof name, "/doc/%d", docs);
 		CHECK_OK(index_write_begin(&w, x, &e), e);
 		rc = index_put(w, &d, id, &verdict, &e);
 		if (rc) index_write_abort(w);
 		else rc = index_write_commit(w, &e);
 		docs += rc == OK;
+		if (rc == OK) continue;
+		if (size < 20) break;
+		size /= 3;
 	}
 	CHECK_INT(rc, E_FULL);
 	CHECK_MSG(strstr(e.msg, "data.map_bytes") != NULL, "%s", e.msg);
@@ -614,8 +624,19 @@ TEST(put_full_map_loses_nothing)
 	CHECK_OK(index_stats(x, &st, &e), e);
 	CHECK_INT(st.documents, docs);
 	help_check_clean(x);
+	for (int i = 1; i < docs; i += 2) {        /* what is there can go, and makes room */
+		char id[64];
+		snprintf(id, sizeof id, "d%d", i);
+		help_delete(x, id);
+	}
+	help_check_clean(x);
+	help_add(x, "c", "room", "/room", 1, 2, NULL, NULL);
+	{
+		uint64_t before, after;
+		CHECK_OK(index_compact(x, &before, &after, &e), e);
+	}
 	index_close(x);
-	o.map_bytes = 8 << 20;                     /* raised: it goes on */
+	o.map_bytes = 32 << 20;                     /* raised: it goes on */
 	CHECK_OK(index_open(&x, &o, &e), e);
 	help_add(x, "c", "more", "/more", 1, 2, NULL, NULL);
 	help_check_clean(x);
