@@ -37,6 +37,7 @@ struct terms {
 	uint32_t *slot; size_t slot_n;   /* term + 1 by hash; at most half full; a power of two */
 	size_t last;                     /* the term of the query's last word */
 	int quoted;                      /* the query has phrases, so each of its words is meant as it is, function words too */
+	const char *query; size_t len;   /* borrowed: as it was asked */
 	double chunks, average;
 	struct arena a;
 };
@@ -282,9 +283,12 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	const struct post_term q = t->list[at];
 	uint64_t most = 0;
 	size_t n = 0, kept = 0;
-	int rc = q.unfinished ? similar_longer(count->c, count->coll->number, q.text, q.len, &t->a, found, &n, e) : OK;
-	if (!rc && n == 0)
-		rc = similar_near(count->c, count->coll->number, q.text, q.len, similar_edits(q.text, q.len), &t->a, found, &n, e);
+	int rc = q.unfinished ? similar_longer(count->c, count->coll->number, q.text, q.len, SIMILAR_FROM, &t->a, found, &n, e) : OK;
+	if (!rc && n == 0) {
+		const char *folded;
+		rc = query_word_folded(t->query, t->len, q.text, q.len, &t->a, &folded, e);
+		if (!rc) rc = similar_meant(count->c, count->coll->number, q.text, q.len, folded, strlen(folded), &t->a, found, &n, e);
+	}
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct post_term *p = &tried[kept];
 		if (terms_have(t, found[i].text)) continue;
@@ -538,6 +542,7 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	}
 	if (!q || !q->hit) return err_set(e, E_MEMORY, "search: out of memory");
 	q->t.quoted = r->phrases != NULL;
+	q->t.query = query, q->t.len = len;
 	best = (struct topk){ q->hit, 0, k };
 	rc = search_run(s, r, &coll, q, query, len, &best, e);
 	if (!rc) {

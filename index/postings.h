@@ -3,6 +3,7 @@
 #ifndef INDEX_POSTINGS_H
 #define INDEX_POSTINGS_H
 #include <stdint.h>
+#include "base/arena.h"
 #include "base/err.h"
 #include "index/record.h"
 #include "index/store.h"
@@ -17,6 +18,8 @@ int chunk_words_visit(const struct chunk_words *c, int (*on_term)(void *ctx, con
 /* One call a word of a query, in the same form. stop: a function word. */
 int query_words_visit(const char *query, size_t len,
 	int (*on_term)(void *ctx, const char *term, size_t n, int stop), void *ctx, struct err *e);
+/* The query's word that has this term, with case and marks folded but not stemmed, in the arena; "": none has. E_MEMORY. */
+int query_word_folded(const char *query, size_t len, const char *term, size_t n, struct arena *a, const char **out, struct err *e);
 /* *out: never 0; another number when the same text gives other terms (a new version of this code or of a library). */
 int words_fingerprint(uint32_t *out, struct err *e);
 

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/utf8.h"
+#include "index/record.h"
 
-enum { WIDTH = 40, EDITS_MAX = 2, DEPTH = WIDTH + EDITS_MAX + 2, STEPS_MAX = 8192, LONGER_FROM = 3, ONE_FROM = 4, TWO_FROM = 8 };
+enum { WIDTH = 40, EDITS_MAX = 2, DEPTH = WIDTH + EDITS_MAX + 2, STEPS_MAX = 8192, LONGER_STEPS = 32768, LONGER_BLOCKS = 64, ONE_FROM = 4, TWO_FROM = 8 };
 
 /* Characters of s, at most max + 1 of them, with the byte at which each ends. */
 static size_t chars_of(const char *s, size_t len, size_t max, int32_t *out, size_t *ends)
@@ -63,21 +64,56 @@ static int keep(struct similar *out, struct slice term, unsigned edits, struct a
 	return copy ? OK : E_MEMORY;
 }
 
-int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, struct arena *a, struct similar *out, size_t *n, struct err *e)
+/* How many chunks hold the term at hand, up to what LONGER_BLOCKS blocks say; the cursor is left on a later key. */
+static uint64_t postings_of(struct cursor *c, uint32_t coll, struct slice *key, struct slice *value, int *rc, struct err *e)
+{
+	const size_t same = key->n - sizeof(uint64_t);
+	uint8_t start[sizeof ((struct key *)0)->b];
+	struct slice term;
+	struct key k;
+	uint64_t n = 0;
+	memcpy(start, key->p, same);
+	for (int blocks = 0; !*rc && blocks < LONGER_BLOCKS; blocks++) {
+		n += rec_block_n(*value);
+		*rc = cursor_next(c, key, value, e);
+		if (*rc || key->n != same + sizeof(uint64_t) || memcmp(key->p, start, same) != 0) return n;
+	}
+	if (*rc || !term_at(*key, coll, "", 0, &term)) return n;
+	key_behind(&k, coll, term);
+	*rc = cursor_seek(c, &k, key, value, e);
+	return n;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(((const struct similar *)a)->text, ((const struct similar *)b)->text);
+}
+
+int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, size_t least, struct arena *a, struct similar *out, size_t *n, struct err *e)
 {
 	struct slice key, value, at;
+	uint64_t counts[SIMILAR_MAX];
 	int32_t chars[WIDTH + 1];
 	size_t ends[WIDTH + 1];
 	struct key k;
 	int rc;
 	*n = 0;
-	if (len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < LONGER_FROM) return OK;
+	if (len == 0 || len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < least) return OK;
 	key_prefix(&k, coll, term, len, 0);
-	for (rc = cursor_seek(c, &k, &key, &value, e); !rc && *n < SIMILAR_MAX; rc = cursor_seek(c, &k, &key, &value, e)) {
-		if (!term_at(key, coll, term, len, &at)) return OK;
-		if (at.n > len && keep(&out[(*n)++], at, 0, a)) return err_set(e, E_MEMORY, "search: out of memory");
-		key_behind(&k, coll, at);
+	rc = cursor_seek(c, &k, &key, &value, e);
+	for (size_t steps = 0; !rc && steps < LONGER_STEPS && term_at(key, coll, term, len, &at); steps++) {
+		size_t to = *n, longer = at.n > len;
+		struct similar one = { NULL, 0, 0 };
+		if (longer && keep(&one, at, 0, a)) return err_set(e, E_MEMORY, "search: out of memory");
+		uint64_t count = postings_of(c, coll, &key, &value, &rc, e);
+		if (!longer) continue;
+		if (*n < SIMILAR_MAX) ++*n;
+		else for (size_t i = to = 0; i < SIMILAR_MAX; i++) to = counts[i] < counts[to] ? i : to;
+		if (to + 1 < *n && counts[to] >= count) continue;
+		out[to] = one;
+		counts[to] = count;
 	}
+	if (*n) qsort(out, *n, sizeof *out, by_bytes);
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
@@ -168,4 +204,25 @@ int similar_near(struct cursor *c, uint32_t coll, const char *term, size_t len, 
 	}
 	if (*n) qsort(out, *n, sizeof *out, by_edits);
 	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+int similar_meant(struct cursor *c, uint32_t coll, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
+	struct similar *out, size_t *n, struct err *e)
+{
+	struct similar all[2 * SIMILAR_MAX];
+	size_t had, more = 0, kept = 0;
+	int rc = similar_near(c, coll, stem, stem_n, similar_edits(stem, stem_n), a, all, &had, e);
+	*n = 0;
+	if (!rc && (folded_n != stem_n || memcmp(folded, stem, stem_n) != 0))
+		rc = similar_near(c, coll, folded, folded_n, similar_edits(folded, folded_n), a, all + had, &more, e);
+	if (rc) return rc;
+	had += more;
+	if (had) qsort(all, had, sizeof *all, by_edits);
+	for (size_t i = 0; i < had && kept < SIMILAR_MAX; i++) {
+		size_t same = 0;
+		while (same < kept && strcmp(out[same].text, all[i].text) != 0) same++;
+		if (same == kept) out[kept++] = all[i];
+	}
+	*n = kept;
+	return OK;
 }

@@ -13,13 +13,20 @@ struct similar { const char *text; size_t len; unsigned edits; }; /* edits 0: it
 
 /* Edits that a word of so many characters is granted: 4 … 7: one, from 8 on two; fewer, or with a digit: none. */
 unsigned similar_edits(const char *term, size_t len);
-/* Words of the collection that begin with `term`, which has three characters or more. At most SIMILAR_MAX, in byte order, in
- * the arena; the word itself is not among them. c: open on T_POST. */
-int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, struct arena *a, struct similar *out, size_t *n, struct err *e);
+/* Words of the collection that begin with `term`, which has `least` characters or more, none otherwise: the SIMILAR_MAX that most
+ * chunks hold, in byte order, in the arena; the word itself is not among them. c: open on T_POST. Looks at a bounded number. */
+enum { SIMILAR_FROM = 3 };           /* characters from which a word of a search is taken for unfinished */
+int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, size_t least, struct arena *a, struct similar *out, size_t *n, struct err *e);
 /* Words with the same first character that are at most `edits` apart: characters put in, left out, changed, or two
  * neighbours changed over (optimal string alignment). The nearest come first, then byte order. Looks at a bounded number
  * of words. */
 int similar_near(struct cursor *c, uint32_t coll, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out,
 	size_t *n, struct err *e);
+
+/* Words that may be meant by a mistyped one: near to its stem or, as it stands, to what is indexed, since a mistake may lie
+ * where the stem was cut ("honny" is "honni", far from "honey"). folded: the word as it stands, case and marks folded. Each at most
+ * similar_edits away, nearest first, at most SIMILAR_MAX. */
+int similar_meant(struct cursor *c, uint32_t coll, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
+	struct similar *out, size_t *n, struct err *e);
 
 #endif

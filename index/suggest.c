@@ -72,8 +72,8 @@ static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l
 	buf_init(&fold, FOLD_MAX);
 	*n = 0;
 	rc = uni_fold(l->query + l->off, l->end - l->off, &fold, e);
-	if (!rc) rc = similar_longer(c, coll, buf_cstr(&fold), fold.len, a, out, n, e);
-	if (!rc && *n == 0) rc = similar_near(c, coll, l->stem, l->stem_n, similar_edits(l->stem, l->stem_n), a, out, n, e);
+	if (!rc) rc = similar_longer(c, coll, buf_cstr(&fold), fold.len, 1, a, out, n, e);
+	if (!rc && *n == 0) rc = similar_meant(c, coll, l->stem, l->stem_n, buf_cstr(&fold), fold.len, a, out, n, e);
 	buf_clear(&fold);
 	if (!rc && *n < SIMILAR_MAX) {
 		const char *copy = arena_strndup(a, l->stem, l->stem_n);

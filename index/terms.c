@@ -8,11 +8,13 @@
  * anew instead of missing words.
  * Threads: no state. Failure: memory. */
 #include <string.h>
+#include "base/buf.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "base/words.h"
 #include "index/postings.h"
 
-enum { ANALYSIS_VERSION = 1 };
+enum { ANALYSIS_VERSION = 1, FOLD_MAX = 1 << 14 };
 
 struct walk {
 	const char *text;
@@ -64,6 +66,31 @@ int query_words_visit(const char *query, size_t len,
 {
 	struct walk w = { .on_term = on_term, .ctx = ctx, .is_query = 1 };
 	return walk_text(&w, query, len, e);
+}
+
+struct folding { const char *query, *term, *found; size_t n; struct arena *a; };
+
+static int on_folding(void *ctx, const struct word *w, const char *term, size_t n)
+{
+	struct folding *f = ctx;
+	struct buf b;
+	size_t len = 0;
+	int rc;
+	if (*f->found || n != f->n || memcmp(term, f->term, n) != 0) return OK;
+	while (len < w->len && f->query[w->off + len] != '\'' && strncmp(f->query + w->off + len, "’", sizeof "’" - 1) != 0) len++;
+	buf_init(&b, FOLD_MAX);
+	rc = uni_fold(f->query + w->off, len, &b, NULL);
+	if (!rc) f->found = arena_strndup(f->a, buf_cstr(&b), b.len);
+	buf_clear(&b);
+	return f->found ? OK : E_MEMORY;
+}
+
+int query_word_folded(const char *query, size_t len, const char *term, size_t n, struct arena *a, const char **out, struct err *e)
+{
+	struct folding f = { query, term, "", n, a };
+	int rc = words_visit(query, len, on_folding, &f, e);
+	*out = f.found;
+	return rc == E_MEMORY ? err_set(e, rc, "search: out of memory") : rc;
 }
 
 static int hash_term(void *ctx, const char *term, size_t n, int flag)

@@ -175,9 +175,9 @@ static void compare_facets(struct snapshot *s, const struct reader *r, size_t ma
 static void compare_readers(struct snapshot *s, const char *coll, size_t filters)
 {
 	static const char *const staff[] = { "staff" }, *const both[] = { "board", "unknown", "ops" };
-	compare(s, &(struct reader){ coll, 1, NULL, 0, NULL });
-	compare(s, &(struct reader){ coll, 0, staff, 1, NULL });
-	compare(s, &(struct reader){ coll, 0, NULL, 0, NULL });
+	compare(s, &(struct reader){ coll, 1, NULL, 0, NULL, NULL });
+	compare(s, &(struct reader){ coll, 0, staff, 1, NULL, NULL });
+	compare(s, &(struct reader){ coll, 0, NULL, 0, NULL, NULL });
 	for (size_t i = 0; i < filters; i++) {
 		const char *text = exprs[filters == EXPRS ? i : roll(EXPRS)];
 		struct filter *f;
@@ -264,7 +264,7 @@ static uint64_t seen_by(struct snapshot *s, const char *coll)
 	struct seen_count n;
 	struct err e;
 	CHECK(s->docs);
-	CHECK_OK(snapshot_count(s, &(struct reader){ coll, 0, staff, 1, NULL }, &n, &e), e);
+	CHECK_OK(snapshot_count(s, &(struct reader){ coll, 0, staff, 1, NULL, NULL }, &n, &e), e);
 	return n.documents;
 }
 

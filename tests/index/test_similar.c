@@ -143,11 +143,13 @@ TEST(similar_mistyped_and_unfinished_words)
 	struct index *x = help_open(test_dir());
 	help_add(x, "c", "installation wombat", "a", 1, 3, NULL, NULL);
 	help_add(x, "c", "kangaroo instruments", "b", 2, 4, "staff", NULL);
+	help_add(x, "c", "honey", "h", 3, 2, NULL, NULL);
 	CHECK_INT(search(x, &everyone, "wombat"), 3);
 	CHECK_INT(search(x, &everyone, "wombt "), 3);       /* left out */
 	CHECK_INT(search(x, &everyone, "wobmat "), 3);      /* changed over */
 	CHECK_INT(search(x, &everyone, "wobmta "), 0);      /* two edits of six letters */
 	CHECK_INT(search(x, &everyone, "kanqarou "), 4);    /* two of eight */
+	CHECK_INT(search(x, &everyone, "honny "), 2);      /* "honni" and "honey" are two apart, what was written is one */
 	CHECK_INT(search(x, &everyone, "xombat "), 0);      /* the first letter holds */
 	CHECK_INT(search(x, &everyone, "inst"), 7);         /* unfinished */
 	CHECK_INT(search(x, &everyone, "inst "), 0);        /* finished */
@@ -179,6 +181,20 @@ static void suggests(struct index *x, const struct reader *r, const char *query,
 	arena_clear(&a);
 }
 
+TEST(similar_of_many_beginnings_the_frequent_come)
+{
+	struct index *x = help_open(test_dir());
+	for (int part = 0; part < 4; part++) {
+		char name[200] = "", source[] = { (char)('a' + part), 0 };
+		for (int i = 0; i < (SIMILAR_MAX + 16) / 4; i++) snprintf(name + strlen(name), sizeof name - strlen(name), "pre%c%c ", 'b' + part, 'b' + i);
+		help_add(x, "c", name, source, (uint64_t)part, 1, NULL, NULL);
+	}
+	help_add(x, "c", "prezz", "z", 2, 2, NULL, NULL);
+	CHECK(search(x, &everyone, "pre") >= 3);
+	suggests(x, &everyone, "p", "prezz|prebb|prebc|prebd|prebe|");
+	index_close(x);
+}
+
 TEST(similar_suggestions_are_words_that_the_reader_sees)
 {
 	static const char *const staff[] = { "staff" };
@@ -197,6 +213,9 @@ TEST(similar_suggestions_are_words_that_the_reader_sees)
 	suggests(x, &some, "instrumetn", "Instruments|");
 	suggests(x, &some, "öfe", "Öfen|");
 	suggests(x, &everyone, "wobmat", "wombats|");
+	suggests(x, &everyone, "ö", "of|Öfen|");          /* one letter is a beginning too */
+	suggests(x, &none, "a w", "a wombats|");
+	suggests(x, &none, "a", "A|");
 	suggests(x, &everyone, "inst ", "");
 	suggests(x, &everyone, "", "");
 	suggests(x, &(struct reader){ "nowhere", 1, NULL, 0, NULL, NULL }, "inst", "");
