@@ -5,6 +5,7 @@
 #include "api/retrieve.h"
 #include "api/screen.h"
 #include "api/view.h"
+#include "base/utf8.h"
 #include "index/phrase.h"
 
 enum { ARENA_BYTES_MAX = 256 << 20, SNIPPET_CHARS = 280, TITLE_CHARS = 100, REMARK_CHARS = 400, BLOCK_BYTES_MAX = 1 << 16 };
@@ -14,8 +15,23 @@ static void part_text(struct buf *b, const char *name, const struct rank_part *p
 	if (part->rank) buf_printf(b, "   %.4f %s: place %u with %.3f\n", part->part, name, part->rank, part->score);
 }
 
+/* Where the piece of the passage that is shown begins: where most of what was looked for stands within it. */
+static size_t snippet_at(const struct passage *p)
+{
+	size_t best = 0, most = 0, at;
+	for (size_t i = 0; i < p->highlight_n && p->text_len > SNIPPET_CHARS; i++) {
+		size_t off = p->highlights[i].off - p->chunk.range.off, from = off > SNIPPET_CHARS / 3 ? off - SNIPPET_CHARS / 3 : 0, n = 0;
+		for (size_t h = i; h < p->highlight_n && p->highlights[h].off - p->chunk.range.off + p->highlights[h].len <= from + SNIPPET_CHARS; h++) n++;
+		if (n > most) best = from, most = n;
+	}
+	if (best + SNIPPET_CHARS > p->text_len) best = p->text_len > SNIPPET_CHARS ? p->text_len - SNIPPET_CHARS : 0;
+	for (at = best; at && at < best + SNIPPET_CHARS / 3 && p->text[at - 1] != ' ' && p->text[at - 1] != '\n';) at++; /* from a word on */
+	return utf8_floor(p->text, p->text_len, at);
+}
+
 static int hit_text(struct command_call *c, const struct passage *p, size_t rank, int explain)
 {
+	const size_t at = snippet_at(p);
 	struct buf b;
 	int left;
 	buf_init(&b, BLOCK_BYTES_MAX);
@@ -29,7 +45,8 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 	screen_line(&b, *p->doc.source ? p->doc.source : p->doc.id, strlen(*p->doc.source ? p->doc.source : p->doc.id), 0);
 	if (p->chunk.page) buf_printf(&b, ", page %u", p->chunk.page);
 	buf_puts(&b, "\n   ");
-	screen_line(&b, p->text, p->text_len, SNIPPET_CHARS);
+	buf_puts(&b, at ? "… " : "");
+	screen_line(&b, p->text + at, p->text_len - at, SNIPPET_CHARS);
 	if (explain) {
 		buf_printf(&b, "\n   score %.4f is the sum of\n", p->score);
 		part_text(&b, "by meaning", &p->by_vector);

@@ -6,6 +6,7 @@
 #include "api/screen.h"
 #include "api/view.h"
 #include "api/whynot.h"
+#include "index/phrase.h"
 
 enum { ARENA_BYTES_MAX = 256 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 100 };
 
@@ -152,6 +153,7 @@ int cmd_whynot(struct command_call *c)
 		goto out;
 	}
 	rc = document_find(c, name, &arena, &d, &e);
+	if (!rc) rc = phrases_parse(&reader.phrases, query, strlen(query), &arena, &e);
 	if (!rc) rc = whynot_run(c->service, &asker, &reader, query, &want, d.id, &arena, &w, &e);
 	if (!rc) rc = c->json ? command_json(c, whynot_json(&w, &want), &e) : whynot_print(c, &w, &e);
 	if (rc) code = command_fail(c, &e);

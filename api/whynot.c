@@ -24,7 +24,7 @@ struct job {
 	struct whynot *out;
 };
 
-static const char *const step_names[] = { "found", "collection", "access", "filter", "no_text", "candidates", "fusion", "cut" };
+static const char *const step_names[] = { "found", "collection", "access", "filter", "no_text", "phrase", "candidates", "fusion", "cut" };
 
 const char *whynot_step_name(enum whynot_step step)
 {
@@ -133,8 +133,8 @@ static int order_judge(struct job *j, const struct fused_hit *hits, size_t n, st
 	if (at == j->n && out->dense.place) at = of_dense;
 	if ((out->has_best = at < j->n)) out->best = j->chunks[at];
 	int first = (out->dense.place && out->dense.place <= k) || (out->lexical.place && out->lexical.place <= k);
-	out->step = out->place && out->place <= k ? WHYNOT_FOUND : !out->place ? WHYNOT_CANDIDATES :
-		first && j->want->mode == SEARCH_HYBRID ? WHYNOT_FUSION : WHYNOT_CUT;
+	out->step = out->place && out->place <= k ? WHYNOT_FOUND : !out->place && !out->has_best && j->r->phrases ? WHYNOT_PHRASE :
+		!out->place ? WHYNOT_CANDIDATES : first && j->want->mode == SEARCH_HYBRID ? WHYNOT_FUSION : WHYNOT_CUT;
 	return out->place ? other_order(j, e) : OK;
 }
 
@@ -252,6 +252,7 @@ static int reason_give(struct job *j, struct err *e)
 	case WHYNOT_ACCESS: out->reason = "the reader has none of its groups"; break;
 	case WHYNOT_FILTER: out->reason = arena_printf(j->a, "it does not fit the filter %s", filter_text(j->r->filter)); break;
 	case WHYNOT_NO_TEXT: out->reason = no_text_reason(&out->doc, j->a); break;
+	case WHYNOT_PHRASE: out->reason = "none of its passages holds what the query quotes, as it is quoted"; break;
 	case WHYNOT_CANDIDATES: out->reason = candidates_reason(j); break;
 	default: out->reason = order_reason(j);
 	}

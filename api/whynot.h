@@ -11,6 +11,7 @@ enum whynot_step {
 	WHYNOT_ACCESS,           /* the reader's groups do not see it */
 	WHYNOT_FILTER,           /* it does not fit the filter */
 	WHYNOT_NO_TEXT,          /* skipped, failed, a duplicate: it has no passages */
+	WHYNOT_PHRASE,           /* none of its passages holds a phrase of the query as it is quoted (r->phrases) */
 	WHYNOT_CANDIDATES,       /* none of its passages is near enough to be looked at */
 	WHYNOT_FUSION,           /* one ranking has it among the first k, both together do not */
 	WHYNOT_CUT               /* it comes behind the first k */
@@ -42,7 +43,7 @@ struct whynot {
 };
 
 /* Of the document with this id. asker: who wants to know: E_NOT_FOUND where they may not see it, as for one that is missing.
- * r: whose search it is, with its collection and filter. Everything in the arena. */
+ * r: whose search it is, with its collection, filter and phrases. Everything in the arena. */
 int whynot_run(struct service *s, const struct reader *asker, const struct reader *r, const char *query, const struct search_want *want,
 	const char *id, struct arena *a, struct whynot *out, struct err *e);
 

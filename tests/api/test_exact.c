@@ -34,4 +34,8 @@ TEST(exact_holds_whole_identifiers)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		CHECK_MSG(exact_holds(cases[i].text, strlen(cases[i].text), "ERR-4021", 8) == cases[i].yes, "%s", cases[i].text);
 	CHECK(!exact_holds("abc", 3, "", 0));
+	static const char two[] = "ERR-4021, xERR-4021, err-4021";
+	CHECK_INT(exact_find(two, sizeof two - 1, 0, "ERR-4021", 8), 0);
+	CHECK_INT(exact_find(two, sizeof two - 1, 1, "ERR-4021", 8), 21);
+	CHECK_INT(exact_find(two, sizeof two - 1, 22, "ERR-4021", 8), sizeof two - 1);
 }

@@ -398,6 +398,15 @@ def search_within_a_filter(b):
 
 
 @test
+def search_shows_where_the_words_stand(b):
+    b.write("long.txt", "The pool opens at six and towels are rented for two euros. " * 9 + "Zebras graze on the plain at dusk. " + "Children swim for free. " * 3)
+    b.ingest()
+    shown = b.run("search", "grazing zebras").stdout
+    assert "… " in shown and "Zebras graze on the plain" in shown, shown
+    assert "\n   The pool opens at six" in b.run("search", "nothing of it").stdout
+
+
+@test
 def search_grouped_by_document(b):
     b.write("long.txt", "\n\n".join(f"Part {i}. " + "Employees of Alder receive 27 days of paid leave a year, says the handbook. " * 12 for i in range(8)))
     b.write("travel.md", TRAVEL)
@@ -454,6 +463,9 @@ def why_not_names_the_step(b):
     assert any("which is found in its place" in r for r in both), both
     why("zebra", "zebra.txt", step="found")
     why("zebra", "zebra.txt", "--as", "zoo", step="found")
+    assert why('"graze on the plain"', "zebra.txt", step="found")["place"] == 1
+    for mode in ("hybrid", "dense", "lexical"):
+        assert "quotes" in why('"graze on a plain"', "zebra.txt", "--mode", mode, step="phrase")["reason"]
     assert "groups" in why("zebra", "zebra.txt", "--as", "sales", step="access")["reason"]
     assert "collection default" in why("zebra", "zebra.txt", "--collection", "other", step="collection")["reason"]
     assert "not in the store" in b.run("why-not", "harvest", "nope.txt", ok=(3,)).stderr
