@@ -4,9 +4,12 @@
  * ("company's" is "company"), a comma or full stop between digits belongs to the number, and what only says where a line
  * may break, as a soft hyphen, belongs to the run and falls out when it is folded. Each run is folded, stemmed
  * and hashed (FNV-1a, 64 bits: with a few thousand words at a time, equal hashes mean equal words).
+ * Most words are short runs of ASCII letters and digits and come again and again, so each thread keeps what it has found out of some
+ * thousand of them, in a table of pairs, and neither folds nor stems them twice.
  * Threads: a Snowball stemmer has state, so every thread has one of its own, freed when the thread ends.
  * Failure: only memory. The only file that includes libstemmer. */
 #include "base/words.h"
+#include <immintrin.h>
 #include <libstemmer.h>
 #include <pthread.h>
 #include <string.h>
@@ -15,7 +18,7 @@
 #include "base/unicode.h"
 #include "base/utf8.h"
 
-enum { WORD_BYTES_MAX = 256 };
+enum { WORD_BYTES_MAX = 256, KNOWN_BYTES = 24, KNOWN = 8192 }; /* KNOWN: a power of two */
 
 /* Function words of English, sorted. A question's other words say what it is about. */
 static const char *const stops[] = {
@@ -33,13 +36,18 @@ static const char *const asking[] = { "how", "what", "when", "where", "which", "
 static pthread_key_t stemmer_key;
 static pthread_once_t stemmer_once = PTHREAD_ONCE_INIT;
 
-struct stemmers { struct sb_stemmer *english, *arabic; };
+/* A word as it is written, filled up with zeros, and what it is. */
+struct known { uint64_t key[KNOWN_BYTES / 8]; char term[KNOWN_BYTES]; uint64_t stem; uint8_t len, stop, asks, negation, number, capital; };
+_Static_assert(sizeof(struct known) == 64, "one line of the cache");
+
+struct stemmers { struct sb_stemmer *english, *arabic; struct known *known; }; /* known: KNOWN of them, NULL: not yet */
 
 static void stemmer_free(void *p)
 {
 	struct stemmers *s = p;
 	sb_stemmer_delete(s->english);
 	sb_stemmer_delete(s->arabic);
+	mem_free(s->known);
 	mem_free(s);
 }
 
@@ -48,18 +56,25 @@ static void stemmer_key_make(void)
 	(void)pthread_key_create(&stemmer_key, stemmer_free);
 }
 
-/* This thread's stemmer for a word that begins with cp; NULL: out of memory. */
-static struct sb_stemmer *stemmer_get(int32_t cp)
+/* NULL: out of memory. */
+static struct stemmers *stemmers_get(void)
 {
 	pthread_once(&stemmer_once, stemmer_key_make);
 	struct stemmers *s = pthread_getspecific(stemmer_key);
-	if (!s) {
-		s = mem_calloc(1, sizeof *s);
-		if (!s || pthread_setspecific(stemmer_key, s)) {
-			mem_free(s);
-			return NULL;
-		}
+	if (s) return s;
+	s = mem_calloc(1, sizeof *s);
+	if (s && pthread_setspecific(stemmer_key, s)) {
+		mem_free(s);
+		return NULL;
 	}
+	return s;
+}
+
+/* This thread's stemmer for a word that begins with cp; NULL: out of memory. */
+static struct sb_stemmer *stemmer_get(int32_t cp)
+{
+	struct stemmers *s = stemmers_get();
+	if (!s) return NULL;
 	struct sb_stemmer **one = cp >= 0x600 && cp <= 0x6ff ? &s->arabic : &s->english;
 	if (!*one) *one = sb_stemmer_new(one == &s->arabic ? "arabic" : "english", "UTF_8");
 	return *one;
@@ -184,21 +199,135 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	return OK;
 }
 
+/* ---- words met before ---- */
+
+/* 1: an ASCII letter or digit. */
+static int is_plain(unsigned char c)
+{
+	return (unsigned)(c | 0x20) - 'a' < 26u || (unsigned)c - '0' < 10u;
+}
+
+/* Which of sixteen bytes are ASCII letters or digits. */
+static unsigned plain_mask(__m128i v)
+{
+	__m128i low = _mm_or_si128(v, _mm_set1_epi8(0x20)); /* makes no letter of another byte below 0x80 but of a capital */
+	__m128i letter = _mm_and_si128(_mm_cmpgt_epi8(low, _mm_set1_epi8('a' - 1)), _mm_cmplt_epi8(low, _mm_set1_epi8('z' + 1)));
+	__m128i digit = _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8('0' - 1)), _mm_cmplt_epi8(v, _mm_set1_epi8('9' + 1)));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(letter, digit));
+}
+
+/* Where the letters or digits behind an apostrophe at `at` end; 0: there are none, or what follows may belong to the word too. */
+static size_t suffix_end(const char *s, size_t len, size_t at)
+{
+	size_t i = at + 1;
+	while (i < len && is_plain((unsigned char)s[i])) i++;
+	if (i == at + 1) return 0;
+	return i < len && ((unsigned char)s[i] >= 0x80 || s[i] == '\'' || s[i] == ',' || s[i] == '.') ? 0 : i;
+}
+
+/* The end of the word of ASCII letters and digits at `at`, those before an apostrophe in key; 0: it is another kind of word, too long, or
+ * none. */
+static size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN_BYTES / 8], size_t *stem_end)
+{
+	static const uint8_t keep[64] = { [0 ... 31] = 0xff };
+	const char *p = s + at;
+	char rest[32];
+	unsigned char c;
+	if (len - at < sizeof rest) {
+		memset(rest, 0, sizeof rest);
+		memcpy(rest, p, len - at);
+		p = rest;
+	}
+	__m128i a = _mm_loadu_si128((const __m128i *)p), b = _mm_loadu_si128((const __m128i *)(p + 16));
+	unsigned others = ~(plain_mask(a) | plain_mask(b) << 16);
+	size_t n = others ? (size_t)__builtin_ctz(others) : sizeof rest;
+	if (n == 0 || n > KNOWN_BYTES) return 0;
+	a = _mm_and_si128(a, _mm_loadu_si128((const __m128i *)(keep + 32 - n)));
+	b = _mm_and_si128(b, _mm_loadu_si128((const __m128i *)(keep + 48 - n)));
+	key[0] = (uint64_t)_mm_cvtsi128_si64(a);
+	key[1] = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(a, a));
+	key[2] = (uint64_t)_mm_cvtsi128_si64(b);
+	*stem_end = at + n;
+	if (at + n == len) return at + n;
+	c = (unsigned char)p[n];
+	if (c >= 0x80) return 0;
+	if ((c != '\'' && c != ',' && c != '.') || at + n + 1 == len) return at + n;
+	if (c == '\'' && is_plain((unsigned char)s[at + n + 1])) return suffix_end(s, len, at + n);
+	c = (unsigned char)s[at + n + 1];
+	return c >= 0x80 || is_plain(c) ? 0 : at + n; /* 0: "1,234" */
+}
+
+/* The two places where a word may be, one behind the other; NULL: out of memory. */
+static struct known *known_at(struct stemmers *s, const uint64_t key[KNOWN_BYTES / 8])
+{
+	uint64_t h = (key[0] ^ (key[1] ^ key[2] * 0xff51afd7ed558ccdu) * 0xc4ceb9fe1a85ec53u) * 0x9e3779b97f4a7c15u;
+	if (!s->known && (s->known = mem_aligned(64, KNOWN * sizeof *s->known))) memset(s->known, 0, KNOWN * sizeof *s->known);
+	return s->known ? &s->known[h >> 48 & (KNOWN - 2)] : NULL;
+}
+
+static int known_is(const struct known *k, const uint64_t key[KNOWN_BYTES / 8])
+{
+	return k->key[0] == key[0] && k->key[1] == key[1] && k->key[2] == key[2];
+}
+
+/* Visits words as long as they are known ones; returns where it stopped. */
+static size_t known_visit(struct stemmers *s, const char *text, size_t len, size_t at,
+	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, int *rc)
+{
+	while (at < len && !*rc) {
+		uint64_t key[KNOWN_BYTES / 8] = { 0 };
+		size_t end, stem_end;
+		struct word w;
+		const struct known *k;
+		if ((unsigned char)text[at] < 0x80 && !is_plain((unsigned char)text[at])) {
+			at++;
+			continue;
+		}
+		end = plain_end(text, len, at, key, &stem_end);
+		if (!end || !(k = known_at(s, key))) return at;
+		k += !known_is(k, key);
+		if (!known_is(k, key)) return at;
+		w = (struct word){ (uint32_t)at, (uint32_t)(end - at), k->stem, k->stop, k->number, k->capital, k->negation, 0, k->asks };
+		if (end > stem_end && text[end - 1] == 't' && text[stem_end - 1] == 'n') w.negation = 1;
+		at = end + (end < len && text[end] == ' ');
+		*rc = on_word(ctx, &w, k->term, k->len);
+	}
+	return at;
+}
+
+/* In the place of the one that was kept longer ago. */
+static void known_keep(struct known *k, const uint64_t key[KNOWN_BYTES / 8], const struct word *w, const char *term, size_t term_len)
+{
+	if (term_len > KNOWN_BYTES) return;
+	k[1] = k[0];
+	*k = (struct known){ { key[0], key[1], key[2] }, "", w->stem, (uint8_t)term_len, w->stop, w->asks, w->negation, w->number, w->capital };
+	memcpy(k->term, term, term_len);
+}
+
 int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len),
 	void *ctx, struct err *e)
 {
-	size_t i = 0, at, stem_end, term_len;
+	struct stemmers *mine = stemmers_get();
+	size_t i = 0, at, end, stem_end, term_len;
 	const char *term;
 	struct buf fold;
-	int rc = OK;
+	int rc = mine ? OK : err_set(e, E_MEMORY, "words: out of memory");
 	buf_init(&fold, 64 * WORD_BYTES_MAX);
-	while (rc == OK && i < len) {
+	while (rc == OK && (i = known_visit(mine, text, len, i, on_word, ctx, &rc)) < len && rc == OK) {
+		uint64_t key[KNOWN_BYTES / 8] = { 0 };
+		struct known *fresh = NULL;
 		at = i;
-		int32_t cp = utf8_next(text, len, &i);
-		if (cp < 0 || !uni_is_word((uint32_t)cp)) continue;
-		i = word_end(text, len, at, &stem_end);
+		end = plain_end(text, len, at, key, &stem_end);
+		if (end && end == stem_end) fresh = known_at(mine, key);
+		if (end) i = end;
+		else {
+			int32_t cp = utf8_next(text, len, &i);
+			if (cp < 0 || !uni_is_word((uint32_t)cp)) continue;
+			i = word_end(text, len, at, &stem_end);
+		}
 		struct word w = { .off = (uint32_t)at, .len = (uint32_t)(i - at) };
 		rc = word_fill(&w, text, stem_end, &fold, &term, &term_len, e);
+		if (rc == OK && fresh) known_keep(fresh, key, &w, term, term_len);
 		if (rc == OK) rc = on_word(ctx, &w, term, term_len);
 	}
 	buf_clear(&fold);

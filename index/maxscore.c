@@ -43,6 +43,7 @@ struct walk {
 
 void post_term_clear(struct post_term *q)
 {
+	if (!q->block_cap && !q->cap) return;
 	mem_free(q->blocks);
 	mem_free(q->chunk);
 	mem_free(q->count);
@@ -116,8 +117,8 @@ static int lists_grow(struct post_term *q, size_t n)
 	q->count = mem_calloc(cap, sizeof *q->count);
 	q->words = mem_calloc(cap, sizeof *q->words);
 	q->score = mem_alloc(cap * sizeof *q->score);
-	q->cap = q->chunk && q->count && q->words && q->score ? cap : 0;
-	return q->cap ? OK : E_MEMORY;
+	q->cap = cap;
+	return q->chunk && q->count && q->words && q->score ? OK : E_MEMORY;
 }
 
 /* Reads the block at hand; n is 0 when it is damaged. Only memory fails. */

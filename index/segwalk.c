@@ -3,7 +3,7 @@
  * Method: that of maxscore.c, by windows of 4096 rows, whose sums stay in the nearest cache. What a posting is worth is looked
  * up by its code; no block has to be unpacked and nothing divided. Where the heavy terms have few postings in a window, only
  * their rows are looked at afterwards, else all sums are scanned. Before k chunks are known, the bar comes from the sums
- * themselves: the k-th best of the maxima of strips is passed by k rows at least.
+ * themselves: what the best rows of k groups reach, k rows reach at least.
  * Threads: each walk has scratch of its own. Failure: none. */
 #include "index/segwalk.h"
 #include <immintrin.h>
@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "index/maxscore.h"
 
-enum { STRIP = 32, STRIPS = SEG_WINDOW / STRIP, SPARSE = 16, DENSE = 16 }; /* a look-up costs as much as DENSE additions */
+enum { STRIP = 32, GROUPS_FEW = 64, GROUPS_MANY = 512, HALVINGS = 7, SPARSE = 16, DENSE = 16 }; /* a look-up costs as much as DENSE additions */
 
 struct part { const uint32_t *post; uint32_t n; float weight, bound; double more; }; /* of a term in the window; more: bounds of those behind */
 
@@ -20,7 +20,7 @@ struct seg_walk {
 	_Alignas(64) float sum[SEG_WINDOW];  /* 0 between windows */
 	uint64_t touched[SEG_WINDOW / 64];   /* likewise */
 	uint16_t list[SEG_WINDOW + SCORES_LANES]; size_t list_n;
-	float strip[STRIPS];
+	_Alignas(64) float group[GROUPS_MANY];
 	struct part *part; size_t part_cap;
 	/* of one walk */
 	const struct word_view *v;
@@ -104,37 +104,41 @@ static void part_look_up(struct seg_walk *w, const struct part *p)
 	}
 }
 
-/* A score that k rows of the window reach at least, when their sums are whole; 0: not known. */
-__attribute__((target("avx2"))) static float bar_of_strips(struct seg_walk *w)
+/* The best of each of `vectors` * 8 groups of rows; the group of a row is what its number leaves when divided by theirs. */
+__attribute__((target("avx2"), always_inline)) static inline void groups_best(const float *sum, size_t extent, size_t vectors, float *out)
 {
-	size_t strips = w->extent / STRIP, k = w->best->k, n = 0;
-	float *heap = w->strip; /* the k best of them, the least on top */
-	if (k * 2 > strips || w->seen || w->v->dead) return 0;
-	for (size_t i = 0; i < strips; i++) {
-		const float *v = w->sum + i * STRIP;
-		__m256 a = _mm256_max_ps(_mm256_load_ps(v), _mm256_load_ps(v + 8)), b = _mm256_max_ps(_mm256_load_ps(v + 16), _mm256_load_ps(v + 24));
-		__m256 m = _mm256_max_ps(a, b);
-		__m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
-		float x;
-		size_t at;
-		h = _mm_max_ps(h, _mm_movehl_ps(h, h));
-		x = _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
-		if (n < k) {
-			for (at = n++; at && heap[(at - 1) / 2] > x; at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
-			heap[at] = x;
-			continue;
-		}
-		if (x <= heap[0]) continue;
-		for (at = 0; 2 * at + 1 < n;) {
-			size_t child = 2 * at + 1;
-			if (child + 1 < n && heap[child + 1] < heap[child]) child++;
-			if (heap[child] >= x) break;
-			heap[at] = heap[child];
-			at = child;
-		}
-		heap[at] = x;
+	__m256 best[GROUPS_MANY / 8];
+	size_t each = vectors * 8, i = 0;
+	for (size_t v = 0; v < vectors; v++) best[v] = _mm256_setzero_ps();
+	for (; i + each <= extent; i += each)
+		for (size_t v = 0; v < vectors; v++) best[v] = _mm256_max_ps(best[v], _mm256_load_ps(sum + i + v * 8));
+	for (size_t v = 0; i < extent; i += 8, v++) best[v] = _mm256_max_ps(best[v], _mm256_load_ps(sum + i));
+	for (size_t v = 0; v < vectors; v++) _mm256_store_ps(out + v * 8, best[v]);
+}
+
+/* A score that k rows of the window reach at least, when their sums are whole; 0: not known. Close to the k-th best group, by halving:
+ * what it lacks to that costs some rows more, no mistake. */
+__attribute__((target("avx2"))) static float bar_of_groups(struct seg_walk *w)
+{
+	const size_t k = w->best->k, n = k * 4 <= GROUPS_FEW ? GROUPS_FEW : GROUPS_MANY;
+	__m256 most = _mm256_setzero_ps();
+	float low = 0, high = 0, lanes[8];
+	if (k * 2 > GROUPS_MANY || w->seen || w->v->dead) return 0;
+	if (n == GROUPS_FEW) groups_best(w->sum, w->extent, GROUPS_FEW / 8, w->group);
+	else groups_best(w->sum, w->extent, GROUPS_MANY / 8, w->group);
+	for (size_t i = 0; i < n; i += 8) most = _mm256_max_ps(most, _mm256_load_ps(w->group + i));
+	_mm256_storeu_ps(lanes, most);
+	for (size_t i = 0; i < 8; i++) high = lanes[i] > high ? lanes[i] : high;
+	for (int step = 0; step < HALVINGS; step++) {
+		const float middle = (low + high) / 2;
+		const __m256 bar = _mm256_set1_ps(middle);
+		size_t over = 0;
+		for (size_t i = 0; i < n; i += 8)
+			over += (size_t)__builtin_popcount((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_load_ps(w->group + i), bar, _CMP_GE_OQ)));
+		if (over >= k) low = middle;
+		else high = middle;
 	}
-	return heap[0];
+	return low;
 }
 
 /* Of the touched rows those with a sum of bar or more become the list. */
@@ -231,7 +235,7 @@ static void window_run(struct seg_walk *w, size_t n, uint32_t base)
 	bar = scores_least(w->best, w->slack, w->part[heavy - 1].more);
 	if (sparse) touched_take(w, bar);
 	else {
-		if (heavy == n && w->best->n < w->best->k) bar = fmaxf(bar, bar_of_strips(w));
+		if (heavy == n && w->best->n < w->best->k) bar = fmaxf(bar, bar_of_groups(w));
 		w->list_n = scores_over(w->sum, 0, w->extent, bar, w->list);
 	}
 	list_see(w, base);

@@ -116,3 +116,70 @@ TEST(words_cover_long_text)
 	CHECK_INT(x[0].len, sizeof text - 1);
 	arena_clear(&a);
 }
+
+/* ---- words met before ---- */
+
+static int word_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static int digit_byte(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Where the ASCII word at `at` ends, as words.c tells it; *stem_end: where its first apostrophe is, or its end. */
+static size_t spec_end(const char *s, size_t at, size_t *stem_end)
+{
+	size_t i = at;
+	*stem_end = 0;
+	for (; s[i]; i++) {
+		if (word_byte(s[i])) continue;
+		if (s[i] == '\'' && word_byte(s[i + 1]) && !*stem_end) *stem_end = i;
+		else if (!((s[i] == ',' || s[i] == '.') && digit_byte(s[i - 1]) && digit_byte(s[i + 1]))) break;
+	}
+	if (!*stem_end) *stem_end = i;
+	return i;
+}
+
+static void piece_add(char *text, size_t cap, const char *piece)
+{
+	size_t n = strlen(text);
+	if (n + strlen(piece) < cap) memcpy(text + n, piece, strlen(piece) + 1);
+}
+
+/* The same text twice, the second time with its words known, and each word alone in a text that ends with it or goes on in another
+ * script: all say the same. */
+TEST(words_met_before_are_the_same_words)
+{
+	static const char pieces[][12] = { " ", " ", " ", "'", ",", ".", "-", "(", "run", "Running", "n", "t", "isn", "1", "234", "the", "WHO", "not", "x9", "  ",
+		"internation", "alisation", "\n" };
+	unsigned seed = 11;
+	struct arena a;
+	arena_init(&a, 256 << 20);
+	for (int turn = 0; turn < 3000; turn++) {
+		char text[400] = "", one[420];
+		struct word *x, *y, *z;
+		size_t n, at = 0, stem_end, end;
+		for (unsigned left = 1 + (seed >> 8) % 30; left--; seed = seed * 1664525u + 1013904223u)
+			piece_add(text, sizeof text, pieces[(seed >> 8) % (sizeof pieces / sizeof *pieces)]);
+		n = words(text, &a, &x);
+		CHECK_INT(words(text, &a, &y), n);
+		CHECK(memcmp(x, y, n * sizeof *x) == 0);
+		for (size_t i = 0; i < n; i++) {
+			while (text[at] && !word_byte(text[at])) at++;
+			end = spec_end(text, at, &stem_end);
+			CHECK_INT(x[i].off, at);
+			CHECK_INT(x[i].len, end - at);
+			snprintf(one, sizeof one, "%.*s\xe3\x81\x82", (int)(end - at), text + at); /* a Hiragana: another word, found the long way */
+			CHECK_INT(words(one, &a, &z), 2);
+			CHECK(z[0].stem == x[i].stem && z[0].stop == x[i].stop && z[0].negation == x[i].negation && z[0].asks == x[i].asks &&
+				z[0].number == x[i].number && z[0].capital == x[i].capital && z[0].len == x[i].len);
+			at = end;
+		}
+		while (text[at] && !word_byte(text[at])) at++;
+		CHECK_INT(text[at], 0);
+	}
+	arena_clear(&a);
+}
