@@ -167,6 +167,13 @@ int uni_nfd(const char *s, size_t len, struct buf *out, struct err *e)
 
 int uni_fold(const char *s, size_t len, struct buf *out, struct err *e)
 {
+	size_t ascii = 0;
+	while (ascii < len && (unsigned char)s[ascii] < 0x80) ascii++;
+	if (ascii == len) { /* nothing but capitals has another form */
+		for (size_t i = 0, rc; i < len; i++)
+			if ((rc = (size_t)buf_putc(out, (char)(s[i] >= 'A' && s[i] <= 'Z' ? s[i] | 0x20 : s[i])))) return err_set(e, (int)rc, "normal form: %s", rc == E_LIMIT ? "too long" : "out of memory");
+		return OK;
+	}
 	return form_put(s, len, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
 		UTF8PROC_STRIPMARK | UTF8PROC_IGNORE, out, e);
 }

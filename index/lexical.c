@@ -32,10 +32,13 @@
 enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8, SLOTS = 128, KEEP_TERMS = 1024, KEEP_HITS = 4096 }; /* EXPANDED: words of a query
 	that are looked for in other forms; KEEP: what a thread keeps room for */
 
+#define NONE SIZE_MAX
 struct terms {
 	struct post_term *list; size_t n, cap;
 	uint32_t *slot; size_t slot_n;   /* term + 1 by hash; at most half full; a power of two */
-	size_t last;                     /* the term of the query's last word */
+	const struct word_view *view;    /* of the collection; NULL: its postings are not in memory */
+	size_t last;                     /* the term of the query's last word; NONE: a function word that does not count */
+	int stops, with_stops;           /* there are function words; they count */
 	int quoted;                      /* the query has phrases, so each of its words is meant as it is, function words too */
 	const char *query; size_t len;   /* borrowed: as it was asked */
 	double chunks, average;
@@ -132,25 +135,40 @@ static int slots_make(struct terms *t, size_t n)
 	return OK;
 }
 
-/* Equal words become one term. */
-static int on_term(void *ctx, const char *term, size_t n, int stop)
+/* A term's number in the segment, and its text: the segment's, or a copy. 0: out of memory. */
+static int term_place(struct terms *t, struct post_term *q, const char *text, size_t n)
+{
+	q->hash = seg_hash(text, n);
+	q->seg = t->view ? seg_find(t->view->seg, q->hash, text, n) : 0;
+	q->len = n;
+	q->text = q->seg ? seg_text(t->view->seg, q->seg - 1, &n) : arena_strndup(&t->a, text, n);
+	return q->text != NULL;
+}
+
+/* Equal words become one term: with a few thousand of them, equal hashes of 64 bits mean equal words. */
+static int on_term(void *ctx, const struct query_word *word)
 {
 	struct terms *t = ctx;
-	const uint32_t hash = seg_hash(term, n);
+	const uint64_t hash = seg_hash(word->term, word->n);
 	struct post_term *q;
-	char *copy;
 	size_t at;
+	if (word->stop && !t->quoted && !t->with_stops) {
+		t->stops = 1;
+		t->last = NONE;
+		return OK;
+	}
 	if (2 * t->n >= t->slot_n && slots_make(t, 2 * t->slot_n)) return E_MEMORY;
 	for (at = hash & (t->slot_n - 1); t->slot[at]; at = (at + 1) & (t->slot_n - 1)) {
 		q = &t->list[t->slot[at] - 1];
-		if (q->hash != hash || q->len != n || memcmp(q->text, term, n) != 0) continue;
+		if (q->hash != hash) continue;
 		q->times++;
 		t->last = t->slot[at] - 1;
 		return OK;
 	}
-	copy = arena_strndup(&t->a, term, n);
-	if (!copy || terms_grow(t)) return E_MEMORY;
-	t->list[t->n] = (struct post_term){ .text = copy, .len = n, .times = 1, .stop = stop && !t->quoted, .share = 1, .hash = hash };
+	if (terms_grow(t)) return E_MEMORY;
+	q = &t->list[t->n];
+	*q = (struct post_term){ .times = 1, .stop = word->stop && !t->quoted, .share = 1, .place = word->at };
+	if (!term_place(t, q, word->term, word->n)) return E_MEMORY;
 	t->last = t->n++;
 	t->slot[at] = (uint32_t)t->n;
 	return OK;
@@ -172,20 +190,6 @@ static int ends_open(const char *query, size_t len)
 	at = utf8_floor(query, len, len - 1);
 	last = utf8_next(query, len, &at);
 	return last >= 0 && uni_is_word((uint32_t)last);
-}
-
-/* Function words go unless there is nothing else. */
-static void terms_choose(struct terms *t)
-{
-	size_t kept = 0;
-	int content = 0;
-	for (size_t i = 0; i < t->n; i++) content |= !t->list[i].stop;
-	for (size_t i = 0; i < t->n && content; i++) {
-		if (t->list[i].stop) continue;
-		if (kept < i) t->list[kept] = t->list[i];
-		kept++;
-	}
-	if (content) t->n = kept;
 }
 
 /* ---- weights ---- */
@@ -233,7 +237,6 @@ static int term_count(struct counting *count, struct post_term *q, int keep, str
 	int rc = OK;
 	*sum = (struct seen_sum){ .v = count->seen, .after = count->after };
 	q->df = 0;
-	q->seg = count->view ? seg_find(count->view->seg, q->hash, q->text, q->len) : 0;
 	if (q->seg && count->seen) seg_count(sum, count->view->seg, q->seg - 1);
 	else if (q->seg) q->df = word_view_df(count->view, q->seg - 1);
 	if (count->store) rc = post_term_find(count->c, count->coll->number, count->after, q, keep || count->seen, e);
@@ -258,17 +261,16 @@ static int terms_count(struct counting *count, struct terms *t, int keep, struct
 
 /* ---- words that nobody has written ---- */
 
-static int by_nearness(const void *a, const void *b)
+static int by_nearness(const struct post_term *x, const struct post_term *y)
 {
-	const struct post_term *x = a, *y = b;
 	if (x->share != y->share) return x->share > y->share ? -1 : 1;
 	return by_rarity(y, x);
 }
 
-static int terms_have(const struct terms *t, const char *text)
+static int terms_have(const struct terms *t, const struct post_term *q)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->list[i].text, text) == 0) return 1;
+		if (t->list[i].hash == q->hash && strcmp(t->list[i].text, q->text) == 0) return 1;
 	return 0;
 }
 
@@ -278,39 +280,44 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 {
 	static const double shares[] = { 0.9, 0.7, 0.5 };
 	struct similar found[SIMILAR_MAX];
-	struct post_term tried[SIMILAR_MAX];
+	struct post_term tried[SIMILAR_MAX], *order[SIMILAR_MAX];
 	struct seen_sum sum;
 	const struct post_term q = t->list[at];
+	const struct dictionary d = { count->store ? NULL : count->view, count->c, count->coll->number };
 	uint64_t most = 0;
 	size_t n = 0, kept = 0;
-	int rc = q.unfinished ? similar_longer(count->c, count->coll->number, q.text, q.len, SIMILAR_FROM, &t->a, found, &n, e) : OK;
+	int rc = q.unfinished ? similar_longer(&d, q.text, q.len, SIMILAR_FROM, &t->a, found, &n, e) : OK;
 	if (!rc && n == 0) {
 		const char *folded;
-		rc = query_word_folded(t->query, t->len, q.text, q.len, &t->a, &folded, e);
-		if (!rc) rc = similar_meant(count->c, count->coll->number, q.text, q.len, folded, strlen(folded), &t->a, found, &n, e);
+		rc = query_word_folded(t->query, t->len, q.place, &t->a, &folded, e);
+		if (!rc) rc = similar_meant(&d, q.text, q.len, folded, strlen(folded), &t->a, found, &n, e);
 	}
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct post_term *p = &tried[kept];
-		if (terms_have(t, found[i].text)) continue;
-		*p = (struct post_term){ .text = found[i].text, .len = found[i].len, .times = q.times, .share = shares[found[i].edits],
-			.hash = seg_hash(found[i].text, found[i].len) };
+		*p = (struct post_term){ .times = q.times, .share = shares[found[i].edits] };
+		if (!term_place(t, p, found[i].text, found[i].len)) rc = err_set(e, E_MEMORY, "search: out of memory");
+		if (rc || terms_have(t, p)) continue;
 		rc = term_count(count, p, 1, &sum, e);
 		p->words_seen = sum.words;
-		if (!rc && p->df) kept++;
-		else post_term_clear(p);
-	}
-	if (kept) qsort(tried, kept, sizeof *tried, by_nearness);
-	for (size_t i = 0; i < kept && i < max; i++)
-		if (tried[i].df > most) most = tried[i].df;
-	for (size_t i = 0; i < kept; i++) {
-		if (rc || i >= max || (terms_grow(t) && (rc = err_set(e, E_MEMORY, "search: out of memory")))) {
-			post_term_clear(&tried[i]);
+		if (rc || !p->df) {
+			post_term_clear(p);
 			continue;
 		}
-		tried[i].weigh_df = most;
-		t->list[t->n++] = tried[i];
-		count->words += tried[i].words_seen;
-		count->held += count->seen ? tried[i].df : 0;
+		size_t to = kept++;
+		for (; to && by_nearness(order[to - 1], p) > 0; to--) order[to] = order[to - 1];
+		order[to] = p;
+	}
+	for (size_t i = 0; i < kept && i < max; i++)
+		if (order[i]->df > most) most = order[i]->df;
+	for (size_t i = 0; i < kept; i++) {
+		if (rc || i >= max || (terms_grow(t) && (rc = err_set(e, E_MEMORY, "search: out of memory")))) {
+			post_term_clear(order[i]);
+			continue;
+		}
+		order[i]->weigh_df = most;
+		t->list[t->n++] = *order[i];
+		count->words += order[i]->words_seen;
+		count->held += count->seen ? order[i]->df : 0;
 	}
 	return rc;
 }
@@ -487,16 +494,20 @@ static int search_in(struct snapshot *s, const struct reader *r, const struct re
 	return *again ? OK : rc;
 }
 
+/* Function words count where the query has no others. */
 static int query_terms(struct scratch *q, const char *query, size_t len, struct err *e)
 {
 	struct terms *t = &q->t;
-	int rc = slots_make(t, SLOTS);
-	if (!rc) rc = query_words_visit(query, len, on_term, t, e);
+	int rc = OK;
+	for (t->with_stops = t->stops = 0; !rc; t->with_stops = 1) {
+		t->last = NONE;
+		rc = slots_make(t, SLOTS);
+		if (!rc) rc = query_words_visit(query, len, on_term, t, e);
+		if (t->n || !t->stops || t->with_stops) break;
+	}
 	if (rc == E_MEMORY) return err_set(e, rc, "search: out of memory");
-	if (rc) return rc;
-	if (t->n) t->list[t->last].unfinished = ends_open(query, len);
-	terms_choose(t);
-	return OK;
+	if (!rc && t->last != NONE) t->list[t->last].unfinished = ends_open(query, len);
+	return rc;
 }
 
 /* Once with the postings in memory; again without, where that is needed. */
@@ -507,6 +518,7 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 	struct visible *seen = NULL;
 	int again = 1, rc = reader_sees_all(r) ? OK : visible_get(s, r, coll->number, &seen, e);
 	while (!rc && again) {
+		q->t.view = view;
 		rc = query_terms(q, query, len, e);
 		if (!rc) rc = search_in(s, r, coll, view, q, seen, best, &again, e);
 		if (rc || !again) break;

@@ -19,7 +19,8 @@ struct post_term {
 	uint64_t df;                              /* chunks that hold it */
 	uint64_t weigh_df, words_seen;            /* what its weight counts instead, 0: df; words of those that the reader sees */
 	double weight;
-	uint32_t seg, hash;                       /* its number in the segment in memory plus 1, 0: not there; what it is found by (wordseg.h) */
+	uint32_t place;                           /* where it first stands in the query */
+	uint32_t seg; uint64_t hash;              /* its number in the segment in memory plus 1, 0: not there; what it is found by (wordseg.h) */
 	struct post_block *blocks; size_t block_n, block_cap;
 	size_t cur;                               /* the block at hand, or the next one */
 	int open;                                 /* 1: it has been read */

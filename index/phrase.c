@@ -93,10 +93,11 @@ int phrases_parse(const struct phrases **out, const char *query, size_t len, str
 
 struct term_list { struct post_term *at; size_t n, cap; struct arena *a; };
 
-static int on_term(void *ctx, const char *term, size_t n, int stop)
+static int on_term(void *ctx, const struct query_word *word)
 {
 	struct term_list *l = ctx;
-	(void)stop;
+	const char *term = word->term;
+	const size_t n = word->n;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->at[i].len == n && memcmp(l->at[i].text, term, n) == 0) return OK;
 	if (l->n == l->cap) {

@@ -15,11 +15,11 @@ struct chunk_words { const char *title, *heading, *text; size_t len; };
  * not count for the length. Anything but OK ends the walk. */
 int chunk_words_visit(const struct chunk_words *c, int (*on_term)(void *ctx, const char *term, size_t n, int counts),
 	void *ctx, struct err *e);
-/* One call a word of a query, in the same form. stop: a function word. */
-int query_words_visit(const char *query, size_t len,
-	int (*on_term)(void *ctx, const char *term, size_t n, int stop), void *ctx, struct err *e);
-/* The query's word that has this term, with case and marks folded but not stemmed, in the arena; "": none has. E_MEMORY. */
-int query_word_folded(const char *query, size_t len, const char *term, size_t n, struct arena *a, const char **out, struct err *e);
+/* One call a word of a query, in the same form. stop: a function word; at: where the word begins. */
+struct query_word { const char *term; size_t n; uint32_t at; int stop; };
+int query_words_visit(const char *query, size_t len, int (*on_term)(void *ctx, const struct query_word *word), void *ctx, struct err *e);
+/* The query's word that begins at `at`, with case and marks folded but not stemmed, in the arena. E_MEMORY. */
+int query_word_folded(const char *query, size_t len, uint32_t at, struct arena *a, const char **out, struct err *e);
 /* *out: never 0; another number when the same text gives other terms (a new version of this code or of a library). */
 int words_fingerprint(uint32_t *out, struct err *e);
 

@@ -58,11 +58,7 @@ void seg_walk_free(struct seg_walk *w)
 void seg_probe_of(const struct wordseg *g, uint32_t term, double weight, struct seg_probe *out)
 {
 	const struct seg_term *t = &g->term[term];
-	uint16_t best = 0;
-	*out = (struct seg_probe){ (float)weight, 0, g->post + t->post, g->run + t->run, g->run + t[1].run, t->df };
-	for (const struct seg_run *r = out->run; r < out->end; r++)
-		if (r->bound > best) best = r->bound;
-	out->rest = (float)best / SEG_BOUND_ONE;
+	*out = (struct seg_probe){ (float)weight, (float)t->best / SEG_BOUND_ONE, g->post + t->post, g->run + t->run, g->run + t[1].run, t->df };
 }
 
 /* ---- one window ---- */

@@ -1,9 +1,12 @@
-/* similar.c: owns the look for similar words in the table of postings, whose keys are the dictionary in byte order.
+/* similar.c: owns the look for similar words in the dictionary: the keys of the table of postings, or where a collection's postings are
+ * in memory and whole, those of the segment (wordseg.h).
  *
  * Method: the words are walked in order with a table of edit distances, a row a character. Words that begin alike share
  * their rows, and where a row tells that no word with this beginning can be near enough, all of them are passed over
  * with one seek: what a Levenshtein automaton over a trie would do, without building either. Words of another first
  * character are not looked at, for the first is seldom mistyped and its neighbourhood is the whole dictionary.
+ * In memory, where stepping costs nothing, all words of that first character are looked over instead: by which letters they have, eight
+ * words at a time, and of those that pass the distance is made bit by bit, all places of the word at once.
  * Failure: memory and the store. */
 #include "index/similar.h"
 #include <stdlib.h>
@@ -89,32 +92,60 @@ static int by_bytes(const void *a, const void *b)
 	return strcmp(((const struct similar *)a)->text, ((const struct similar *)b)->text);
 }
 
-int similar_longer(struct cursor *c, uint32_t coll, const char *term, size_t len, size_t least, struct arena *a, struct similar *out, size_t *n, struct err *e)
+/* The most frequent so far, with their counts. */
+struct longer { struct similar *out; size_t *n; uint64_t counts[SIMILAR_MAX]; };
+
+static void longer_keep(struct longer *l, struct similar one, uint64_t count)
+{
+	size_t to = *l->n;
+	if (*l->n < SIMILAR_MAX) ++*l->n;
+	else for (size_t i = to = 0; i < SIMILAR_MAX; i++) to = l->counts[i] < l->counts[to] ? i : to;
+	if (to + 1 < *l->n && l->counts[to] >= count) return;
+	l->out[to] = one;
+	l->counts[to] = count;
+}
+
+static void longer_in_memory(const struct word_view *v, const char *term, size_t len, struct longer *l)
+{
+	uint32_t i = seg_from(v->seg, term, len);
+	for (size_t steps = 0; i < v->seg->term_n && steps < LONGER_STEPS; i++, steps++) {
+		size_t n;
+		const char *text = seg_text(v->seg, i, &n);
+		uint32_t df = word_view_df(v, i);
+		if (n < len || memcmp(text, term, len) != 0) return;
+		if (n > len && df) longer_keep(l, (struct similar){ text, n, 0 }, df);
+	}
+}
+
+static int longer_in_store(const struct dictionary *d, const char *term, size_t len, struct arena *a, struct longer *l, struct err *e)
 {
 	struct slice key, value, at;
-	uint64_t counts[SIMILAR_MAX];
-	int32_t chars[WIDTH + 1];
-	size_t ends[WIDTH + 1];
 	struct key k;
 	int rc;
-	*n = 0;
-	if (len == 0 || len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < least) return OK;
-	key_prefix(&k, coll, term, len, 0);
-	rc = cursor_seek(c, &k, &key, &value, e);
-	for (size_t steps = 0; !rc && steps < LONGER_STEPS && term_at(key, coll, term, len, &at); steps++) {
-		size_t to = *n, longer = at.n > len;
+	key_prefix(&k, d->coll, term, len, 0);
+	rc = cursor_seek(d->c, &k, &key, &value, e);
+	for (size_t steps = 0; !rc && steps < LONGER_STEPS && term_at(key, d->coll, term, len, &at); steps++) {
+		size_t longer = at.n > len;
 		struct similar one = { NULL, 0, 0 };
 		if (longer && keep(&one, at, 0, a)) return err_set(e, E_MEMORY, "search: out of memory");
-		uint64_t count = postings_of(c, coll, &key, &value, &rc, e);
-		if (!longer) continue;
-		if (*n < SIMILAR_MAX) ++*n;
-		else for (size_t i = to = 0; i < SIMILAR_MAX; i++) to = counts[i] < counts[to] ? i : to;
-		if (to + 1 < *n && counts[to] >= count) continue;
-		out[to] = one;
-		counts[to] = count;
+		uint64_t count = postings_of(d->c, d->coll, &key, &value, &rc, e);
+		if (longer) longer_keep(l, one, count);
 	}
-	if (*n) qsort(out, *n, sizeof *out, by_bytes);
 	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+int similar_longer(const struct dictionary *d, const char *term, size_t len, size_t least, struct arena *a, struct similar *out, size_t *n, struct err *e)
+{
+	struct longer l = { .out = out, .n = n };
+	int32_t chars[WIDTH + 1];
+	size_t ends[WIDTH + 1];
+	int rc = OK;
+	*n = 0;
+	if (len == 0 || len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < least) return OK;
+	if (d->view) longer_in_memory(d->view, term, len, &l);
+	else rc = longer_in_store(d, term, len, a, &l, e);
+	if (*n > 1) qsort(out, *n, sizeof *out, by_bytes);
+	return rc;
 }
 
 /* ---- near ---- */
@@ -179,45 +210,132 @@ static int near_keep(struct similar *out, size_t *n, struct slice term, unsigned
 	return edits < out[worst].edits ? keep(&out[worst], term, edits, a) : OK;
 }
 
-int similar_near(struct cursor *c, uint32_t coll, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out,
+static int near_in_store(const struct dictionary *d, struct near *t, const char *term, size_t first, struct arena *a, struct similar *out,
 	size_t *n, struct err *e)
 {
-	struct near t = { .edits = edits };
 	struct slice key, value, at;
-	size_t first, dead, ends[WIDTH + 1];
+	size_t dead;
 	struct key k;
 	int rc;
-	*n = 0;
-	t.want_n = chars_of(term, len, WIDTH, t.want, ends);
-	if (edits == 0 || edits > EDITS_MAX || t.want_n == 0 || t.want_n > WIDTH) return OK;
-	first = ends[0];
-	for (size_t j = 0; j <= t.want_n; j++) t.row[0][j] = (uint8_t)j;
-	key_prefix(&k, coll, term, first, 0);
-	rc = cursor_seek(c, &k, &key, &value, e);
+	for (size_t j = 0; j <= t->want_n; j++) t->row[0][j] = (uint8_t)j;
+	key_prefix(&k, d->coll, term, first, 0);
+	rc = cursor_seek(d->c, &k, &key, &value, e);
 	for (size_t steps = 0; !rc && steps < STEPS_MAX; steps++) {
-		if (!term_at(key, coll, term, first, &at)) break;
-		unsigned d = distance(&t, at, &dead);
-		if (dead) key_prefix(&k, coll, (const char *)at.p, dead, 1);
-		else key_behind(&k, coll, at);
-		if (!dead && d && d <= edits && near_keep(out, n, at, d, a)) return err_set(e, E_MEMORY, "search: out of memory");
-		rc = cursor_seek(c, &k, &key, &value, e);
+		if (!term_at(key, d->coll, term, first, &at)) break;
+		unsigned apart = distance(t, at, &dead);
+		if (dead) key_prefix(&k, d->coll, (const char *)at.p, dead, 1);
+		else key_behind(&k, d->coll, at);
+		if (!dead && apart && apart <= t->edits && near_keep(out, n, at, apart, a)) return err_set(e, E_MEMORY, "search: out of memory");
+		rc = cursor_seek(d->c, &k, &key, &value, e);
 	}
-	if (*n) qsort(out, *n, sizeof *out, by_edits);
+	if (*n > 1) qsort(out, *n, sizeof *out, by_edits);
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
-int similar_meant(struct cursor *c, uint32_t coll, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
+/* ---- near, in memory ---- */
+
+/* Of a word of at most 64 characters: where each stands, a bit a place. */
+struct places { uint64_t ascii[128], last; const int32_t *chars; size_t n; };
+
+static void places_fill(struct places *p, const int32_t *chars, size_t n)
+{
+	memset(p->ascii, 0, sizeof p->ascii);
+	p->chars = chars;
+	p->n = n;
+	p->last = 1ull << (n - 1);
+	for (size_t i = 0; i < n; i++)
+		if (chars[i] >= 0 && chars[i] < 128) p->ascii[chars[i]] |= 1ull << i;
+}
+
+static uint64_t places_of(const struct places *p, int32_t c)
+{
+	uint64_t bits = 0;
+	if (c >= 0 && c < 128) return p->ascii[c];
+	for (size_t i = 0; i < p->n; i++) bits |= (uint64_t)(p->chars[i] == c) << i;
+	return bits;
+}
+
+/* How many edits apart: a column of the table of distances a step, as the bits in which neighbouring rows differ (Hyyrö, A Bit-Vector
+ * Algorithm for Computing Levenshtein and Damerau Edit Distances, 2003). */
+static unsigned places_apart(const struct places *p, const char *text, size_t len)
+{
+	uint64_t more = UINT64_MAX, less = 0, same = 0, before = 0;
+	size_t apart = p->n;
+	for (size_t i = 0; i < len;) {
+		uint64_t here = places_of(p, (unsigned char)text[i] < 0x80 ? text[i++] : utf8_next(text, len, &i));
+		uint64_t over = ((~same & here) << 1) & before, right, left;
+		same = (((here & more) + more) ^ more) | here | less | over;
+		right = less | ~(same | more);
+		left = same & more;
+		apart += (right & p->last) != 0;
+		apart -= (left & p->last) != 0;
+		right = right << 1 | 1;
+		left <<= 1;
+		more = left | ~(same | right);
+		less = right & same;
+		before = here;
+	}
+	return (unsigned)apart;
+}
+
+/* The words are looked over by their shapes, few of which pass. */
+static void near_in_memory(const struct word_view *v, const struct near *t, const char *term, size_t len, size_t first, struct similar *out, size_t *n)
+{
+	enum { PASSED = 256 };
+	const struct wordseg *g = v->seg;
+	const uint32_t shape = seg_shape(term, len);
+	uint32_t passed[PASSED], from = seg_from(g, term, first), to;
+	struct similar far[SIMILAR_MAX];
+	size_t far_n = 0, got = PASSED;
+	struct places p;
+	char behind[8];
+	memcpy(behind, term, first);
+	behind[first] = (char)0xff; /* no UTF-8 has this byte */
+	to = seg_from(g, behind, first + 1);
+	places_fill(&p, t->want, t->want_n);
+	for (; got == PASSED; from = passed[got - 1] + 1) {
+		got = seg_near(g, from, to, shape, t->edits, passed, PASSED);
+		for (size_t i = 0; i < got; i++) {
+			size_t text_n;
+			const char *text = seg_text(g, passed[i], &text_n);
+			unsigned apart = places_apart(&p, text, text_n);
+			if (apart == 0 || apart > t->edits || !word_view_df(v, passed[i])) continue;
+			if (apart == 1 && *n < SIMILAR_MAX) out[(*n)++] = (struct similar){ text, text_n, 1 };
+			if (apart > 1 && far_n < SIMILAR_MAX) far[far_n++] = (struct similar){ text, text_n, apart };
+		}
+		if (!got) break;
+	}
+	for (size_t i = 0; i < far_n && *n < SIMILAR_MAX; i++) out[(*n)++] = far[i];
+}
+
+int similar_near(const struct dictionary *d, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out, size_t *n,
+	struct err *e)
+{
+	struct near t;
+	size_t ends[WIDTH + 1];
+	*n = 0;
+	if (edits == 0 || edits > EDITS_MAX) return OK;
+	t.edits = edits;
+	t.rows_n = 0;
+	t.want_n = chars_of(term, len, WIDTH, t.want, ends);
+	if (t.want_n == 0 || t.want_n > WIDTH) return OK;
+	if (!d->view) return near_in_store(d, &t, term, ends[0], a, out, n, e);
+	near_in_memory(d->view, &t, term, len, ends[0], out, n);
+	return OK;
+}
+
+int similar_meant(const struct dictionary *d, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
 	struct similar *out, size_t *n, struct err *e)
 {
 	struct similar all[2 * SIMILAR_MAX];
 	size_t had, more = 0, kept = 0;
-	int rc = similar_near(c, coll, stem, stem_n, similar_edits(stem, stem_n), a, all, &had, e);
+	int rc = similar_near(d, stem, stem_n, similar_edits(stem, stem_n), a, all, &had, e);
 	*n = 0;
 	if (!rc && (folded_n != stem_n || memcmp(folded, stem, stem_n) != 0))
-		rc = similar_near(c, coll, folded, folded_n, similar_edits(folded, folded_n), a, all + had, &more, e);
+		rc = similar_near(d, folded, folded_n, similar_edits(folded, folded_n), a, all + had, &more, e);
 	if (rc) return rc;
 	had += more;
-	if (had) qsort(all, had, sizeof *all, by_edits);
+	if (more) qsort(all, had, sizeof *all, by_edits);
 	for (size_t i = 0; i < had && kept < SIMILAR_MAX; i++) {
 		size_t same = 0;
 		while (same < kept && strcmp(out[same].text, all[i].text) != 0) same++;

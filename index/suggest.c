@@ -67,13 +67,14 @@ static int by_worth(const void *a, const void *b)
 /* Words that the last one may become, itself among them. */
 static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l, struct arena *a, struct similar *out, size_t *n, struct err *e)
 {
+	const struct dictionary d = { .c = c, .coll = coll };
 	struct buf fold;
 	int rc;
 	buf_init(&fold, FOLD_MAX);
 	*n = 0;
 	rc = uni_fold(l->query + l->off, l->end - l->off, &fold, e);
-	if (!rc) rc = similar_longer(c, coll, buf_cstr(&fold), fold.len, 1, a, out, n, e);
-	if (!rc && *n == 0) rc = similar_meant(c, coll, l->stem, l->stem_n, buf_cstr(&fold), fold.len, a, out, n, e);
+	if (!rc) rc = similar_longer(&d, buf_cstr(&fold), fold.len, 1, a, out, n, e);
+	if (!rc && *n == 0) rc = similar_meant(&d, l->stem, l->stem_n, buf_cstr(&fold), fold.len, a, out, n, e);
 	buf_clear(&fold);
 	if (!rc && *n < SIMILAR_MAX) {
 		const char *copy = arena_strndup(a, l->stem, l->stem_n);

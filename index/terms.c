@@ -18,25 +18,25 @@ enum { ANALYSIS_VERSION = 1, FOLD_MAX = 1 << 14 };
 
 struct walk {
 	const char *text;
-	int (*on_term)(void *ctx, const char *term, size_t n, int flag);
+	int (*on_term)(void *ctx, const char *term, size_t n, int counts);   /* of a chunk */
+	int (*on_query)(void *ctx, const struct query_word *word);           /* of a query, else NULL */
 	void *ctx;
-	int is_query;
 	uint32_t before_off, before_end;     /* the word before, when it was one character; equal: it was not */
 };
 
-static int term_give(struct walk *w, const char *term, size_t n, int flag)
+static int term_give(struct walk *w, const char *term, size_t n, uint32_t at, int stop, int counts)
 {
 	if (n > TERM_MAX) n = utf8_floor(term, n, TERM_MAX);
 	if (n == 0 || memchr(term, 0, n)) return OK;
-	return w->on_term(w->ctx, term, n, flag);
+	return w->on_query ? w->on_query(w->ctx, &(struct query_word){ term, n, at, stop }) : w->on_term(w->ctx, term, n, counts);
 }
 
 static int on_word(void *ctx, const struct word *word, const char *term, size_t n)
 {
 	struct walk *w = ctx;
-	int rc = term_give(w, term, n, w->is_query ? word->stop : 1);
+	int rc = term_give(w, term, n, word->off, word->stop, 1);
 	if (!rc && word->alone && w->before_end > w->before_off && w->before_end == word->off)
-		rc = term_give(w, w->text + w->before_off, word->off + word->len - w->before_off, 0);
+		rc = term_give(w, w->text + w->before_off, word->off + word->len - w->before_off, w->before_off, 0, 0);
 	w->before_off = w->before_end = 0;
 	if (word->alone) w->before_off = word->off, w->before_end = word->off + word->len;
 	return rc;
@@ -61,36 +61,34 @@ int chunk_words_visit(const struct chunk_words *c, int (*on_term)(void *ctx, con
 	return rc ? rc : walk_text(&w, c->text, c->len, e);
 }
 
-int query_words_visit(const char *query, size_t len,
-	int (*on_term)(void *ctx, const char *term, size_t n, int stop), void *ctx, struct err *e)
+int query_words_visit(const char *query, size_t len, int (*on_term)(void *ctx, const struct query_word *word), void *ctx, struct err *e)
 {
-	struct walk w = { .on_term = on_term, .ctx = ctx, .is_query = 1 };
+	struct walk w = { .on_query = on_term, .ctx = ctx };
 	return walk_text(&w, query, len, e);
 }
 
-struct folding { const char *query, *term, *found; size_t n; struct arena *a; };
+/* Where a word ends, but for what stands behind an apostrophe. */
+struct folding { const char *text; size_t len; };
 
 static int on_folding(void *ctx, const struct word *w, const char *term, size_t n)
 {
 	struct folding *f = ctx;
-	struct buf b;
-	size_t len = 0;
-	int rc;
-	if (*f->found || n != f->n || memcmp(term, f->term, n) != 0) return OK;
-	while (len < w->len && f->query[w->off + len] != '\'' && strncmp(f->query + w->off + len, "’", sizeof "’" - 1) != 0) len++;
-	buf_init(&b, FOLD_MAX);
-	rc = uni_fold(f->query + w->off, len, &b, NULL);
-	if (!rc) f->found = arena_strndup(f->a, buf_cstr(&b), b.len);
-	buf_clear(&b);
-	return f->found ? OK : E_MEMORY;
+	(void)term, (void)n;
+	while (f->len < w->len && f->text[f->len] != '\'' && strncmp(f->text + f->len, "’", sizeof "’" - 1) != 0) f->len++;
+	return E_CANCELLED; /* the first is enough */
 }
 
-int query_word_folded(const char *query, size_t len, const char *term, size_t n, struct arena *a, const char **out, struct err *e)
+int query_word_folded(const char *query, size_t len, uint32_t at, struct arena *a, const char **out, struct err *e)
 {
-	struct folding f = { query, term, "", n, a };
-	int rc = words_visit(query, len, on_folding, &f, e);
-	*out = f.found;
-	return rc == E_MEMORY ? err_set(e, rc, "search: out of memory") : rc;
+	struct folding f = { query + at, 0 };
+	struct buf b;
+	int rc = words_visit(query + at, len - at, on_folding, &f, e);
+	if (rc == E_CANCELLED) rc = OK;
+	buf_init(&b, FOLD_MAX);
+	if (!rc) rc = uni_fold(f.text, f.len, &b, NULL);
+	*out = rc ? NULL : arena_strndup(a, buf_cstr(&b), b.len);
+	buf_clear(&b);
+	return *out ? OK : err_set(e, E_MEMORY, "search: out of memory");
 }
 
 static int hash_term(void *ctx, const char *term, size_t n, int flag)

@@ -8,11 +8,13 @@
  * occurs in, with the best worth inside.
  * Threads: made by one, read by any. Failure: memory; a damaged block is left out with a warning. */
 #include "index/wordseg.h"
+#include <immintrin.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "index/inside.h"
 
 enum { CODES_MAX = 65536, PLAIN_COUNT = 16, PLAIN_LEN = 4096 };
@@ -25,6 +27,7 @@ void wordseg_put(struct wordseg *g)
 	mem_free(g->chunk);
 	mem_free((void *)g->looked);
 	mem_free(g->term);
+	mem_free(g->shape);
 	mem_free(g->text);
 	mem_free(g->slot);
 	mem_free(g->post);
@@ -34,19 +37,35 @@ void wordseg_put(struct wordseg *g)
 	mem_free(g);
 }
 
-uint32_t seg_hash(const char *text, size_t len)
+uint64_t seg_hash(const char *text, size_t len)
 {
-	uint32_t h = crc32c(0, text, len);
-	return h ^ h >> 15;
+	const uint64_t many = 0x9e3779b97f4a7c15u;
+	uint64_t h = len * many, x = 0;
+	for (; len > 8; text += 8, len -= 8) {
+		memcpy(&x, text, 8);
+		h = (h ^ x) * many;
+		h ^= h >> 32;
+	}
+	if (len >= 4) { /* two reads that may overlap */
+		uint32_t a, b;
+		memcpy(&a, text, 4);
+		memcpy(&b, text + len - 4, 4);
+		x = (uint64_t)a << 32 | b;
+	} else if (len) x = (uint64_t)(uint8_t)text[0] << 16 | (uint64_t)(uint8_t)text[len / 2] << 8 | (uint8_t)text[len - 1];
+	else x = 0;
+	h = (h ^ x) * many;
+	return h ^ h >> 29;
 }
 
-uint32_t seg_find(const struct wordseg *g, uint32_t hash, const char *text, size_t len)
+uint32_t seg_find(const struct wordseg *g, uint64_t hash, const char *text, size_t len)
 {
 	if (!g->term_n) return 0;
-	for (uint32_t i = hash & g->slot_mask; g->slot[i]; i = (i + 1) & g->slot_mask) {
+	for (uint32_t i = (uint32_t)hash & g->slot_mask; g->slot[i].term; i = (i + 1) & g->slot_mask) {
 		size_t n;
-		const char *have = seg_text(g, g->slot[i] - 1, &n);
-		if (n == len && memcmp(have, text, n) == 0) return g->slot[i];
+		const char *have;
+		if (g->slot[i].tag != (uint32_t)(hash >> 32)) continue;
+		have = seg_text(g, g->slot[i].term - 1, &n);
+		if (n == len && memcmp(have, text, n) == 0) return g->slot[i].term;
 	}
 	return 0;
 }
@@ -63,6 +82,40 @@ uint32_t seg_from(const struct wordseg *g, const char *text, size_t len)
 		else hi = mid;
 	}
 	return lo;
+}
+
+enum { KINDS = 27, LONGEST = 31 };
+
+uint32_t seg_shape(const char *text, size_t len)
+{
+	uint32_t kinds = 0, n = 0;
+	for (size_t i = 0; i < len; n++) {
+		int32_t c = utf8_next(text, len, &i);
+		kinds |= 1u << (c >= 'a' && c <= 'z' ? (uint32_t)c - 'a' : (uint32_t)c % KINDS);
+	}
+	return kinds | (n < LONGEST ? n : LONGEST) << KINDS;
+}
+
+__attribute__((target("avx2"))) size_t seg_near(const struct wordseg *g, uint32_t from, uint32_t to, uint32_t shape, unsigned edits, uint32_t *out,
+	size_t cap)
+{
+	const __m256i one = _mm256_set1_epi32(1), zero = _mm256_setzero_si256(), kinds = _mm256_set1_epi32((1 << KINDS) - 1);
+	const __m256i want = _mm256_set1_epi32((int)shape), length = _mm256_set1_epi32((int)(shape >> KINDS)), most = _mm256_set1_epi32((int)edits);
+	size_t n = 0;
+	for (uint32_t i = from; i < to && n < cap; i += 8) { /* there is room for a whole vector behind the last */
+		__m256i v = _mm256_loadu_si256((const __m256i *)(g->shape + i));
+		__m256i lost = _mm256_and_si256(_mm256_andnot_si256(v, want), kinds), gained = _mm256_and_si256(_mm256_andnot_si256(want, v), kinds);
+		for (unsigned e = 0; e < edits; e++) { /* takes the lowest away */
+			lost = _mm256_and_si256(lost, _mm256_sub_epi32(lost, one));
+			gained = _mm256_and_si256(gained, _mm256_sub_epi32(gained, one));
+		}
+		__m256i apart = _mm256_abs_epi32(_mm256_sub_epi32(_mm256_srli_epi32(v, KINDS), length));
+		__m256i bad = _mm256_or_si256(_mm256_or_si256(lost, gained), _mm256_cmpgt_epi32(apart, most));
+		unsigned bits = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(bad, zero)));
+		if (to - i < 8) bits &= (1u << (to - i)) - 1;
+		for (; bits && n < cap; bits &= bits - 1) out[n++] = i + (uint32_t)__builtin_ctz(bits);
+	}
+	return n;
 }
 
 uint32_t seg_row(const struct wordseg *g, uint64_t chunk)
@@ -205,7 +258,7 @@ static int term_begin(struct build *b, const char *text, size_t len)
 	if (b->text_n + len + 1 > UINT32_MAX || g->term_n == UINT32_MAX - 1) return E_LIMIT;
 	while (b->text_n + len + 1 > b->text_cap)
 		if (grow(&g->text, &b->text_cap, b->text_cap, 1)) return E_MEMORY;
-	g->term[g->term_n++] = (struct seg_term){ b->post_n, b->seg_n, (uint32_t)b->text_n, 0 };
+	g->term[g->term_n++] = (struct seg_term){ b->post_n, b->seg_n, (uint32_t)b->text_n, 0, 0 };
 	memcpy(g->text + b->text_n, text, len);
 	g->text[b->text_n + len] = 0;
 	b->text_n += len + 1;
@@ -314,18 +367,21 @@ static int finish(struct build *b, double k1, double bm25_b)
 	struct wordseg *g = b->g;
 	size_t slots = 64;
 	if (!g->term && grow(&g->term, &b->term_cap, 0, sizeof *g->term)) return E_MEMORY;
-	g->term[g->term_n] = (struct seg_term){ b->post_n, b->seg_n, (uint32_t)b->text_n, 0 };
+	g->term[g->term_n] = (struct seg_term){ b->post_n, b->seg_n, (uint32_t)b->text_n, 0, 0 };
 	while (slots < 2 * (size_t)g->term_n) slots *= 2;
 	g->slot = mem_calloc(slots, sizeof *g->slot);
+	g->shape = mem_calloc((size_t)g->term_n + 8, sizeof *g->shape);
 	g->worth = mem_alloc((g->code_n + 1) * sizeof *g->worth);
-	if (!g->slot || !g->worth || slots > UINT32_MAX) return E_MEMORY;
+	if (!g->slot || !g->shape || !g->worth || slots > UINT32_MAX) return E_MEMORY;
 	g->slot_mask = (uint32_t)(slots - 1);
 	for (uint32_t i = 0; i < g->term_n; i++) {
 		size_t len;
 		const char *text = seg_text(g, i, &len);
-		uint32_t at = seg_hash(text, len) & g->slot_mask;
-		while (g->slot[at]) at = (at + 1) & g->slot_mask;
-		g->slot[at] = i + 1;
+		uint64_t hash = seg_hash(text, len);
+		uint32_t at = (uint32_t)hash & g->slot_mask;
+		while (g->slot[at].term) at = (at + 1) & g->slot_mask;
+		g->slot[at] = (struct seg_slot){ (uint32_t)(hash >> 32), i + 1 };
+		g->shape[i] = seg_shape(text, len);
 	}
 	seg_worth(g, k1, bm25_b, g->average, g->worth);
 	for (uint32_t i = 0; i < g->term_n; i++)
@@ -334,8 +390,9 @@ static int finish(struct build *b, double k1, double bm25_b)
 			float best = 0;
 			for (uint32_t p = g->run[r].at; p < end; p++) best = fmaxf(best, g->worth[g->post[g->term[i].post + p] >> 16]);
 			g->run[r].bound = (uint16_t)fminf(ceilf(best * SEG_BOUND_ONE), SEG_BOUND_ONE);
+			if (g->run[r].bound > g->term[i].best) g->term[i].best = g->run[r].bound;
 		}
-	g->bytes = sizeof *g + g->row_n * (sizeof *g->chunk + 1) + b->term_cap * sizeof *g->term + b->text_cap + slots * sizeof *g->slot +
+	g->bytes = sizeof *g + g->row_n * (sizeof *g->chunk + 1) + b->term_cap * (sizeof *g->term + sizeof *g->shape) + b->text_cap + slots * sizeof *g->slot +
 		b->post_cap * sizeof *g->post + b->seg_cap * sizeof *g->run + b->code_cap * (sizeof *g->code + sizeof *g->worth);
 	return OK;
 }

@@ -14,7 +14,8 @@ enum { SEG_WINDOW = 4096, SEG_BOUND_ONE = 65535 };
 
 /* What a term has in one window of rows: postings from `at` on, of the term's own, up to the next run's. */
 struct seg_run { uint32_t at; uint16_t window, bound; };     /* bound: the best worth among them, in parts of SEG_BOUND_ONE, rounded up */
-struct seg_term { uint64_t post, run; uint32_t text, df; };  /* where its own begin */
+struct seg_term { uint64_t post, run; uint32_t text, df, best; }; /* where its own begin; best: of its runs' bounds */
+struct seg_slot { uint32_t tag, term; };                     /* half of the hash; the number plus 1, 0: empty */
 struct seg_code { uint32_t count, len; };                    /* of a posting: how often its chunk has the term, words of the chunk */
 
 struct wordseg {
@@ -25,8 +26,9 @@ struct wordseg {
 	uint64_t first_chunk; uint32_t *chunk; /* of a row, less first_chunk; ascending */
 	_Atomic uint64_t *looked;        /* a bit a row: the store was asked, and has chunk and document whole */
 	uint32_t term_n; struct seg_term *term; /* in byte order; one more, where the last one's end */
+	uint32_t *shape;                 /* of each, see seg_shape */
 	char *text;                      /* theirs, a NUL behind each */
-	uint32_t *slot, slot_mask;       /* term + 1 by hash; 0: empty */
+	struct seg_slot *slot; uint32_t slot_mask;
 	uint32_t *post;                  /* row of its window | code << 16 */
 	struct seg_run *run;
 	struct seg_code *code; uint32_t code_n;
@@ -45,9 +47,15 @@ void wordseg_put(struct wordseg *g);                         /* NULL is allowed 
 /* Bytes that a segment of these counters will take, about. */
 size_t wordseg_guess(const struct rec_coll *coll);
 
-uint32_t seg_hash(const char *text, size_t len);
+/* Above 27 bits: how many characters, 31 for more; a bit a kind of them: letters of ASCII one each, others by their number. A word within
+ * e edits of another has at most e kinds that the other lacks, and the other way. */
+uint32_t seg_shape(const char *text, size_t len);
+/* Terms in [from, to) whose shape is within so many edits (1 or 2) of this one, ascending; at most cap. */
+size_t seg_near(const struct wordseg *g, uint32_t from, uint32_t to, uint32_t shape, unsigned edits, uint32_t *out, size_t cap);
+
+uint64_t seg_hash(const char *text, size_t len);
 /* The term's number plus 1; 0: it has none. hash: seg_hash's. */
-uint32_t seg_find(const struct wordseg *g, uint32_t hash, const char *text, size_t len);
+uint32_t seg_find(const struct wordseg *g, uint64_t hash, const char *text, size_t len);
 /* The number of the first term that is not before these bytes; term_n: none. */
 uint32_t seg_from(const struct wordseg *g, const char *text, size_t len);
 static inline const char *seg_text(const struct wordseg *g, uint32_t term, size_t *len)

@@ -128,13 +128,13 @@ static double times_in(const struct bag *b, uint64_t stem)
 
 struct query { struct bag words; int content; struct { uint64_t stem; int stop; } flag[400]; size_t n; };
 
-static int query_term(void *ctx, const char *term, size_t n, int stop)
+static int query_term(void *ctx, const struct query_word *word)
 {
 	struct query *q = ctx;
 	size_t had = q->words.n;
-	count_term(&q->words, term, n, 1);
-	if (q->words.n > had) q->flag[had].stop = stop;
-	q->content |= !stop;
+	count_term(&q->words, word->term, word->n, 1);
+	if (q->words.n > had) q->flag[had].stop = word->stop;
+	q->content |= !word->stop;
 	return OK;
 }
 

@@ -60,7 +60,7 @@ static void compare_near(struct cursor *c, char (*words)[32], size_t word_n, con
 	struct err e;
 	size_t n, due[3] = { 0 }, had[3] = { 0 };
 	arena_init(&a, 1 << 20);
-	CHECK_OK(similar_near(c, 1, asked, strlen(asked), edits, &a, found, &n, &e), e);
+	CHECK_OK(similar_near(&(struct dictionary){ .c = c, .coll = 1 }, asked, strlen(asked), edits, &a, found, &n, &e), e);
 	for (size_t i = 0; i < word_n; i++) {
 		unsigned d = distance(asked, words[i]);
 		due[0] += d > 0 && d <= edits && words[i][0] == asked[0] && (words[i][0] != '\xc3' || words[i][1] == asked[1]);
