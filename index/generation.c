@@ -208,13 +208,11 @@ static int chunk_take(struct txn *t, uint64_t id, struct slice value, struct ree
 	if (!rc) rc = rec_doc_get(&d, &k, v, e);
 	if (!rc) rc = store_get(t, T_TEXT, &k, &v, e);
 	if (!rc) rc = rec_text_get(&text, &k, v, 1, e);
-	if (rc == E_NOT_FOUND || (!rc && ((uint64_t)c.range.off + c.range.len > text.len ||
-		(c.sentence_n && rec_sentence(&c, 0).off - (uint64_t)c.range.off > c.range.len))))
+	if (rc == E_NOT_FOUND || (!rc && (uint64_t)c.range.off + c.range.len > text.len))
 		rc = err_set(e, E_CORRUPT, "its document or text is not there");
 	if (rc) return err_wrap(e, "chunk %llu (footnote check tells more)", (unsigned long long)id);
 	*coll = c.coll;
-	*out = (struct reembed_chunk){ id, c.range, c.sentence_n ? rec_sentence(&c, 0) : (struct span){ 0, 0 }, d.title, c.heading,
-		text.text };
+	*out = (struct reembed_chunk){ id, c.range, d.title, c.heading, text.text };
 	return OK;
 }
 
@@ -467,8 +465,9 @@ static int build_turn(struct build *b, struct err *e)
 	}
 	serving_set(x, &b->gen);
 	if (vec_drop(x, old, 0, NULL)) log_put(LOG_WARN, "index", "vectors that serve no more stay in memory until close");
-	atomic_store(&x->with_vectors, 1);
-	return catchup_start(x, e);
+	if (!atomic_exchange(&x->with_vectors, 1)) return catchup_start(x, e);
+	catchup_kick(x);
+	return OK;
 }
 
 /* The walk began over: something had no vector though it was passed. */

@@ -441,8 +441,8 @@ static int probes_make(struct scratch *s, const struct wordseg *g, size_t *out)
 	return OK;
 }
 
-/* The store is asked once for each row that is found: documents can be damaged. *all: what was found is there, and the reader may see it.
- * Rows become chunks. */
+/* Rows become chunks. For who sees all, each that is found is asked for once: documents can be damaged. *all: what was found is
+ * there. Others see by themselves only what is there. */
 static int rows_look(struct snapshot *s, const struct reader *r, const struct wordseg *g, struct topk *best, int *all, struct err *e)
 {
 	const int sees_all = reader_sees_all(r);
@@ -452,10 +452,10 @@ static int rows_look(struct snapshot *s, const struct reader *r, const struct wo
 	for (size_t i = 0; !rc && *all && i < best->n; i++) {
 		uint32_t row = (uint32_t)best->hit[i].chunk_id;
 		best->hit[i].chunk_id = seg_chunk(g, row);
-		if (sees_all && atomic_load_explicit(&g->looked[row / 64], memory_order_relaxed) >> row % 64 & 1) continue;
+		if (!sees_all || atomic_load_explicit(&g->looked[row / 64], memory_order_relaxed) >> row % 64 & 1) continue;
 		if (!asked++) memset(&cache, 0, sizeof cache);
 		rc = snapshot_sees_chunk(s, r, g->coll, best->hit[i].chunk_id, &cache, all, e);
-		if (!rc && *all && sees_all) atomic_fetch_or_explicit(&g->looked[row / 64], 1ull << row % 64, memory_order_relaxed);
+		if (!rc && *all) atomic_fetch_or_explicit(&g->looked[row / 64], 1ull << row % 64, memory_order_relaxed);
 	}
 	return rc;
 }

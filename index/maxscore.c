@@ -468,7 +468,7 @@ static int entered_look(struct walk *w, int *all, struct err *e)
 {
 	int rc = OK;
 	*all = 1;
-	for (size_t i = 0; !rc && *all && i < w->best->n; i++)
+	for (size_t i = 0; !rc && *all && !w->seen && i < w->best->n; i++)
 		if (w->best->hit[i].chunk_id > w->after) rc = snapshot_sees_chunk(w->s, w->r, w->coll, w->best->hit[i].chunk_id, w->cache, all, e);
 	return rc;
 }

@@ -2,6 +2,7 @@
  *
  * Method: rows are in the order of their chunk ids, and so are the runs of ids a reader sees: two lists are walked
  * together, each in leaps that double (Bentley & Yao 1976), so that a few long runs cost little and so do many short ones.
+ * Where the rows have a bit each already, the bits are read instead.
  * Threads: no state. Failure: none. */
 #include "index/inside.h"
 
@@ -10,6 +11,7 @@ static size_t ids_from(const uint64_t *ids, size_t at, size_t n, uint64_t key)
 {
 	size_t leap = 1, hi;
 	if (at >= n || ids[at] >= key) return at;
+	if (key - ids[at] < n - at && ids[at + (key - ids[at])] == key) return at + (key - ids[at]); /* no id is missing between */
 	while (at + leap < n && ids[at + leap] < key) at += leap, leap *= 2;
 	for (hi = at + leap < n ? at + leap : n, at++; at < hi;) {
 		size_t mid = at + (hi - at) / 2;
@@ -35,12 +37,31 @@ static size_t runs_from(const struct chunk_run *r, size_t at, size_t n, uint64_t
 
 void row_pick_init(struct row_pick *p, const uint64_t *ids, size_t n, const struct visible *seen)
 {
-	*p = (struct row_pick){ ids, n, 0, seen ? 0 : n, 0, seen };
+	*p = (struct row_pick){ .ids = ids, .n = n, .end = seen ? 0 : n, .seen = seen };
+}
+
+void row_pick_masked(struct row_pick *p, const struct row_mask *mask, size_t n)
+{
+	*p = (struct row_pick){ .n = n, .mask = mask };
+}
+
+/* The bits from p->at on. */
+static size_t mask_next(struct row_pick *p, uint32_t *rows, size_t cap)
+{
+	size_t n = 0;
+	while (n < cap && p->at < p->n) {
+		uint64_t left = p->mask->bits[p->at / 64] & ~(uint64_t)0 << (p->at & 63);
+		size_t first = p->at & ~(size_t)63;
+		for (p->at = first + 64; left && n < cap; left &= left - 1) rows[n++] = (uint32_t)(first + (size_t)__builtin_ctzll(left));
+		if (left) p->at = first + (size_t)__builtin_ctzll(left);
+	}
+	return n;
 }
 
 size_t row_pick_next(struct row_pick *p, uint32_t *rows, size_t cap)
 {
 	size_t n = 0;
+	if (p->mask) return mask_next(p, rows, cap);
 	while (n < cap) {
 		const struct visible *v = p->seen;
 		if (p->at < p->end) {

@@ -97,14 +97,12 @@ static int candidate_add(struct sieve *s, float top, uint64_t chunk, const uint8
 }
 
 /* Rows that may be among the k best become candidates. */
-static int rows_sift(struct sieve *s, const uint64_t *ids, const uint8_t *rows, size_t stride, size_t n, struct err *e)
+static int rows_sift(struct sieve *s, struct row_pick pick, const uint64_t *ids, const uint8_t *rows, size_t stride, struct err *e)
 {
-	struct row_pick pick;
 	uint32_t at[BATCH];
 	float near[BATCH], off[BATCH];
 	size_t some;
 	int rc = OK;
-	row_pick_init(&pick, ids, n, s->q->seen);
 	while (!rc && (some = row_pick_next(&pick, at, BATCH))) {
 		code8_near(&s->q->code, rows, stride, at, some, near, off);
 		for (size_t i = 0; i < some && !rc; i++) {
@@ -127,6 +125,7 @@ static int tail_sift(struct sieve *s, const struct tail *t, uint64_t next, struc
 	size_t n = atomic_load_explicit(&t->n, memory_order_acquire), upto;
 	int rc = OK;
 	for (size_t from = 0; !rc && from < n; from = upto) {
+		struct row_pick pick;
 		const uint64_t *ids;
 		const uint8_t *rows;
 		size_t some;
@@ -134,7 +133,8 @@ static int tail_sift(struct sieve *s, const struct tail *t, uint64_t next, struc
 		if (ids[0] >= next) break;
 		some = upto - from;
 		while (ids[some - 1] >= next) some--; /* few */
-		rc = rows_sift(s, ids, rows, t->stride, some, e);
+		row_pick_init(&pick, ids, some, s->q->seen);
+		rc = rows_sift(s, pick, ids, rows, t->stride, e);
 	}
 	return rc;
 }
@@ -173,27 +173,6 @@ static int rows_may_be_dead(const struct search *q, uint64_t alive, uint64_t nex
 	return !q->seen && (next != q->s->state.next_chunk || alive < (g ? g->vectors : 0) + tail);
 }
 
-/* Joins what memory has of chunks below `next`, the graph's rows too unless `walked`, to the k best in *t. */
-static int memory_search(struct search *q, const struct rec_coll *c, int walked, uint64_t next, struct topk *t,
-	struct err *e)
-{
-	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k }, .look = rows_may_be_dead(q, c->chunks, next) };
-	const struct graph *g = q->part->graph;
-	int rc = OK;
-	s.floor.hit = mem_alloc(t->k * sizeof *t->hit);
-	if (!s.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
-	memcpy(s.floor.hit, t->hit, t->n * sizeof *t->hit);
-	if (g && !walked) rc = rows_sift(&s, g->ids, g->rows, g->stride, g->vectors, e);
-	if (!rc) rc = tail_sift(&s, q->part->tail, next, e);
-	candidates_order(&s);
-	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
-	mem_free(s.floor.hit);
-	mem_free(s.at);
-	return rc;
-}
-
-/* ---- by the graph ---- */
-
 static void rows_mark(struct row_mask *m, const uint64_t *ids, size_t n, size_t first, const struct visible *seen)
 {
 	struct row_pick pick;
@@ -227,6 +206,40 @@ static int mask_get(const struct search *q, const struct graph *g, const struct 
 	return OK;
 }
 
+static int graph_sift(struct sieve *s, const struct graph *g, struct err *e)
+{
+	const struct row_mask *mask = NULL;
+	struct row_mask *own = NULL;
+	struct row_pick pick;
+	int rc = g->lists ? OK : mask_get(s->q, g, &mask, &own, e);
+	if (mask) row_pick_masked(&pick, mask, g->vectors);
+	else row_pick_init(&pick, g->ids, g->vectors, s->q->seen);
+	if (!rc) rc = rows_sift(s, pick, g->ids, g->rows, g->stride, e);
+	mem_free(own);
+	return rc;
+}
+
+/* Joins what memory has of chunks below `next`, the graph's rows too unless `walked`, to the k best in *t. */
+static int memory_search(struct search *q, const struct rec_coll *c, int walked, uint64_t next, struct topk *t,
+	struct err *e)
+{
+	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k }, .look = rows_may_be_dead(q, c->chunks, next) };
+	const struct graph *g = q->part->graph;
+	int rc = OK;
+	s.floor.hit = mem_alloc(t->k * sizeof *t->hit);
+	if (!s.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
+	memcpy(s.floor.hit, t->hit, t->n * sizeof *t->hit);
+	if (g && !walked) rc = graph_sift(&s, g, e);
+	if (!rc) rc = tail_sift(&s, q->part->tail, next, e);
+	candidates_order(&s);
+	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
+	mem_free(s.floor.hit);
+	mem_free(s.at);
+	return rc;
+}
+
+/* ---- by the graph ---- */
+
 /* True scores of what the walk found, best first, until the codes say that no more can be among the k best. Here their
  * bound is the likely one, not the proven: errors of random direction are sqrt(dim) times smaller, and three times that
  * is taken of both together. */
@@ -255,10 +268,10 @@ static size_t walk_ef(const struct search *q, uint64_t mine, uint64_t all)
 	return ef > (double)least ? (size_t)fmin(ef, 1e9) : least;
 }
 
-/* Measured: what a walk takes for each of its ef compares about M rows of a scan. */
+/* Measured: what a walk takes for each of its ef compares about 2 M rows of a scan, which lie anywhere. */
 static int walk_pays(const struct graph *g, size_t ef, uint64_t mine)
 {
-	return ef < g->vectors && (double)ef * g->m < (double)mine;
+	return ef < g->vectors && 2 * (double)ef * g->m < (double)mine;
 }
 
 /* The k best of the graph; *enough is 0 when it could not tell them and the exact scan must. */
@@ -380,12 +393,13 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 	return rc;
 }
 
-/* What was found is asked for one by one: which rows are the reader's, memory knows, but a record may be damaged. When
- * one is, and so may not be seen, all is done again with every hit asked for as it comes. */
+/* Rows of a reader who does not see all are those of documents that are there and that the reader sees. Of who sees all, what
+ * was found is asked for one by one: a document's record may be damaged. When one is, and so may not be seen, all is done again
+ * with every hit asked for as it comes. */
 static int search_checked(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
 {
 	int yes = 1, rc = search_run(q, c, t, e);
-	for (size_t i = 0; i < t->n && !rc && yes; i++)
+	for (size_t i = 0; i < t->n && !rc && yes && !q->seen; i++)
 		rc = snapshot_sees_chunk(q->s, q->r, q->coll, t->hit[i].chunk_id, &q->cache, &yes, e);
 	if (rc || yes) return rc;
 	t->n = 0;

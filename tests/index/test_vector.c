@@ -299,8 +299,9 @@ TEST(rowpick_runs_and_rows)
 		struct visible v = { .runs = runs };
 		struct row_pick p;
 		uint64_t at = 1, s = seed;
-		size_t some, n = seed * 8, next = 0;
-		for (size_t i = 0; i < n; i++) ids[i] = i * 3 + 5;
+		struct { struct row_mask m; uint64_t bits[9]; } mask = { 0 };
+		size_t some, n = seed * 8, next = 0, marked = 0;
+		for (size_t i = 0; i < n; i++) ids[i] = seed % 2 ? i * 3 + 5 : i + 5 + i / 20;
 		while (v.n < seed && v.n < 80) {
 			s = s * 6364136223846793005u + 1442695040888963407u;
 			at += 1 + (s >> 60);
@@ -316,11 +317,20 @@ TEST(rowpick_runs_and_rows)
 				}
 				size_t run = 0;
 				CHECK(next == rows[i] && visible_has(&v, &run, ids[next]));
+				mask.m.bits[next / 64] |= (uint64_t)1 << (next & 63);
 				next++;
+				marked++;
 			}
 		for (; next < n; next++) {
 			size_t run = 0;
 			CHECK(!visible_has(&v, &run, ids[next]));
 		}
+		row_pick_masked(&p, &mask.m, n);
+		for (next = 0; (some = row_pick_next(&p, rows, 7)); marked -= some)
+			for (size_t i = 0; i < some; i++, next++) {
+				CHECK(next <= rows[i] && mask.m.bits[rows[i] / 64] >> (rows[i] & 63) & 1);
+				next = rows[i];
+			}
+		CHECK(marked == 0);
 	}
 }
