@@ -400,7 +400,9 @@ static int body_put_again(struct repair *p, uint64_t doc, const struct rec_doc *
 	struct rec_doc r = { .revision = old->revision + 1, .added_ms = old->added_ms, .updated_ms = clock_wall_ms(),
 		.verdict = verdict, .id = b->in.id };
 	struct key k;
-	int rc = OK;
+	int rc = words_gone_chunks(p->w, old->coll, old->first_chunk, old->chunk_n)
+		? err_set(e, E_MEMORY, "repair: out of memory") : OK;
+	docs_note_gone(&p->w->docs, doc);
 	for (uint32_t i = 0; !rc && i < old->chunk_n; i++) {
 		key_u64(&k, old->first_chunk + i);
 		rc = entry_drop(p, T_CHUNK, &k, e);
@@ -527,6 +529,7 @@ static int documents_mend(struct repair *p, struct err *e)
 		struct rec_doc d;
 		if (doc == 0 || doc >= p->w->state.next_doc || rec_doc_get(&d, &k, v, NULL)) {
 			rc = entry_drop(p, T_DOC, &k, e);
+			docs_note_gone(&p->w->docs, doc);
 			if (!rc) mended(p, "document %llu: its record is damaged, and removed", (ull)doc);
 		} else {
 			if (d.first_chunk + d.chunk_n > p->w->state.next_chunk) d.chunk_n = 0;
@@ -748,6 +751,8 @@ static int counters_mend(struct repair *p, struct err *e)
 		rc = coll_write(p->w->t, p->colls[i].name, &c, e);
 		if (!rc) mended(p, "collection %s: its counters are counted again", p->colls[i].name);
 	}
+	for (size_t i = 0; !rc && p->words_bad && i < p->coll_n; i++)
+		if (words_gone_unknown(p->w, p->colls[i].rec.number)) rc = err_set(e, E_MEMORY, "repair: out of memory");
 	if (!rc && p->words_bad) {
 		rc = postings_rebuild(p->w->t, e);
 		if (!rc) mended(p, "words: the table of postings is made again from the texts");

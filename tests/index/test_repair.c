@@ -153,6 +153,7 @@ static void try(const char *what, int embedder, int left, struct want want)
 	uint64_t n;
 	lines = 0;
 	CHECK_MSG(help_problems(x) > 0 || left < 0, "%s: nothing was damaged", what);
+	index_rebuild_wait(x, &e);                         /* what searches have in memory is there, and may be wrong */
 	CHECK_OK(index_repair(x, &m, &n, &e), e);
 	CHECK_INT(n, lines);
 	CHECK_MSG((help_problems(x) > 0) == (left > 0), "%s: %llu problems are left", what, (unsigned long long)help_problems(x));

@@ -34,7 +34,8 @@ static void store_make(void)
 /* Whatever a service would do with it. */
 static void use(struct index *x)
 {
-	const struct reader all = { NULL, 1, NULL, 0 }, staff = { "c", 0, &(const char *){ "staff" }, 1 };
+	const struct reader all = { .all_groups = 1 };
+	const struct reader staff = { .collection = "c", .groups = &(const char *){ "staff" }, .group_n = 1 };
 	struct vec_hit hit[5];
 	struct word_hit word[5];
 	struct suggestion sug[5];
