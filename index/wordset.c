@@ -365,7 +365,7 @@ int words_due(struct index *x, const struct rec_coll *coll)
 	none = !v || atomic_load(&v->end) != UINT64_MAX;
 	unfit = v && v->seg->unfit;
 	if (!none) {
-		live = v->seg->row_n - v->dead_n;
+		live = v->seg->row_n + v->seg->lacks - v->dead_n; /* what damage hides would be hidden again */
 		stale = v->dead_n + (coll->chunks > live ? coll->chunks - live : 0);
 	}
 	beside = bytes_beside(&x->words, coll->number);
@@ -439,6 +439,7 @@ static int seg_read(struct index *x, const char *name, uint32_t coll, struct wor
 	rc = coll_read(s->t, name, &rec, e);
 	if (!rc && rec.number != coll) rc = E_NOT_FOUND;
 	if (!rc) rc = wordseg_read(out, s, &rec, &x->closing, e);
+	if (!rc && rec.chunks > (*out)->row_n) (*out)->lacks = rec.chunks - (*out)->row_n;
 	snapshot_close(s);
 	if (rc != E_LIMIT) return rc == E_NOT_FOUND ? OK : rc;
 	log_put(LOG_INFO, "index", "%s: searches by words look in the store: %s", name, e->msg);
