@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The store's life from the command line: erase, hold, retention, compact, backup, restore; with and without a service
 running. Usage: life.py FOOTNOTE [NAME...]. Needs the embedder. Last line: N passed, N failed, N skipped."""
-import glob, hashlib, json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+import glob, hashlib, json, os, shutil, signal, subprocess, sys, tempfile, threading, time, traceback, urllib.error, urllib.request
 
 FOOTNOTE = os.path.abspath(sys.argv[1])
 TESTS = []
@@ -365,6 +365,134 @@ def a_folder_that_cannot_be_written(b):
     assert r.stderr.count("exit 5") == 5 and r.stderr.count("write in the data folder") == 5, r.stderr
     os.chmod(b.data + "/footnote.lock", 0o600)
     b.run("stats")
+
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "embedders")
+
+
+def two_embedders(b, docs):
+    """Another embedder, of 32 floats, beside the default one, and documents of about ten chunks each."""
+    b.settings(models__dir=b.top + "/models", ingest__chunk_tokens=32)
+    for name in ("tiny-bge-en", "tiny-e5"):
+        b.run("models", "add", f"{GOLDEN}/{name}")
+    for i in range(docs):
+        b.write(f"log{i}.md", f"# Log {i}\n\n" + "".join(f"## Berth {k}\n\nThe boat {i * 31 + k} lay at berth {k} for {i + k} nights, and its master paid {i * 7 + k} guilders "
+                f"of duty to the harbour office.\n\n" for k in range(10)))
+    b.ingest()
+    return b.json("stats")[0]["chunks"]
+
+
+def found(b, *args):
+    return [(h["document_id"], h["start"], round(h["score"], 5)) for h in b.json("search", "boat 157 at berth 2", "--mode", "dense", "-k", "5", *args)]
+
+
+@test
+def another_embedder_and_back(b):
+    chunks = two_embedders(b, 12)
+    assert chunks > 100, chunks
+    before = found(b)
+    # Killed after a batch: searches have what they had, and it goes on where it was.
+    killed = subprocess.run([FOOTNOTE, "-c", b.conf, "--data", b.data, "reembed", "--model", "tiny-bge-en"], capture_output=True, timeout=300, env=dict(os.environ, FOOTNOTE_FAULT="reembed.batch:1"))
+    assert killed.returncode == -9, killed
+    part = b.json("stats")[0]["beside"]
+    assert part["status"] == "building" and part["model"] == "tiny-bge-en" and 0 < part["vectors"] < chunks, part
+    assert found(b) == before
+    assert "--forget" in b.run("reembed", "--rollback", ok=(5,)).stderr
+    b.run("check")
+    rows = b.json("reembed", "--model", "tiny-bge-en")
+    assert rows[-1]["summary"]["embedded"] == chunks - part["vectors"] and rows[-1]["summary"]["before"] == "all-minilm-l6-v2", rows
+    assert all("progress" in r for r in rows[:-1]) and len(rows) > 1, rows
+    now = b.json("stats")[0]
+    assert now["dim"] == 32 and now["model"] == "tiny-bge-en" and now["vectors"] == chunks, now
+    assert now["beside"]["model"] == "all-minilm-l6-v2" and now["beside"]["status"] == "kept" and now["beside"]["vectors"] == chunks
+    assert len(found(b)) == 5 and found(b) != before
+    b.run("check")
+    # Settings that name a third are refused with both names; the one it has, and the one it had, are taken.
+    b.settings(models__dir=b.top + "/models", ingest__chunk_tokens=32, embed__model="tiny-e5")
+    said = b.run("search", "boats", ok=(5,)).stderr
+    assert "tiny-bge-en" in said and "tiny-e5" in said and "reembed" in said, said
+    b.run("docs", "list")
+    b.run("search", "boats", "--mode", "lexical")
+    for model in ("all-minilm-l6-v2", "tiny-bge-en"):
+        b.settings(models__dir=b.top + "/models", ingest__chunk_tokens=32, embed__model=model)
+        assert b.run("search", "boats").stderr == ""
+    b.write("late.md", "# Late\n\nThe late boat came at night.\n")
+    assert b.ingest()["late.md"]["verdict"] == "added"
+    assert b.json("reembed", "--rollback")[-1]["summary"]["embedded"] == 1
+    assert [h for h in found(b, "-k", "6")][:3] == before[:3]
+    assert b.json("stats")[0]["dim"] == 384
+    b.run("compact")
+    b.run("reembed", "--model", "all-minilm-l6-v2", ok=(5,))
+    assert b.json("reembed", "--forget")[0] == {"forgotten": "tiny-bge-en", "vectors": chunks + 1}
+    assert b.json("stats")[0]["beside"] is None
+    b.run("reembed", "--rollback", ok=(3,))
+    b.run("reembed", "--forget", ok=(3,))
+    b.run("reembed", "--model", "tiny-nobody", ok=(3,))
+    for args in ((), ("x",), ("--forget", "--rollback"), ("--forget", "--model", "tiny-e5")):
+        b.run("reembed", *args, ok=(2,))
+    b.run("check")
+
+
+@test
+def another_embedder_beside_a_service(b):
+    """The service answers and takes documents all the while, and needs no restart."""
+    chunks = two_embedders(b, 12)
+    p = subprocess.Popen([FOOTNOTE, "-c", b.conf, "--data", b.data, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url, going, answered, wrong = p.stdout.readline().split()[-1], True, [0, 0], []
+
+    def get(path, body=None):
+        r = urllib.request.Request(url + path, data=json.dumps(body).encode() if body else None, headers={"Content-Type": "application/json"})
+        return json.load(urllib.request.urlopen(r, timeout=120))
+
+    def ask():
+        while going:
+            try:
+                hits = get("/v1/search", {"query": "boat 157 at berth 2", "k": 3, "mode": "dense"})["hits"]
+                answered[0] += len(hits) == 3
+            except Exception as e:
+                wrong.append(repr(e))
+
+    def push():
+        n = 0
+        while going:
+            try:
+                get("/v1/documents", {"id": f"pushed{n % 9}", "title": f"Pushed {n}", "text": f"The pushed boat {n} is at anchor.\n"})
+                n, answered[1] = n + 1, answered[1] + 1
+            except Exception as e:
+                wrong.append(repr(e))
+    try:
+        for _ in range(600):
+            try:
+                if get("/readyz")["status"] == "ready":
+                    break
+            except urllib.error.HTTPError:
+                time.sleep(0.1)
+        assert get("/readyz")["embedder"] == "all-minilm-l6-v2"
+        threads = [threading.Thread(target=f) for f in (ask, push)]
+        for t in threads:
+            t.start()
+        for model in ("tiny-bge-en", "all-minilm-l6-v2"):
+            while not wrong and min(answered) < 3:
+                time.sleep(0.05)
+            answered[:] = [0, 0]
+            if model == "tiny-bge-en":
+                b.run("reembed", "--model", model)
+            else:
+                b.run("reembed", "--rollback")
+            assert get("/readyz")["embedder"] == model
+        while not wrong and min(answered) < 3:
+            time.sleep(0.05)
+        going = False
+        for t in threads:
+            t.join()
+        assert not wrong, wrong[:3]
+        b.run("check")
+        assert b.json("stats")[0]["vectors"] == b.json("stats")[0]["chunks"] > chunks
+    finally:
+        going = False
+        said = stop(p)
+    b.run("check")
+    assert "error" not in said, said
 
 
 def main():
