@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Kills the program with SIGKILL in every kind of work on the store, at named places and at random moments, over one
-data folder: ingest, delete, erase, compact, backup, restore, holds, and compaction, backup or erasure beside an ingest.
+data folder: ingest, delete, erase, compact, backup, restore, holds, reembed, and compaction, backup, erasure or reembed
+beside an ingest.
 After each kill the store must open, `footnote check` find nothing, every document be in a state that was acknowledged
 or under way, and what was erased be in no byte of the data folder.
 Usage: torture.py FOOTNOTE [KILLS]. Last line: N passed, N failed, N skipped."""
@@ -19,12 +20,15 @@ PLACES = {
     "compact": STORE,
     "erase": ["erase.before_commit", "erase.after_commit", "erase.before_verify", "erase.before_receipt", "erase.done"] + STORE,
     "backup": ["backup.copied", "backup.sealed", "backup.renamed"],
+    "reembed": ["reembed.begun", "reembed.batch", "reembed.before_turn", "reembed.after_turn"],
     "restore": ["restore.copied", "restore.checked", "restore.renamed", "store.before_rename", "store.after_rename"],
 }
 PLACES["ingest+compact"] = PLACES["ingest"] + STORE
 PLACES["ingest+backup"] = PLACES["ingest"] + PLACES["backup"]
 PLACES["ingest+erase"] = PLACES["ingest"] + PLACES["erase"]
-KINDS = ["ingest", "delete", "erase", "compact", "backup", "restore", "hold", "ingest+compact", "ingest+backup", "ingest+erase"]
+PLACES["ingest+reembed"] = PLACES["ingest"] + PLACES["reembed"]
+MODELS = ["all-minilm-l6-v2", os.path.realpath(os.path.join(os.path.dirname(__file__), "../golden/embedders/tiny-bge-en"))]
+KINDS = ["ingest", "delete", "erase", "compact", "backup", "restore", "hold", "ingest+compact", "ingest+backup", "ingest+erase", "reembed", "ingest+reembed"]
 
 
 class Wrong(Exception):
@@ -147,6 +151,17 @@ class Store:
     def do_compact(self):
         return self.run_killed("compact", [["compact"]])[3]
 
+    def reembed(self):
+        """To the model that does not serve."""
+        serves = json.loads(self.tool("stats").stdout)["model"]
+        return ["reembed", "--model", MODELS[serves == MODELS[0]]]
+
+    def do_reembed(self):
+        rows, codes, errs, what = self.run_killed("reembed", [self.reembed()])
+        if codes[0] > 0:
+            raise Wrong(f"reembed exits {codes[0]}: {errs[0]}")
+        return what
+
     def do_hold(self):
         s = random.choice(self.known())
         self.holds[s] = {True, False}
@@ -200,7 +215,8 @@ class Store:
             rows, codes, errs, what = self.run_killed(kind, [command, ["erase", "--source", s]])
             self.took_erase(s, rows[1], codes[1], errs[1])
         else:
-            rows, _, _, what = self.run_killed(kind, [command, ["compact"] if other == "compact" else ["backup", f"{self.top}/beside{self.version}"]])
+            second = {"compact": ["compact"], "backup": ["backup", f"{self.top}/beside{self.version}"]}.get(other) or self.reembed()
+            rows, _, _, what = self.run_killed(kind, [command, second])
         self.took_ingest(rows[0], files)
         for p in glob.glob(self.top + "/beside*"):
             os.unlink(p)
