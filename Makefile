@@ -86,6 +86,7 @@ CFLAGS_gemm8_avxvnni := $(CFLAGS_ops_avx2) -mavxvnni
 CFLAGS_gemm8_vnni := $(CFLAGS_ops_vnni)
 CFLAGS_gemm8_amx  := $(CFLAGS_ops_vnni)
 CFLAGS_code8_avx2 := -mavx2
+CFLAGS_reader     := -mavx2 -ffp-contract=off
 CFLAGS_code8_avxvnni := -mavx2 -mavxvnni
 CFLAGS_code8_vnni := -mavx2 -mavx512f -mavx512vnni
 CFLAGS_pq4_avx2   := -mavx2

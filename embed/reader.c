@@ -208,13 +208,13 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 static float dot(const float *a, const float *b, size_t n)
 {
 	lanes sum = {0}, x, y;
-	for (size_t i = 0; i < n; i += LANES) {
-		size_t part = n - i < LANES ? n - i : LANES;
-		if (part < LANES) x = y = (lanes){0};
-		memcpy(&x, a + i, part * sizeof *a);
-		memcpy(&y, b + i, part * sizeof *b);
+	size_t whole = n / LANES * LANES;
+	for (size_t i = 0; i < whole; i += LANES) {
+		memcpy(&x, a + i, sizeof x);
+		memcpy(&y, b + i, sizeof y);
 		sum += x * y;
 	}
+	for (size_t i = whole; i < n; i++) sum[i - whole] += a[i] * b[i];
 	for (size_t half = LANES / 2; half > 0; half /= 2)
 		for (size_t l = 0; l < half; l++) sum[l] += sum[l + half];
 	return sum[0];

@@ -34,10 +34,10 @@ def tensors_of(model):
 def folder_write(model, vocabulary, out, length, about):
     """The folder; `vocabulary`: a vocab.txt."""
     os.makedirs(out, exist_ok=True)
-    c = model.bert.config
+    c = model.config
     keep = ("hidden_act", "hidden_size", "intermediate_size", "layer_norm_eps", "max_position_embeddings", "num_attention_heads",
             "num_hidden_layers", "pad_token_id", "type_vocab_size", "vocab_size")
-    config = {"architectures": ["Reader"], "model_type": "bert", **{k: getattr(c, k) for k in keep}}
+    config = {"architectures": ["Reader"], "model_type": "bert", **{k: c[k] for k in keep}}
     words = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None, "tokenizer_class": "BertTokenizer",
              "model_max_length": length, **{k + "_token": f"[{k.upper()}]" for k in ("unk", "cls", "sep", "pad", "mask")}}
     for name, value in (("config.json", config), ("tokenizer_config.json", words)):

@@ -75,7 +75,7 @@ def rank_loss(model, tok, batch, a):
             r.setstate(state)
             pairs.append(pair_of(tok, row["query"], row["title"], text, r, plain))
         sizes.append(len(texts))
-    _, cls = model(collate(pairs))
+    cls = model.cls_of(pairs)
     scores = model.relevance(cls, model.drop)[:, 0]
     groups = scores.split(sizes)
     loss = sum(F.cross_entropy(g.unsqueeze(0), torch.tensor([0])) for g in groups) / len(groups)
@@ -85,7 +85,7 @@ def rank_loss(model, tok, batch, a):
 
 def support_loss(model, tok, batch, a):
     pairs = [pair_of(tok, row["claim"], "", row["evidence"], r) for row, r in batch]
-    _, cls = model(collate(pairs))
+    cls = model.cls_of(pairs)
     w = torch.tensor([row["weight"] for row, _ in batch])
     labels = torch.tensor([row["label"] for row, _ in batch])
     return (w * F.cross_entropy(model.support(cls, model.drop), labels, reduction="none")).mean()

@@ -1,6 +1,6 @@
 """A tiny reader model with random weights, and what PyTorch makes of pairs of texts with it.
 
-Needs: pip install torch transformers tokenizers safetensors.   Usage: make_reader.py OUT_DIR
+Needs: pip install torch tokenizers safetensors.   Usage: make_reader.py OUT_DIR
 Writes OUT_DIR/reader/tiny/ (as embed/reader_train/export.py writes a trained one: int8 with scales, float16) and
 OUT_DIR/reader/expected.json: pairs, and per pair the ids and types of its first window, the relevance and answerable logits,
 the spans in bytes, and the three support logits. Windows have 192 tokens, so that the long texts take several.
@@ -8,7 +8,6 @@ the spans in bytes, and the three support logits. Windows have 192 tokens, so th
 import json, os, sys, unicodedata
 import torch
 from tokenizers import BertWordPieceTokenizer
-from transformers import BertConfig
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "embed", "reader_train"))
@@ -29,9 +28,9 @@ with open(os.path.join(HERE, "embedders", "tiny-bge-en", "vocab.txt")) as f:
     vocab = f.read().split("\n")[:-1]
 
 torch.manual_seed(4)
-config = BertConfig(vocab_size=len(vocab), type_vocab_size=2, num_hidden_layers=2, hidden_size=36, num_attention_heads=3,
-    intermediate_size=50, max_position_embeddings=256)
-model = Reader(config=config.to_dict()).eval()
+config = {"vocab_size": len(vocab), "type_vocab_size": 2, "num_hidden_layers": 2, "hidden_size": 36, "num_attention_heads": 3,
+    "intermediate_size": 50, "max_position_embeddings": 256, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "pad_token_id": 0}
+model = Reader(config=config).eval()
 for name, p in model.named_parameters():
     if "LayerNorm.weight" in name: p.data = 1 + 0.2 * torch.randn_like(p)
     elif "bias" in name: p.data = 0.1 * torch.randn_like(p)
