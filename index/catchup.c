@@ -554,6 +554,8 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 {
 	struct snapshot *s;
 	struct coll_entry *list;
+	char name[COLLECTION_MAX + 1] = "";
+	uint32_t words = 0;
 	size_t n = 0, i = 0;
 	unsigned long erasures = atomic_load(&x->erasures);
 	int rc = snapshot_open(&s, x, e);
@@ -564,8 +566,8 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 		const struct vec_part *part = vec_set_find(s->vecs, s->state.serving.number, list[i].rec.number);
 		if (words_due(x, &list[i].rec)) {
 			*more = 1;
-			atomic_store(&x->rebuilding, 1);
-			if ((rc = words_renew(x, list[i].name, list[i].rec.number, e))) err_wrap(e, "collection %s", list[i].name);
+			words = list[i].rec.number;
+			snprintf(name, sizeof name, "%s", list[i].name);
 			continue;
 		}
 		int lists = lists_wanted(x, s->state.serving.dim, list, n, i, part && part->graph && part->graph->lists);
@@ -578,7 +580,10 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 		if (rc) err_wrap(e, "%s of collection %s", tail ? "vectors" : "graph", list[i].name);
 	}
 	snapshot_close(s);
-	return rc;
+	if (rc || !words) return rc;
+	atomic_store(&x->rebuilding, 1);
+	rc = words_renew(x, name, words, e); /* in a snapshot of its own */
+	return rc ? err_wrap(e, "collection %s", name) : OK;
 }
 
 /* Sweeps every collection that has pieces no header names: remains of a build that was cut off. */

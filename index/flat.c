@@ -106,8 +106,28 @@ void topk_put(struct topk *t, float score, uint64_t chunk)
 	h[i] = fresh;
 }
 
+/* Few of them: as they lie the worst are in front, so that from behind there is little to move. */
+static void few_sort(struct vec_hit *h, size_t n)
+{
+	for (size_t i = 0; i < n / 2; i++) {
+		struct vec_hit tmp = h[i];
+		h[i] = h[n - 1 - i];
+		h[n - 1 - i] = tmp;
+	}
+	for (size_t i = 1; i < n; i++) {
+		struct vec_hit x = h[i];
+		size_t at = i;
+		for (; at && hit_behind(&h[at - 1], &x); at--) h[at] = h[at - 1];
+		h[at] = x;
+	}
+}
+
 void topk_sort(struct topk *t)
 {
+	if (t->n <= 32) {
+		few_sort(t->hit, t->n);
+		return;
+	}
 	for (size_t n = t->n; n > 1; n--) {
 		struct vec_hit worst = t->hit[0];
 		t->hit[0] = t->hit[n - 1];

@@ -67,7 +67,7 @@ struct snapshot {
 	struct coll_entry *colls; size_t coll_n; int colls_read;
 	struct holds holds;
 	const char **meant; size_t meant_n; /* in place of words that nobody wrote, of the last search by words */
-	struct { uint64_t key; int ok; } verified[16]; /* texts whose checksum was looked at here */
+	struct { uint64_t key; int ok; } verified[12]; /* texts whose checksum was looked at here */
 };
 
 /* A collection's counters as this write leaves them. */
@@ -113,6 +113,7 @@ uint64_t coll_tombstones(const struct rec_coll *r);
 int coll_list(struct txn *t, struct arena *a, struct coll_entry **out, size_t *n, struct err *e);
 
 /* snapshot.c */
+int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e); /* as coll_read; cheap for the last one */
 int reader_sees_all(const struct reader *r);  /* 1: within its collection no chunk is kept from the reader */
 /* What a search has found out about documents, so that many chunks of one cost one look. Zeroed before use. */
 struct sight { struct { uint64_t doc; int yes; } seen[256]; };

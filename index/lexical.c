@@ -483,7 +483,7 @@ static int search_in(struct snapshot *s, const struct reader *r, const struct re
 	struct cursor c = { 0 };
 	struct counting count = { &c, seen, coll, seen ? 0 : coll->words, seen ? 0 : coll->chunks, view, o.after,
 		!view || coll->chunks != view->seg->row_n - view->dead_n };
-	int all = 1, rc = cursor_open(&c, s->t, T_POST, e);
+	int all = 1, rc = count.store ? cursor_open(&c, s->t, T_POST, e) : OK;
 	if (!rc) rc = terms_weigh(&count, s->x, &q->t, e);
 	if (!rc) rc = meant_keep(s, &q->t, e);
 	cursor_close(&c);
@@ -542,7 +542,7 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	int rc;
 	*got = 0;
 	if (!r || !r->collection) return err_set(e, E_USAGE, "search: no collection is named");
-	rc = coll_read(s->t, r->collection, &coll, e);
+	rc = snapshot_coll(s, r->collection, &coll, e);
 	if (rc) return rc == E_NOT_FOUND ? OK : rc;
 	if (k > coll.chunks) k = coll.chunks;
 	if (k == 0) return OK;

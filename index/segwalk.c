@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "index/maxscore.h"
 
-enum { STRIP = 32, GROUPS_FEW = 64, GROUPS_MANY = 512, HALVINGS = 7, SPARSE = 16, DENSE = 16 }; /* a look-up costs as much as DENSE additions */
+enum { STRIP = 32, GROUPS_FEW = 64, GROUPS_MANY = 512, HALVINGS = 7, FEW = 24, SPARSE = 16, DENSE = 16 }; /* a look-up costs as much as DENSE additions */
 
 struct part { const uint32_t *post; uint32_t n; float weight, bound; double more; }; /* of a term in the window; more: bounds of those behind */
 
@@ -171,8 +171,26 @@ static void list_see(struct seg_walk *w, uint32_t base)
 	w->list_n = kept;
 }
 
+/* The first ones, no fewer than k: each goes where its rank among them says, the worst in front, which is a heap too. */
+static void list_fill(struct seg_walk *w, uint32_t base)
+{
+	const size_t n = w->list_n, k = w->best->k;
+	float score[FEW];
+	for (size_t i = 0; i < n; i++) score[i] = w->sum[w->list[i]];
+	for (size_t i = 0; i < n; i++) {
+		size_t rank = 0;
+		for (size_t j = 0; j < n; j++) rank += (score[j] > score[i]) | ((score[j] == score[i]) & (j < i));
+		if (rank < k) w->best->hit[k - 1 - rank] = (struct vec_hit){ base + w->list[i], score[i] };
+	}
+	w->best->n = k;
+}
+
 static void list_enter(struct seg_walk *w, uint32_t base)
 {
+	if (w->best->n == 0 && w->list_n >= w->best->k && w->list_n <= FEW) {
+		list_fill(w, base);
+		return;
+	}
 	for (size_t i = 0; i < w->list_n; i++) {
 		uint64_t row = base + w->list[i]; /* ties go to the lower row, as to the lower chunk */
 		float score = w->sum[w->list[i]];

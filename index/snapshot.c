@@ -14,6 +14,44 @@
 #include "index/filter.h"
 #include "index/inside.h"
 
+/* What a thread read last: many snapshots in a row see the same state. */
+static _Thread_local struct { struct store_at at; struct rec_state state; char name[COLLECTION_MAX + 1]; struct rec_coll coll; } lately;
+
+static int lately_is(const struct txn *t)
+{
+	const struct store_at at = txn_at(t);
+	return at.env == lately.at.env && at.commit == lately.at.commit;
+}
+
+static int state_recall(struct snapshot *s, struct err *e)
+{
+	int rc;
+	if (lately_is(s->t)) {
+		s->state = lately.state;
+		return OK;
+	}
+	rc = state_read(s->t, &s->state, e);
+	if (rc) return rc;
+	lately.at = txn_at(s->t);
+	lately.state = s->state;
+	lately.name[0] = 0;
+	return OK;
+}
+
+int snapshot_coll(struct snapshot *s, const char *name, struct rec_coll *out, struct err *e)
+{
+	int rc;
+	if (lately_is(s->t) && strcmp(lately.name, name) == 0 && *name) {
+		*out = lately.coll;
+		return OK;
+	}
+	rc = coll_read(s->t, name, out, e);
+	if (rc || !lately_is(s->t)) return rc;
+	memcpy(lately.name, name, strlen(name) + 1); /* coll_read took it, so it fits */
+	lately.coll = *out;
+	return OK;
+}
+
 int snapshot_open(struct snapshot **out, struct index *x, struct err *e)
 {
 	struct snapshot *s = mem_calloc(1, sizeof *s);
@@ -29,7 +67,7 @@ int snapshot_open(struct snapshot **out, struct index *x, struct err *e)
 		s->t = NULL;
 		s->docs = docs_get(x);
 		rc = txn_begin(&s->t, x->store, 0, e);
-		if (!rc) rc = state_read(s->t, &s->state, e);
+		if (!rc) rc = state_recall(s, e);
 		if (rc == E_NOT_FOUND) rc = err_set(e, E_CORRUPT, "the state record is missing");
 	} while (!rc && s->docs && s->state.seq >= atomic_load(&s->docs->end)); /* another took its place meanwhile */
 	if (rc) snapshot_close(s);

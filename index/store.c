@@ -26,6 +26,8 @@
  * here the two have different files throughout, the locks go with the inode, and lock.mdb is never opened again while
  * an environment over it lives. A crash that leaves the lock file of the old environment beside the new data is met by
  * LMDB itself: whoever opens it first and alone resets it.
+ * A read transaction that ends is kept for the next reader, reset, so that it pins nothing: beginning anew costs neither memory nor
+ * LMDB's lock. It goes when the store turns to another environment.
  * Writers queue in front of LMDB (writing, free), not in it, so that none sleeps inside an environment that is going.
  *
  * Threads: see store.h. Failure: LMDB's codes are translated in code_set and nowhere else. A rewrite that fails before
@@ -35,6 +37,7 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,11 +50,14 @@
 #include "base/mem.h"
 
 enum { COPY_COMMIT_BYTES = 64 << 20 };   /* of entries in one transaction of a rewrite */
+enum { IDLE_MAX = 16 };                  /* read transactions kept for the next readers */
 
 struct env {
 	MDB_env *mdb;
 	MDB_dbi table[TABLE_N];
-	unsigned refs;               /* the store's own and one a transaction; guarded by store.lock */
+	uint64_t number;             /* no other environment of this process has it */
+	unsigned refs;               /* the store's own and one a transaction that is not idle; guarded by store.lock */
+	struct txn *idle; unsigned idle_n; /* read transactions that have ended and keep their reader's slot for the next; likewise */
 };
 
 struct store {
@@ -64,7 +70,9 @@ struct store {
 	struct env *env;             /* the current one */
 };
 
-struct txn { struct store *s; struct env *env; MDB_txn *mt; int write; };
+struct txn { struct store *s; struct env *env; MDB_txn *mt; int write; struct txn *next; };
+
+static _Atomic uint64_t numbers = 1;     /* of environments */
 
 static const char *const table_names[TABLE_N] = {
 	"meta", "coll", "doc", "id", "source", "hash", "text", "chunk", "vec", "graph", "note", "post", "vec2",
@@ -204,9 +212,22 @@ static int lmdb_open(MDB_env **mdb, const struct store *s, const char *dir, unsi
 	return code_set(e, code, "open store", dir);
 }
 
+/* Ends the idle transactions: nobody is in the environment any more. */
+static void env_drain(struct env *v)
+{
+	while (v->idle) {
+		struct txn *t = v->idle;
+		v->idle = t->next;
+		mdb_txn_abort(t->mt);
+		mem_free(t);
+	}
+	v->idle_n = 0;
+}
+
 static void env_close(struct env *v)
 {
 	if (!v) return;
+	env_drain(v);
 	if (v->mdb) mdb_env_close(v->mdb);
 	mem_free(v);
 }
@@ -219,6 +240,7 @@ static int env_open(struct env **out, const struct store *s, const char *dir, st
 	*out = NULL;
 	if (!v) return err_set(e, E_MEMORY, "open store %s: out of memory", dir);
 	v->refs = 1;
+	v->number = atomic_fetch_add(&numbers, 1);
 	rc = lock_file_reserve(dir, s->readers_max, e);
 	if (!rc) rc = lmdb_open(&v->mdb, s, dir, MDB_NOTLS | (s->sync ? 0 : MDB_NOSYNC | MDB_NOMETASYNC), e);
 	if (!rc) rc = file_lengthen(v->mdb, dir, e);
@@ -337,12 +359,17 @@ static void writer_leave(struct store *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static struct env *env_get(struct store *s)
+/* *idle: for a reader (not NULL), a transaction of it that is to be renewed; NULL: there is none. */
+static struct env *env_get(struct store *s, struct txn **idle)
 {
 	struct env *v;
 	pthread_mutex_lock(&s->lock);
 	v = s->env;
 	v->refs++;
+	if (idle && (*idle = v->idle)) {
+		v->idle = (*idle)->next;
+		v->idle_n--;
+	}
 	pthread_mutex_unlock(&s->lock);
 	return v;
 }
@@ -369,6 +396,7 @@ static int env_revive(struct store *s, struct env *dead, struct err *e)
 	if (s->env == dead && dead->refs > 1) {
 		rc = err_set(e, E_IO, "the store %s could not be written; it is opened again when reads under way have ended", s->dir);
 	} else if (s->env == dead) {
+		env_drain(dead);
 		if (dead->mdb) mdb_env_close(dead->mdb);
 		dead->mdb = NULL;
 		rc = env_open(&v, s, s->dir, e);
@@ -385,11 +413,23 @@ static int env_revive(struct store *s, struct env *dead, struct err *e)
 /* A transaction in the store as it stands; a writer has entered already. */
 static int txn_new(struct txn **out, struct store *s, int write, struct err *e)
 {
-	struct txn *t = mem_alloc(sizeof *t);
-	int code, rc = t ? OK : err_set(e, E_MEMORY, "begin a transaction: out of memory");
+	struct txn *t = NULL, *idle = NULL;
+	int code, rc = OK;
 	*out = NULL;
 	for (int again = 0; !rc; again++) {
-		struct env *v = env_get(s);
+		struct env *v = env_get(s, write ? NULL : &idle);
+		if (idle && mdb_txn_renew(idle->mt) == 0) {
+			*out = idle;
+			mem_free(t);
+			return OK;
+		}
+		if (idle) mdb_txn_abort(idle->mt);
+		mem_free(idle);
+		idle = NULL;
+		if (!t && !(t = mem_alloc(sizeof *t))) {
+			env_put(s, v);
+			return err_set(e, E_MEMORY, "begin a transaction: out of memory");
+		}
 		*t = (struct txn){ .s = s, .env = v, .write = write };
 		code = v->mdb ? mdb_txn_begin(v->mdb, NULL, write ? 0 : MDB_RDONLY, &t->mt) : MDB_PANIC;
 		if (!code) {
@@ -436,11 +476,34 @@ int txn_commit(struct txn *t, struct err *e)
 	return code ? code_set(e, code, "commit to", dir) : OK;
 }
 
+/* 1: the transaction, a reader's, is idle now; 0: it is to end. */
+static int txn_rest(struct txn *t)
+{
+	struct store *s = t->s;
+	int rests;
+	mdb_txn_reset(t->mt);
+	pthread_mutex_lock(&s->lock);
+	rests = t->env == s->env && t->env->idle_n < IDLE_MAX;
+	if (rests) {
+		t->next = t->env->idle;
+		t->env->idle = t;
+		t->env->idle_n++;
+		t->env->refs--; /* the store has another */
+	}
+	pthread_mutex_unlock(&s->lock);
+	return rests;
+}
+
 void txn_abort(struct txn *t)
 {
-	if (!t) return;
+	if (!t || (!t->write && txn_rest(t))) return;
 	mdb_txn_abort(t->mt);
 	txn_free(t);
+}
+
+struct store_at txn_at(const struct txn *t)
+{
+	return (struct store_at){ t->env->number, mdb_txn_id(t->mt) };
 }
 
 /* ---- entries ---- */

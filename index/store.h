@@ -27,6 +27,9 @@ const char *table_name(enum table t);
 int txn_begin(struct txn **out, struct store *s, int write, struct err *e);
 int txn_commit(struct txn *t, struct err *e);               /* frees t, also on failure */
 void txn_abort(struct txn *t);                              /* NULL is allowed */
+/* Which state a read transaction sees: while the process lives, equal ones are of the same store and hold the same. */
+struct store_at { uint64_t env, commit; };
+struct store_at txn_at(const struct txn *t);
 
 /* E_NOT_FOUND comes without a message: the caller knows what it looked for. */
 int store_get(struct txn *t, enum table table, const struct key *k, struct slice *out, struct err *e);

@@ -596,6 +596,7 @@ TEST(put_full_map_loses_nothing)
 	o = help_options(dir);
 	o.map_bytes = 8 << 20;
 	o.exact_below = SIZE_MAX;                  /* no graph, whose builder keeps old pages from being used again */
+	o.words_bytes = 0;                         /* nor is another reader to do that */
 	CHECK_OK(index_open(&x, &o, &e), e);
 	while (docs < 4000) {                      /* ever smaller ones, until nothing fits */
 		char name[40], text[9000];
