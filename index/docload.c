@@ -74,6 +74,7 @@ static int delta_apply(struct docset *s, const struct docs_delta *d, uint64_t se
 	for (size_t i = 0; i < d->n && !rc; i++)
 		if (d->at[i].put) rc = docset_add(s, seq, d->at[i].put);
 		else docset_end(s, seq, d->at[i].key);
+	s->last = seq;
 	pthread_rwlock_unlock(&s->lock);
 	return rc;
 }
@@ -181,7 +182,7 @@ static int reading_begin(struct index *x, struct docset **out, struct txn **t, s
 	if (!rc) rc = txn_begin(t, x->store, 0, e);
 	if (!rc) {
 		pthread_mutex_lock(&x->docs_lock);
-		d->start = x->docs_seq = state.seq;
+		d->start = d->last = x->docs_seq = state.seq;
 		d->erasures = atomic_load(&x->erasures);
 		docs_next_set(x, d);
 		pthread_mutex_unlock(&x->docs_lock);

@@ -24,7 +24,7 @@ struct docset *docset_new(uint64_t start)
 	if (!d) return NULL;
 	atomic_init(&d->refs, 1);
 	atomic_init(&d->end, UINT64_MAX);
-	d->start = start;
+	d->start = d->last = start;
 	pthread_rwlockattr_init(&how);
 	pthread_rwlockattr_setkind_np(&how, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&d->lock, &how);
@@ -311,6 +311,15 @@ size_t docset_row(const struct docset *d, uint64_t chunk)
 		n -= half;
 	}
 	return d->n && chunk >= d->first[at] && chunk - d->first[at] < d->chunk_n[at] ? at : SIZE_MAX;
+}
+
+uint64_t docset_state(struct docset *d, uint64_t seq)
+{
+	uint64_t last;
+	pthread_rwlock_rdlock(&d->lock);
+	last = d->last;
+	pthread_rwlock_unlock(&d->lock);
+	return seq < last ? seq : last;
 }
 
 static int acl_admits(const struct docset *d, uint32_t acl, const struct reader *r)

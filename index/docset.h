@@ -43,6 +43,7 @@ struct docset {
 	uint64_t start;
 	unsigned long erasures;      /* of the index when it was read */
 	pthread_rwlock_t lock;       /* guards what follows: readers hold it for a look or a pick, the writer to add a commit's */
+	uint64_t last;               /* state that changed a row last */
 	size_t n, cap, dead;         /* rows; room; rows that the newest state does not have */
 	uint64_t *key, *first;       /* owned columns, one cell a row; first chunk ids ascend */
 	uint32_t *chunk_n, *source, *type; /* source, type: numbers of texts */
@@ -72,6 +73,8 @@ enum cell_kind value_get(const struct docset *d, uint32_t value, const char **te
 /* A chunk in state seq: 1 when a living document has it whose groups let the reader in (filter and collection aside). */
 struct doc_at { uint64_t key; uint32_t coll; };
 int docset_sees(struct docset *d, uint64_t seq, uint64_t chunk, const struct reader *r, struct doc_at *out);
+/* The first state that has the same documents as seq, as far as is known. */
+uint64_t docset_state(struct docset *d, uint64_t seq);
 /* With the lock held for reading: the row of a chunk, of any state; SIZE_MAX: none. */
 size_t docset_row(const struct docset *d, uint64_t chunk);
 

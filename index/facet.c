@@ -14,7 +14,7 @@
 #include "index/filter.h"
 #include "index/inside.h"
 
-enum { VALUES_BYTES_MAX = 256 << 20 };   /* of one key's different values */
+enum { DAY_MS = 86400000, VALUES_BYTES_MAX = 256 << 20 };   /* of one key's different values */
 
 struct slot { const char *text; uint64_t n, last; }; /* last: the number of the document counted last */
 struct tally { struct filter *key; struct slot *slots; size_t n, cap; struct arena texts; }; /* cap: a power of two, or 0 */
@@ -107,15 +107,19 @@ static int texts_count(const struct column *c, const uint32_t *column)
 static int days_count(const struct column *c, const int64_t *column)
 {
 	const struct docset *d = c->s->docs;
-	char day[CLOCK_TEXT_LEN], last[CLOCK_TEXT_LEN] = "";
+	int64_t begin = 0, end = 0;  /* of s's day */
+	char day[CLOCK_TEXT_LEN];
 	struct slot *s = NULL;
 	for (size_t row = 0; row < d->n; row++) {
+		int64_t ms = column[row];
 		if (!row_is_in(c, row)) continue;
-		clock_text(day, column[row]);
-		day[sizeof "2026-12-31" - 1] = 0;
-		if (!s || strcmp(day, last) != 0) s = slot_get(c->t, day);
-		if (!s) return E_MEMORY;
-		memcpy(last, day, sizeof last);
+		if (!s || ms < begin || ms >= end) {
+			clock_text(day, ms);
+			day[sizeof "2026-12-31" - 1] = 0;
+			if (!(s = slot_get(c->t, day))) return E_MEMORY;
+			begin = ms - ((ms % DAY_MS) + DAY_MS) % DAY_MS;
+			end = begin > INT64_MAX - DAY_MS ? INT64_MAX : begin + DAY_MS;
+		}
 		s->n++;
 	}
 	return OK;

@@ -210,8 +210,7 @@ int snapshot_chunk(struct snapshot *s, const struct reader *r, uint64_t chunk_id
 int snapshot_chunks(struct snapshot *s, const struct doc *d, struct arena *a, struct chunk **out, size_t *n, struct err *e);
 int snapshot_vector(struct snapshot *s, uint64_t chunk_id, float *out, struct err *e); /* (dim), as it is stored */
 
-/* How much of r->collection (required) the reader sees: documents with text, and chunks. For a reader of some groups its
- * documents are walked, once for a state of the store. */
+/* How much of r->collection (required) the reader sees: documents with text, and chunks. */
 struct seen_count { uint64_t documents, chunks; };
 int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count *out, struct err *e);
 

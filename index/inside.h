@@ -139,7 +139,7 @@ struct chunk_run { uint64_t first, n; };
 struct visible {                      /* what a reader sees of a collection; not changed once it is made */
 	atomic_int refs;
 	uint8_t who[32];
-	uint64_t seq, documents, chunks;  /* documents: those with text */
+	uint64_t seq, documents, chunks;  /* seq: a state, others have the same documents; documents: those with text */
 	struct chunk_run *runs; size_t n; /* of chunk ids, ascending, with gaps between them */
 	_Atomic(struct row_mask *) mask;  /* owned; the same as rows of a graph, once a search has asked (vecindex.c) */
 };

@@ -9,9 +9,9 @@
  * left, its own postings are the candidates. Every sum is made in the order of the terms, heavy or light, so what is
  * found is what scoring everything finds, bit for bit. Bounds are rounded up a little, since sums of floats and of
  * bounds round otherwise.
- * What may be seen is decided before a chunk becomes a candidate (visible.c); what enters is looked at once more where
- * documents are (snapshot_sees_chunk), after the walk, since that is dear. When one then is not to be seen, which takes
- * a damaged store, all is walked again with that look inside.
+ * What may be seen is decided before a chunk becomes a candidate (visible.c). For a reader who sees all, what enters is looked at
+ * once more where documents are (snapshot_sees_chunk), after the walk. When one then is not to be seen, which takes a damaged
+ * store, all is walked again with that look inside.
  * Failure: a block that is damaged is left out with a warning (index_check names it). */
 #include "index/maxscore.h"
 #include <float.h>

@@ -3,7 +3,8 @@
  * Method: the table of documents in memory tells, once for a reader and a state of the store (docpick.c); until it is there,
  * after open, the documents' records are walked. What they see is kept as runs of chunk ids, joined where they touch and in
  * order, so that a list of postings is compared with them in one pass; a reader with phrases is left those of the runs that
- * hold them (phrase.c). The last few are remembered under a hash of collection, groups, filter and phrases.
+ * hold them (phrase.c). The last few are remembered under a hash of collection, groups, filter and phrases;
+ * a commit that changes no document leaves them right.
  * Threads: index.lock guards the table of those remembered, for moments; one that is in use lives until its last user
  * is done. Failure: a damaged record is left out with a warning. */
 #include <stdlib.h>
@@ -145,16 +146,17 @@ static int phrases_see(struct snapshot *s, const struct reader *r, uint32_t coll
 int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struct visible **out, struct err *e)
 {
 	struct gather g = { 0 };
+	uint64_t seq = s->docs ? docset_state(s->docs, s->state.seq) : s->state.seq;
 	uint8_t who[32];
 	size_t slot;
 	int rc = who_hash(r, coll, who, e);
 	*out = NULL;
 	if (rc) return rc;
 	slot = who[0] % SEEN_SLOTS;
-	if ((*out = remembered(s->x, slot, who, s->state.seq))) return OK;
+	if ((*out = remembered(s->x, slot, who, seq))) return OK;
 	g.v = mem_calloc(1, sizeof *g.v);
 	if (!g.v) return err_set(e, E_MEMORY, "search: out of memory");
-	g.v->seq = s->state.seq;
+	g.v->seq = seq;
 	memcpy(g.v->who, who, sizeof who);
 	atomic_init(&g.v->refs, 1);
 	rc = r->phrases ? phrases_see(s, r, coll, g.v, e) : s->docs ? rows_gather(&g, s, r, coll, e) : snapshot_each_seen(s, r, coll, on_doc, &g, e);

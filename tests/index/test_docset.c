@@ -138,6 +138,7 @@ static void compare(struct snapshot *s, const struct reader *r)
 	}
 	CHECK_OK(snapshot_count(s, r, &count, &e), e);
 	CHECK(count.documents == t->documents && count.chunks == t->chunks);
+	CHECK(v->seq <= s->state.seq);
 	visible_put(v);
 	mem_free(t);
 	mem_free(cache);
