@@ -31,7 +31,7 @@ static const struct command commands[] = {
 		"  --filter E    only of documents it holds for: key = \"v\", !=, <, <=, >, >=, key in (\"v\", …), exists(key), and,\n"
 		"                or, not, parentheses. Keys: meta.NAME, source, type, added, updated. Texts and times are quoted,\n"
 		"                numbers, true and false are not: meta.year >= 2020, added < \"2026-03-01\". What ingest --meta\n"
-		"                gives is text\n"
+		"                gives is text. Of a folder: source >= \"/srv/a/\" and source < \"/srv/a0\"\n"
 		"  --group document   of each document only its best passage\n"
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --explain     what each score is made of\n\n"

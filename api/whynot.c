@@ -226,6 +226,7 @@ static const char *candidates_reason(const struct job *j)
 	const struct whynot *out = j->out;
 	const char *meaning = place_text(j->a, "meaning", &out->dense), *words = place_text(j->a, "words", &out->lexical);
 	if (!meaning || !words) return NULL;
+	if (!out->dense.depth && !out->lexical.place) return "none of its passages holds a word that was looked for";
 	return arena_printf(j->a, "it is not among the first %d of a ranking, which are looked at (search.fuse_depth): %s%s%s%s", j->s->conf.search_depth, meaning,
 		*meaning && *words ? ", " : "", words, out->dense.missed ? "; the quick search by meaning missed it, a deeper one finds it" : "");
 }

@@ -377,7 +377,7 @@ def search_within_a_filter(b):
         b.ingest("--meta", "year=" + year, f"{b.docs}/{name}")
     seen = lambda *a: {os.path.basename(h["source"]) for h in b.json("search", "days of leave and hotels", *a)}
     for expr, want in (('type = "md"', {"travel.md"}), ('meta.year >= "2025"', {"leave.txt"}), ('not type = "md" or meta.year = "2024"', {"leave.txt", "travel.md"}),
-                       ('type = "md" and type = "txt"', set()), (f'source = "{b.docs}/leave.txt"', {"leave.txt"}), ('added < "2001-01-01"', set())):
+                       ('type = "md" and type = "txt"', set()), (f'source = "{b.docs}/leave.txt"', {"leave.txt"}), (f'source >= "{b.docs}/" and source < "{b.docs}0"', {"leave.txt", "travel.md"}), ('added < "2001-01-01"', set())):
         for mode in ("hybrid", "dense", "lexical"):
             assert seen("--filter", expr, "--mode", mode) == want, (expr, mode)
     assert "fits the filter" in b.run("search", "leave", "--filter", "meta.year = 5").stdout
@@ -438,6 +438,7 @@ def why_not_names_the_step(b):
     w = why("harvest of pears in year 7", "n7.txt", step="found")
     hits = b.json("-c", conf, "search", "harvest of pears in year 7")
     assert hits[w["place"] - 1]["document_id"] == w["document_id"] and hits[w["place"] - 1]["score"] == w["score"] and w["words"]["lacking"] == [], w
+    assert "holds a word" in why("hotel", "n7.txt", "--mode", "lexical", step="candidates")["reason"]
     w = why("hotel zebra", "n7.txt", "-k", "3", step="candidates")
     assert w["words"] == {"held": [], "lacking": ["hotel", "zebra"]} and w["place"] is None, w
     dense, lexical = w["rankings"]
