@@ -283,28 +283,14 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 }
 
 /* Puts the old graph into b, as FAISS had it when it was built. */
-static int graph_restore(struct snapshot *s, const struct graph *old, struct batch *b, struct err *e)
+static int graph_restore(const struct graph *old, struct batch *b, struct err *e)
 {
-	size_t dim = s->state.serving.dim;
 	int *levels = NULL, rc = OK;
 	int32_t *neighbors = NULL, entry;
-	for (size_t i = 0; !rc && i < old->vectors; i++) {
-		struct slice value;
-		struct key k;
-		struct rec_vec v;
-		key_vec(&k, old->coll, old->ids[i]);
-		if (store_get(s->t, gen_vec(&s->state.serving), &k, &value, NULL) ||
-			rec_vec_get(&v, &k, value, (uint32_t)dim, 1, NULL))
-			code8_decode(b->vectors + b->n * dim, old->rows + i * old->stride, (uint32_t)dim);
-		else rec_vec_floats(b->vectors + b->n * dim, &v);
-		if (graph_row_copy(b->g, old, i)) return err_set(e, E_BUG, "build a graph: no room for the old one");
-		if (++b->n < BATCH && i + 1 < old->vectors) continue;
-		rc = cancelled(s->x, e);
-		if (!rc) rc = faissx_restore_vectors(b->fx, b->n, b->vectors, e);
-		b->n = 0;
-	}
+	for (size_t i = 0; !rc && i < old->vectors; i++)
+		if (graph_row_copy(b->g, old, i)) rc = err_set(e, E_BUG, "build a graph: no room for the old one");
 	if (!rc) rc = graph_unlink(old, &levels, &neighbors, &entry, e);
-	if (!rc) rc = faissx_restore_links(b->fx, old->vectors, levels, neighbors, entry, e);
+	if (!rc) rc = faissx_restore(b->fx, old->vectors, levels, neighbors, entry, e);
 	mem_free(levels);
 	mem_free(neighbors);
 	return rc;
@@ -367,8 +353,8 @@ static int graph_build(struct snapshot *s, const struct rec_coll *c, struct grap
 	b.vectors = mem_alloc((size_t)BATCH * dim * sizeof *b.vectors);
 	b.g = graph_new(c->number, dim, (uint32_t)x->hnsw_m, old ? old->vectors + c->tail : c->chunks);
 	rc = b.vectors && b.g ? OK : err_set(e, E_MEMORY, "build a graph: out of memory");
-	if (!rc) rc = faissx_new(&b.fx, (int)dim, x->hnsw_m, x->hnsw_ef_construction, e);
-	if (!rc && old) rc = graph_restore(s, old, &b, e);
+	if (!rc) rc = faissx_new(&b.fx, b.g->rows, b.g->stride, (int)dim, x->hnsw_m, x->hnsw_ef_construction, e);
+	if (!rc && old) rc = graph_restore(old, &b, e);
 	if (!rc) rc = vectors_add(s, c->number, old ? old->last_chunk : 0, &b, e);
 	if (!rc) rc = graph_link(b.g, b.fx, e);
 	mem_free(b.vectors);

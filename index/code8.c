@@ -96,35 +96,46 @@ void code8_encode(uint8_t *row, const float *x, uint32_t dim)
 	memcpy(row + len, &t, sizeof t);
 }
 
-void code8_decode(float *x, const uint8_t *row, uint32_t dim)
-{
-	struct code8_tail t;
-	memcpy(&t, row + code8_pad(dim), sizeof t);
-	for (uint32_t i = 0; i < dim; i++) x[i] = t.scale * (float)((int)row[i] - ZERO);
-}
-
 int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct err *e)
 {
-	double length, lost, norm = 0;
 	int rc = code8_choose(&q->kernel, NULL, e);
 	q->len = code8_pad(dim);
-	q->shift = 0;
+	q->dim = dim;
 	q->code = rc ? NULL : mem_aligned(STEP, q->len);
 	if (rc) return rc;
 	if (!q->code) return err_set(e, E_MEMORY, "search: out of memory");
 	memset(q->code, 0, q->len);
-	quantise(q->code, x, dim, &q->scale, &length, &lost);
-	for (uint32_t i = 0; i < dim; i++) {
+	code8_query_again(q, x);
+	return OK;
+}
+
+void code8_query_again(struct code8_query *q, const float *x)
+{
+	double length, lost, norm = 0, more = ((double)q->dim + 16) * FLT_EPSILON;
+	quantise(q->code, x, q->dim, &q->scale, &length, &lost);
+	q->shift = 0;
+	for (uint32_t i = 0; i < q->dim; i++) {
 		q->shift += ZERO * q->code[i];
 		norm += (double)x[i] * x[i];
 	}
 	norm = sqrt(norm) * (1 + 1e-9);
-	q->norm = up(norm * (1 + ((double)dim + 16) * FLT_EPSILON));
-	q->rounding = up(norm * ((double)dim + 16) * FLT_EPSILON);
+	q->norm = up(norm * (1 + more));
+	q->rounding = up(norm * more);
 	q->rest = up(lost + (double)q->rounding);
 	q->x = x;
-	q->dim = dim;
-	return OK;
+}
+
+void code8_query_row(struct code8_query *q, const uint8_t *row)
+{
+	struct code8_tail t;
+	q->shift = 0;
+	for (size_t i = 0; i < q->len; i++) {
+		q->code[i] = (int8_t)(row[i] ^ ZERO);
+		q->shift += ZERO * q->code[i];
+	}
+	memcpy(&t, row + q->len, sizeof t);
+	q->scale = t.scale;
+	q->x = NULL;
 }
 
 void code8_query_clear(struct code8_query *q)

@@ -14,7 +14,6 @@ struct code8_tail { float scale, lost, length; }; /* lost: >= |x - scale c|; len
 size_t code8_pad(uint32_t dim);                   /* bytes of a code */
 size_t code8_size(uint32_t dim);                  /* of a row */
 void code8_encode(uint8_t *row, const float *x, uint32_t dim);
-void code8_decode(float *x, const uint8_t *row, uint32_t dim);    /* scale * c */
 
 /* One way to compute; every one gives the same integers. */
 struct code8_kernel {
@@ -37,6 +36,8 @@ struct code8_query {
 };
 int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct err *e); /* E_MEMORY; x is finite */
 void code8_query_clear(struct code8_query *q);
+void code8_query_again(struct code8_query *q, const float *x);       /* another vector of as many components */
+void code8_query_row(struct code8_query *q, const uint8_t *row);     /* a row's own code; code8_near without `off` alone may follow */
 /* Of one row, with the query itself instead of its code: closer, and dearer. */
 void code8_nearer(const struct code8_query *q, const uint8_t *row, float *near, float *off);
 /* Of rows rows[at[i]]: near[i], the inner product by the codes, and, unless NULL, off[i]: |near - flat_dot(x, vector)|

@@ -1,5 +1,5 @@
 /* code8_body.h: the loop of the vector kernels: four rows at a time, so that four chains of sums hide the products'
- * latency, while rows further on are fetched: in a graph they lie anywhere. Who includes it defines VEC, WIDTH (bytes),
+ * latency, while rows further on are fetched: in a graph they lie anywhere. FAISS asks for one at a time. Who includes it defines VEC, WIDTH (bytes),
  * LOAD, ZERO_VEC, JOIN (row, query, sum -> sum) and FOLD (VEC -> four int32 to be added). */
 #include <immintrin.h>
 #include "index/code8.h"
@@ -18,10 +18,26 @@ static inline __m128i fold4(__m128i a, __m128i b, __m128i c, __m128i d)
 	return _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d));
 }
 
+static inline int32_t whole(__m128i v)
+{
+	v = _mm_hadd_epi32(v, v);
+	return _mm_cvtsi128_si32(_mm_hadd_epi32(v, v));
+}
+
 static void dots(const int8_t *q, const uint8_t *rows, size_t stride, const uint32_t *at, size_t n, size_t len,
 	int32_t *out)
 {
 	for (size_t i = 0; i < n && i < ROWS; i++) fetch(rows + at[i] * stride, len + sizeof(struct code8_tail));
+	if (n == 1) {
+		const uint8_t *row = rows + at[0] * stride;
+		VEC a = ZERO_VEC, b = ZERO_VEC;
+		for (size_t j = 0; j < len; j += LINE) {
+			a = JOIN(LOAD(row + j), LOAD(q + j), a);
+			if (WIDTH < LINE) b = JOIN(LOAD(row + j + WIDTH % LINE), LOAD(q + j + WIDTH % LINE), b);
+		}
+		*out = whole(_mm_add_epi32(FOLD(a), FOLD(b)));
+		return;
+	}
 	for (size_t i = 0; i < n; i += ROWS) {
 		const uint8_t *row[ROWS];
 		VEC sum[ROWS];

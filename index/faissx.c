@@ -1,8 +1,8 @@
 /* faissx.c: owns the way to FAISS 1.7.3, through its C API; what that API lacks is in faissx_extra.cc.
  *
- * The graph is "HNSW<M>" over inner products: M links a node (2M on the ground level), vectors kept beside it as fp32
- * (Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2016). FAISS builds;
- * searches are graph.c's.
+ * The graph is HNSW over inner products: M links a node (2M on the ground level; Malkov and Yashunin, Efficient and
+ * robust approximate nearest neighbor search using HNSW graphs, 2016). FAISS builds, comparing the int8 rows; searches are
+ * graph.c's.
  * Lists are "IVF<n>,PQ<m>x4": codes of what a vector is off its centre (Jegou, Douze, Schmid 2011). FAISS learns and
  * codes, searches are ivf.c's.
  * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; its OpenMP
@@ -11,17 +11,14 @@
  * Threads: see faissx.h. Failure: every nonzero code becomes E_MEMORY or E_BUG. */
 #include "index/faissx.h"
 #include "base/err.h"
-#include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Index_c.h>
-#include <faiss/c_api/index_factory_c.h>
 #include <omp.h>
-#include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
 
 const char *faiss_get_last_error(void);
+int faissx_extra_new(FaissIndex **out, const uint8_t *rows, size_t stride, int dim, int m, int ef_construction);
 int faissx_extra_links(const FaissIndex *index, struct faissx_links *out);
-int faissx_extra_vectors(FaissIndex *index, size_t n, const float *vectors);
 int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const int32_t *neighbors, int32_t entry);
 void faissx_extra_stop(int (*stop)(void *ctx), void *ctx);
 int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts);
@@ -55,23 +52,11 @@ static int wrap(struct faissx **out, FaissIndex *index, struct err *e)
 	return OK;
 }
 
-int faissx_new(struct faissx **out, int dim, int m, int ef_construction, struct err *e)
+int faissx_new(struct faissx **out, const uint8_t *rows, size_t stride, int dim, int m, int ef_construction, struct err *e)
 {
 	FaissIndex *index = NULL;
-	FaissParameterSpace *space = NULL;
-	char kind[32];
-	int code;
 	*out = NULL;
-	snprintf(kind, sizeof kind, "HNSW%d", m);
-	if (faiss_index_factory(&index, dim, kind, METRIC_INNER_PRODUCT)) return failed(e, E_BUG, "new graph");
-	code = faiss_ParameterSpace_new(&space);
-	if (!code) code = faiss_ParameterSpace_set_index_parameter(space, index, "efConstruction", ef_construction);
-	if (space) faiss_ParameterSpace_free(space);
-	if (code) {
-		failed(e, E_BUG, "new graph");
-		faiss_Index_free(index);
-		return e ? e->status : E_BUG;
-	}
+	if (faissx_extra_new(&index, rows, stride, dim, m, ef_construction)) return failed(e, E_BUG, "new graph");
 	return wrap(out, index, e);
 }
 
@@ -94,14 +79,7 @@ void faissx_links(const struct faissx *g, struct faissx_links *out)
 	faissx_extra_links(g->index, out);
 }
 
-int faissx_restore_vectors(struct faissx *g, size_t n, const float *vectors, struct err *e)
-{
-	if (faissx_extra_vectors(g->index, n, vectors)) return failed(e, E_BUG, "restore a graph");
-	return OK;
-}
-
-int faissx_restore_links(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry,
-	struct err *e)
+int faissx_restore(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry, struct err *e)
 {
 	if (faissx_extra_restore(g->index, n, levels, neighbors, entry)) return failed(e, E_BUG, "restore a graph");
 	return OK;

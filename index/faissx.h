@@ -1,7 +1,8 @@
-/* faissx.h: what builds HNSW graphs and learns codes over inner products: FAISS's "HNSW<M>" and "IVF<n>,PQ<m>x4" behind
- * plain C. A graph is given vectors and linked; the links are read out (graph.c), and what was read out once can be put
- * back to be grown. Of lists, centres and books are read out (ivf.c), and can be put back to code more vectors alike.
- * faissx.c and faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's own text. */
+/* faissx.h: what builds HNSW graphs and learns codes over inner products: FAISS's IndexHNSW and "IVF<n>,PQ<m>x4" behind
+ * plain C. A graph is of int8 rows (code8.h) that the caller has; its links are read out (graph.c), and what was read out
+ * once can be put back to be grown. Of lists, centres and books are read out (ivf.c), and can be put back to code more
+ * vectors alike. faissx.c and faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's
+ * own text. */
 #ifndef INDEX_FAISSX_H
 #define INDEX_FAISSX_H
 #include <stddef.h>
@@ -9,9 +10,10 @@
 struct err;
 
 struct faissx;
-int faissx_new(struct faissx **out, int dim, int m, int ef_construction, struct err *e);
+/* Row i lies at rows + i * stride; borrowed, and there until the graph is freed. m: 2 … 64. */
+int faissx_new(struct faissx **out, const uint8_t *rows, size_t stride, int dim, int m, int ef_construction, struct err *e);
 void faissx_free(struct faissx *g);                         /* NULL is allowed */
-/* Adds n vectors (n, dim) and links them, on that many threads. They are numbered as they come, from 0. */
+/* Links the next n rows, on that many threads; vectors (n, dim): what they are codes of. */
 int faissx_add(struct faissx *g, size_t n, const float *vectors, int threads, struct err *e);
 
 /* Links, borrowed until the graph changes. Vector i has levels[i] >= 1 levels; its neighbours on level l begin at
@@ -24,11 +26,9 @@ struct faissx_links {
 	int32_t entry;               /* where searches begin, on its top level; -1: the graph is empty */
 };
 void faissx_links(const struct faissx *g, struct faissx_links *out);
-/* Putting back, into a new graph: vectors without links, then the links of all of them at once. neighbors: n lists one
- * behind the other, each of its levels' sizes. */
-int faissx_restore_vectors(struct faissx *g, size_t n, const float *vectors, struct err *e);
-int faissx_restore_links(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry,
-	struct err *e);
+/* Putting back, into a new graph: the links of its first n rows at once. neighbors: n lists one behind the other, each of
+ * its levels' sizes. */
+int faissx_restore(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry, struct err *e);
 
 /* ---- lists of codes ---- */
 struct faissx_lists;

@@ -101,23 +101,30 @@ TEST(code8_bound_holds)
 	mem_free(row);
 }
 
-TEST(code8_decodes_what_it_encoded)
+TEST(code8_row_as_a_query)
 {
-	float x[DIM_TOP], y[DIM_TOP];
-	uint8_t *row = mem_alloc(code8_size(DIM_TOP));
-	struct code8_tail t;
-	CHECK(row);
+	float x[DIM_TOP], zeros[DIM_TOP] = { 0 }, near;
+	uint32_t first = 0;
 	for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
-		double lost = 0;
-		help_unit(d + 1, x, dims[d]);
-		code8_encode(row, x, (uint32_t)dims[d]);
-		code8_decode(y, row, (uint32_t)dims[d]);
-		memcpy(&t, row + code8_pad((uint32_t)dims[d]), sizeof t);
-		for (int i = 0; i < dims[d]; i++) {
-			CHECK(fabsf(x[i] - y[i]) <= t.scale * 0.5001f);
-			lost += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+		uint32_t dim = (uint32_t)dims[d];
+		size_t len = code8_pad(dim), size = code8_size(dim);
+		uint8_t *rows = mem_alloc(2 * size);
+		struct code8_tail t[2];
+		struct code8_query q;
+		struct err e;
+		double sum = 0;
+		CHECK(rows);
+		CHECK_OK(code8_query_init(&q, zeros, dim, &e), e);
+		for (size_t r = 0; r < 2; r++) {
+			help_unit(2 * d + r + 1, x, dims[d]);
+			code8_encode(rows + r * size, x, dim);
+			memcpy(&t[r], rows + r * size + len, sizeof t[r]);
 		}
-		CHECK(sqrt(lost) <= (double)t.lost + 1e-6 && t.length <= 1.1f);
+		for (uint32_t i = 0; i < dim; i++) sum += (rows[i] - 128) * (rows[size + i] - 128);
+		code8_query_row(&q, rows + size);
+		code8_near(&q, rows, size, &first, 1, &near, NULL);
+		CHECK(near == (float)((double)t[1].scale * t[0].scale * sum));
+		code8_query_clear(&q);
+		mem_free(rows);
 	}
-	mem_free(row);
 }

@@ -31,7 +31,7 @@ static struct graph *make(int dim, int n)
 	struct faissx *fx;
 	struct err e;
 	CHECK(g);
-	CHECK_OK(faissx_new(&fx, dim, M, 60, &e), e);
+	CHECK_OK(faissx_new(&fx, g->rows, g->stride, dim, M, 60, &e), e);
 	if (n) grow(g, fx, dim, 0, n);
 	else CHECK_OK(graph_link(g, fx, &e), e);
 	faissx_free(fx);
@@ -168,29 +168,27 @@ TEST(graph_put_back_and_grown)
 	struct err e;
 	int *levels;
 	int32_t *neighbors, entry;
-	float *x = mem_calloc(N / 2, 32 * sizeof *x);
-	CHECK(x && grown && again);
+	float x[32];
+	CHECK(grown && again);
 	for (int i = 0; i < N / 2; i++) {
-		help_unit((uint64_t)i + 1, x + i * 32, 32);
 		CHECK_OK(graph_row_copy(grown, g, (size_t)i), e);
 		CHECK_OK(graph_row_copy(again, g, (size_t)i), e);
 	}
-	CHECK_OK(faissx_new(&fx, 32, M, 60, &e), e);
-	CHECK_OK(faissx_restore_vectors(fx, N / 2, x, &e), e);
+	CHECK_OK(faissx_new(&fx, grown->rows, grown->stride, 32, M, 60, &e), e);
 	CHECK_OK(graph_unlink(g, &levels, &neighbors, &entry, &e), e);
-	CHECK_INT(faissx_restore_links(fx, N / 2 - 1, levels, neighbors, entry, &e), E_BUG);
-	CHECK_OK(faissx_restore_links(fx, N / 2, levels, neighbors, entry, &e), e);
+	CHECK_OK(faissx_restore(fx, N / 2, levels, neighbors, entry, &e), e);
+	CHECK_INT(faissx_restore(fx, N / 2, levels, neighbors, entry, &e), E_BUG);     /* into a new one alone */
 	CHECK_OK(graph_link(again, fx, &e), e);                     /* nothing was lost on the way */
 	CHECK(again->levels == g->levels && again->entry == g->entry && again->link_n == g->link_n);
 	CHECK(memcmp(again->rows, g->rows, g->vectors * g->stride) == 0);
 	CHECK(memcmp(again->links, g->links, g->link_n * sizeof *g->links) == 0);
 	grow(grown, fx, 32, N / 2, N);
 	CHECK(recall(grown, 32, 200) >= 0.98);
+	help_unit(1, x, 32);
 	CHECK_INT(graph_row_add(grown, UINT64_MAX, x), E_LIMIT);
 	faissx_free(fx);
 	mem_free(levels);
 	mem_free(neighbors);
-	mem_free(x);
 	graph_put(g);
 	graph_put(grown);
 	graph_put(again);
