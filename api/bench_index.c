@@ -296,7 +296,7 @@ static int measure_exact(struct index_bench *b, cJSON *out, struct err *e)
 
 static int measure_graph(struct index_bench *b, cJSON *out, struct err *e)
 {
-	static const int efforts[] = { 16, 24, 32, 48, 64, 100, 200, 400 };
+	static const int efforts[] = { 16, 24, 32, 48, 64, 100, 200, 400, 800 };
 	struct index_stats st;
 	struct figures f;
 	double open_ms, ready_ms;

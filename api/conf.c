@@ -138,9 +138,9 @@ static const struct setting settings[] = {
 	{NULL, "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
 		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a "
 		"neighbour and vector in memory, and time to build. Takes effect when a graph is built."},
-	{NULL, "index.hnsw_ef_construction", T_INT, AT(hnsw_ef_construction), 8, 1000, "200", "candidates",
+	{NULL, "index.hnsw_ef_construction", T_INT, AT(hnsw_ef_construction), 8, 1000, "400", "candidates",
 		"Candidates looked at when a vector joins the graph. More makes a better graph and a slower build."},
-	{NULL, "index.hnsw_ef_search", T_INT, AT(hnsw_ef_search), 8, 4000, "100", "candidates",
+	{NULL, "index.hnsw_ef_search", T_INT, AT(hnsw_ef_search), 8, 4000, "200", "candidates",
 		"Candidates looked at in a search. More finds more of the true neighbours; time grows about in proportion."},
 	{NULL, "index.exact_below", T_COUNT, AT(exact_below), 0, 1e9, "10000", "chunks",
 		"Collections with fewer chunks are searched exactly, by comparing with every vector (as codes, then in full "

@@ -17,7 +17,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 
 K, M, CONSTRUCTION = 10, 16, 200
-EFFORTS = (10, 16, 24, 32, 48, 64, 100, 200, 400)
+EFFORTS = (10, 16, 24, 32, 48, 64, 100, 200, 400, 800)
 
 
 def fvecs(path, limit=None):
