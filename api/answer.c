@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include "api/abstain.h"
 #include "api/cite.h"
-#include "api/language.h"
 #include "api/select.h"
 #include "api/write.h"
 #include "base/clock.h"
+#include "base/language.h"
 #include "base/stat.h"
 #include "base/utf8.h"
 
@@ -64,7 +65,7 @@ static void abstain(struct answer *a, const char *reason)
 {
 	a->status = ANSWER_ABSTAINED;
 	a->reason = reason;
-	a->text = language_abstain(language_of(a->question, strlen(a->question)));
+	a->text = abstain_text(language_of(a->question, strlen(a->question)));
 	a->text_len = strlen(a->text);
 }
 

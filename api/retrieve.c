@@ -23,9 +23,10 @@
 struct ask { const char *query; size_t len; enum search_mode mode; };
 /* What is marked in passages: the query's words, others that were looked for in their place, identifiers as written. */
 struct marks {
-	uint64_t *stem; size_t n; int only_stops;
+	struct stemmed { uint64_t *stem; size_t n; } in[WORDS_LANGUAGES]; /* as a language has them, once a passage was in it; sorted */
+	int only_stops;
 	const char *const *meant; size_t meant_n;
-	const char *query;
+	const char *query; size_t len;
 	struct span ids[EXACT_MAX]; size_t id_n;
 };
 struct ranking { struct fused_hit *hits; size_t n; };
@@ -77,14 +78,26 @@ static int marks_take(const struct snapshot *s, const struct ask *ask, struct ar
 	size_t n;
 	int rc = words_of(ask->query, ask->len, a, &w, &n, e);
 	if (rc) return rc;
-	*out = (struct marks){ .stem = arena_alloc(a, (n + 1) * sizeof *out->stem), .only_stops = 1, .query = ask->query };
-	if (!out->stem) return err_set(e, E_MEMORY, "search: out of memory");
+	*out = (struct marks){ .only_stops = 1, .query = ask->query, .len = ask->len };
 	for (size_t i = 0; i < n; i++) out->only_stops &= w[i].stop;
-	for (size_t i = 0; i < n; i++)
-		if (!w[i].stop || out->only_stops) out->stem[out->n++] = w[i].stem;
-	qsort(out->stem, out->n, sizeof *out->stem, by_id);
 	out->id_n = exact_take(ask->query, ask->len, out->ids);
 	if (ask->mode != SEARCH_DENSE) snapshot_words_meant(s, &out->meant, &out->meant_n);
+	return OK;
+}
+
+/* The same words, stemmed as a passage's are. */
+static int marks_stem(struct marks *m, enum words_language language, struct arena *a, struct err *e)
+{
+	struct stemmed *out = &m->in[language];
+	struct word *w;
+	size_t n;
+	int rc = out->stem ? OK : words_of_in(language, m->query, m->len, a, &w, &n, e);
+	if (rc || out->stem) return rc;
+	out->stem = arena_alloc(a, (n + 1) * sizeof *out->stem);
+	if (!out->stem) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; i < n; i++)
+		if (!w[i].stop || m->only_stops) out->stem[out->n++] = w[i].stem;
+	qsort(out->stem, out->n, sizeof *out->stem, by_id);
 	return OK;
 }
 
@@ -109,7 +122,8 @@ static int mark_word(void *ctx, const struct word *w, const char *term, size_t n
 {
 	struct marking *t = ctx;
 	const struct marks *m = t->m;
-	int yes = (!w->stop || m->only_stops) && bsearch(&w->stem, m->stem, m->n, sizeof *m->stem, by_id);
+	const struct stemmed *in = &m->in[t->p->language];
+	int yes = (!w->stop || m->only_stops) && bsearch(&w->stem, in->stem, in->n, sizeof *in->stem, by_id);
 	for (size_t i = 0; !yes && i < m->meant_n; i++) yes = strlen(m->meant[i]) == n && memcmp(m->meant[i], term, n) == 0;
 	return yes ? mark_put(t, w->off, w->len) : OK;
 }
@@ -122,11 +136,12 @@ static int by_off(const void *a, const void *b)
 }
 
 /* Where what was looked for stands in the passage; what lies in or over something else is one with it. */
-static int highlight(struct passage *p, const struct marks *m, struct arena *a, struct err *e)
+static int highlight(struct passage *p, struct marks *m, struct arena *a, struct err *e)
 {
 	struct marking t = { p, m, a, 0 };
 	size_t kept = 0;
-	int rc = words_visit(p->text, p->text_len, mark_word, &t, e);
+	int rc = marks_stem(m, p->language, a, e);
+	if (!rc) rc = words_visit_in(p->language, p->text, p->text_len, mark_word, &t, e);
 	for (size_t i = 0; i < m->id_n; i++) {
 		const char *id = m->query + m->ids[i].off;
 		size_t len = m->ids[i].len, at = exact_find(p->text, p->text_len, 0, id, len);
@@ -171,6 +186,7 @@ static int passage_fill(struct service *s, const struct reader *r, const struct 
 		return err_set(e, E_CORRUPT, "chunk %llu of %s lies outside its text", (unsigned long long)p->chunk.id, p->doc.id);
 	p->text = text + p->chunk.range.off;
 	p->text_len = p->chunk.range.len;
+	p->language = words_language(text, len);
 	p->score = hit->score;
 	p->by_vector = hit->by_vector;
 	p->by_words = hit->by_words;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include "api/service.h"
 #include "base/arena.h"
+#include "base/words.h"
 
 /* By meaning and by words, joined (the default everywhere); by meaning; by words, which needs no embedder. */
 enum search_mode { SEARCH_HYBRID, SEARCH_DENSE, SEARCH_LEXICAL };
@@ -24,6 +25,7 @@ struct passage {
 	struct chunk chunk;
 	const char *text;        /* borrowed from the snapshot: the chunk's bytes */
 	size_t text_len;
+	enum words_language language; /* of the document: how its words are stemmed */
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
 	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it, with */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */

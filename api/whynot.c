@@ -146,7 +146,7 @@ static int by_stem(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-struct stems { uint64_t *at; size_t n, cap; struct arena *a; };
+struct stems { enum words_language language; uint64_t *at; size_t n, cap; struct arena *a; };
 
 static int stem_put(void *ctx, const struct word *w, const char *term, size_t len)
 {
@@ -170,9 +170,10 @@ static int doc_stems(struct job *j, struct stems *s, struct err *e)
 	const char *text;
 	size_t len;
 	int rc = snapshot_text(j->found.snapshot, d, &text, &len, e);
-	if (!rc) rc = words_visit(text, len, stem_put, s, e);
-	if (!rc) rc = words_visit(d->title, strlen(d->title), stem_put, s, e);
-	for (size_t i = 0; !rc && i < j->n; i++) rc = words_visit(j->chunks[i].heading, strlen(j->chunks[i].heading), stem_put, s, e);
+	if (!rc) s->language = words_language(text, len);
+	if (!rc) rc = words_visit_in(s->language, text, len, stem_put, s, e);
+	if (!rc) rc = words_visit_in(s->language, d->title, strlen(d->title), stem_put, s, e);
+	for (size_t i = 0; !rc && i < j->n; i++) rc = words_visit_in(s->language, j->chunks[i].heading, strlen(j->chunks[i].heading), stem_put, s, e);
 	if (rc) return err_set(e, rc, "why-not: %s", rc == E_MEMORY ? "out of memory" : "its text cannot be read");
 	if (s->n) qsort(s->at, s->n, sizeof *s->at, by_stem);
 	return OK;
@@ -185,9 +186,9 @@ static int words_judge(struct job *j, struct err *e)
 	struct stems s = { 0 };
 	struct word *w;
 	size_t n;
-	int only_stops = 1, rc = words_of(j->query, strlen(j->query), j->a, &w, &n, e);
-	if (n > WORDS_MAX) n = WORDS_MAX;
-	if (!rc) rc = doc_stems(j, &s, e);
+	int only_stops = 1, rc = doc_stems(j, &s, e);
+	if (!rc) rc = words_of_in(s.language, j->query, strlen(j->query), j->a, &w, &n, e);
+	if (!rc && n > WORDS_MAX) n = WORDS_MAX;
 	if (!rc) {
 		out->held_words = arena_alloc(j->a, (n + 1) * sizeof *out->held_words);
 		out->lacking = arena_alloc(j->a, (n + 1) * sizeof *out->lacking);

@@ -177,3 +177,8 @@ int uni_fold(const char *s, size_t len, struct buf *out, struct err *e)
 	return form_put(s, len, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
 		UTF8PROC_STRIPMARK | UTF8PROC_IGNORE, out, e);
 }
+
+int uni_lower(const char *s, size_t len, struct buf *out, struct err *e)
+{
+	return form_put(s, len, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE, out, e);
+}

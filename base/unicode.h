@@ -29,5 +29,6 @@ int uni_nfd(const char *s, size_t len, struct buf *out, struct err *e);
 /* Appends lower-cased NFKD without marks and without what is not seen (soft hyphens, joiners, variation selectors): the
  * form two wordings are compared in. */
 int uni_fold(const char *s, size_t len, struct buf *out, struct err *e);
+int uni_lower(const char *s, size_t len, struct buf *out, struct err *e); /* the same, but composed and with marks */
 
 #endif

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 #include "base/buf.h"
+#include "base/language.h"
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -40,14 +41,25 @@ static pthread_once_t stemmer_once = PTHREAD_ONCE_INIT;
 struct known { uint64_t key[KNOWN_BYTES / 8]; char term[KNOWN_BYTES]; uint64_t stem; uint8_t len, stop, asks, negation, number, capital; };
 _Static_assert(sizeof(struct known) == 64, "one line of the cache");
 
-struct stemmers { struct sb_stemmer *english, *arabic; struct known *known; }; /* known: KNOWN of them, NULL: not yet */
+/* By enum words_language, then those that a script stands for. */
+enum { BY_ARABIC = WORDS_LANGUAGES, BY_CYRILLIC, STEMMERS };
+static const struct { const char *name, *code; } stemming[STEMMERS] = {
+	[WORDS_ENGLISH] = { "english", "en" }, [WORDS_DANISH] = { "danish", "da" }, [WORDS_DUTCH] = { "dutch", "nl" },
+	[WORDS_FINNISH] = { "finnish", "fi" }, [WORDS_FRENCH] = { "french", "fr" }, [WORDS_GERMAN] = { "german", "de" },
+	[WORDS_HUNGARIAN] = { "hungarian", "hu" }, [WORDS_ITALIAN] = { "italian", "it" }, [WORDS_NORWEGIAN] = { "norwegian", "no" },
+	[WORDS_PORTUGUESE] = { "portuguese", "pt" }, [WORDS_ROMANIAN] = { "romanian", "ro" }, [WORDS_SPANISH] = { "spanish", "es" },
+	[WORDS_SWEDISH] = { "swedish", "sv" }, [WORDS_TURKISH] = { "turkish", "tr" }, [BY_ARABIC] = { "arabic", "ar" },
+	[BY_CYRILLIC] = { "russian", "ru" },
+};
+
+/* known: KNOWN of each language, NULL: not yet. */
+struct stemmers { struct sb_stemmer *at[STEMMERS]; struct known *known[WORDS_LANGUAGES]; };
 
 static void stemmer_free(void *p)
 {
 	struct stemmers *s = p;
-	sb_stemmer_delete(s->english);
-	sb_stemmer_delete(s->arabic);
-	mem_free(s->known);
+	for (size_t i = 0; i < STEMMERS; i++) sb_stemmer_delete(s->at[i]);
+	for (size_t i = 0; i < WORDS_LANGUAGES; i++) mem_free(s->known[i]);
 	mem_free(s);
 }
 
@@ -70,14 +82,20 @@ static struct stemmers *stemmers_get(void)
 	return s;
 }
 
-/* This thread's stemmer for a word that begins with cp; NULL: out of memory. */
-static struct sb_stemmer *stemmer_get(int32_t cp)
+/* Which stemmer a word that begins with cp has in a text of the language. */
+static int stemmer_of(enum words_language language, int32_t cp)
+{
+	if (cp >= 0x600 && cp <= 0x6ff) return BY_ARABIC;
+	return cp >= 0x400 && cp <= 0x4ff ? BY_CYRILLIC : (int)language;
+}
+
+/* This thread's stemmer of a kind; NULL: out of memory. */
+static struct sb_stemmer *stemmer_get(int kind)
 {
 	struct stemmers *s = stemmers_get();
 	if (!s) return NULL;
-	struct sb_stemmer **one = cp >= 0x600 && cp <= 0x6ff ? &s->arabic : &s->english;
-	if (!*one) *one = sb_stemmer_new(one == &s->arabic ? "arabic" : "english", "UTF_8");
-	return *one;
+	if (!s->at[kind]) s->at[kind] = sb_stemmer_new(stemming[kind].name, "UTF_8");
+	return s->at[kind];
 }
 
 static int listed(const char *const *list, size_t n, const char *word)
@@ -163,10 +181,42 @@ static size_t word_end(const char *s, size_t len, size_t at, size_t *stem_end)
 	return i;
 }
 
-/* Fills what a word is from its bytes [off, stem_end). fold is scratch; *term borrows from it or from the stemmer, until
- * the next word. */
-static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf *fold, const char **term, size_t *term_len, struct err *e)
+struct scratch { struct buf fold, plain; };
+
+/* The stem of a word that was folded, folded_n bytes of it. Russian's rules go by marks ("й" is not "и"), so there the stem is
+ * taken first and folded then; others do as well on folded words, and a mark that was left out costs nothing. */
+static int stem_take(int kind, const char *word, size_t len, struct scratch *scratch, size_t folded_n, const char **term, size_t *term_len,
+	struct err *e)
 {
+	struct sb_stemmer *st = stemmer_get(kind);
+	struct buf *from = &scratch->fold;
+	size_t n = folded_n;
+	int rc = OK, marked = kind == BY_CYRILLIC;
+	if (!st) return err_set(e, E_MEMORY, "words: out of memory");
+	if (marked) {
+		from = &scratch->plain;
+		buf_reset(from);
+		rc = uni_lower(word, len, from, e);
+		if (rc) return rc;
+		n = from->len;
+	}
+	*term = (const char *)sb_stemmer_stem(st, (const sb_symbol *)buf_cstr(from), (int)n);
+	if (!*term) return err_set(e, E_MEMORY, "words: out of memory");
+	*term_len = (size_t)sb_stemmer_length(st);
+	if (!marked) return OK;
+	buf_reset(&scratch->fold);
+	rc = uni_fold(*term, *term_len, &scratch->fold, e);
+	*term = buf_cstr(&scratch->fold);
+	*term_len = scratch->fold.len;
+	return rc;
+}
+
+/* Fills what a word is from its bytes [off, stem_end). *term borrows from scratch or from the stemmer, until
+ * the next word. */
+static int word_fill(struct word *w, enum words_language language, const char *s, size_t stem_end, struct scratch *scratch, const char **term,
+	size_t *term_len, struct err *e)
+{
+	struct buf *fold = &scratch->fold;
 	size_t i = w->off, out = 0;
 	int32_t first = utf8_next(s, stem_end, &i);
 	buf_reset(fold);
@@ -189,11 +239,8 @@ static int word_fill(struct word *w, const char *s, size_t stem_end, struct buf 
 	*term = text;
 	*term_len = out;
 	if (!w->number && !w->alone) {
-		struct sb_stemmer *st = stemmer_get(first);
-		if (!st) return err_set(e, E_MEMORY, "words: out of memory");
-		*term = (const char *)sb_stemmer_stem(st, (const sb_symbol *)text, (int)out);
-		if (!*term) return err_set(e, E_MEMORY, "words: out of memory");
-		*term_len = (size_t)sb_stemmer_length(st);
+		rc = stem_take(stemmer_of(language, first), s + w->off, take, scratch, out, term, term_len, e);
+		if (rc) return rc;
 	}
 	w->stem = hash_bytes(*term, *term_len);
 	return OK;
@@ -258,11 +305,12 @@ static size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN
 }
 
 /* The two places where a word may be, one behind the other; NULL: out of memory. */
-static struct known *known_at(struct stemmers *s, const uint64_t key[KNOWN_BYTES / 8])
+static struct known *known_at(struct stemmers *s, enum words_language language, const uint64_t key[KNOWN_BYTES / 8])
 {
+	struct known **known = &s->known[language];
 	uint64_t h = (key[0] ^ (key[1] ^ key[2] * 0xff51afd7ed558ccdu) * 0xc4ceb9fe1a85ec53u) * 0x9e3779b97f4a7c15u;
-	if (!s->known && (s->known = mem_aligned(64, KNOWN * sizeof *s->known))) memset(s->known, 0, KNOWN * sizeof *s->known);
-	return s->known ? &s->known[h >> 48 & (KNOWN - 2)] : NULL;
+	if (!*known && (*known = mem_aligned(64, KNOWN * sizeof **known))) memset(*known, 0, KNOWN * sizeof **known);
+	return *known ? &(*known)[h >> 48 & (KNOWN - 2)] : NULL;
 }
 
 static int known_is(const struct known *k, const uint64_t key[KNOWN_BYTES / 8])
@@ -271,7 +319,7 @@ static int known_is(const struct known *k, const uint64_t key[KNOWN_BYTES / 8])
 }
 
 /* Visits words as long as they are known ones; returns where it stopped. */
-static size_t known_visit(struct stemmers *s, const char *text, size_t len, size_t at,
+static size_t known_visit(struct stemmers *s, enum words_language language, const char *text, size_t len, size_t at,
 	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, int *rc)
 {
 	while (at < len && !*rc) {
@@ -284,7 +332,7 @@ static size_t known_visit(struct stemmers *s, const char *text, size_t len, size
 			continue;
 		}
 		end = plain_end(text, len, at, key, &stem_end);
-		if (!end || !(k = known_at(s, key))) return at;
+		if (!end || !(k = known_at(s, language, key))) return at;
 		k += !known_is(k, key);
 		if (!known_is(k, key)) return at;
 		w = (struct word){ (uint32_t)at, (uint32_t)(end - at), k->stem, k->stop, k->number, k->capital, k->negation, 0, k->asks };
@@ -307,18 +355,38 @@ static void known_keep(struct known *k, const uint64_t key[KNOWN_BYTES / 8], con
 int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len),
 	void *ctx, struct err *e)
 {
+	return words_visit_in(WORDS_ENGLISH, text, len, on_word, ctx, e);
+}
+
+const char *words_code(enum words_language l)
+{
+	return stemming[l].code;
+}
+
+enum words_language words_language(const char *text, size_t len)
+{
+	const char *code = language_of_document(text, len);
+	for (int i = 1; i < WORDS_LANGUAGES; i++)
+		if (strcmp(stemming[i].code, code) == 0) return (enum words_language)i;
+	return WORDS_ENGLISH;
+}
+
+int words_visit_in(enum words_language language, const char *text, size_t len,
+	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, struct err *e)
+{
 	struct stemmers *mine = stemmers_get();
 	size_t i = 0, at, end, stem_end, term_len;
 	const char *term;
-	struct buf fold;
+	struct scratch scratch;
 	int rc = mine ? OK : err_set(e, E_MEMORY, "words: out of memory");
-	buf_init(&fold, 64 * WORD_BYTES_MAX);
-	while (rc == OK && (i = known_visit(mine, text, len, i, on_word, ctx, &rc)) < len && rc == OK) {
+	buf_init(&scratch.fold, 64 * WORD_BYTES_MAX);
+	buf_init(&scratch.plain, 64 * WORD_BYTES_MAX);
+	while (rc == OK && (i = known_visit(mine, language, text, len, i, on_word, ctx, &rc)) < len && rc == OK) {
 		uint64_t key[KNOWN_BYTES / 8] = { 0 };
 		struct known *fresh = NULL;
 		at = i;
 		end = plain_end(text, len, at, key, &stem_end);
-		if (end && end == stem_end) fresh = known_at(mine, key);
+		if (end && end == stem_end) fresh = known_at(mine, language, key);
 		if (end) i = end;
 		else {
 			int32_t cp = utf8_next(text, len, &i);
@@ -326,11 +394,12 @@ int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const st
 			i = word_end(text, len, at, &stem_end);
 		}
 		struct word w = { .off = (uint32_t)at, .len = (uint32_t)(i - at) };
-		rc = word_fill(&w, text, stem_end, &fold, &term, &term_len, e);
+		rc = word_fill(&w, language, text, stem_end, &scratch, &term, &term_len, e);
 		if (rc == OK && fresh) known_keep(fresh, key, &w, term, term_len);
 		if (rc == OK) rc = on_word(ctx, &w, term, term_len);
 	}
-	buf_clear(&fold);
+	buf_clear(&scratch.fold);
+	buf_clear(&scratch.plain);
 	return rc;
 }
 
@@ -353,9 +422,14 @@ static int list_add(void *ctx, const struct word *w, const char *term, size_t te
 
 int words_of(const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e)
 {
+	return words_of_in(WORDS_ENGLISH, text, len, a, out, n, e);
+}
+
+int words_of_in(enum words_language language, const char *text, size_t len, struct arena *a, struct word **out, size_t *n, struct err *e)
+{
 	struct word_list l = { NULL, 0, len / 6 + 16, a };
 	l.w = arena_alloc(a, l.cap * sizeof *l.w);
-	int rc = l.w ? words_visit(text, len, list_add, &l, e) : E_MEMORY;
+	int rc = l.w ? words_visit_in(language, text, len, list_add, &l, e) : E_MEMORY;
 	*out = l.w;
 	*n = l.n;
 	return rc == E_MEMORY ? err_set(e, rc, "words: out of memory") : rc;

@@ -204,6 +204,7 @@ static void word_wrong(void *ctx, uint64_t chunk, const char *how)
 /* Makes the words of the document's chunks again and looks each up. */
 static int words_check(struct check *c, struct found *f, const struct rec_doc *d, const struct rec_text *t, struct err *e)
 {
+	const enum words_language language = d->chunk_n ? words_language(t->text, t->len) : WORDS_ENGLISH;
 	int rc = OK;
 	for (uint32_t i = 0; !rc && i < d->chunk_n; i++) {
 		struct rec_chunk r;
@@ -214,7 +215,7 @@ static int words_check(struct check *c, struct found *f, const struct rec_doc *d
 		if (store_get(c->s->t, T_CHUNK, &k, &v, NULL) || rec_chunk_get(&r, &k, v, NULL)) continue;
 		if (r.range.off > t->len || r.range.len > t->len - r.range.off) continue;
 		rc = postings_chunk(c->words, d->coll, d->first_chunk + i, &(struct chunk_words){ d->title, r.heading,
-			t->text + r.range.off, r.range.len }, 0, &n, e);
+			t->text + r.range.off, r.range.len, language }, 0, &n, e);
 		f->have.words += n;
 	}
 	return rc ? rc : postings_compare(c->words, c->s->t, word_wrong, c, &f->postings, e);

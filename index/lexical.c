@@ -9,6 +9,7 @@
  * see (visible.c), which costs one more walk over the query's postings, and the average is that of the chunks which hold
  * the words: a score that depended on hidden chunks would tell which words those hold. maxscore.c then finds the best chunks;
  * access is decided there, before anything is returned, and a chunk that is gone is not seen.
+ * A query's words are looked for as each language stems them that the collection has documents in.
  * A word of the query that no passage holds which the reader sees is taken for mistyped, or, at the query's end, for
  * unfinished (similar.c): the words that may be meant are looked for in its place, for a share of its weight. A query
  * whose words are all there is never changed.
@@ -145,7 +146,7 @@ static int term_place(struct terms *t, struct post_term *q, const char *text, si
 	return q->text != NULL;
 }
 
-/* Equal words become one term: with a few thousand of them, equal hashes of 64 bits mean equal words. */
+/* Equal words become one term, and the form that a word has in another language counts once: with a few thousand of them, equal hashes of 64 bits mean equal words. */
 static int on_term(void *ctx, const struct query_word *word)
 {
 	struct terms *t = ctx;
@@ -154,23 +155,25 @@ static int on_term(void *ctx, const struct query_word *word)
 	size_t at;
 	if (word->stop && !t->quoted && !t->with_stops) {
 		t->stops = 1;
-		t->last = NONE;
+		if (!word->other) t->last = NONE;
 		return OK;
 	}
 	if (2 * t->n >= t->slot_n && slots_make(t, 2 * t->slot_n)) return E_MEMORY;
 	for (at = hash & (t->slot_n - 1); t->slot[at]; at = (at + 1) & (t->slot_n - 1)) {
 		q = &t->list[t->slot[at] - 1];
 		if (q->hash != hash) continue;
+		if (word->other && (!q->other || q->place == word->at)) return OK;
 		q->times++;
-		t->last = t->slot[at] - 1;
+		if (!word->other) t->last = t->slot[at] - 1;
 		return OK;
 	}
 	if (terms_grow(t)) return E_MEMORY;
 	q = &t->list[t->n];
-	*q = (struct post_term){ .times = 1, .stop = word->stop && !t->quoted, .share = 1, .place = word->at };
+	*q = (struct post_term){ .times = 1, .stop = word->stop && !t->quoted, .share = 1, .place = word->at,
+		.other = word->other };
 	if (!term_place(t, q, word->term, word->n)) return E_MEMORY;
-	t->last = t->n++;
-	t->slot[at] = (uint32_t)t->n;
+	if (!word->other) t->last = t->n;
+	t->slot[at] = (uint32_t)++t->n;
 	return OK;
 }
 
@@ -322,6 +325,14 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	return rc;
 }
 
+/* 1 when a passage holds the query's word in one of its forms. */
+static int word_held(const struct terms *t, uint32_t place)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->list[i].place == place && t->list[i].df && t->list[i].share >= 1) return 1;
+	return 0;
+}
+
 /* Words of the query that the reader's passages do not hold are taken for mistyped, the last one for unfinished; of many the
  * first in byte order. */
 static int terms_expand(struct counting *count, struct terms *t, size_t max, struct err *e)
@@ -330,7 +341,7 @@ static int terms_expand(struct counting *count, struct terms *t, size_t max, str
 	int rc = OK;
 	for (size_t i = 0; max && i < t->n; i++) {
 		size_t at = n;
-		if (t->list[i].df || t->list[i].stop) continue;
+		if (t->list[i].df || t->list[i].stop || t->list[i].other || word_held(t, t->list[i].place)) continue;
 		while (at && strcmp(t->list[missing[at - 1]].text, t->list[i].text) > 0) at--;
 		if (at == EXPANDED_MAX) continue;
 		n += n < EXPANDED_MAX;
@@ -495,19 +506,32 @@ static int search_in(struct snapshot *s, const struct reader *r, const struct re
 }
 
 /* Function words count where the query has no others. */
-static int query_terms(struct scratch *q, const char *query, size_t len, struct err *e)
+static int query_terms(struct scratch *q, const char *query, size_t len, uint32_t languages, struct err *e)
 {
 	struct terms *t = &q->t;
 	int rc = OK;
 	for (t->with_stops = t->stops = 0; !rc; t->with_stops = 1) {
 		t->last = NONE;
 		rc = slots_make(t, SLOTS);
-		if (!rc) rc = query_words_visit(query, len, on_term, t, e);
+		if (!rc) rc = query_words_visit(query, len, languages, on_term, t, e);
 		if (t->n || !t->stops || t->with_stops) break;
 	}
 	if (rc == E_MEMORY) return err_set(e, rc, "search: out of memory");
 	if (!rc && t->last != NONE) t->list[t->last].unfinished = ends_open(query, len);
 	return rc;
+}
+
+/* The languages of the collection's chunks, from memory where all of them are there. */
+static int languages_of(struct snapshot *s, const struct rec_coll *coll, const struct word_view *view, uint32_t *out, struct err *e)
+{
+	if (!view || coll->chunks != view->seg->row_n - view->dead_n) return languages_find(s->t, coll->number, out, e);
+	*out = 0;
+	for (int l = 1; l < WORDS_LANGUAGES; l++) {
+		char mark[8];
+		size_t n = language_term((enum words_language)l, mark);
+		if (seg_find(view->seg, seg_hash(mark, n), mark, n)) *out |= 1u << l;
+	}
+	return OK;
 }
 
 /* Once with the postings in memory; again without, where that is needed. */
@@ -516,10 +540,12 @@ static int search_run(struct snapshot *s, const struct reader *r, const struct r
 {
 	struct word_view *view = word_view_get(s->x, coll->number, s->state.seq);
 	struct visible *seen = NULL;
+	uint32_t languages;
 	int again = 1, rc = reader_sees_all(r) ? OK : visible_get(s, r, coll->number, &seen, e);
+	if (!rc) rc = languages_of(s, coll, view, &languages, e);
 	while (!rc && again) {
 		q->t.view = view;
-		rc = query_terms(q, query, len, e);
+		rc = query_terms(q, query, len, languages, e);
 		if (!rc) rc = search_in(s, r, coll, view, q, seen, best, &again, e);
 		if (rc || !again) break;
 		word_view_put(view);

@@ -14,6 +14,7 @@ struct post_block { struct slice v; uint64_t first, last; float bound; }; /* v: 
 struct post_term {
 	const char *text; size_t len;             /* borrowed */
 	uint32_t times; int stop;                 /* the query's own */
+	int other;                                /* as a language other than English has the word at `place` */
 	int unfinished;                           /* 1: the query ends in it */
 	double share;                             /* of its weight that counts; 1 for what the query says itself */
 	uint64_t df;                              /* chunks that hold it */

@@ -4,7 +4,8 @@
  * rarest word's first, of the others only the blocks that chunks still fall into; then each of these chunks is read and
  * its words are compared. That is as much work as there are such chunks, so there is a limit (search.phrase_max): past
  * it the query is refused, for an answer from a part would look like the whole.
- * What the reader may not see is left out before anything is read.
+ * What the reader may not see is left out before anything is read. All of it is done once for each language that chunks of the
+ * collection are in, since a chunk's words have the stems of its document's language.
  * Threads: any, each with its own snapshot. Failure: a damaged block or chunk is left out with a warning. */
 #include "index/phrase.h"
 #include <stdlib.h>
@@ -93,13 +94,11 @@ int phrases_parse(const struct phrases **out, const char *query, size_t len, str
 
 struct term_list { struct post_term *at; size_t n, cap; struct arena *a; };
 
-static int on_term(void *ctx, const struct query_word *word)
+static int on_term(void *ctx, const struct query_word *t)
 {
 	struct term_list *l = ctx;
-	const char *term = word->term;
-	const size_t n = word->n;
 	for (size_t i = 0; i < l->n; i++)
-		if (l->at[i].len == n && memcmp(l->at[i].text, term, n) == 0) return OK;
+		if (l->at[i].len == t->n && memcmp(l->at[i].text, t->term, t->n) == 0) return OK;
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? 2 * l->cap : 16;
 		struct post_term *more = mem_realloc(l->at, cap * sizeof *more);
@@ -107,9 +106,9 @@ static int on_term(void *ctx, const struct query_word *word)
 		l->at = more;
 		l->cap = cap;
 	}
-	const char *copy = arena_strndup(l->a, term, n);
+	const char *copy = arena_strndup(l->a, t->term, t->n);
 	if (!copy) return E_MEMORY;
-	l->at[l->n++] = (struct post_term){ .text = copy, .len = n };
+	l->at[l->n++] = (struct post_term){ .text = copy, .len = t->n };
 	return OK;
 }
 
@@ -179,7 +178,8 @@ struct reading {
 	struct chain have;               /* words of the text at hand */
 	int single;                      /* no phrase has a second word, so the postings have told */
 	struct arena doc_a; struct doc doc; const char *text; size_t len; /* the document at hand, when key says so */
-	uint64_t key;
+	uint64_t key; enum words_language its; /* its: the document's */
+	enum words_language language;    /* in which phrases are looked for; chunks of others are left */
 };
 
 static int chain_add(void *ctx, const struct word *w, const char *term, size_t n)
@@ -209,7 +209,7 @@ static int text_look(struct reading *d, const char *text, size_t len, uint8_t *f
 {
 	int rc;
 	d->have.n = 0;
-	rc = words_visit(text, len, chain_add, &d->have, e);
+	rc = words_visit_in(d->language, text, len, chain_add, &d->have, e);
 	if (rc) return err_set(e, E_MEMORY, "search: out of memory");
 	for (size_t i = 0; i < d->want_n; i++) found[i] |= (uint8_t)chain_holds(&d->have, &d->want[i]);
 	return OK;
@@ -232,14 +232,17 @@ static int doc_read(struct reading *d, uint64_t key, struct err *e)
 	arena_clear(&d->doc_a);
 	rc = snapshot_doc_by_key(d->s, d->r, key, &d->doc_a, &d->doc, e);
 	if (!rc) rc = snapshot_text(d->s, &d->doc, &d->text, &d->len, e);
-	if (!rc) d->key = key;
-	return rc;
+	if (rc) return rc;
+	d->its = words_language(d->text, d->len);
+	d->key = key;
+	return OK;
 }
 
 static int chunk_read(struct reading *d, const struct chunk *c, uint8_t *found, struct err *e)
 {
 	int rc = doc_read(d, c->doc_key, e);
-	if (!rc && (c->range.off > d->len || c->range.len > d->len - c->range.off)) rc = err_set(e, E_CORRUPT, "it lies outside its text");
+	if (rc || d->its != d->language) return rc;
+	if (c->range.off > d->len || c->range.len > d->len - c->range.off) rc = err_set(e, E_CORRUPT, "it lies outside its text");
 	if (!rc) rc = text_look(d, d->text + c->range.off, c->range.len, found, e);
 	if (!rc) rc = heading_look(d, c->heading, found, e);
 	return rc ? rc : text_look(d, d->doc.title, strlen(d->doc.title), found, e);
@@ -264,72 +267,122 @@ static int chunk_look(struct reading *d, uint64_t id, uint8_t *found, int *yes, 
 	return OK;
 }
 
-static int run_add(struct visible *v, size_t *cap, uint64_t chunk)
+/* ---- all together ---- */
+
+struct hit { uint64_t chunk, doc; };
+struct hits { struct hit *at; size_t n, cap; };
+
+static int by_chunk(const void *a, const void *b)
 {
-	if (v->n && v->runs[v->n - 1].first + v->runs[v->n - 1].n == chunk) {
-		v->runs[v->n - 1].n++;
-		return OK;
+	const struct hit *x = a, *y = b;
+	return (x->chunk > y->chunk) - (x->chunk < y->chunk);
+}
+
+static int hit_add(struct hits *h, uint64_t chunk, uint64_t doc)
+{
+	if (h->n == h->cap) {
+		size_t cap = h->cap ? 2 * h->cap : 64;
+		struct hit *more = mem_realloc(h->at, cap * sizeof *more);
+		if (!more) return E_MEMORY;
+		h->at = more;
+		h->cap = cap;
 	}
-	if (v->n == *cap) {
-		size_t more = *cap ? 2 * *cap : 16;
-		struct chunk_run *runs = mem_realloc(v->runs, more * sizeof *runs);
-		if (!runs) return E_MEMORY;
-		v->runs = runs;
-		*cap = more;
-	}
-	v->runs[v->n++] = (struct chunk_run){ chunk, 1 };
+	h->at[h->n++] = (struct hit){ chunk, doc };
 	return OK;
 }
 
-static int held_look(struct reading *d, const struct held *h, struct visible *out, struct err *e)
+static int held_look(struct reading *d, const struct held *h, struct hits *out, struct err *e)
 {
 	uint8_t *found = mem_alloc(d->want_n + 1);
-	uint64_t last = 0, doc;
-	size_t cap = 0;
+	uint64_t doc;
 	int yes, rc = found ? OK : err_set(e, E_MEMORY, "search: out of memory");
 	for (size_t i = 0; !rc && i < h->n; i++) {
 		rc = chunk_look(d, h->chunk[i], found, &yes, &doc, e);
-		if (rc || !yes) continue;
-		if (run_add(out, &cap, h->chunk[i])) rc = err_set(e, E_MEMORY, "search: out of memory");
-		out->chunks++;
-		out->documents += doc != last;
-		last = doc;
+		if (!rc && yes && hit_add(out, h->chunk[i], doc)) rc = err_set(e, E_MEMORY, "search: out of memory");
 	}
 	mem_free(found);
 	return rc;
 }
 
-int phrases_find(struct snapshot *s, const struct reader *r, uint32_t coll, const struct visible *seen, struct visible *out, struct err *e)
+/* The chunks as runs, each once. */
+static int runs_make(struct hits *h, struct visible *out, struct err *e)
 {
-	const struct phrases *p = r->phrases;
+	uint64_t last = 0;
+	if (h->n == 0) return OK;
+	qsort(h->at, h->n, sizeof *h->at, by_chunk);
+	out->runs = mem_alloc(h->n * sizeof *out->runs);
+	if (!out->runs) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t i = 0; i < h->n; i++) {
+		struct chunk_run *run = out->n ? &out->runs[out->n - 1] : NULL;
+		if (i && h->at[i].chunk == h->at[i - 1].chunk) continue; /* a word alone, as two languages have it */
+		if (run && run->first + run->n == h->at[i].chunk) run->n++;
+		else out->runs[out->n++] = (struct chunk_run){ h->at[i].chunk, 1 };
+		out->chunks++;
+		out->documents += h->at[i].doc != last;
+		last = h->at[i].doc;
+	}
+	return OK;
+}
+
+/* The phrases' words in one language: as a chain each, and as terms. */
+static int words_take(const struct phrases *p, struct reading *d, struct term_list *terms, struct err *e)
+{
+	int rc = OK;
+	d->single = 1;
+	for (size_t i = 0; !rc && i < p->n; i++) {
+		d->want[i].n = 0;
+		rc = words_visit_in(d->language, p->at[i].text, p->at[i].len, chain_add, &d->want[i], e);
+		if (!rc) rc = query_words_in(d->language, p->at[i].text, p->at[i].len, on_term, terms, e);
+		d->single &= d->want[i].n < 2;
+	}
+	return rc ? err_set(e, E_MEMORY, "search: out of memory") : OK;
+}
+
+/* Finds them in the chunks of one language. *left: how many chunks may still be read. */
+static int language_find(struct reading *d, uint32_t coll, const struct visible *seen, struct hits *out, size_t *left, struct err *e)
+{
+	const struct phrases *p = d->r->phrases;
 	struct term_list terms = { 0 };
 	struct held held = { .seen = seen };
-	struct reading d = { .s = s, .r = r, .want_n = p->n, .single = 1 };
 	struct arena a;
-	int rc;
 	arena_init(&a, WORK_ARENA);
-	arena_init(&d.doc_a, WORK_ARENA);
 	terms.a = &a;
-	d.want = arena_calloc(&a, p->n, sizeof *d.want);
-	rc = d.want ? OK : E_MEMORY;
-	for (size_t i = 0; !rc && i < p->n; i++) {
-		rc = words_visit(p->at[i].text, p->at[i].len, chain_add, &d.want[i], e);
-		d.single &= d.want[i].n < 2;
-	}
-	for (size_t i = 0; !rc && i < p->n; i++) rc = query_words_visit(p->at[i].text, p->at[i].len, on_term, &terms, e);
-	if (rc) err_set(e, E_MEMORY, "search: out of memory");
-	if (!rc) rc = held_find(s, coll, &terms, &held, e);
-	if (!rc && !d.single && held.n > s->x->phrase_max)
+	int rc = words_take(p, d, &terms, e);
+	if (!rc) rc = held_find(d->s, coll, &terms, &held, e);
+	if (!rc && !d->single && held.n > *left)
 		rc = err_set(e, E_USAGE, "\"%.*s\": its words stand in %zu passages, and at most %zu are read for a phrase (search.phrase_max); a rarer "
-			"word inside the quotation marks helps", p->at[0].len < 60 ? (int)p->at[0].len : (int)utf8_floor(p->at[0].text, p->at[0].len, 60),
-			p->at[0].text, held.n, s->x->phrase_max);
-	if (!rc) rc = held_look(&d, &held, out, e);
-	for (size_t i = 0; d.want && i < p->n; i++) mem_free(d.want[i].stem);
+			"word inside the quotation marks helps", (int)(p->at[0].len < 60 ? p->at[0].len : utf8_floor(p->at[0].text, p->at[0].len, 60)),
+			p->at[0].text, held.n, *left);
+	if (!rc && !d->single) *left -= held.n;
+	if (!rc) rc = held_look(d, &held, out, e);
 	for (size_t i = 0; i < terms.n; i++) post_term_clear(&terms.at[i]);
 	mem_free(terms.at);
 	mem_free(held.chunk);
-	mem_free(d.have.stem);
-	arena_clear(&d.doc_a);
 	arena_clear(&a);
+	return rc;
+}
+
+int phrases_find(struct snapshot *s, const struct reader *r, uint32_t coll, const struct visible *seen, struct visible *out, struct err *e)
+{
+	struct reading d = { .s = s, .r = r, .want_n = r->phrases->n };
+	struct hits hits = { 0 };
+	size_t left = s->x->phrase_max;
+	uint32_t languages = 0;
+	int rc = OK;
+	arena_init(&d.doc_a, WORK_ARENA);
+	d.want = mem_calloc(d.want_n, sizeof *d.want);
+	if (!d.want) rc = err_set(e, E_MEMORY, "search: out of memory");
+	if (!rc) rc = languages_find(s->t, coll, &languages, e);
+	languages |= 1u << WORDS_ENGLISH;
+	for (int l = 0; !rc && l < WORDS_LANGUAGES; l++) {
+		d.language = (enum words_language)l;
+		if (languages >> l & 1) rc = language_find(&d, coll, seen, &hits, &left, e);
+	}
+	if (!rc) rc = runs_make(&hits, out, e);
+	for (size_t i = 0; d.want && i < d.want_n; i++) mem_free(d.want[i].stem);
+	mem_free(d.want);
+	mem_free(d.have.stem);
+	mem_free(hits.at);
+	arena_clear(&d.doc_a);
 	return rc;
 }

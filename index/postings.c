@@ -447,7 +447,7 @@ int postings_drop(struct txn *t, uint32_t coll, struct err *e)
 
 /* ---- building anew ---- */
 
-struct source { uint64_t doc; int ok; char *title; struct rec_text text; }; /* the document whose chunks are at hand */
+struct source { uint64_t doc; int ok; char *title; struct rec_text text; enum words_language language; }; /* the document whose chunks are at hand */
 
 static int source_read(struct txn *t, uint64_t doc, struct source *s, struct err *e)
 {
@@ -464,6 +464,7 @@ static int source_read(struct txn *t, uint64_t doc, struct source *s, struct err
 		s->title = mem_strdup(d.title);
 		if (!s->title) return err_set(e, E_MEMORY, "index words: out of memory");
 		s->ok = store_get(t, T_TEXT, &k, &v, &why) == OK && rec_text_get(&s->text, &k, v, 1, &why) == OK;
+		if (s->ok) s->language = words_language(s->text.text, s->text.len);
 	}
 	if (!s->ok) log_put(LOG_WARN, "index", "document %llu has no words in the index: %s", (unsigned long long)doc, why.msg);
 	return OK;
@@ -481,7 +482,7 @@ static int chunk_add(struct txn *t, struct postings *p, struct source *s, struct
 	while (i < coll_n && colls[i].rec.number != r->coll) i++;
 	if (i == coll_n) return OK;
 	rc = postings_chunk(p, r->coll, id, &(struct chunk_words){ s->title, r->heading, s->text.text + r->range.off,
-		r->range.len }, 0, &words, e);
+		r->range.len, s->language }, 0, &words, e);
 	if (!rc) colls[i].rec.words += words;
 	return rc;
 }

@@ -5,19 +5,33 @@
 #include <stdint.h>
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/words.h"
 #include "index/record.h"
 #include "index/store.h"
 
 /* ---- the words of a chunk ---- */
-/* What is indexed of a chunk: its document's title, its heading and its text. Borrowed. */
-struct chunk_words { const char *title, *heading, *text; size_t len; };
+/* What is indexed of a chunk: its document's title, its heading and its text, stemmed by the language of the document's text
+ * (words_language). Borrowed. */
+struct chunk_words { const char *title, *heading, *text; size_t len; enum words_language language; };
 /* One call a word; term: 1 … TERM_MAX bytes without NUL; counts 0: a pair of neighbours that is found like a word but does
  * not count for the length. Anything but OK ends the walk. */
 int chunk_words_visit(const struct chunk_words *c, int (*on_term)(void *ctx, const char *term, size_t n, int counts),
 	void *ctx, struct err *e);
-/* One call a word of a query, in the same form. stop: a function word; at: where the word begins. */
-struct query_word { const char *term; size_t n; uint32_t at; int stop; };
-int query_words_visit(const char *query, size_t len, int (*on_term)(void *ctx, const struct query_word *word), void *ctx, struct err *e);
+/* A word of a query, in the same form. stop: a function word; at: where the word begins; other: as a language other than
+ * English stems it. */
+struct query_word { const char *term; size_t n; uint32_t at; int stop, other; };
+/* One call for each word as English has it, then as each of the languages (a bit each, 1 << WORDS_…) does. A chunk is in one
+ * language, so it holds one of a word's forms. */
+int query_words_visit(const char *query, size_t len, uint32_t languages, int (*on_term)(void *ctx, const struct query_word *word), void *ctx,
+	struct err *e);
+/* The same in one language alone. */
+int query_words_in(enum words_language language, const char *query, size_t len, int (*on_term)(void *ctx, const struct query_word *word),
+	void *ctx, struct err *e);
+/* *out: the languages, English aside, that chunks of the collection are in. A chunk of one has a term that no word is,
+ * LANGUAGE_MARK and its code. */
+enum { LANGUAGE_MARK = 1 };
+size_t language_term(enum words_language language, char out[8]); /* its length */
+int languages_find(struct txn *t, uint32_t coll, uint32_t *out, struct err *e);
 /* The query's word that begins at `at`, with case and marks folded but not stemmed, in the arena. E_MEMORY. */
 int query_word_folded(const char *query, size_t len, uint32_t at, struct arena *a, const char **out, struct err *e);
 /* *out: never 0; another number when the same text gives other terms (a new version of this code or of a library). */

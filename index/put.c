@@ -404,6 +404,7 @@ static int del_due(struct write *w, enum table table, const struct key *k, struc
  * chunk can't be read. Changes nothing in the store, so what is borrowed stays. */
 static int words_unlearn(struct write *w, uint64_t key, const struct rec_doc *r, struct touched *c, struct err *e)
 {
+	enum words_language language = WORDS_ENGLISH;
 	struct rec_text text;
 	struct slice v;
 	struct key k;
@@ -411,6 +412,7 @@ static int words_unlearn(struct write *w, uint64_t key, const struct rec_doc *r,
 	key_u64(&k, key);
 	if (!rc) rc = store_get(w->t, T_TEXT, &k, &v, e);
 	if (!rc) rc = rec_text_get(&text, &k, v, 1, e);
+	if (!rc && r->chunk_n) language = words_language(text.text, text.len);
 	for (uint32_t i = 0; !rc && i < r->chunk_n; i++) {
 		uint64_t id = r->first_chunk + i;
 		struct rec_chunk chunk;
@@ -420,7 +422,7 @@ static int words_unlearn(struct write *w, uint64_t key, const struct rec_doc *r,
 		if (!rc) rc = rec_chunk_get(&chunk, &k, v, e);
 		if (!rc && (chunk.range.off > text.len || chunk.range.len > text.len - chunk.range.off)) rc = E_CORRUPT;
 		if (!rc) rc = postings_chunk(w->words, r->coll, id, &(struct chunk_words){ r->title, chunk.heading,
-			text.text + chunk.range.off, chunk.range.len }, 1, &n, e);
+			text.text + chunk.range.off, chunk.range.len, language }, 1, &n, e);
 		if (!rc) c->rec.words -= n;
 	}
 	return rc;
@@ -612,13 +614,13 @@ static uint32_t cp_forward(const struct doc_in *d, size_t *at, size_t *cp, size_
 	return (uint32_t)*cp;
 }
 
-static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const struct chunk_in *in, struct touched *c,
-	struct err *e)
+static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const struct chunk_in *in, enum words_language language,
+	struct touched *c, struct err *e)
 {
 	uint32_t n = 0;
 	int rc = w->words ? OK : postings_new(&w->words, e);
 	if (!rc) rc = postings_chunk(w->words, c->rec.number, id, &(struct chunk_words){ d->title ? d->title : "",
-		in->heading ? in->heading : "", d->text + in->range.off, in->range.len }, 0, &n, e);
+		in->heading ? in->heading : "", d->text + in->range.off, in->range.len, language }, 0, &n, e);
 	c->rec.words += n;
 	return rc || !postings_full(w->words) ? rc : words_flush(w, e);
 }
@@ -626,6 +628,7 @@ static int words_put(struct write *w, uint64_t id, const struct doc_in *d, const
 static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, struct touched *c, struct err *e)
 {
 	size_t at = 0, cp = 0, dim = w->state.serving.dim, size = rec_vec_size((uint32_t)dim, w->x->form);
+	enum words_language language = d->chunk_n ? words_language(d->text, d->text_len) : WORDS_ENGLISH;
 	for (size_t i = 0; i < d->chunk_n; i++) {
 		const struct chunk_in *in = &d->chunks[i];
 		struct rec_chunk r = { .coll = c->rec.number, .page = in->page, .doc = key, .range = in->range,
@@ -645,7 +648,7 @@ static int chunks_put(struct write *w, uint64_t key, const struct doc_in *d, str
 		rc = store_reserve(w->t, gen_vec(&w->state.serving), &k, size, &place, e);
 		if (rc) return rc;
 		rec_vec_fill(place, &k, d->vectors + i * dim, (uint32_t)dim, w->x->form);
-		rc = words_put(w, id, d, in, c, e);
+		rc = words_put(w, id, d, in, language, c, e);
 		if (rc) return rc;
 	}
 	return OK;

@@ -84,7 +84,7 @@ static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l
 	return rc;
 }
 
-struct surface { const char *text, *term; size_t term_n; const char *found; size_t found_n; };
+struct surface { enum words_language language; const char *text, *term; size_t term_n; const char *found; size_t found_n; };
 
 static int on_word(void *ctx, const struct word *w, const char *term, size_t n)
 {
@@ -98,7 +98,7 @@ static int on_word(void *ctx, const struct word *w, const char *term, size_t n)
 static int surface_in(struct surface *f, const char *text, size_t len, struct err *e)
 {
 	f->text = text;
-	return f->found ? OK : words_visit(text, len, on_word, f, e);
+	return f->found ? OK : words_visit_in(f->language, text, len, on_word, f, e);
 }
 
 /* The word as it stands in the passage; *out NULL: it is not to be read there. */
@@ -117,6 +117,7 @@ static int surface_of(struct snapshot *s, const struct reader *r, const struct c
 	rc = snapshot_chunk(s, r, k->chunk, &scratch, &c, &why);
 	if (!rc) rc = snapshot_doc_by_key(s, r, c.doc_key, &scratch, &d, &why);
 	if (!rc) rc = snapshot_text(s, &d, &text, &len, &why);
+	if (!rc) f.language = words_language(text, len);
 	if (!rc && c.range.off <= len && c.range.len <= len - c.range.off) rc = surface_in(&f, text + c.range.off, c.range.len, &why);
 	if (!rc) rc = surface_in(&f, c.heading, strlen(c.heading), &why);
 	if (!rc) rc = surface_in(&f, d.title, strlen(d.title), &why);

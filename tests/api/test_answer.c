@@ -1,8 +1,8 @@
 /* The query pipeline in a store of its own: select, write, cite and answer with the real encoder and, where it writes,
  * the small generator. Every answer is held against the contract's section 4. */
 #include <stdlib.h>
+#include "api/abstain.h"
 #include "api/answer.h"
-#include "api/language.h"
 #include "api/select.h"
 #include "base/utf8.h"
 #include "tests/test.h"
@@ -181,7 +181,7 @@ TEST(answer_quotes_without_a_generator)
 	CHECK_INT(answer.citations[0].range.off, 21);
 	ask("Welche Farbe hat der Planet Neptun und warum?", STYLE_EXTRACTIVE);
 	CHECK(answer.status == ANSWER_ABSTAINED && answer.retrieval.n > 0 && answer.confidence == 0);
-	CHECK_STR(answer.text, language_abstain("de"));
+	CHECK_STR(answer.text, abstain_text("de"));
 	close_service();
 }
 
@@ -300,7 +300,7 @@ TEST(answer_written)
 	service->conf.answer_refusal = -100; /* whatever its odds: it refuses */
 	ask("How many days of paid leave do employees receive?", STYLE_GENERATE);
 	CHECK(answer.status == ANSWER_ABSTAINED && answer.refusal > -100 && answer.refusal < 100);
-	CHECK_STR(answer.text, language_abstain("en"));
+	CHECK_STR(answer.text, abstain_text("en"));
 	service->conf.answer_refusal = 100;
 	service->conf.answer_support = 1.01; /* nothing is supported enough: quoted, and said so */
 	ask("How many days of paid leave do employees receive?", STYLE_GENERATE);

@@ -112,7 +112,8 @@ static void truth_read(struct truth *t, struct snapshot *s, const struct reader 
 			b->c = arena_calloc(&t->a, 400, sizeof *b->c);
 			b->chunk = c[i].id;
 			b->seen = reader_may_see(r, &d);
-			CHECK_OK(chunk_words_visit(&(struct chunk_words){ d.title, c[i].heading, text + c[i].range.off, c[i].range.len },
+			CHECK_OK(chunk_words_visit(&(struct chunk_words){ d.title, c[i].heading, text + c[i].range.off, c[i].range.len,
+				words_language(text, len) },
 				count_term, b, &e), e);
 			t->len += b->len;
 		}
@@ -170,7 +171,7 @@ static void compare(struct index *x, const struct reader *r, const char *text)
 	size_t got, found = 0;
 	CHECK_OK(snapshot_open(&s, x, &e), e);
 	truth_read(&t, s, r);
-	CHECK_OK(query_words_visit(text, strlen(text), query_term, &q, &e), e);
+	CHECK_OK(query_words_visit(text, strlen(text), 0, query_term, &q, &e), e);
 	CHECK_OK(snapshot_search_words(s, r, text, strlen(text), K, hits, &got, &e), e);
 	scores = arena_calloc(&t.a, t.n + 1, sizeof *scores);
 	for (size_t i = 0; i < t.n; i++) {

@@ -130,6 +130,53 @@ TEST(phrases_are_words_in_a_row)
 	index_close(x);
 }
 
+#define GERMAN "Der Bericht ist von der Bank und wird nicht mit den anderen geführt. "
+#define SPANISH "El informe es de la oficina y no se publica con los otros para el mes. "
+
+/* How many chunks hold words of the query. */
+static size_t hits_of(struct index *x, const char *query)
+{
+	struct word_hit hits[HITS];
+	struct snapshot *s;
+	struct err e;
+	size_t n;
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_search_words(s, &everyone, query, strlen(query), HITS, hits, &n, &e), e);
+	snapshot_close(s);
+	return n;
+}
+
+TEST(phrases_and_words_have_the_stems_of_their_document)
+{
+	const char *dir = test_dir();
+	struct index *x = help_open(dir);
+	struct arena a;
+	arena_init(&a, 1 << 24);
+	put(x, "a", "", "", "The houses of the city were built in the country. Running is what it was for.", NULL);
+	CHECK_INT(hits_of(x, "häuser "), 0);
+	put(x, "b", "", "", GERMAN "Kleine Häuser stehen am Hafen, Verträge liegen im Büro.", NULL);
+	put(x, "c", "", "", SPANISH "Las canciones antiguas.", NULL);
+	put(x, "d", "", "", "Новые книги лежат на столе.", NULL);
+	CHECK_INT(hits_of(x, "Haus"), 1);
+	CHECK_INT(hits_of(x, "hauser"), 1);         /* marks are folded in every language */
+	CHECK_INT(hits_of(x, "Vertrag"), 1);
+	CHECK_INT(hits_of(x, "canción"), 1);
+	CHECK_INT(hits_of(x, "новая книга"), 1);
+	CHECK_INT(hits_of(x, "run house canción Vertrags книгами"), 4);
+	CHECK_INT(hits_of(x, "vertrge "), 1);       /* mistyped */
+	CHECK_STR(found(x, &everyone, "\"kleines Haus\"", &a), "b");
+	CHECK_STR(found(x, &everyone, "\"Haus\"", &a), "b");
+	CHECK_STR(found(x, &everyone, "\"house of the cities\"", &a), "a");
+	CHECK_STR(found(x, &everyone, "\"canción antigua\"", &a), "c");
+	CHECK_STR(found(x, &everyone, "\"новая книга\"", &a), "d");
+	help_check_clean(x);
+	put(x, "b", "", "", "This is now about the weather, and it is in English.", NULL);
+	CHECK_INT(hits_of(x, "Vertrag "), 0);
+	help_check_clean(x);
+	index_close(x);
+	arena_clear(&a);
+}
+
 TEST(phrases_of_frequent_words_are_refused)
 {
 	const char *dir = test_dir(), *query = "\"sentence 1 of\"", *rare = "\"of name7\"", *single = "\"sentence\"";
