@@ -112,6 +112,18 @@ static const struct command commands[] = {
 		"                store and, if it has every group, backups\n"
 		"  --expires D   a date (to its end, UTC) or a moment like 2026-12-31T12:00:00Z\n\n"
 		"Example: footnote keys add web --groups staff --role read\n", cmd_keys, 0, COMMAND_OWNED},
+	{"reembed", "reembed --model M | --rollback | --forget",
+		"Gives every stored chunk a vector of another embedder, and then turns to it in one step. Until then searches go on\n"
+		"with the vectors there are, and documents may come and go; a service that runs needs no restart. What was done stays\n"
+		"when this is interrupted or killed: the same command goes on there. The text is not read or cut anew.\n\n"
+		"The vectors of the model before are kept, in this store, until --forget or until the next reembed to a third model;\n"
+		"backups hold them too, compact leaves them alone, erase takes a document's from both.\n\n"
+		"  --model M     a model's name (footnote models list) or its folder\n"
+		"  --rollback    turn back to the model before: only what came since is embedded\n"
+		"  --forget      drop the vectors beside: those kept, or those of a reembed that is not done\n\n"
+		"embed.query_prefix and embed.passage_prefix hold for the new model too, where they are set. Set embed.model to\n"
+		"it afterwards; while it names the model before, the store's own is used and says so.\n\n"
+		"Example: footnote reembed --model bge-small-en-v1.5\n", cmd_reembed, 0, COMMAND_OWNED},
 	{"compact", "compact",
 		"Writes the store's file anew without the room that removed documents left in it. Searches go on, writes wait\n"
 		"until it is done. Needs free disk for the new file beside the old one.\n\n"

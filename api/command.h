@@ -104,6 +104,7 @@ int cmd_compact(struct command_call *c);
 int cmd_backup(struct command_call *c);
 int cmd_restore(struct command_call *c);
 int cmd_check(struct command_call *c);
+int cmd_reembed(struct command_call *c);
 int cmd_stats(struct command_call *c);
 int cmd_keys(struct command_call *c);
 int cmd_conf(struct command_call *c);

@@ -159,21 +159,18 @@ static int highlight(struct passage *p, struct marks *m, struct arena *a, struct
 }
 
 /* How near the chunk is to the query, where the ranking by meaning does not tell. */
-static int cosine_of(struct service *s, struct snapshot *snapshot, const float *query, uint64_t chunk, double *out, struct err *e)
+static int cosine_of(const struct retrieval *r, uint64_t chunk, double *out, struct err *e)
 {
-	struct embedder *m;
-	float *v = NULL;
-	int rc = service_embedder(s, &m, e);
-	if (!rc) v = mem_alloc((size_t)embedder_info(m)->dim * sizeof *v);
-	if (!rc && !v) rc = err_set(e, E_MEMORY, "search: out of memory");
-	if (!rc) rc = snapshot_vector(snapshot, chunk, v, e);
+	int dim = embedder_info(r->embedder)->dim;
+	float *v = mem_alloc((size_t)dim * sizeof *v);
+	int rc = v ? snapshot_vector(r->snapshot, chunk, v, e) : err_set(e, E_MEMORY, "search: out of memory");
 	*out = 0;
-	for (int i = 0; !rc && i < embedder_info(m)->dim; i++) *out += (double)query[i] * v[i];
+	for (int i = 0; !rc && i < dim; i++) *out += (double)r->query[i] * v[i];
 	mem_free(v);
 	return rc;
 }
 
-static int passage_fill(struct service *s, const struct reader *r, const struct fused_hit *hit, struct retrieval *out, struct arena *a,
+static int passage_fill(const struct reader *r, const struct fused_hit *hit, struct retrieval *out, struct arena *a,
 	struct passage *p, struct err *e)
 {
 	const char *text;
@@ -192,20 +189,19 @@ static int passage_fill(struct service *s, const struct reader *r, const struct 
 	p->by_words = hit->by_words;
 	p->exact = hit->exact;
 	p->cosine = hit->by_vector.score;
-	if (out->query && !hit->by_vector.rank) rc = cosine_of(s, out->snapshot, out->query, hit->chunk_id, &p->cosine, e);
+	if (out->query && !hit->by_vector.rank) rc = cosine_of(out, hit->chunk_id, &p->cosine, e);
 	return rc;
 }
 
 static int query_embed(struct service *s, const char *query, size_t len, struct arena *a, struct retrieval *out, struct err *e)
 {
-	struct embedder *m;
 	struct embed_text text = { query, len };
 	double t0 = clock_ms();
-	int rc = service_embedder(s, &m, e);
+	int rc = service_embedder_of(s, out->snapshot, &out->embedder, e);
 	if (rc) return rc;
-	out->query = arena_alloc(a, (size_t)embedder_info(m)->dim * sizeof *out->query);
+	out->query = arena_alloc(a, (size_t)embedder_info(out->embedder)->dim * sizeof *out->query);
 	if (!out->query) return err_set(e, E_MEMORY, "search: out of memory");
-	rc = embedder_encode(m, &text, 1, EMBED_QUERY, EMBED_FIRST, out->query, e);
+	rc = embedder_encode(out->embedder, &text, 1, EMBED_QUERY, EMBED_FIRST, out->query, e);
 	out->embed_ms = clock_ms() - t0;
 	return rc;
 }
@@ -366,12 +362,12 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	struct ranking ranked = { NULL, 0 };
 	memset(out, 0, sizeof *out);
 	int rc = query_check(query, len, "query", e);
-	if (!rc && want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
 	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);
 	if (rc) return rc;
+	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
-	rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
+	if (!rc) rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
 	*hits = ranked.hits;
 	*n = ranked.n;
 	out->search_ms = clock_ms() - t0;
@@ -394,7 +390,7 @@ int retrieve(struct service *s, const struct reader *r, const char *query, size_
 	if (!rc) rc = marks_take(out->snapshot, &ask, a, &marks, e);
 	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
 		struct passage *p = &out->passages[out->n];
-		rc = passage_fill(s, r, &hits[i], out, a, p, e);
+		rc = passage_fill(r, &hits[i], out, a, p, e);
 		if (rc == OK) rc = highlight(p, &marks, a, e);
 		if (rc == OK) out->n++;
 	}

@@ -40,7 +40,8 @@ struct retrieval {
 	uint64_t seq;            /* the state of the store that was read */
 	struct passage *passages;
 	size_t n;
-	float *query;            /* (dim), in the arena; NULL in lexical mode */
+	struct embedder *embedder; /* of the snapshot's vectors; NULL in lexical mode */
+	float *query;            /* (dim), in the arena; NULL likewise */
 	size_t end;              /* how many hits there are, when the last of them came in sight; else SIZE_MAX */
 	double embed_ms, search_ms;
 };

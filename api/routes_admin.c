@@ -75,7 +75,8 @@ static int caller_add(cJSON *o, const struct caller *c, const struct ingest_acl 
 static cJSON *ready_make(const struct request *r, const struct index_stats *st)
 {
 	const struct http *h = r->http;
-	const char *embedder = embedder_info(h->embedder)->name;
+	struct embedder *m;
+	const char *embedder = service_embedder(r->service, &m, NULL) ? "" : embedder_info(m)->name;
 	const char *generator = h->engine ? generator_info(engine_generator(h->engine))->name : NULL;
 	cJSON *o = cJSON_CreateObject();
 	if (o && cJSON_AddStringToObject(o, "status", "ready") && cJSON_AddStringToObject(o, "embedder", embedder) &&

@@ -81,12 +81,11 @@ static int units_collect(const struct retrieval *r, struct arena *a, struct sele
 	return OK;
 }
 
-static int units_embed(struct service *s, struct arena *a, struct selection *sel, struct err *e)
+static int units_embed(struct service *s, const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
 {
-	struct embedder *m;
-	int rc = service_embedder(s, &m, e);
+	int rc = service_embedder_of(s, r->snapshot, &sel->embedder, e);
 	if (rc || sel->unit_n == 0) return rc;
-	sel->dim = embedder_info(m)->dim;
+	sel->dim = embedder_info(sel->embedder)->dim;
 	struct embed_text *t = arena_alloc(a, sel->unit_n * sizeof *t);
 	float *v = arena_alloc(a, sel->unit_n * (size_t)sel->dim * sizeof *v);
 	if (!t || !v) return err_set(e, E_MEMORY, "answer: out of memory");
@@ -94,7 +93,7 @@ static int units_embed(struct service *s, struct arena *a, struct selection *sel
 		t[i] = (struct embed_text){ sel->units[i].text, sel->units[i].len };
 		sel->units[i].vec = v + i * (size_t)sel->dim;
 	}
-	return embedder_encode(m, t, sel->unit_n, EMBED_PASSAGE, EMBED_FIRST, v, e);
+	return embedder_encode(sel->embedder, t, sel->unit_n, EMBED_PASSAGE, EMBED_FIRST, v, e);
 }
 
 double select_cosine(const struct selection *sel, const float *x, const float *y)
@@ -147,7 +146,7 @@ int select_units(struct service *s, const struct retrieval *r, const char *quest
 	out->question = q;
 	if (!rc) rc = units_collect(r, a, out, e);
 	if (!rc) rc = weights_make(out, a, e);
-	if (!rc) rc = units_embed(s, a, out, e);
+	if (!rc) rc = units_embed(s, r, a, out, e);
 	if (!rc) rc = units_score(r, a, out, e);
 	return rc;
 }
@@ -162,12 +161,12 @@ static size_t passage_slot(struct selection *sel, size_t passage, size_t passage
 }
 
 /* Adds unit i when it fits; 0 when it does not. */
-static int unit_choose(const struct embedder *m, struct selection *sel, size_t i, size_t passages_max, size_t *left)
+static int unit_choose(struct selection *sel, size_t i, size_t passages_max, size_t *left)
 {
 	struct unit *u = &sel->units[i];
 	size_t had = sel->passage_n;
 	if (u->chosen) return 1;
-	size_t need = embedder_count_tokens(m, u->text, u->len);
+	size_t need = embedder_count_tokens(sel->embedder, u->text, u->len);
 	if (passage_slot(sel, u->passage, passages_max) == (size_t)-1) return 0;
 	if (sel->passage_n > had) need += HEADER_TOKENS;
 	if (need > *left) {
@@ -187,11 +186,8 @@ static int by_score(const void *x, const void *y, void *ctx)
 	return (i > j) - (i < j);
 }
 
-int select_choose(struct service *s, size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e)
+int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e)
 {
-	struct embedder *m;
-	int rc = service_embedder(s, &m, e);
-	if (rc) return rc;
 	size_t *order = arena_alloc(a, (sel->unit_n + 1) * sizeof *order);
 	sel->passages = arena_alloc(a, PASSAGES_MAX * sizeof *sel->passages);
 	if (!order || !sel->passages) return err_set(e, E_MEMORY, "answer: out of memory");
@@ -204,9 +200,9 @@ int select_choose(struct service *s, size_t budget, size_t passages_max, struct 
 	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
 	for (size_t i = 0; i < sel->unit_n && budget > 0; i++) {
 		size_t u = order[i];
-		if (!unit_choose(m, sel, u, passages_max, &budget)) continue;
-		if (u > 0 && sel->units[u - 1].passage == sel->units[u].passage) unit_choose(m, sel, u - 1, passages_max, &budget);
-		if (u + 1 < sel->unit_n && sel->units[u + 1].passage == sel->units[u].passage) unit_choose(m, sel, u + 1, passages_max, &budget);
+		if (!unit_choose(sel, u, passages_max, &budget)) continue;
+		if (u > 0 && sel->units[u - 1].passage == sel->units[u].passage) unit_choose(sel, u - 1, passages_max, &budget);
+		if (u + 1 < sel->unit_n && sel->units[u + 1].passage == sel->units[u].passage) unit_choose(sel, u + 1, passages_max, &budget);
 	}
 	return OK;
 }

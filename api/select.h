@@ -26,6 +26,7 @@ struct selection {
 	const struct word *question; size_t question_n;
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
 	double best;                 /* highest unit score, 0 when there is none */
+	struct embedder *embedder;   /* that made the vectors of units */
 	int dim;
 	struct word_weight *weights; size_t weight_n; /* rarity over the units (select_weight); a power of two slots */
 };
@@ -34,7 +35,7 @@ struct selection {
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e);
 /* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. May be called again
  * with another budget. */
-int select_choose(struct service *s, size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);
+int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);
 /* The chosen units as the prompt shows them: "[1] Title — Heading\ntext". *out in the arena. */
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
 /* How rare a word is among the units: log(1 + N/df), 0 for function words. */

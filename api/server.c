@@ -459,7 +459,8 @@ static void nap(int ms)
 static int http_start(struct http *h, struct err *e)
 {
 	const char *why = NULL;
-	if (service_embedder(h->service, &h->embedder, e) || service_engine(h->service, &h->engine, &why, e))
+	struct embedder *embedder;
+	if (service_embedder(h->service, &embedder, e) || service_engine(h->service, &h->engine, &why, e))
 		return e->status;
 	if (folders_open(&h->folders, h->service, e))
 		return e->status;

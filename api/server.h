@@ -16,7 +16,6 @@ struct http {
 	struct jobs *jobs;
 	struct folders *folders;           /* set before HTTP_READY */
 	_Atomic int state;                 /* enum http_state */
-	struct embedder *embedder;         /* set before HTTP_READY */
 	struct engine *engine;             /* NULL: no generator; set before HTTP_READY */
 	char address[80];                  /* "http://127.0.0.1:8080" */
 	int loopback;                      /* the address is one that only this machine reaches */

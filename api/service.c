@@ -1,9 +1,11 @@
-/* service.c: opens what a running Footnote is made of, in the order embedder, store, keys, prompts, and closes it in reverse.
+/* service.c: opens what a running Footnote is made of, in the order store, embedder, keys, prompts, and closes it in reverse.
  *
- * The store must be told which encoder its vectors belong to, so the encoder is tried first in every case. Where a
- * command can do without (docs, check, stats, delete), a missing or unusable one is remembered, the store is opened
- * without vectors, and whoever asks for the encoder later gets that error. The engine is opened by its first user.
+ * The store is told which encoder there is: that of the settings, or, where it has turned to another (reembed) and the
+ * settings still name the one before, its own. Where a command can do without (docs, check, stats, delete, reembed), a
+ * missing or unusable one is remembered, the store is used without vectors, and whoever asks for the encoder later gets
+ * that error. The engine is opened by its first user.
  *
+ * Encoders are a list that only grows, so that it is read without a lock; which of them serves, the store says.
  * Threads: service_open and service_close belong to one thread; service_embedder and service_engine may be called from
  * any in between. Failure: whatever was opened is closed again. */
 #include "api/service.h"
@@ -16,6 +18,7 @@
 #include "api/keys.h"
 #include "api/models.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -28,27 +31,56 @@ int service_threads(int set)
 	return set ? set : n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
 }
 
-static int embedder_start(struct service *s, struct err *e)
+/* ---- embedders ---- */
+
+struct open_embedder { struct embedder *m; struct open_embedder *next; };
+
+static struct embedder *embedder_find(struct service *s, const char *fingerprint)
+{
+	struct open_embedder *n = atomic_load(&s->embedders);
+	while (n && strcmp(embedder_info(n->m)->fingerprint, fingerprint) != 0) n = n->next;
+	return n ? n->m : NULL;
+}
+
+/* Takes m, also on failure; of one that is open already the first stays. */
+static int embedder_keep(struct service *s, struct embedder *m, struct embedder **out, struct err *e)
+{
+	struct open_embedder *n = NULL;
+	*out = embedder_find(s, embedder_info(m)->fingerprint);
+	if (!*out && (n = mem_alloc(sizeof *n))) {
+		*n = (struct open_embedder){ m, atomic_load(&s->embedders) };
+		atomic_store(&s->embedders, n);
+		*out = m;
+		return OK;
+	}
+	embedder_close(m);
+	return *out ? OK : err_set(e, E_MEMORY, "start: out of memory");
+}
+
+int service_embedder_open(struct service *s, const char *model, struct embedder **out, char name[256], struct err *e)
 {
 	const struct conf *c = &s->conf;
 	struct embedder_options o = {0};
-	struct buf path;
+	struct embedder *m;
+	struct buf path, full;
 	int rc;
 	buf_init(&path, MODEL_PATH_MAX);
-	rc = model_find(c, c->embed_model, &path, e);
-	if (rc) {
-		rc = err_wrap(e, "embed.model");
-		goto out;
-	}
+	buf_init(&full, MODEL_PATH_MAX);
+	rc = model_find(c, model, &path, e);
+	if (!rc) rc = path_absolute(&full, NULL, buf_cstr(&path), e);
 	o.dir = buf_cstr(&path);
 	o.threads = service_threads(c->embed_threads);
 	o.kernel = c->embed_kernel;
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
 	o.passage_prefix = strcmp(c->embed_passage_prefix, "auto") == 0 ? NULL : c->embed_passage_prefix;
-	rc = embedder_open(&s->embedder, &o, e);
-out:
+	if (!rc) rc = embedder_open(&m, &o, e);
+	if (!rc) {
+		snprintf(name, 256, "%s", strchr(model, '/') ? buf_cstr(&full) : embedder_info(m)->name);
+		rc = embedder_keep(s, m, out, e);
+	}
 	buf_clear(&path);
+	buf_clear(&full);
 	return rc;
 }
 
@@ -77,33 +109,72 @@ void service_store_options(const struct conf *c, struct index_options *o)
 	o->sync = 1;
 }
 
-static int store_open(struct service *s, struct err *e)
+static int embedder_attach(struct service *s, const char *model, const char *wanted, struct err *e)
 {
-	const struct embedder_info *info = s->embedder ? embedder_info(s->embedder) : NULL;
-	struct index_options o;
-	service_store_options(&s->conf, &o);
-	if (info) {
-		o.dim = info->dim;
-		o.embedder = info->fingerprint;
-	}
-	return index_open(&s->index, &o, e);
+	struct index_options o = {0};
+	struct embedder *m;
+	char name[256];
+	int rc = service_embedder_open(s, model, &m, name, e);
+	if (rc) return rc;
+	o.dim = embedder_info(m)->dim;
+	o.embedder = embedder_info(m)->fingerprint;
+	o.model = name;
+	if (wanted && strcmp(o.embedder, wanted) != 0)
+		return err_set(e, E_CONFLICT, "%.80s is not the model of the store's vectors any more (%.12s, not %.12s): was a file "
+			"of it or embed.passage_prefix changed?", name, o.embedder, wanted);
+	return index_attach(s->index, &o, e);
 }
 
-/* Opens encoder and store; where the encoder is not needed, the store without it if it must be. */
+static int is_default(const char *model)
+{
+	const struct model_known *k = model_known_find(model);
+	return k && k->is_default;
+}
+
+/* 1: what the settings call a model is what the store calls `kept`. */
+static int same_model(const char *set, const char *kept)
+{
+	struct buf full;
+	int same = strcmp(set, kept) == 0;
+	buf_init(&full, MODEL_PATH_MAX);
+	if (!same && strchr(set, '/') && !path_absolute(&full, NULL, set, NULL)) same = strcmp(buf_cstr(&full), kept) == 0;
+	buf_clear(&full);
+	return same;
+}
+
+/* The embedder of the settings; the store's own where it holds vectors of another and the setting was never changed, or
+ * names the one before. */
+static int embedder_start(struct service *s, struct err *e)
+{
+	const char *set = s->conf.embed_model;
+	struct index_embedder serving, before;
+	int rc = index_embedders(s->index, &serving, &before, e);
+	if (rc) return rc;
+	if (!serving.vectors || !*serving.model || same_model(set, serving.model) ||
+		!(is_default(set) || same_model(set, before.model))) {
+		rc = embedder_attach(s, set, NULL, e);
+		return !rc || rc == E_CONFLICT ? rc : err_wrap(e, "embed.model");
+	}
+	rc = embedder_attach(s, serving.model, serving.fingerprint, e);
+	if (rc) return err_wrap(e, "the store's vectors are %.60s's", serving.model);
+	log_put(is_default(set) ? LOG_INFO : LOG_WARN, "service", "embed.model is %s, but the store has turned to %s, which serves; "
+		"set embed.model = %s", set, serving.model, serving.model);
+	return OK;
+}
+
+/* Opens the store and its encoder; where that is not needed, the store without it if it must be. */
 static int core_open(struct service *s, unsigned need, struct err *e)
 {
-	int rc = embedder_start(s, &s->embedder_err);
-	if (!rc) {
-		rc = store_open(s, e);
-		if (rc != E_CONFLICT || need & NEED_EMBEDDER) return rc;
-		s->embedder_err = *e;
-		embedder_close(s->embedder);
-		s->embedder = NULL;
-	} else if (need & NEED_EMBEDDER) {
+	struct index_options o;
+	int rc;
+	service_store_options(&s->conf, &o);
+	rc = index_open(&s->index, &o, e);
+	if (!rc && (rc = embedder_start(s, &s->embedder_err))) {
 		*e = s->embedder_err;
-		return rc;
+		if (rc == E_MEMORY || need & NEED_EMBEDDER) return rc;
+		rc = OK;
 	}
-	return store_open(s, e);
+	return rc;
 }
 
 static int parsers_start(struct service *s, struct err *e)
@@ -167,27 +238,49 @@ void service_close(struct service *s)
 	parsers_close(s->parsers);
 	keys_close(s->keys);
 	index_close(s->index);
-	embedder_close(s->embedder);
+	for (struct open_embedder *n = atomic_load(&s->embedders), *next; n; n = next) {
+		next = n->next;
+		embedder_close(n->m);
+		mem_free(n);
+	}
 	arena_clear(&s->arena);
 	pthread_mutex_destroy(s->lock);
 	mem_free(s->lock);
 	mem_free(s);
 }
 
+/* Why there is none of this fingerprint. */
+static int embedder_missing(const struct service *s, const char *fingerprint, struct err *e)
+{
+	if (!s->embedder_err.status)
+		return err_set(e, E_CONFLICT, "the encoder of the store's vectors (%.12s) is not open: restart", fingerprint);
+	if (e) *e = s->embedder_err;
+	return s->embedder_err.status;
+}
+
 int service_embedder(struct service *s, struct embedder **out, struct err *e)
 {
-	if (!s->embedder) {
-		if (e) *e = s->embedder_err;
-		return s->embedder_err.status;
-	}
-	*out = s->embedder;
-	return OK;
+	char fingerprint[65];
+	index_serving(s->index, fingerprint);
+	*out = embedder_find(s, fingerprint);
+	return *out ? OK : embedder_missing(s, fingerprint, e);
+}
+
+int service_embedder_of(struct service *s, const struct snapshot *snapshot, struct embedder **out, struct err *e)
+{
+	*out = embedder_find(s, snapshot_embedder(snapshot));
+	return *out ? OK : embedder_missing(s, snapshot_embedder(snapshot), e);
+}
+
+static int embedder_now(void *ctx, struct embedder **out, struct err *e)
+{
+	return service_embedder(ctx, out, e);
 }
 
 int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e)
 {
 	*out = (struct ingest){ .index = s->index, .parsers = s->parsers, .limits = &s->ingest_limits,
-		.except = s->conf.data_dir, .cancel = cancel };
+		.except = s->conf.data_dir, .cancel = cancel, .embedder_now = embedder_now, .embedder_ctx = s };
 	return service_embedder(s, &out->embedder, e);
 }
 

@@ -1,6 +1,7 @@
 /* service.h: what a running Footnote is made of, opened once and passed to every command and request. */
 #ifndef API_SERVICE_H
 #define API_SERVICE_H
+#include <stdatomic.h>
 #include "api/conf.h"
 #include "api/engine.h"
 #include "api/retention.h"
@@ -10,12 +11,12 @@
 #include "ingest/ingest.h"
 
 struct folders;
+struct open_embedder;
 struct keys;
 
 struct service {
 	struct conf conf;
 	struct index *index;
-	struct embedder *embedder;       /* NULL when there is none to use; ask service_embedder */
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
 	struct retention ages;           /* in the arena below */
@@ -24,7 +25,8 @@ struct service {
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c: the engine, opened on first use */
-	struct err embedder_err;         /* why there is no embedder */
+	struct open_embedder *_Atomic embedders; /* newest first; none closes before the service does */
+	struct err embedder_err;         /* why there was none at the start */
 	struct engine *engine;
 	int engine_tried;
 	struct err engine_err;
@@ -42,9 +44,15 @@ void service_close(struct service *s);
 void service_store_options(const struct conf *c, struct index_options *o);
 /* What embed.threads and generate.threads mean: 0 is one a core that this process may run on, at most 64. */
 int service_threads(int set);
-/* The embedder, or the reason why service_open could go on without: E_NOT_FOUND as above, E_CONFLICT when the store
- * holds another embedder's vectors, E_FORMAT … Thread-safe. */
+/* The embedder whose vectors serve now, or the reason why service_open could go on without: E_NOT_FOUND as above,
+ * E_CONFLICT when the store holds another embedder's vectors, E_FORMAT … What is open stays so until service_close,
+ * for snapshots from before a turn to another (index_reembed). Thread-safe. */
 int service_embedder(struct service *s, struct embedder **out, struct err *e);
+/* The embedder whose vectors the snapshot holds. Errors as above. Thread-safe. */
+int service_embedder_of(struct service *s, const struct snapshot *snapshot, struct embedder **out, struct err *e);
+/* Opens another beside them, by name or absolute path, as the settings say; `name` gets what finds it again. The caller
+ * is the only one who opens. Errors of model_find and embedder_open. */
+int service_embedder_open(struct service *s, const char *model, struct embedder **out, char name[256], struct err *e);
 /* What ingest_paths and its kin take: *out borrows from s. cancel may be NULL. Errors as service_embedder. Thread-safe. */
 int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why

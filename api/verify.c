@@ -12,16 +12,14 @@
 enum { NEAR = 2 }; /* neighbours on each side that may resolve a pronoun */
 static const double NUMBER_PENALTY = 0.3, NEGATION_PENALTY = 0.6, SECOND_SHARE = 0.3;
 
-int claim_make(struct service *s, const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e)
+int claim_make(const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e)
 {
-	struct embedder *m;
 	struct embed_text t = { text, len };
 	struct word *w;
 	float *vec = arena_alloc(a, (size_t)(sel->dim + 1) * sizeof *vec);
 	if (!vec) return err_set(e, E_MEMORY, "answer: out of memory");
-	int rc = service_embedder(s, &m, e);
-	if (!rc) rc = words_of(text, len, a, &w, &out->word_n, e);
-	if (!rc && sel->dim) rc = embedder_encode(m, &t, 1, EMBED_PASSAGE, EMBED_FIRST, vec, e);
+	int rc = words_of(text, len, a, &w, &out->word_n, e);
+	if (!rc && sel->dim) rc = embedder_encode(sel->embedder, &t, 1, EMBED_PASSAGE, EMBED_FIRST, vec, e);
 	if (rc) return rc;
 	out->text = text;
 	out->len = len;

@@ -10,7 +10,7 @@ struct claim {                       /* a written sentence, without marks */
 	const float *vec;            /* (dim) */
 };
 /* Words and vector of a written sentence; text is borrowed. E_MEMORY and errors of the embedder. */
-int claim_make(struct service *s, const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e);
+int claim_make(const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e);
 /* Support of the claim by unit u, 0 … 1. */
 double verify_support(const struct selection *sel, const struct claim *c, size_t u);
 /* The unit of passage `passage` (index into retrieval.passages; (size_t)-1: any) that supports the claim best;

@@ -165,7 +165,7 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 		w->out->end = w->citer->answer->sentence_n ? WRITE_DONE : WRITE_REFUSED;
 		return GEN_STOP;
 	}
-	if (!rc) rc = claim_make(w->service, w->sel, w->sentence, w->sentence_len, w->citer->arena, &w->claim, w->err);
+	if (!rc) rc = claim_make(w->sel, w->sentence, w->sentence_len, w->citer->arena, &w->claim, w->err);
 	if (rc) return fail(w, rc);
 	for (size_t i = 0; i < w->sel->passage_n; i++) {
 		w->units[i] = verify_best(w->sel, &w->claim, w->sel->passages[i], &w->scores[i]);
@@ -296,7 +296,7 @@ static int prompt_fit(struct service *s, const struct answer_request *q, struct 
 	size_t context = (size_t)generator_info(g)->context, budget = (size_t)s->conf.answer_context_tokens;
 	for (;; budget /= 2) {
 		double t0 = clock_ms();
-		int rc = select_choose(s, budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
+		int rc = select_choose(budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
 		c->answer->rerank_ms += clock_ms() - t0;
 		t->n = 0;
 		if (!rc) rc = prompt_make(s, q, c, g, t, e);

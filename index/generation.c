@@ -208,11 +208,13 @@ static int chunk_take(struct txn *t, uint64_t id, struct slice value, struct ree
 	if (!rc) rc = rec_doc_get(&d, &k, v, e);
 	if (!rc) rc = store_get(t, T_TEXT, &k, &v, e);
 	if (!rc) rc = rec_text_get(&text, &k, v, 1, e);
-	if (rc == E_NOT_FOUND || (!rc && (uint64_t)c.range.off + c.range.len > text.len))
+	if (rc == E_NOT_FOUND || (!rc && ((uint64_t)c.range.off + c.range.len > text.len ||
+		(c.sentence_n && rec_sentence(&c, 0).off - (uint64_t)c.range.off > c.range.len))))
 		rc = err_set(e, E_CORRUPT, "its document or text is not there");
 	if (rc) return err_wrap(e, "chunk %llu (footnote check tells more)", (unsigned long long)id);
 	*coll = c.coll;
-	*out = (struct reembed_chunk){ id, c.range, d.title, c.heading, text.text };
+	*out = (struct reembed_chunk){ id, c.range, c.sentence_n ? rec_sentence(&c, 0) : (struct span){ 0, 0 }, d.title, c.heading,
+		text.text };
 	return OK;
 }
 

@@ -34,7 +34,7 @@ struct index_options {
 	int dim;                     /* floats a vector */
 	int half_vectors;            /* 1: vectors that are added are kept as fp16; both kinds are read */
 	const char *embedder;        /* fingerprint the vectors belong to; "" with dim 0: open without an embedder (no search by vector) */
-	const char *model;           /* the embedder's name, for people; at most 64 bytes are kept; NULL: unknown */
+	const char *model;           /* the embedder's name or path, told where it differs; at most 255 bytes are kept; NULL: unknown */
 	enum index_kind kind;
 	uint64_t memory_bytes;       /* that codes and links should take in memory; 0: no limit */
 	size_t ivf_probes, ivf_rerank; /* lists looked at; of what they have, how many are compared by their stored vectors; at least 1 */
@@ -62,7 +62,8 @@ struct span { uint32_t off, len; };                          /* bytes */
 /* ---- whose vectors they are: one embedder's serve searches, another's may stand beside ---- */
 enum beside { BESIDE_NONE, BESIDE_BUILDING, BESIDE_KEPT }; /* none; being built; those that served before */
 struct index_embedder {
-	char fingerprint[65], model[65]; /* "": none; model: its name, "" when unknown */
+	char fingerprint[65];        /* "": none */
+	char model[256];             /* its name or path, "" when unknown */
 	int dim;
 	enum beside status;          /* of the one beside; BESIDE_NONE: what is told was there last, and is gone */
 	uint64_t vectors;
@@ -83,6 +84,7 @@ void index_serving(struct index *x, char fingerprint[65]);
 struct reembed_chunk {           /* borrowed during embed */
 	uint64_t id;
 	struct span range;           /* in the document's text */
+	struct span sentence;        /* the first; len 0: it has none */
 	const char *title, *heading;
 	const char *text;            /* the document's */
 };

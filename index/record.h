@@ -14,7 +14,7 @@ enum {
 	ID_MAX = 63,                  /* bytes of a document id */
 	COLLECTION_MAX = 64,          /* bytes of a collection's name */
 	EMBEDDER_MAX = 64,            /* bytes of an embedder's fingerprint */
-	MODEL_MAX = 64,               /* of its name */
+	MODEL_MAX = 255,              /* of its name */
 	DIM_MAX = 65536,
 	STRING_MAX = 1 << 20,         /* bytes of a title, source, heading …; meta may have 16 of them */
 	ACL_MAX = 4096,               /* groups of a document */

@@ -4,7 +4,8 @@
  * so that small files keep the embedder as busy as large ones. The commit is one LMDB transaction for the group. When
  * the store refuses one document (an id of another collection, a name too long), the transaction is aborted and
  * written again without it: puts are quick beside embedding, which is not repeated. Events go out only after the
- * commit returned, in the order the jobs came.
+ * commit returned, in the order the jobs came. A store that has turned to another embedder since the group was embedded
+ * says so as the write begins; then it is embedded again, by that one.
  * Threads: one group, one thread; the store's writer lock orders several. Failure: see group.h; fault points
  * "ingest.before_commit" and "ingest.after_commit". */
 #include "ingest/group.h"
@@ -130,9 +131,39 @@ int ingest_embed(struct embedder *m, const char *title, const char *text, const 
 	return rc;
 }
 
-int group_add(struct group *g, struct job *j, struct err *e)
+static int job_vectors(struct group *g, struct job *j, struct err *e)
 {
 	size_t dim = (size_t)embedder_info(g->m)->dim;
+
+	mem_free(j->vectors);
+	j->vectors = NULL;
+	if (j->set.n <= SIZE_MAX / sizeof(float) / dim)
+		j->vectors = mem_calloc(j->set.n * dim, sizeof *j->vectors);
+	if (!j->vectors)
+		return err_set(e, E_MEMORY, "%s: vectors of %zu chunks: out of memory", j->source, j->set.n);
+	j->d.vectors = j->vectors;
+	g->waiting += j->set.n;
+	return OK;
+}
+
+/* Embeds everything again, by the embedder whose vectors the store takes now. */
+static int group_renew(struct group *g, struct err *e)
+{
+	int rc = g->embedder_now(g->embedder_ctx, &g->m, e);
+
+	g->waiting = g->embed_job = g->embed_chunk = 0;
+	for (size_t i = 0; i < g->n && rc == OK; i++)
+		if (g->jobs[i]->vectors) {
+			g->progress.chunks -= g->jobs[i]->set.n;
+			rc = job_vectors(g, g->jobs[i], e);
+		}
+	while (g->waiting > 0 && rc == OK)
+		rc = embed_batch(g, e);
+	return rc;
+}
+
+int group_add(struct group *g, struct job *j, struct err *e)
+{
 	int rc = OK;
 
 	if (g->n == g->cap) {
@@ -152,12 +183,7 @@ int group_add(struct group *g, struct job *j, struct err *e)
 	g->text_bytes += j->x.text.len;
 	if (!j->store || j->set.n == 0 || g->dry_run)
 		return OK;
-	if (j->set.n <= SIZE_MAX / sizeof(float) / dim)
-		j->vectors = mem_calloc(j->set.n * dim, sizeof *j->vectors);
-	if (!j->vectors)
-		return err_set(e, E_MEMORY, "%s: vectors of %zu chunks: out of memory", j->source, j->set.n);
-	j->d.vectors = j->vectors;
-	g->waiting += j->set.n;
+	rc = job_vectors(g, j, e);
 	while (g->waiting >= BATCH && rc == OK)
 		rc = embed_batch(g, e);
 	return rc;
@@ -222,15 +248,22 @@ static void refuse_all(struct group *g, const struct err *why)
 			job_refuse(g, i, why);
 }
 
-/* One transaction. *refused: the job that the store did not take (then nothing was written), or n. */
-static int write_once(struct group *g, size_t *refused, struct err *e)
+/* One transaction. *refused: the job that the store did not take, *stale: the vectors are not of its embedder (then
+ * nothing was written); or n and 0. */
+static int write_once(struct group *g, size_t *refused, int *stale, struct err *e)
 {
 	struct write *w = NULL;
 	int rc = index_write_begin(&w, g->x, e);
 
 	*refused = g->n;
+	*stale = 0;
 	if (rc != OK)
 		return rc;
+	if (g->embedder_now && strcmp(index_write_embedder(w), embedder_info(g->m)->fingerprint) != 0) {
+		index_write_abort(w);
+		*stale = 1;
+		return err_set(e, E_CONFLICT, "the store takes vectors of another embedder");
+	}
 	for (size_t i = 0; i < g->n; i++) {
 		struct job *j = g->jobs[i];
 
@@ -255,7 +288,7 @@ static int write_group(struct group *g, struct err *e)
 {
 	size_t refused, stored = 0;
 	struct err why = { 0 };
-	int rc;
+	int rc, stale;
 
 	do {
 		stored = 0;
@@ -263,10 +296,12 @@ static int write_group(struct group *g, struct err *e)
 			stored += g->jobs[i]->store != 0;
 		if (stored == 0)
 			return OK;
-		rc = write_once(g, &refused, &why);
+		rc = write_once(g, &refused, &stale, &why);
 		if (rc != OK && refused < g->n)
 			job_refuse(g, refused, &why);
-	} while (rc != OK && refused < g->n);
+		if (stale)
+			stale = (rc = group_renew(g, &why)) == OK;
+	} while (stale || (rc != OK && refused < g->n));
 	if (rc != OK) {
 		if (e)
 			*e = why;

@@ -37,6 +37,8 @@ struct job {                    /* one document */
 struct group {
 	struct index *x;
 	struct embedder *m;
+	int (*embedder_now)(void *ctx, struct embedder **out, struct err *e); /* as in struct ingest */
+	void *embedder_ctx;
 	const struct ingest_limits *l;
 	const struct ingest_sink *sink;
 	struct ingest_summary *sum;

@@ -67,6 +67,9 @@ void ingest_limits_default(struct ingest_limits *l);
 struct ingest {                   /* all borrowed */
 	struct index *index;
 	struct embedder *embedder;
+	/* The embedder whose vectors the store takes now, when it has turned to another meanwhile; NULL: it never does. */
+	int (*embedder_now)(void *ctx, struct embedder **out, struct err *e);
+	void *embedder_ctx;
 	struct parsers *parsers;      /* NULL is enough where all that comes is text (is_text) */
 	const struct ingest_limits *limits;
 	const char *except;           /* a folder that is passed over wherever it is met: the data folder; may be NULL */
@@ -113,6 +116,18 @@ int ingest_paths(const struct ingest *g, const struct ingest_request *q, const s
 /* Vectors (n, dim) of n chunks of a document's text, the same as its ingest made. E_MEMORY and the embedder's. */
 int ingest_embed(struct embedder *m, const char *title, const char *text, const struct chunk_in *c, size_t n, float *out,
 	struct err *e);
+
+/* ---- the store's chunks embedded anew ---- */
+
+struct ingest_reembed { uint64_t done, total, embedded; double elapsed_ms; int turning; }; /* chunks; embedded: in this call */
+struct ingest_reembed_sink {
+	void *ctx;
+	void (*progress)(void *ctx, const struct ingest_reembed *p); /* may be NULL; after each batch */
+};
+/* Every chunk gets a vector of m beside those that serve, which do so until all have one (index_reembed). model: m's name,
+ * for the store. out: where it ended. Errors of index_reembed and the embedder; E_CANCELLED. */
+int ingest_reembed(struct index *x, struct embedder *m, const char *model, const volatile int *cancel,
+	const struct ingest_reembed_sink *sink, struct ingest_reembed *out, struct err *e);
 
 /* The documents that the store has of the parts of d, a file: *parts in the arena. When d's type can have any, the
  * collection's records are read once. E_MEMORY and the store's. */

@@ -37,7 +37,8 @@ int run_begin(struct run *r, const struct ingest *g, const struct ingest_sink *s
 {
 	memset(r, 0, sizeof *r);
 	arena_init(&r->docs, DOC_ARENA);
-	r->g = (struct group){ .x = g->index, .m = g->embedder, .l = g->limits, .sink = sink, .sum = sum, .cancel = g->cancel,
+	r->g = (struct group){ .x = g->index, .m = g->embedder, .embedder_now = g->embedder_now,
+		.embedder_ctx = g->embedder_ctx, .l = g->limits, .sink = sink, .sum = sum, .cancel = g->cancel,
 		.started_ms = clock_ms() };
 	r->parsers = g->parsers;
 	r->e = e ? e : &r->own;

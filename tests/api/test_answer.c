@@ -266,19 +266,19 @@ TEST(answer_select_choose_and_print)
 	CHECK_OK(retrieve(service, &reader, question, strlen(question), &(struct search_want){ .mode = SEARCH_DENSE, .k = 8 }, &arena, &r, &e), e);
 	CHECK_OK(select_units(service, &r, question, &arena, &sel, &e), e);
 	CHECK(sel.unit_n >= 5 && r.n >= 2);
-	CHECK_OK(select_choose(service, 350, 5, &arena, &sel, &e), e);
+	CHECK_OK(select_choose(350, 5, &arena, &sel, &e), e);
 	CHECK(sel.passage_n == r.n && r.passages[sel.passages[0]].doc.title[0] == 'l');
 	for (size_t i = 0; i < sel.unit_n; i++) chosen += (size_t)sel.units[i].chosen;
 	CHECK_INT(chosen, sel.unit_n);
 	CHECK_OK(select_print(&r, &sel, &arena, &text, &len, &e), e);
 	CHECK(strncmp(text, "[1] leave", 9) == 0 && strstr(text, "\n\n[2] travel") && len == strlen(text));
 	CHECK(strstr(text, "\nEmployees of Alder receive 27 days of paid leave a year. Up to five"));
-	CHECK_OK(select_choose(service, 30, 5, &arena, &sel, &e), e); /* again, with less: what was chosen is not kept */
+	CHECK_OK(select_choose(30, 5, &arena, &sel, &e), e); /* again, with less: what was chosen is not kept */
 	for (size_t i = 0; i < sel.unit_n; i++) fewer += (size_t)sel.units[i].chosen;
 	CHECK(fewer >= 1 && fewer < chosen && sel.passage_n == 1);
 	CHECK_OK(select_print(&r, &sel, &arena, &again, &len, &e), e);
 	CHECK(strstr(again, "27 days") && !strstr(again, "travel"));
-	CHECK_OK(select_choose(service, 0, 5, &arena, &sel, &e), e);
+	CHECK_OK(select_choose(0, 5, &arena, &sel, &e), e);
 	CHECK_OK(select_print(&r, &sel, &arena, &again, &len, &e), e);
 	CHECK(sel.passage_n == 0 && len == 0);
 	retrieve_close(&r);
