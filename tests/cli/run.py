@@ -528,7 +528,7 @@ def an_embedder_of_ones_own(b):
     with open(conf, "a") as f:
         f.write('embed.passage_prefix = ""\n')
     refused = run("search", "days of leave", ok=(5,)).stderr
-    assert "embed.passage_prefix" in refused and "another encoder" in refused, refused
+    assert "embed.passage_prefix" in refused and "footnote reembed" in refused, refused
     run("docs", "list")
     # What cannot be read is refused with what to do.
     broken = f"{b.top}/broken"
