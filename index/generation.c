@@ -467,9 +467,8 @@ static int build_turn(struct build *b, struct err *e)
 	}
 	serving_set(x, &b->gen);
 	if (vec_drop(x, old, 0, NULL)) log_put(LOG_WARN, "index", "vectors that serve no more stay in memory until close");
-	if (!atomic_exchange(&x->with_vectors, 1)) return catchup_start(x, e);
-	catchup_kick(x);
-	return OK;
+	atomic_store(&x->with_vectors, 1);
+	return catchup_start(x, e);
 }
 
 /* The walk began over: something had no vector though it was passed. */

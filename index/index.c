@@ -231,7 +231,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	if (!rc) rc = store_open(&x->store, o->dir, o->map_bytes, o->readers_max, o->sync, e);
 	if (!rc) rc = state_settle(x, e);
 	if (!rc) erasures_finish(x);
-	if (!rc && o->dim) rc = index_attach(x, o, e);
+	if (!rc) rc = o->dim ? index_attach(x, o, e) : catchup_start(x, e);
 	if (rc && x->store) err_wrap(e, "%s", o->dir);
 	if (rc) index_close(x);
 	else *out = x;
