@@ -3,7 +3,8 @@
  * Method: the table of documents in memory tells which rows the reader sees (docpick.c); down the column of a key, or the list
  * of its path of meta, values are counted by their numbers, each once a document. Of meta a number or truth and a text that
  * looks like it are one value. Documents whose meta is too large for the table are asked by their records, and where it is not
- * in memory, all are. What the reader does not see is not counted and adds no value.
+ * in memory, all are. What the reader does not see is not counted and adds no value; of a reader with phrases only documents
+ * count that have a chunk with them.
  * Threads: the snapshot's. Failure: a key that is none is E_USAGE; too many different values E_MEMORY. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum { DAY_MS = 86400000, VALUES_BYTES_MAX = 256 << 20 };   /* of one key's diff
 
 struct slot { const char *text; uint64_t n, last; }; /* last: the number of the document counted last */
 struct tally { struct filter *key; struct slot *slots; size_t n, cap; struct arena texts; }; /* cap: a power of two, or 0 */
-struct walk { struct tally *tallies; size_t n; uint64_t doc; };
+struct walk { struct tally *tallies; size_t n; uint64_t doc; const struct visible *with; }; /* with: of these a document has a chunk, or NULL */
 struct counting { struct tally *t; uint64_t doc; };
 
 static size_t slot_find(const struct tally *t, const char *text)
@@ -68,7 +69,7 @@ static int on_doc(void *ctx, const struct rec_doc *r)
 	struct walk *w = ctx;
 	struct doc d = { .source = r->source, .type = r->type, .meta = r->meta, .added_ms = r->added_ms, .updated_ms = r->updated_ms };
 	int rc = OK;
-	if (!doc_verdict_has_text(r->verdict)) return OK;
+	if (!doc_verdict_has_text(r->verdict) || (w->with && !visible_meets(w->with, r->first_chunk, r->chunk_n))) return OK;
 	w->doc++;
 	for (size_t i = 0; i < w->n && !rc; i++) {
 		struct counting c = { &w->tallies[i], w->doc };
@@ -236,6 +237,8 @@ static int table_count(struct snapshot *s, const struct reader *r, uint32_t coll
 	int rc;
 	pthread_rwlock_rdlock(&s->docs->lock);
 	rc = docs_pick(s->docs, s->state.seq, coll, r, &(struct doc_match){ snapshot_match, &ask }, &bits, e);
+	for (size_t row = 0; row < s->docs->n && !rc && w->with; row++)
+		if (!visible_meets(w->with, s->docs->first[row], s->docs->chunk_n[row])) bits[row / 64] &= ~((uint64_t)1 << (row & 63));
 	for (size_t i = 0; i < w->n && !rc; i++)
 		if (column_count(&(struct column){ s, bits, &w->tallies[i] })) rc = err_set(e, E_MEMORY, "facets: out of memory");
 	pthread_rwlock_unlock(&s->docs->lock);
@@ -282,13 +285,16 @@ static int tally_take(struct tally *t, const char *key, size_t max, struct arena
 int snapshot_facets(struct snapshot *s, const struct reader *r, const char *const *keys, size_t key_n, size_t max, struct arena *a,
 	struct facet *out, struct err *e)
 {
-	struct walk w = { mem_calloc(key_n + 1, sizeof *w.tallies), key_n, 0 };
+	struct walk w = { mem_calloc(key_n + 1, sizeof *w.tallies), key_n, 0, NULL };
+	struct visible *with = NULL;
 	struct rec_coll coll;
 	int rc = w.tallies ? OK : err_set(e, E_MEMORY, "facets: out of memory");
 	if (!rc && (!r || !r->collection)) rc = err_set(e, E_USAGE, "facets: no collection is named");
 	for (size_t i = 0; i < key_n && w.tallies; i++) arena_init(&w.tallies[i].texts, VALUES_BYTES_MAX);
 	for (size_t i = 0; i < key_n && !rc; i++) rc = key_parse(&w.tallies[i], keys[i], e);
 	if (!rc) rc = coll_read(s->t, r->collection, &coll, e);
+	if (!rc && r->phrases) rc = visible_get(s, r, coll.number, &with, e);
+	w.with = with;
 	if (!rc) rc = s->docs ? table_count(s, r, coll.number, &w, e) : snapshot_each_seen(s, r, coll.number, on_doc, &w, e);
 	if (rc == E_NOT_FOUND) rc = OK;
 	for (size_t i = 0; i < key_n && !rc; i++) rc = tally_take(&w.tallies[i], keys[i], max, a, &out[i], e);
@@ -298,5 +304,6 @@ int snapshot_facets(struct snapshot *s, const struct reader *r, const char *cons
 		mem_free(w.tallies[i].slots);
 	}
 	mem_free(w.tallies);
+	visible_put(with);
 	return rc;
 }

@@ -217,7 +217,7 @@ struct seen_count { uint64_t documents, chunks; };
 int snapshot_count(struct snapshot *s, const struct reader *r, struct seen_count *out, struct err *e);
 
 /* Facets: for each key of the filter language (filter.h) which values documents with text of r->collection (required) that
- * the reader sees have there, and how many of them: the most frequent first, then in byte order, at most max a key. Values
+ * the reader sees, with its phrases, have there, and how many of them: the most frequent first, then in byte order, at most max a key. Values
  * as filter_values gives them; in the arena. out: key_n. E_USAGE names what is no key. */
 enum { FACET_KEY_MAX = 1024 };
 struct facet_value { const char *text; uint64_t documents; };

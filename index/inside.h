@@ -149,6 +149,8 @@ int visible_get(struct snapshot *s, const struct reader *r, uint32_t coll, struc
 void visible_put(struct visible *v);      /* NULL is allowed */
 /* 1 when the chunk is among them; *at, 0 at first, goes on with chunks that are asked for in ascending order. */
 int visible_has(const struct visible *v, size_t *at, uint64_t chunk);
+/* 1 when one of the n chunks from `first` on is among them. */
+int visible_meets(const struct visible *v, uint64_t first, uint64_t n);
 
 /* phrase.c */
 /* Fills out's runs and counts, empty before, with the chunks of the collection that hold each of r->phrases (not NULL), of

@@ -191,3 +191,14 @@ int visible_has(const struct visible *v, size_t *at, uint64_t chunk)
 	while (*at < v->n && v->runs[*at].first + v->runs[*at].n <= chunk) ++*at;
 	return *at < v->n && v->runs[*at].first <= chunk;
 }
+
+int visible_meets(const struct visible *v, uint64_t first, uint64_t n)
+{
+	size_t low = 0, high = v->n;              /* the first run that ends behind `first` */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (v->runs[mid].first + v->runs[mid].n <= first) low = mid + 1;
+		else high = mid;
+	}
+	return n && low < v->n && v->runs[low].first < first + n;
+}

@@ -85,6 +85,17 @@ def facets_count_documents(s):
     assert found(s, collection="fac", facets=["type", "type"])["facets"].keys() == {"type"}
 
 
+@test
+def facets_of_phrases_count_documents_that_hold_them(s):
+    for i, t in enumerate(("The red lamp stands here.", "A lamp, red and bright.", "The red lamp hangs there.", "Nothing of it.")):
+        s.push(t, collection="fph", source=f"/fph/{i}", meta={"n": i, "half": i // 2})
+    r = found(s, collection="fph", query='"red lamp"', facets=["meta.n", "meta.half"])
+    assert numbers(r) == [0, 2] and r["total"] == 2 and r["facets"] == {"meta.n": {"0": 1, "2": 1}, "meta.half": {"0": 1, "1": 1}}, r
+    r = found(s, collection="fph", query='"red lamp"', facets=["meta.n"], filter="meta.half = 1")
+    assert numbers(r) == [2] and r["facets"] == {"meta.n": {"2": 1}}, r
+    assert found(s, collection="fph", query='"blue lamp"', facets=["meta.n"])["facets"] == {"meta.n": {}}
+
+
 @test(search__facet_values="2")
 def facets_tell_the_most_frequent(s):
     for i, c in enumerate("aaabbcd"):
