@@ -34,8 +34,9 @@ int encoder_space_open(struct encoder_space **out, const struct encoder *m, int 
 void encoder_space_close(struct encoder_space *s); /* NULL is allowed */
 /* ids of text i are ids[starts[i]] to ids[starts[i+1]] (at least one; at most shape.positions), each below
  * shape.vocabulary; starts[0] is 0 and starts[texts] at most the space's rows. types: of each id, 0 or (when shape.types
- * is 2 or more) 1; NULL: all 0. Returns (starts[texts], hidden), borrowed until the next run. Texts do not see each other; in int8 a text's states have the same bits whatever runs
- * beside it, with whatever threads and table. Never fails and never allocates. */
+ * is 2 or more) 1; NULL: all 0. Returns (starts[texts], hidden), borrowed until the next run. Texts do not see each
+ * other; in int8 a text's states have the same bits whatever runs beside it, with whatever threads and table. Never
+ * fails and never allocates. */
 const float *encoder_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts,
 	size_t texts);
 

@@ -1,12 +1,12 @@
 /* reader.c: owns an open reader model (card, vocabulary, encoder, heads) and the space it runs in.
  *
- * A call cuts its pairs into windows, of one pair or several, and gathers these in a piece of about PIECE_TOKENS tokens.
- * A full piece runs through the encoder; then each window's states go through the heads of the call's kind, and what they
- * say joins what the pair's other windows said. Beside every id a piece keeps the bytes of the text that it stands for, so
- * that a span is told in bytes without looking at the text again.
+ * A call cuts its pairs into windows, of one pair or several, and gathers these in a piece of about PIECE_TOKENS
+ * tokens. A full piece runs through the encoder; then each window's states go through the heads of the call's kind, and
+ * what they say joins what the pair's other windows said. Beside every id a piece keeps the bytes of the text that it
+ * stands for, so that a span is told in bytes without looking at the text again.
  *
- * The heads are fp32 in plain loops over vectors of floats, with sums in one order: the same bits on every CPU. They cost
- * some hundredths of the encoder's time.
+ * The heads are fp32 in plain loops over vectors of floats, with sums in one order: the same bits on every CPU. They
+ * cost some hundredths of the encoder's time.
  *
  * Threads: `lock` is held while a piece runs in the one space; tokenising and the heads happen outside, the latter on a
  * copy of the states. Everything else is immutable after open. No other lock is taken under it. Failure: a piece is

@@ -3,12 +3,13 @@
  *
  *   reader_open -> reader_read, reader_support (any thread, any number) -> reader_close
  *
- * A model is a folder in Hugging Face's layout for BERT, as an embedder's (embed.h; no pooling), whose weights hold the
- * heads as well: span (2 outputs a token), and answerable (1), relevance (1) and support (3), each a `dense` layer, relu
- * and an `out` layer over the state of [CLS]. embed/reader_train makes one, with weights in int8 (nn/safetensors.h).
- * A pair becomes [CLS] first [SEP] title [SEP] text [SEP], without "title [SEP]" where there is none; all behind the first
- * [SEP] is of type 1. The first text is cut to READER_FIRST tokens, the title to READER_TITLE. A text that does not fit
- * beside them is read in windows that overlap by READER_STRIDE tokens, and the pair has the best of what these have.
+ * A model is a folder in Hugging Face's layout for BERT, as an embedder's (embed.h; no pooling), whose weights hold
+ * the heads as well: span (2 outputs a token), and answerable (1), relevance (1) and support (3), each a `dense` layer,
+ * relu and an `out` layer over the state of [CLS]. embed/reader_train makes one, with weights in int8
+ * (nn/safetensors.h). A pair becomes [CLS] first [SEP] title [SEP] text [SEP], without "title [SEP]" where there is
+ * none; all behind the first [SEP] is of type 1. The first text is cut to READER_FIRST tokens, the title to
+ * READER_TITLE. A text that does not fit beside them is read in windows that overlap by READER_STRIDE tokens, and the
+ * pair has the best of what these have.
  * Method: Devlin et al. 2018 (spans, with [CLS] as "no answer", as for SQuAD 2.0), Nogueira & Cho 2019 (relevance).
  * In int8 a figure has the same bits on every CPU, beside any pairs, with any number of threads.
  * Threads: every call is thread-safe. Pairs go in pieces of some thousand tokens, one at a time on all threads; callers
@@ -61,16 +62,16 @@ struct reader_verdict {       /* logits: the softmax of the three are their prob
 	float supported, unsaid, contradicted;
 };
 
-/* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED what is not known here or
- * the kernel that this CPU lacks; E_USAGE: no such kernel, or a number of threads out of range. */
+/* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED what is not known here
+ * or the kernel that this CPU lacks; E_USAGE: no such kernel, or a number of threads out of range. */
 int reader_open(struct reader_model **out, const struct reader_options *o, struct err *e);
 void reader_close(struct reader_model *m);                    /* NULL is allowed */
 const struct reader_info *reader_info(const struct reader_model *m);
-/* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY; out
- * is then partly written. */
+/* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY;
+ * out is then partly written. */
 int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,
 	struct err *e);
-/* Of evidence in several windows the verdict of that which supports most (by `supported` over the larger of the others). */
+/* Of evidence in several windows the verdict of that which supports most (`supported` over the larger of the rest). */
 int reader_support(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_verdict *out,
 	struct err *e);
 

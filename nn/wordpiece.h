@@ -43,11 +43,12 @@ int32_t wordpiece_sep(const struct wordpiece *w);
 int wordpiece_encode(const struct wordpiece *w, const char *text, size_t len, enum wordpiece_mode mode, int32_t *ids,
 	size_t max, size_t *n, struct err *e);
 
-/* A token and the bytes of the text that it comes from: a whole run of what is neither white space nor a word of its own
- * (punctuation, a CJK ideograph), so that all pieces of a word tell the word's place. */
+/* A token and the bytes of the text that it comes from: a whole run of what is neither white space nor a word of its
+ * own (punctuation, a CJK ideograph), so that all pieces of a word tell the word's place. */
 struct wordpiece_token { int32_t id; uint32_t from, to; };
-/* The tokens of the text, which are the ids of wordpiece_encode with WORDPIECE_PLAIN, with their places, which do not fall
- * from one to the next (a run of over 400 tokens, which no writing has, is cut there): at most max to out; *n: written. E_MEMORY; E_LIMIT: a text of 4 GiB. */
+/* The tokens of the text, which are the ids of wordpiece_encode with WORDPIECE_PLAIN, with their places, which do not
+ * fall from one to the next (a run of over 400 tokens, which no writing has, is cut there): at most max to out; *n:
+ * written. E_MEMORY; E_LIMIT: a text of 4 GiB. */
 int wordpiece_places(const struct wordpiece *w, const char *text, size_t len, struct wordpiece_token *out, size_t max,
 	size_t *n, struct err *e);
 

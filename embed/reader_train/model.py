@@ -47,7 +47,8 @@ class Pair:
     def place(self, a, b):
         """Positions of the first and last token of code points a to b of the passage; None: outside the window."""
         inside = [i for i, (s, e) in enumerate(self.offsets) if e > a and s < b]
-        if not inside or self.offsets[inside[0]][0] > a or self.offsets[inside[-1]][1] < b:
+        cut = not self.whole and inside and (self.offsets[inside[0]][0] > a or self.offsets[inside[-1]][1] < b)
+        if not inside or cut:
             return None
         return self.first + inside[0], self.first + inside[-1]
 

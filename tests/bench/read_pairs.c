@@ -1,7 +1,7 @@
 /* read_pairs.c: a reader model's figures for pairs of texts, and how fast it has them.
  * Usage: read_pairs FOLDER KERNEL read|support [THREADS] < PAIRS > FIGURES
- * PAIRS: a line each, {"first": .., "title": .., "text": ..}; KERNEL as reader_open's ("auto": the best). A line comes out for
- * each; on stderr the time of the reading alone. */
+ * PAIRS: a line each, {"first": .., "title": .., "text": ..}; KERNEL as reader_open's ("auto": the best). A line comes
+ * out for each; on stderr the time of the reading alone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

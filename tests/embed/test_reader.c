@@ -83,9 +83,9 @@ TEST(reader_figures_equal_the_reference)
 		CHECK_INT(r[i].spans_n, cJSON_GetArraySize(spans));
 		cJSON_ArrayForEach(s, spans) {
 			const struct reader_span *got = &r[i].spans[k++];
-			CHECK_MSG(got->from == (size_t)s->child->valueint && got->to == (size_t)s->child->next->valueint &&
-				near(got->logit, s->child->next->next->valuedouble, 1e-3), "pair %zu span %zu: %zu to %zu, %.5f", i, k, got->from,
-				got->to, got->logit);
+			size_t from = (size_t)s->child->valueint, to = (size_t)s->child->next->valueint;
+			CHECK_MSG(got->from == from && got->to == to && near(got->logit, s->child->next->next->valuedouble, 1e-3),
+				"pair %zu span %zu: %zu to %zu, %.5f", i, k, got->from, got->to, got->logit);
 		}
 		CHECK(near(v[i].supported, cJSON_GetArrayItem(support, 0)->valuedouble, 1e-4));
 		CHECK(near(v[i].unsaid, cJSON_GetArrayItem(support, 1)->valuedouble, 1e-4));
@@ -113,7 +113,8 @@ static int same(const struct reader_reading *a, const struct reader_reading *b)
 {
 	int alike = a->relevance == b->relevance && a->answerable == b->answerable && a->spans_n == b->spans_n;
 	for (size_t i = 0; alike && i < a->spans_n; i++)
-		alike = a->spans[i].from == b->spans[i].from && a->spans[i].to == b->spans[i].to && a->spans[i].logit == b->spans[i].logit;
+		alike = a->spans[i].from == b->spans[i].from && a->spans[i].to == b->spans[i].to &&
+			a->spans[i].logit == b->spans[i].logit;
 	return alike;
 }
 
@@ -171,7 +172,8 @@ TEST(reader_order_holds_over_pieces)
 /* A span is words of the text: it begins and ends where they do. */
 TEST(reader_spans_are_whole_words)
 {
-	static const char text[] = "The offices' opening-hours (in 1990s\xe2\x80\x94 caf\xc3\xa9) are told, supercalifragilistic, \xe4\xb8\xad\xe6\x96\x87.";
+	static const char text[] = "The offices' opening-hours (in 1990s\xe2\x80\x94 caf\xc3\xa9) are told, "
+		"supercalifragilistic, \xe4\xb8\xad\xe6\x96\x87.";
 	static const char *const ends = " .,()'-";
 	struct reader_model *m = tiny(1, NULL);
 	struct reader_pair p = {.first = "when", .first_len = 4, .text = text, .len = sizeof text - 1};

@@ -223,7 +223,8 @@ TEST(wordpiece_vocabulary_of_tokenizer_json)
 TEST(wordpiece_places_are_runs_of_the_text)
 {
 	static const char text[] = " unaffable,\ta\xcc\x81-UNABLE\n(\xe4\xb8\xad" "a)";
-	static const char *const runs[] = {"unaffable", "unaffable", ",", "a\xcc\x81", "-", "UNABLE", "UNABLE", "(", "\xe4\xb8\xad", "a", ")"};
+	static const char *const runs[] = {"unaffable", "unaffable", ",", "a\xcc\x81", "-", "UNABLE", "UNABLE", "(",
+		"\xe4\xb8\xad", "a", ")"};
 	struct wordpiece *w;
 	struct wordpiece_token t[32];
 	struct err e;
@@ -252,8 +253,9 @@ TEST(wordpiece_places_fit_any_text)
 	uint64_t seed = 7;
 	CHECK_OK(vocab_open(&w, vocabulary, &e), e);
 	for (int round = 0; round < 2000; round++) {
-		static const char *const bits[] = {"a", "un", ",", " ", "\n", "\xcc\x81", "\xc3\x84", "\xe4\xb8\xad", "\xe2\x89\xa0", "\xe2\x80\x8b",
-			"\xff", "\xcd\xbe", "\xc4\xb0", "\xef\xbf\xbd", "\x01", "\xc2\xa0", "\xe3\x80\x80", "=", "\xe2\x82\xac", "\xc2\x85"};
+		static const char *const bits[] = {"a", "un", ",", " ", "\n", "\xcc\x81", "\xc3\x84", "\xe4\xb8\xad", "=",
+			"\xe2\x89\xa0", "\xe2\x80\x8b", "\xff", "\xcd\xbe", "\xc4\xb0", "\xef\xbf\xbd", "\x01", "\xc2\xa0",
+			"\xe3\x80\x80", "\xe2\x82\xac", "\xc2\x85"};
 		char text[64];
 		size_t len = 0, n, m;
 		struct wordpiece_token t[64];
