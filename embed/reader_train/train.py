@@ -3,7 +3,9 @@
 Usage: PYTHONPATH=$(tools/pypi.sh tests/bench/torch.txt) train.py --start FOLDER --data DIR --run DIR [--steps N] [--stop N]
   --start  the folder of all-MiniLM-L6-v2: the encoder's first weights, the vocabulary
   --run    where checkpoint.pt and log.jsonl go; a run that finds a checkpoint goes on from it
-  --steps  of the whole schedule; --stop: leave after that many (a checkpoint is written)
+  --steps  of the whole schedule: the rate rises, stays, and falls in the last 30 %. A run that goes on may be given
+           another number, so long as the old one's fall had not begun
+  --stop   leave after that many (a checkpoint is written)
 
 A step takes one batch of each kind (span, rank, support), adds their losses and moves once. Word embeddings stay as they
 are: the data has too few words to move all of them the same way. Losses:
@@ -27,6 +29,7 @@ import torch.nn.functional as F
 from model import LENGTH, Feed, Pair, Reader, best_spans, collate, misspelt, rows_read, tokenizer_open
 
 PLAIN = re.compile(r"[^\w\s]")
+WARM, DOWN = 150, 0.3  # steps until the full rate; the last part of a run, in which it falls to 0
 
 
 def pair_of(tok, question, title, text, r, plain=0.0):
@@ -208,8 +211,7 @@ def main():
     model.train()
     saved, means = time.time(), {}
     while step < a.steps:
-        warm = max(1, a.steps // 20)
-        rate = min((step + 1) / warm, max(0.0, (a.steps - step) / (a.steps - warm)))
+        rate = min((step + 1) / WARM, 1.0, (a.steps - step) / (DOWN * a.steps))
         for g in opt.param_groups:
             g["lr"] = g["rate"] * rate
         opt.zero_grad(set_to_none=True)
