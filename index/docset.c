@@ -267,6 +267,7 @@ static int by_first(const void *a, const void *b)
 /* Puts one column in the order of places; scratch has room for it. */
 static void column_sort(void *column, size_t bytes, const struct place *at, size_t n, void *scratch)
 {
+	if (!n) return;
 	for (size_t i = 0; i < n; i++) memcpy((char *)scratch + i * bytes, (char *)column + at[i].row * bytes, bytes);
 	memcpy(column, scratch, n * bytes);
 }
