@@ -13,6 +13,7 @@ enum { BENCH_REPEAT = 3, BENCH_REPEAT_MAX = 1000, BENCH_FILE_BYTES_MAX = 1 << 30
 int bench_embed(struct command_call *c, cJSON *out, struct err *e);
 int bench_generate(struct command_call *c, cJSON *out, struct err *e);
 int bench_index(struct command_call *c, cJSON *out, struct err *e);
+int bench_store(struct command_call *c, cJSON *out, struct err *e);
 int bench_words(struct command_call *c, cJSON *out, struct err *e);
 
 /* Lines {"text"[,"title"]} of a file, at most `limit`: title and text joined, in the arena; the array is the caller's to

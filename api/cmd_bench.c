@@ -11,7 +11,8 @@
 #include "base/mem.h"
 
 static const struct { const char *name; int (*run)(struct command_call *c, cJSON *out, struct err *e); } measures[] = {
-	{"embed", bench_embed}, {"generate", bench_generate}, {"index", bench_index}, {"words", bench_words},
+	{"embed", bench_embed}, {"generate", bench_generate}, {"index", bench_index}, {"store", bench_store},
+	{"words", bench_words},
 };
 
 static int by_value(const void *a, const void *b)
@@ -105,7 +106,7 @@ int cmd_bench(struct command_call *c)
 		found = 1;
 		rc = measures[i].run(&inner, out, &e);
 	}
-	if (!rc && !found) rc = err_set(&e, E_USAGE, "bench: must be embed, generate, index or words");
+	if (!rc && !found) rc = err_set(&e, E_USAGE, "bench: must be embed, generate, index, store or words");
 	if (!rc && !c->json) print_people(c, out);
 	if (!rc && c->json) {
 		rc = command_json(c, out, &e);

@@ -147,11 +147,12 @@ static const struct command commands[] = {
 		"  --limit N     only the first N questions\n\n"
 		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
 	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S] | bench index …"
-		" | bench words SET",
+		" | bench store --texts F [--limit N] | bench words SET",
 		"Measures this machine. embed: texts and tokens a second, and the time of a short query; F has lines\n"
 		"{\"text\"[,\"title\"]}. generate: tokens of prompts read and of texts written a second, until the first token, and\n"
 		"bytes of weights a second. Medians over several runs. index: search by vector in a store of its own: recall of the 10\n"
 		"best and queries a second of processor time, exactly, by graph at several efforts, and for readers of a share.\n"
+		"store: chunks of a hundred words that a store of its own takes in a second, vectors given, every commit on disk.\n"
 		"words: searches by words a second of processor time over a question set (corpus.jsonl, queries.jsonl, qrels.tsv), in a\n"
 		"store of its own, and how good they are.\n\n"
 		"  --texts F     the texts to embed; --limit N: only the first N\n"

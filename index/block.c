@@ -20,9 +20,17 @@ static unsigned width_of(uint64_t x)
 	return x < 1u << 8 ? 0 : x < 1u << 16 ? 1 : x < 1ull << 32 ? 2 : 3;
 }
 
-static void put_wide(struct buf *b, uint64_t x, unsigned width)
+/* Numbers in 1 << width bytes each, little-endian. */
+static void put_list(struct buf *b, const uint64_t *x, size_t n, unsigned width)
 {
-	buf_put(b, &x, (size_t)1 << width); /* little-endian */
+	uint8_t *to;
+	if (buf_failed(b) || buf_reserve(b, n << width)) return;
+	to = (uint8_t *)b->data + b->len;
+	for (size_t i = 0; i < n; i++) {
+		if (width == 0) to[i] = (uint8_t)x[i];
+		else memcpy(to + (i << width), &x[i], (size_t)1 << width);
+	}
+	b->len += n << width;
 }
 
 static void put_leb(struct buf *b, uint64_t x)
@@ -58,7 +66,7 @@ static size_t pairs_of(const struct posting *p, size_t n, struct block_pair pair
 int rec_block_put(struct buf *out, const struct key *k, const struct posting *p, size_t n)
 {
 	struct block_pair pairs[CLASSES];
-	uint64_t gap = 0, count = 0, len = 0;
+	uint64_t gap = 0, count = 0, len = 0, gaps[BLOCK_MAX], counts[BLOCK_MAX], lens[BLOCK_MAX];
 	uint8_t head[FIXED] = { 0, 0, 0, 0, 'W', BLOCK_VERSION };
 	uint16_t n16 = (uint16_t)n;
 	uint32_t crc;
@@ -66,9 +74,9 @@ int rec_block_put(struct buf *out, const struct key *k, const struct posting *p,
 	unsigned w_gap, w_count, w_len;
 	if (n > BLOCK_MAX || n == 0) return E_LIMIT;
 	for (size_t i = 0; i < n; i++) {
-		gap |= i ? p[i].chunk - p[i - 1].chunk : 0;
-		count |= p[i].count;
-		len |= p[i].len;
+		gap |= gaps[i] = i ? p[i].chunk - p[i - 1].chunk : 0;
+		count |= counts[i] = p[i].count;
+		len |= lens[i] = p[i].len;
 	}
 	w_gap = width_of(gap), w_count = width_of(count), w_len = width_of(len);
 	memcpy(head + 6, &n16, 2);
@@ -78,9 +86,9 @@ int rec_block_put(struct buf *out, const struct key *k, const struct posting *p,
 	buf_put(out, head, sizeof head);
 	put_leb(out, p[0].chunk);
 	buf_put(out, pairs, pair_n * sizeof *pairs);
-	for (size_t i = 1; i < n; i++) put_wide(out, p[i].chunk - p[i - 1].chunk, w_gap);
-	for (size_t i = 0; i < n; i++) put_wide(out, p[i].count, w_count);
-	for (size_t i = 0; i < n; i++) put_wide(out, p[i].len, w_len);
+	put_list(out, gaps + 1, n - 1, w_gap);
+	put_list(out, counts, n, w_count);
+	put_list(out, lens, n, w_len);
 	if (buf_failed(out)) return buf_failed(out);
 	crc = crc32c(crc32c(0, k->b, k->n), out->data + 4, out->len - 4);
 	memcpy(out->data, &crc, 4);

@@ -196,13 +196,13 @@ static int block_read(struct postings *p, struct txn *t, const struct key *k, st
 	return store_del(t, T_POST, k, e);
 }
 
-static int block_write(struct postings *p, struct txn *t, const struct key *k, struct err *e)
+static int block_write(struct postings *p, struct txn *t, struct cursor *c, const struct key *k, struct err *e)
 {
 	int rc;
 	if (p->n == 0) return store_del(t, T_POST, k, e);
 	rc = rec_block_put(&p->b, k, p->block, p->n);
 	if (rc) return err_set(e, rc, "index words: a block of %zu postings", p->n);
-	return store_put(t, T_POST, k, p->b.data, p->b.len, e);
+	return cursor_put(c, k, p->b.data, p->b.len, e);
 }
 
 /* Takes a term's postings of the given chunks away. What is not there needs no taking away. */
@@ -235,14 +235,14 @@ static int term_remove(struct postings *p, struct txn *t, struct cursor *c, cons
 		while (i < n && (ops[i].chunk <= last || !ops[i].remove)) i++;
 		if (kept != p->n) {
 			p->n = kept;
-			rc = block_write(p, t, &k, e);
+			rc = block_write(p, t, c, &k, e);
 		}
 	}
 	return rc;
 }
 
 /* Adds a term's new postings behind all it has. */
-static int term_add(struct postings *p, struct txn *t, const struct term *term, const struct op *ops, size_t n, int *damaged,
+static int term_add(struct postings *p, struct txn *t, struct cursor *c, const struct term *term, const struct op *ops, size_t n, int *damaged,
 	struct err *e)
 {
 	struct slice v;
@@ -253,19 +253,19 @@ static int term_add(struct postings *p, struct txn *t, const struct term *term, 
 	if (i == n) return OK;
 	key_block(&tail, term->coll, term->text, term->len, BLOCK_TAIL);
 	p->n = 0;
-	rc = store_get(t, T_POST, &tail, &v, e);
+	rc = cursor_find(c, &tail, &v, e);
 	if (!rc) rc = block_read(p, t, &tail, v, damaged, e);
 	else if (rc == E_NOT_FOUND) rc = OK;
 	for (; !rc && i < n; i++) {
 		if (ops[i].remove) continue;
 		if (p->n >= BLOCK_POSTINGS) {
 			key_block(&k, term->coll, term->text, term->len, p->block[p->n - 1].chunk);
-			rc = block_write(p, t, &k, e);
+			rc = block_write(p, t, c, &k, e);
 			p->n = 0;
 		}
 		p->block[p->n++] = (struct posting){ ops[i].chunk, ops[i].count, ops[i].len };
 	}
-	return rc ? rc : block_write(p, t, &tail, e);
+	return rc ? rc : block_write(p, t, c, &tail, e);
 }
 
 /* Puts the operations of each term together, the terms in their order in `sorted`. *out has a slot more. */
@@ -314,7 +314,7 @@ int postings_flush(struct postings *p, struct txn *t, struct write *w, int *dama
 		size_t n = cancel(ops + at, sorted[i]->ops);
 		if (w) rc = removals_tell(w, sorted[i], ops + at, n, chunks, e);
 		if (!rc) rc = term_remove(p, t, &c, sorted[i], ops + at, n, damaged, e);
-		if (!rc) rc = term_add(p, t, sorted[i], ops + at, n, damaged, e);
+		if (!rc) rc = term_add(p, t, &c, sorted[i], ops + at, n, damaged, e);
 		at += sorted[i]->ops;
 	}
 	cursor_close(&c);
@@ -382,7 +382,7 @@ int postings_compare(struct postings *p, struct txn *t, void (*wrong)(void *ctx,
 /* ---- the slow ways ---- */
 
 /* Writes p->block back without the postings of [first, first + n), whose lengths it notes. */
-static int block_purge(struct postings *p, struct txn *t, const struct key *k, uint64_t first, uint32_t n, uint32_t *lens,
+static int block_purge(struct postings *p, struct txn *t, struct cursor *c, const struct key *k, uint64_t first, uint32_t n, uint32_t *lens,
 	struct err *e)
 {
 	size_t kept = 0;
@@ -393,7 +393,7 @@ static int block_purge(struct postings *p, struct txn *t, const struct key *k, u
 	}
 	if (kept == p->n) return OK;
 	p->n = kept;
-	return block_write(p, t, k, e);
+	return block_write(p, t, c, k, e);
 }
 
 int postings_purge(struct txn *t, uint32_t coll, uint64_t first, uint32_t n, uint64_t *words, int *damaged, struct err *e)
@@ -413,7 +413,7 @@ int postings_purge(struct txn *t, uint32_t coll, uint64_t first, uint32_t n, uin
 		memcpy(k.b, key.p, key.n);
 		k.n = key.n;
 		rc = block_read(p, t, &k, value, damaged, e);
-		if (!rc) rc = block_purge(p, t, &k, first, n, lens, e);
+		if (!rc) rc = block_purge(p, t, &c, &k, first, n, lens, e);
 		if (rc) break;
 		k.b[k.n++] = 0; /* the next key, whatever became of this one */
 		rc = cursor_seek(&c, &k, &key, &value, e);

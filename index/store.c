@@ -524,22 +524,37 @@ int store_get(struct txn *t, enum table table, const struct key *k, struct slice
 	return OK;
 }
 
+/* Tables whose new keys are nearly always above all others. An append looks at the last page alone, and pages come out full
+ * where splitting would leave them half empty; it refuses a key that is not above, which is then put where it belongs. */
+static const char grows[TABLE_N] = { [T_DOC] = 1, [T_TEXT] = 1, [T_CHUNK] = 1, [T_VEC] = 1, [T_VEC2] = 1 };
+
+static int entry_put(struct txn *t, enum table table, const struct key *k, MDB_val *v, unsigned flags)
+{
+	MDB_val key = key_val(k), own = *v;
+	int code = MDB_KEYEXIST;
+	if (grows[table]) code = mdb_put(t->mt, t->env->table[table], &key, v, flags | MDB_APPEND);
+	if (code != MDB_KEYEXIST) return code;
+	key = key_val(k);
+	*v = own;
+	return mdb_put(t->mt, t->env->table[table], &key, v, flags);
+}
+
 int store_put(struct txn *t, enum table table, const struct key *k, const void *data, size_t n, struct err *e)
 {
-	MDB_val key = key_val(k), v = { n, (void *)(uintptr_t)data };
+	MDB_val v = { n, (void *)(uintptr_t)data };
 	int code;
 	if (fault_fails("store.put")) return err_set(e, E_IO, "write table %s: fault injected", table_names[table]);
-	code = mdb_put(t->mt, t->env->table[table], &key, &v, 0);
+	code = entry_put(t, table, k, &v, 0);
 	return code ? code_set(e, code, "write table", table_names[table]) : OK;
 }
 
 int store_reserve(struct txn *t, enum table table, const struct key *k, size_t n, uint8_t **out, struct err *e)
 {
-	MDB_val key = key_val(k), v = { n, NULL };
+	MDB_val v = { n, NULL };
 	int code;
 	*out = NULL;
 	if (fault_fails("store.put")) return err_set(e, E_IO, "write table %s: fault injected", table_names[table]);
-	code = mdb_put(t->mt, t->env->table[table], &key, &v, MDB_RESERVE);
+	code = entry_put(t, table, k, &v, MDB_RESERVE);
 	if (code) return code_set(e, code, "write table", table_names[table]);
 	*out = v.mv_data;
 	return OK;
@@ -603,6 +618,22 @@ int cursor_next(struct cursor *c, struct slice *key, struct slice *value, struct
 {
 	MDB_val mk;
 	return cursor_get(c, &mk, MDB_NEXT, key, value, e);
+}
+
+int cursor_find(struct cursor *c, const struct key *k, struct slice *value, struct err *e)
+{
+	MDB_val mk = key_val(k);
+	struct slice key;
+	return cursor_get(c, &mk, MDB_SET, &key, value, e);
+}
+
+int cursor_put(struct cursor *c, const struct key *k, const void *data, size_t n, struct err *e)
+{
+	MDB_val key = key_val(k), v = { n, (void *)(uintptr_t)data };
+	int code;
+	if (fault_fails("store.put")) return err_set(e, E_IO, "write table %s: fault injected", table_names[c->table]);
+	code = mdb_cursor_put(c->mc, &key, &v, 0);
+	return code ? code_set(e, code, "write table", table_names[c->table]) : OK;
 }
 
 void cursor_close(struct cursor *c)

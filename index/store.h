@@ -45,6 +45,9 @@ int store_entries(struct txn *t, enum table table, uint64_t *out, struct err *e)
 int cursor_open(struct cursor *c, struct txn *t, enum table table, struct err *e);
 int cursor_seek(struct cursor *c, const struct key *k, struct slice *key, struct slice *value, struct err *e);
 int cursor_next(struct cursor *c, struct slice *key, struct slice *value, struct err *e);
+/* store_get and store_put through a cursor, quicker for keys near the one before: LMDB starts from the page it is on. */
+int cursor_find(struct cursor *c, const struct key *k, struct slice *value, struct err *e);
+int cursor_put(struct cursor *c, const struct key *k, const void *data, size_t n, struct err *e);
 void cursor_close(struct cursor *c);                        /* a zeroed cursor is allowed */
 
 /* Writes the store anew without free pages and without a trace of what was deleted, and goes on with the new file.

@@ -692,6 +692,9 @@ def bench_tells_figures(b):
     assert f["texts"] == 2 and f["threads"] == 1 and f["tokens"] > 60 and f["query_p95_ms"] >= f["query_ms"] > 0, f
     assert abs(f["tokens_per_s"] / f["texts_per_s"] - f["tokens"] / 2) < 0.05 * f["tokens"], f
     assert b.json("bench", "embed", "--texts", texts, "--limit=1", "--repeat", "1")[0]["texts"] == 1
+    f, = b.json("bench", "store", "--texts", texts)
+    assert f["chunks"] == f["documents"] == f["commits"] == 1 and f["chunks_per_s"] > 0 < f["chunks_per_cpu_s"], f
+    b.run("bench", "store", ok=(2,))
     assert "texts.jsonl:2" in b.run("bench", "embed", "--texts", b.write("texts.jsonl", '{"text":"a"}\n{"title":"b"}\n'), ok=(1,)).stderr
     for args, code in (((), 2), (("coffee",), 2), (("embed",), 2), (("embed", "--texts", "nosuch"), 3), (("generate", "--model", "nosuch"), 3),
                        (("generate", "-p", "0"), 2), (("generate", "there"), 2)):
