@@ -31,6 +31,7 @@
 #include "index/ivfbuild.h"
 
 enum { BATCH = 1024 };           /* vectors added between two looks at x->closing */
+enum { AHEAD_MAX = 1000 };       /* graphs built before a turn; others are built after it */
 enum { NICE = 5 };               /* of the thread: searches go first */
 enum { RETRY_US = 60 * 1000000 }; /* after a failed build, before commits alone start another */
 
@@ -238,9 +239,16 @@ int graph_load(struct index *x, struct txn *t, const struct rec_gen *gen, uint32
 
 struct batch { struct faissx *fx; struct graph *g; float *vectors; size_t n; int threads; };
 
-static int batch_flush(struct index *x, struct batch *b, struct err *e)
+/* Who waits for a build may stop it. */
+static int stopped(struct snapshot *s, struct err *e)
 {
-	int rc = cancelled(x, e);
+	if (s->stop && s->stop(s->stop_ctx)) return err_set(e, E_CANCELLED, "interrupted; what is done stays");
+	return cancelled(s->x, e);
+}
+
+static int batch_flush(struct snapshot *s, struct batch *b, struct err *e)
+{
+	int rc = stopped(s, e);
 	if (!rc && b->n) rc = faissx_add(b->fx, b->n, b->vectors, b->threads, e);
 	b->n = 0;
 	return rc;
@@ -274,10 +282,10 @@ static int vectors_add(struct snapshot *s, uint32_t coll, uint64_t after, struct
 			rc = err_set(e, E_CORRUPT, "build a graph: more vectors than its record says; check tells more");
 			break;
 		}
-		if (++b->n == BATCH && (rc = batch_flush(s->x, b, e))) break;
+		if (++b->n == BATCH && (rc = batch_flush(s, b, e))) break;
 	}
 	if (rc == E_NOT_FOUND) rc = OK;
-	if (!rc) rc = batch_flush(s->x, b, e);
+	if (!rc) rc = batch_flush(s, b, e);
 	cursor_close(&c);
 	return rc;
 }
@@ -476,36 +484,130 @@ static int sweep_one(struct index *x, enum table table, uint32_t coll, struct er
 	return rc;
 }
 
-static int rebuild(struct index *x, struct snapshot **s, const struct coll_entry *c, int lists, unsigned long erasures,
+/* Builds what the snapshot holds of the collection and writes its pieces, which no header names yet. *out is the graph;
+ * *s has no transaction any more. */
+static int graph_make(struct snapshot *s, const struct coll_entry *c, int lists, struct piece_writer *p, struct graph **out,
 	struct err *e)
 {
-	struct piece_writer p = { .x = x, .gen = (*s)->state.serving, .coll = c->rec.number, .erasures = erasures };
-	struct graph *g = NULL;
-	int rc;
-	if (c->rec.chunks < x->exact_below) {
-		rc = graph_settle(&p, c->name, NULL, e);
-		return rc && rc != E_NOT_FOUND ? rc : vec_publish(x, &p.gen, c->rec.number, NULL, e);
-	}
-	rc = generation_last((*s)->t, gen_graph(&p.gen), c->rec.number, &p.generation, e);
-	p.generation++;
-	if (!rc) rc = lists ? lists_build(*s, &c->rec, &g, e) : graph_build(*s, &c->rec, &g, e);
+	int rc = generation_last(s->t, gen_graph(&p->gen), c->rec.number, &p->generation, e);
+	*out = NULL;
+	p->generation++;
+	if (!rc) rc = lists ? lists_build(s, &c->rec, out, e) : graph_build(s, &c->rec, out, e);
 	if (rc) return rc;
 	/* The transaction is not needed any more, and while it lives the store can't reuse a page: */
-	txn_abort((*s)->t);
-	(*s)->t = NULL;
+	txn_abort(s->t);
+	s->t = NULL;
 	fault_point("graph.before_write");
-	rc = pieces_write(&p, g, e);
+	return pieces_write(p, *out, e);
+}
+
+static void made_log(const char *name, const struct graph *g, int lists)
+{
+	fault_point("graph.after_write");
+	log_put(LOG_INFO, "index", "%s: %s of %llu vectors stored", name, lists ? "lists" : "graph", (unsigned long long)g->vectors);
+}
+
+static int rebuild(struct snapshot *s, const struct coll_entry *c, int lists, unsigned long erasures, struct err *e)
+{
+	struct piece_writer p = { .x = s->x, .gen = s->state.serving, .coll = c->rec.number, .erasures = erasures };
+	struct graph *g = NULL;
+	int rc;
+	if (c->rec.chunks < s->x->exact_below) {
+		rc = graph_settle(&p, c->name, NULL, e);
+		return rc && rc != E_NOT_FOUND ? rc : vec_publish(s->x, &p.gen, c->rec.number, NULL, e);
+	}
+	rc = graph_make(s, c, lists, &p, &g, e);
 	if (!rc) rc = graph_settle(&p, c->name, g, e);
 	if (!rc) {
-		fault_point("graph.after_write");
-		log_put(LOG_INFO, "index", "%s: %s of %llu vectors stored", c->name, lists ? "lists" : "graph",
-			(unsigned long long)g->vectors);
+		made_log(c->name, g, lists);
 		g->generation = p.generation;
-		return vec_publish(x, &p.gen, c->rec.number, g, e);
+		return vec_publish(s->x, &p.gen, c->rec.number, g, e);
 	}
+	if (g && rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(s->x, gen_graph(&p.gen), c->rec.number, NULL); /* a full store needs the room */
 	graph_put(g);
-	if (rc != E_NOT_FOUND && rc != E_CANCELLED) sweep_one(x, gen_graph(&p.gen), c->rec.number, NULL); /* a full store needs the room */
 	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* ---- graphs over vectors that are to serve ---- */
+
+/* The transaction that makes g the stored one of vectors beside; the collection's counters come with the turn to them.
+ * E_NOT_FOUND: collection or vectors are gone meanwhile, or something was erased. */
+static int ahead_settle(const struct piece_writer *p, const char *name, const struct graph *g, struct err *e)
+{
+	struct rec_state state;
+	struct rec_coll c;
+	struct txn *t;
+	int rc = txn_begin(&t, p->x->store, 1, e);
+	if (rc) return rc;
+	rc = outdated(p, e);
+	if (!rc) rc = state_read(t, &state, e);
+	if (!rc && state.beside.number != p->gen.number) rc = E_NOT_FOUND;
+	if (!rc) rc = coll_read(t, name, &c, e);
+	if (!rc && c.number != p->coll) rc = E_NOT_FOUND;
+	if (!rc) rc = header_write(t, p->x, g, p, e);
+	if (!rc) rc = pieces_delete(t, gen_graph(&p->gen), p->coll, p->generation, e);
+	if (!rc) return txn_commit(t, e);
+	txn_abort(t);
+	return rc;
+}
+
+static int ahead_build(struct snapshot *s, const struct coll_entry *c, int lists, unsigned long erasures, struct err *e)
+{
+	struct piece_writer p = { .x = s->x, .gen = s->state.serving, .coll = c->rec.number, .erasures = erasures };
+	struct graph *g = NULL;
+	int rc = graph_make(s, c, lists, &p, &g, e);
+	if (!rc) rc = ahead_settle(&p, c->name, g, e);
+	if (!rc) made_log(c->name, g, lists);
+	else if (g) sweep_one(s->x, gen_graph(&p.gen), c->rec.number, NULL);
+	graph_put(g);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* The collection is searched by a graph, and over these vectors none is stored, or one that is to be built again. */
+static int ahead_due(struct snapshot *s, const struct rec_coll *c, struct err *e)
+{
+	const struct rec_gen *gen = &s->state.serving;
+	struct rec_graph h;
+	uint64_t tail;
+	if (c->chunks < s->x->exact_below) return 0;
+	if (graph_header(s->t, gen_graph(gen), c->number, &h, e)) return 1;
+	if (h.dim != gen->dim || strcmp(h.embedder, gen->embedder) != 0 || (h.m && h.m != (uint32_t)s->x->hnsw_m)) return 1;
+	return tail_count(s->t, gen_vec(gen), c->number, h.last_chunk, &tail, e) ||
+		(double)tail > s->x->rebuild_share * (double)h.vectors;
+}
+
+/* The snapshot is looked at as if these vectors served, and as if nothing had come that has none of them. */
+static int ahead_one(struct snapshot *s, const struct rec_gen *gen, unsigned long erasures, int *more, struct err *e)
+{
+	struct coll_entry *list;
+	size_t n = 0;
+	int rc = coll_list(s->t, &s->a, &list, &n, e);
+	s->state.serving = *gen;
+	s->state.next_chunk = gen->upto + 1;
+	*more = 0;
+	for (size_t i = 0; !rc && !*more && i < n; i++) {
+		if (!ahead_due(s, &list[i].rec, NULL)) continue;
+		*more = 1;
+		rc = ahead_build(s, &list[i], lists_wanted(s->x, gen->dim, list, n, i, 0), erasures, e);
+		if (rc) err_wrap(e, "graph of collection %s", list[i].name);
+	}
+	return rc;
+}
+
+int graphs_ahead(struct index *x, const struct rec_gen *gen, int (*stop)(void *ctx), void *ctx, struct err *e)
+{
+	int more = 1, rc = OK;
+	for (int tries = 0; !rc && more && tries < AHEAD_MAX; tries++) {
+		unsigned long erasures = atomic_load(&x->erasures);
+		struct snapshot *s;
+		rc = snapshot_open(&s, x, e);
+		if (rc) break;
+		s->stop = stop;
+		s->stop_ctx = ctx;
+		rc = ahead_one(s, gen, erasures, &more, e);
+		snapshot_close(s);
+	}
+	return rc;
 }
 
 /* ---- rounds ---- */
@@ -562,7 +664,7 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 		*more = 1;
 		atomic_store(&x->rebuilding, 1);
 		if (tail) rc = tail_renew(s, part, list[i].rec.number, e);
-		else rc = rebuild(x, &s, &list[i], lists, erasures, e);
+		else rc = rebuild(s, &list[i], lists, erasures, e);
 		if (rc) err_wrap(e, "%s of collection %s", tail ? "vectors" : "graph", list[i].name);
 	}
 	snapshot_close(s);

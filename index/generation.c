@@ -9,7 +9,8 @@
  * The turn is one write: the few chunks that came last are embedded in it, while writers wait; then the state record
  * names the other tables. What searches need in memory (graphs that were stored, codes of all else) is read before and
  * published under the new generation's number before the commit, so that every snapshot finds parts of its own
- * generation; those of the old one go when it is done. The old generation stays in its tables and is caught up by the
+ * generation; those of the old one go when it is done. Graphs are built before the turn, from what is there by then, and
+ * cost what they would cost after it. The old generation stays in its tables and is caught up by the
  * same walk when the store is to turn back.
  *
  * Threads: index_reembed and index_reembed_forget from any, one at a time (x->reembedding); the rest as inside.h says.
@@ -445,13 +446,29 @@ static int turn_write(struct build *b, struct write *w, struct err *e)
 	return OK;
 }
 
+static int build_stop(void *build)
+{
+	struct build *b = build;
+	return b->h->progress && b->h->progress(b->h->ctx, &b->told);
+}
+
+/* Graphs are built before, so that no search is slower after the turn; where that fails, they are built after it. */
+static int build_graphs(struct build *b, struct err *e)
+{
+	struct err why = { OK, "" };
+	b->told.turning = 1;
+	if (graphs_ahead(b->x, &b->gen, build_stop, b, &why) == E_CANCELLED) return err_set(e, E_CANCELLED, "%s", why.msg);
+	if (why.status) log_put(LOG_WARN, "index", "before the turn to another embedder: %s", why.msg);
+	return OK;
+}
+
 static int build_turn(struct build *b, struct err *e)
 {
 	struct index *x = b->x;
 	struct write *w;
 	uint32_t old = 0;
-	int rc = fresh_read_all(b, e);
-	b->told.turning = 1;
+	int rc = build_graphs(b, e);
+	if (!rc) rc = fresh_read_all(b, e);
 	if (!rc) rc = index_write_begin(&w, x, e);
 	if (rc) return rc;
 	old = w->state.serving.number;

@@ -68,6 +68,7 @@ struct snapshot {
 	struct holds holds;
 	const char **meant; size_t meant_n; /* in place of words that nobody wrote, of the last search by words */
 	struct { uint64_t key; int ok; } verified[12]; /* texts whose checksum was looked at here */
+	int (*stop)(void *ctx); void *stop_ctx; /* of a build in it: 1 ends it; NULL: nobody waits for it */
 };
 
 /* A collection's counters as this write leaves them. */
@@ -204,6 +205,9 @@ int catchup_start(struct index *x, struct err *e);  /* again: wakes it */
 void catchup_stop(struct index *x);       /* cancels, joins */
 void catchup_kick(struct index *x);       /* after a commit: look whether work is due */
 int catchup_wait(struct index *x, struct err *e);
+/* Stores graphs over the vectors beside (those of chunks up to gen->upto) for collections that are to have one and have
+ * none, so that a turn to them finds these. E_CANCELLED: stop said so. */
+int graphs_ahead(struct index *x, const struct rec_gen *gen, int (*stop)(void *ctx), void *ctx, struct err *e);
 /* In a table of graphs: deletes the pieces of a collection's that its header does not name. */
 int graph_sweep(struct txn *t, enum table table, uint32_t coll, struct err *e);
 /* Deletes the stored graph of a collection, header and pieces of every number. */
