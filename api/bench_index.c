@@ -323,7 +323,7 @@ static int measure_graph(struct index_bench *b, cJSON *out, struct err *e)
 /* The same by lists of codes. */
 static int measure_lists(struct index_bench *b, cJSON *out, struct err *e)
 {
-	static const int probes[] = { 16, 32, 128 };
+	static const int probes[] = { 64, 128, 512 };
 	struct index_stats st;
 	struct figures f;
 	double open_ms, ready_ms;

@@ -130,11 +130,12 @@ static const struct setting settings[] = {
 	{NULL, "index.memory_bytes", T_SIZE, AT(index_memory_bytes), 0, 16 * TIB, "0", "bytes",
 		"Memory that search by vector should take in all. What does not fit is searched in the store, which is as exact and "
 		"much slower; building takes more for a while. 0: no limit."},
-	{NULL, "index.ivf_probes", T_COUNT, AT(ivf_probes), 1, 65536, "64", "lists",
-		"Lists looked at in a search by lists, of about as many as the square root of the vectors; more for readers who see "
+	{NULL, "index.ivf_probes", T_COUNT, AT(ivf_probes), 1, 65536, "256", "lists",
+		"Lists looked at in a search by lists, of about four times the square root of the vectors; more for readers who see "
 		"only a share. More finds more, and takes longer."},
-	{NULL, "index.ivf_rerank", T_COUNT, AT(ivf_rerank), 1, 1000000, "100", "vectors",
-		"Guesses of a search by lists that are compared with the stored vectors. More finds more; each is a look in the store."},
+	{NULL, "index.ivf_rerank", T_COUNT, AT(ivf_rerank), 1, 1000000, "200", "vectors",
+		"Guesses of a search by lists that are compared with the stored vectors, at most: it ends when they can't matter any "
+		"more. More finds more; each is a look in the store."},
 	{NULL, "index.hnsw_m", T_INT, AT(hnsw_m), 4, 64, "16", "neighbours",
 		"Neighbours of a vector in the HNSW graph. More finds more at the same effort, and costs 8 bytes a "
 		"neighbour and vector in memory, and time to build. Takes effect when a graph is built."},

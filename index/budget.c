@@ -24,7 +24,7 @@ static double graph_estimate(const struct index *x, uint32_t dim, double vectors
 static double lists_estimate(const struct index *x, uint32_t dim, double vectors)
 {
 	struct ivf_shape s = ivf_shape(dim, (uint64_t)vectors);
-	return vectors * 1.05 * (s.parts / 2 + sizeof(uint64_t)) + 4.0 * s.lists * s.parts * s.width +
+	return vectors * (s.parts / 2 + sizeof(uint64_t)) + (double)s.lists * (double)code8_size(dim) +
 		flat_bytes(dim, vectors * x->rebuild_share / LISTS_OFTENER / 2);
 }
 

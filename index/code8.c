@@ -96,6 +96,13 @@ void code8_encode(uint8_t *row, const float *x, uint32_t dim)
 	memcpy(row + len, &t, sizeof t);
 }
 
+void code8_decode(float *x, const uint8_t *row, uint32_t dim)
+{
+	struct code8_tail t;
+	memcpy(&t, row + code8_pad(dim), sizeof t);
+	for (uint32_t i = 0; i < dim; i++) x[i] = t.scale * (float)((int)row[i] - ZERO);
+}
+
 int code8_query_init(struct code8_query *q, const float *x, uint32_t dim, struct err *e)
 {
 	int rc = code8_choose(&q->kernel, NULL, e);

@@ -14,6 +14,7 @@ struct code8_tail { float scale, lost, length; }; /* lost: >= |x - scale c|; len
 size_t code8_pad(uint32_t dim);                   /* bytes of a code */
 size_t code8_size(uint32_t dim);                  /* of a row */
 void code8_encode(uint8_t *row, const float *x, uint32_t dim);
+void code8_decode(float *x, const uint8_t *row, uint32_t dim);    /* scale * c */
 
 /* One way to compute; every one gives the same integers. */
 struct code8_kernel {

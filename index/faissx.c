@@ -3,8 +3,7 @@
  * The graph is HNSW over inner products: M links a node (2M on the ground level; Malkov and Yashunin, Efficient and
  * robust approximate nearest neighbor search using HNSW graphs, 2016). FAISS builds, comparing the int8 rows; searches are
  * graph.c's.
- * Lists are "IVF<n>,PQ<m>x4": codes of what a vector is off its centre (Jegou, Douze, Schmid 2011). FAISS learns and
- * codes, searches are ivf.c's.
+ * Lists are FAISS's k-means over inner products and its product quantiser; searches are ivf.c's.
  * Traps that this file takes care of: FAISS keeps an error's text per thread, so it is copied at once; its OpenMP
  * threads are set before each call; error_c.h defines an enumerator OK as base/err.h does, so its one function is
  * declared here.
@@ -21,13 +20,13 @@ int faissx_extra_new(FaissIndex **out, const uint8_t *rows, size_t stride, int d
 int faissx_extra_links(const FaissIndex *index, struct faissx_links *out);
 int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const int32_t *neighbors, int32_t entry);
 void faissx_extra_stop(int (*stop)(void *ctx), void *ctx);
-int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts);
-int faissx_extra_lists_restore(FaissIndex *index, const float *centres, const float *books);
-int faissx_extra_lists_read(const FaissIndex *index, const float **centres, const float **books);
-int faissx_extra_lists_encode(const FaissIndex *index, size_t n, const float *vectors, int64_t *list, uint8_t *codes);
+int faissx_extra_cluster(int dim, size_t lists, size_t n, const float *vectors, float *centres);
+int faissx_extra_coder(struct faissx_coder **out, int dim, size_t lists, const float *centres, int width, size_t parts);
+int faissx_extra_coder_learn(struct faissx_coder *c, size_t n, const float *rests);
+int faissx_extra_coder_assign(const struct faissx_coder *c, size_t n, const float *vectors, int64_t *list);
+int faissx_extra_coder_code(const struct faissx_coder *c, size_t n, const float *rests, uint8_t *codes);
 
 struct faissx { FaissIndex *index; };
-struct faissx_lists { FaissIndex *index; };
 
 static int failed(struct err *e, int status, const char *what)
 {
@@ -87,58 +86,42 @@ int faissx_restore(struct faissx *g, size_t n, const int *levels, const int32_t 
 
 /* ---- lists of codes ---- */
 
-static int lists_new(struct faissx_lists **out, int dim, size_t lists, size_t parts, struct err *e)
+int faissx_cluster(int dim, size_t lists, size_t n, const float *vectors, float *centres, int threads,
+	int (*stop)(void *ctx), void *ctx, struct err *e)
 {
-	*out = mem_calloc(1, sizeof **out);
-	if (!*out) return err_set(e, E_MEMORY, "lists: out of memory");
-	if (!faissx_extra_lists(&(*out)->index, dim, lists, parts)) return OK;
-	mem_free(*out);
-	*out = NULL;
-	return failed(e, E_BUG, "new lists");
-}
-
-int faissx_lists_learn(struct faissx_lists **out, int dim, size_t lists, size_t parts, size_t n, const float *vectors,
-	int threads, int (*stop)(void *ctx), void *ctx, struct err *e)
-{
-	int code, rc = lists_new(out, dim, lists, parts, e);
-	if (rc) return rc;
+	int code;
 	omp_set_num_threads(threads);
 	faissx_extra_stop(stop, ctx);
-	code = faiss_Index_train((*out)->index, (idx_t)n, vectors);
+	code = faissx_extra_cluster(dim, lists, n, vectors, centres);
 	faissx_extra_stop(NULL, NULL);
-	if (!code) return OK;
-	rc = failed(e, E_BUG, "learn lists");
-	faissx_lists_free(*out);
-	*out = NULL;
-	return rc;
+	return code ? failed(e, E_BUG, "learn lists") : OK;
 }
 
-int faissx_lists_restore(struct faissx_lists **out, int dim, size_t lists, size_t parts, const float *centres,
-	const float *books, struct err *e)
-{
-	int rc = lists_new(out, dim, lists, parts, e);
-	if (rc || !faissx_extra_lists_restore((*out)->index, centres, books)) return rc;
-	rc = failed(e, E_BUG, "restore lists");
-	faissx_lists_free(*out);
-	*out = NULL;
-	return rc;
-}
-
-void faissx_lists_read(const struct faissx_lists *l, const float **centres, const float **books)
-{
-	faissx_extra_lists_read(l->index, centres, books);
-}
-
-int faissx_lists_encode(struct faissx_lists *l, size_t n, const float *vectors, int64_t *list, uint8_t *codes, int threads,
+int faissx_coder_new(struct faissx_coder **out, int dim, size_t lists, const float *centres, int width, size_t parts,
 	struct err *e)
 {
-	omp_set_num_threads(threads);
-	return faissx_extra_lists_encode(l->index, n, vectors, list, codes) ? failed(e, E_BUG, "code vectors") : OK;
+	return faissx_extra_coder(out, dim, lists, centres, width, parts) ? failed(e, E_BUG, "new lists") : OK;
 }
 
-void faissx_lists_free(struct faissx_lists *l)
+int faissx_coder_learn(struct faissx_coder *c, size_t n, const float *rests, int threads, int (*stop)(void *ctx), void *ctx,
+	struct err *e)
 {
-	if (!l) return;
-	faiss_Index_free(l->index);
-	mem_free(l);
+	int code;
+	omp_set_num_threads(threads);
+	faissx_extra_stop(stop, ctx);
+	code = faissx_extra_coder_learn(c, n, rests);
+	faissx_extra_stop(NULL, NULL);
+	return code ? failed(e, E_BUG, "learn codes") : OK;
+}
+
+int faissx_coder_assign(struct faissx_coder *c, size_t n, const float *vectors, int64_t *list, int threads, struct err *e)
+{
+	omp_set_num_threads(threads);
+	return faissx_extra_coder_assign(c, n, vectors, list) ? failed(e, E_BUG, "assign vectors") : OK;
+}
+
+int faissx_coder_code(struct faissx_coder *c, size_t n, const float *rests, uint8_t *codes, int threads, struct err *e)
+{
+	omp_set_num_threads(threads);
+	return faissx_extra_coder_code(c, n, rests, codes) ? failed(e, E_BUG, "code vectors") : OK;
 }

@@ -1,8 +1,7 @@
-/* faissx.h: what builds HNSW graphs and learns codes over inner products: FAISS's IndexHNSW and "IVF<n>,PQ<m>x4" behind
- * plain C. A graph is of int8 rows (code8.h) that the caller has; its links are read out (graph.c), and what was read out
- * once can be put back to be grown. Of lists, centres and books are read out (ivf.c), and can be put back to code more
- * vectors alike. faissx.c and faissx_extra.cc are the only files that know FAISS. One thread at a time. Errors carry FAISS's
- * own text. */
+/* faissx.h: what builds HNSW graphs and learns codes over inner products: FAISS's IndexHNSW, k-means and product quantiser
+ * behind plain C. A graph is of int8 rows (code8.h) that the caller has; its links are read out (graph.c), and what was read
+ * out once can be put back to be grown. faissx.c and faissx_extra.cc are the only files that know FAISS. One thread at a
+ * time. Errors carry FAISS's own text. */
 #ifndef INDEX_FAISSX_H
 #define INDEX_FAISSX_H
 #include <stddef.h>
@@ -31,18 +30,23 @@ void faissx_links(const struct faissx *g, struct faissx_links *out);
 int faissx_restore(struct faissx *g, size_t n, const int *levels, const int32_t *neighbors, int32_t entry, struct err *e);
 
 /* ---- lists of codes ---- */
-struct faissx_lists;
-/* k-means of n vectors (n, dim): centres of `lists` lists, all of length 1, then 16 values for each part of what is left;
- * dim: a multiple of parts. n: at least 16 and at least lists. stop is asked now and then: not 0 ends it with an error. */
-int faissx_lists_learn(struct faissx_lists **out, int dim, size_t lists, size_t parts, size_t n, const float *vectors,
-	int threads, int (*stop)(void *ctx), void *ctx, struct err *e);
-/* centres: (lists, dim); books: (parts, 16, dim / parts). */
-int faissx_lists_restore(struct faissx_lists **out, int dim, size_t lists, size_t parts, const float *centres,
-	const float *books, struct err *e);
-void faissx_lists_read(const struct faissx_lists *l, const float **centres, const float **books); /* borrowed */
-/* Which list each vector belongs to, and its code: parts / 2 bytes, the first part in the low half of the first. */
-int faissx_lists_encode(struct faissx_lists *l, size_t n, const float *vectors, int64_t *list, uint8_t *codes, int threads,
+/* k-means of n vectors (n, dim), n >= lists, into centres (lists, dim), each of length 1 (spherical: by inner product).
+ * stop is asked now and then: not 0 ends it with an error. */
+int faissx_cluster(int dim, size_t lists, size_t n, const float *vectors, float *centres, int threads,
+	int (*stop)(void *ctx), void *ctx, struct err *e);
+struct faissx_coder;                                        /* codes of 4 bits a part, and nearest centres */
+/* centres: (lists, dim), borrowed for the call; rests have `width` components, a multiple of parts. */
+int faissx_coder_new(struct faissx_coder **out, int dim, size_t lists, const float *centres, int width, size_t parts,
 	struct err *e);
-void faissx_lists_free(struct faissx_lists *l);             /* NULL is allowed */
+/* The values that codes stand for, (parts, 16, width / parts): by k-means of n >= 16 rests (n, width), or as they were. */
+int faissx_coder_learn(struct faissx_coder *c, size_t n, const float *rests, int threads, int (*stop)(void *ctx), void *ctx,
+	struct err *e);
+void faissx_coder_set(struct faissx_coder *c, const float *books);
+const float *faissx_coder_books(const struct faissx_coder *c);                          /* borrowed */
+/* The centre nearest to each vector (n, dim). */
+int faissx_coder_assign(struct faissx_coder *c, size_t n, const float *vectors, int64_t *list, int threads, struct err *e);
+/* Codes of rests (n, width): parts / 2 bytes each, the first part in the low half of the first. */
+int faissx_coder_code(struct faissx_coder *c, size_t n, const float *rests, uint8_t *codes, int threads, struct err *e);
+void faissx_coder_free(struct faissx_coder *c);             /* NULL is allowed */
 
 #endif

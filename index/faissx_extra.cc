@@ -7,13 +7,15 @@
 #ifndef NDEBUG
 #define NDEBUG /* the handler must not print to stderr */
 #endif
+#include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
-#include <faiss/IndexIVFPQ.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/DistanceComputer.h>
+#include <faiss/impl/ProductQuantizer.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/macros_impl.h>
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -25,10 +27,11 @@ int faissx_extra_new(FaissIndex **out, const uint8_t *rows, size_t stride, int d
 int faissx_extra_links(const FaissIndex *index, struct faissx_links *out);
 int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const int32_t *neighbors, int32_t entry);
 void faissx_extra_stop(int (*stop)(void *ctx), void *ctx);
-int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts);
-int faissx_extra_lists_restore(FaissIndex *index, const float *centres, const float *books);
-int faissx_extra_lists_read(const FaissIndex *index, const float **centres, const float **books);
-int faissx_extra_lists_encode(const FaissIndex *index, size_t n, const float *vectors, int64_t *list, uint8_t *codes);
+int faissx_extra_cluster(int dim, size_t lists, size_t n, const float *vectors, float *centres);
+int faissx_extra_coder(struct faissx_coder **out, int dim, size_t lists, const float *centres, int width, size_t parts);
+int faissx_extra_coder_learn(struct faissx_coder *c, size_t n, const float *rests);
+int faissx_extra_coder_assign(const struct faissx_coder *c, size_t n, const float *vectors, int64_t *list);
+int faissx_extra_coder_code(const struct faissx_coder *c, size_t n, const float *rests, uint8_t *codes);
 }
 
 namespace {
@@ -149,6 +152,8 @@ int faissx_extra_restore(FaissIndex *index, size_t n, const int *levels, const i
 
 /* ---- lists of codes ---- */
 
+enum { ROUNDS = 8 };             /* of k-means over vectors */
+
 /* FAISS asks one object, from whatever thread learns: each thread's own question. */
 static thread_local int (*stop_asked)(void *ctx);
 static thread_local void *stop_ctx;
@@ -165,60 +170,74 @@ void faissx_extra_stop(int (*stop)(void *ctx), void *ctx)
 	stop_ctx = ctx;
 }
 
-static faiss::IndexIVFPQ *lists_of(const FaissIndex *index)
+int faissx_extra_cluster(int dim, size_t lists, size_t n, const float *vectors, float *centres)
 {
-	auto i = dynamic_cast<const faiss::IndexIVFPQ *>(reinterpret_cast<const faiss::Index *>(index));
-	FAISS_THROW_IF_NOT_MSG(i, "not an index of lists");
-	return const_cast<faiss::IndexIVFPQ *>(i);
+	try {
+		faiss::Clustering k(dim, (int)lists);
+		faiss::IndexFlatIP index(dim);
+		k.spherical = true;
+		k.niter = ROUNDS;
+		k.min_points_per_centroid = 1; /* it would warn on stderr */
+		k.train((faiss::Index::idx_t)n, vectors, index);
+		std::copy(k.centroids.begin(), k.centroids.end(), centres);
+	}
+	CATCH_AND_HANDLE
 }
 
-int faissx_extra_lists(FaissIndex **out, int dim, size_t lists, size_t parts)
+struct faissx_coder {
+	faiss::IndexFlatIP centres;
+	faiss::ProductQuantizer pq;
+	faissx_coder(int dim, int width, size_t parts) : centres(dim), pq((size_t)width, parts, 4) {}
+};
+
+int faissx_extra_coder(struct faissx_coder **out, int dim, size_t lists, const float *centres, int width, size_t parts)
 {
 	*out = nullptr;
 	try {
-		auto centres = std::make_unique<faiss::IndexFlatIP>(dim);
-		auto index = std::make_unique<faiss::IndexIVFPQ>(centres.get(), dim, lists, parts, 4, faiss::METRIC_INNER_PRODUCT);
-		index->own_fields = true;
-		centres.release();
-		index->by_residual = true;
-		index->cp.min_points_per_centroid = index->pq.cp.min_points_per_centroid = 1; /* it would warn on stderr */
-		*out = reinterpret_cast<FaissIndex *>(index.release());
+		auto c = std::make_unique<faissx_coder>(dim, width, parts);
+		c->centres.add((faiss::Index::idx_t)lists, centres);
+		c->pq.cp.min_points_per_centroid = 1;
+		*out = c.release();
 	}
 	CATCH_AND_HANDLE
 }
 
-int faissx_extra_lists_restore(FaissIndex *index, const float *centres, const float *books)
+int faissx_extra_coder_learn(struct faissx_coder *c, size_t n, const float *rests)
 {
 	try {
-		faiss::IndexIVFPQ *i = lists_of(index);
-		i->quantizer->reset();
-		i->quantizer->add((faiss::Index::idx_t)i->nlist, centres);
-		i->pq.centroids.assign(books, books + i->pq.centroids.size());
-		i->is_trained = true;
+		c->pq.train((int)n, rests);
 	}
 	CATCH_AND_HANDLE
 }
 
-int faissx_extra_lists_read(const FaissIndex *index, const float **centres, const float **books)
+void faissx_coder_set(struct faissx_coder *c, const float *books)
 {
-	*centres = *books = nullptr;
+	std::copy(books, books + c->pq.centroids.size(), c->pq.centroids.begin());
+}
+
+const float *faissx_coder_books(const struct faissx_coder *c)
+{
+	return c->pq.centroids.data();
+}
+
+int faissx_extra_coder_assign(const struct faissx_coder *c, size_t n, const float *vectors, int64_t *list)
+{
 	try {
-		faiss::IndexIVFPQ *i = lists_of(index);
-		auto flat = dynamic_cast<const faiss::IndexFlat *>(i->quantizer);
-		FAISS_THROW_IF_NOT_MSG(flat, "centres of another kind");
-		*centres = flat->get_xb();
-		*books = i->pq.centroids.data();
+		c->centres.assign((faiss::Index::idx_t)n, vectors, list);
+		for (size_t i = 0; i < n; i++) FAISS_THROW_IF_NOT_MSG(list[i] >= 0, "a vector is near to no centre");
 	}
 	CATCH_AND_HANDLE
 }
 
-int faissx_extra_lists_encode(const FaissIndex *index, size_t n, const float *vectors, int64_t *list, uint8_t *codes)
+int faissx_extra_coder_code(const struct faissx_coder *c, size_t n, const float *rests, uint8_t *codes)
 {
 	try {
-		faiss::IndexIVFPQ *i = lists_of(index);
-		i->quantizer->assign((faiss::Index::idx_t)n, vectors, list);
-		for (size_t k = 0; k < n; k++) FAISS_THROW_IF_NOT_MSG(list[k] >= 0, "a vector is near to no centre");
-		i->encode_vectors((faiss::Index::idx_t)n, vectors, list, codes);
+		c->pq.compute_codes(rests, codes, n);
 	}
 	CATCH_AND_HANDLE
+}
+
+void faissx_coder_free(struct faissx_coder *c)
+{
+	delete c;
 }

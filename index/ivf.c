@@ -1,27 +1,29 @@
 /* ivf.c: owns lists of 4-bit codes in memory: their making, the search, the stored form.
  *
- * Method: vectors lie in lists by the centre that is nearest to them; a list is blocks of 32 places (pq4.h), the last one
- * with gaps. The inner product of query and vector is about that of query and centre, once a list, and for each part the
- * one of the query's part and what the vector's code stands for: 16 values a part, which are the same for all lists. As
- * bytes (least value 0, one step for all parts) they make the tables of the scan. What a scan yields below the worst of
- * the `want` best so far is not even written down: the floor of each list is what its centre leaves to be reached; where
- * that is more than codes can give the list is passed over.
+ * Method: vectors lie in lists by the centre whose direction is nearest to theirs; a code is of what is left when the
+ * centre, the mean of its list, is taken off. Lists follow each other without gaps: the blocks of 32 places (pq4.h) where
+ * two meet are scanned for both. The inner product of query and vector is about that of query and centre, once a list,
+ * and for each part the one of the query's part and what the vector's code stands for: 16 values a part, which are the
+ * same for all lists. As bytes (least value 0, one step for all parts) they make the tables of the scan. What a scan
+ * yields below the worst of the `want` best so far is not even written down: the floor of each list is what its centre
+ * leaves to be reached; where that is more than codes can give the list is passed over.
  * Kept are twice as many as wanted and a portion more; when they are full the best are picked out (Hoare's quickselect).
  *
- * Why 4 bits a part of three components (on 96k real vectors of 384, 310 lists, 64 looked at, 100 compared truly): recall
- * of the 10 best is 0.98 with 64 bytes of code; parts of four components, 48 bytes, give 0.96, and need twice as many
- * true comparisons, which cost more than the scan does. Eight bits a part do not fit a register.
+ * Why 4 bits a part of three components: measured on 100k real vectors of 384 with parts of four, 48 bytes of code, twice
+ * as many had to be compared truly for the same recall, which costs more than the scan; eight bits a part do not fit a
+ * register. Why many lists: of four times as many, half as many vectors had to be looked at. Centres as int8 codes make
+ * them cheap: their own error is in what is left, and so in the codes.
  *
  * Threads: searches share nothing. Failure: E_MEMORY; E_CORRUPT where stored bytes do not fit each other, whatever their
  * checksums say. */
 #include "index/ivf.h"
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
-#include "index/flat.h"
 
-enum { WIDTH_LEAST = 3, LISTS_MAX = 65536, STEP = 1024, ALIGN = 64 };
+enum { WIDTH_LEAST = 3, LISTS_MAX = 65536, LISTS_FACTOR = 4, STEP = 1024, ALIGN = 64, BATCH = 256, FIRST_LISTS = 8 };
 
 static size_t padded(const struct ivf_shape *s)
 {
@@ -31,7 +33,7 @@ static size_t padded(const struct ivf_shape *s)
 struct ivf_shape ivf_shape(uint32_t dim, uint64_t vectors)
 {
 	struct ivf_shape s = { .dim = dim, .width = WIDTH_LEAST };
-	uint64_t lists = (uint64_t)sqrt((double)vectors);
+	uint64_t lists = (uint64_t)(LISTS_FACTOR * sqrt((double)vectors));
 	if (s.width < (dim + PQ4_PARTS_MAX - 1) / PQ4_PARTS_MAX) s.width = (dim + PQ4_PARTS_MAX - 1) / PQ4_PARTS_MAX;
 	s.parts = ((dim + s.width - 1) / s.width + PQ4_PARTS_STEP - 1) / PQ4_PARTS_STEP * PQ4_PARTS_STEP;
 	s.lists = lists < 1 ? 1 : lists > LISTS_MAX ? LISTS_MAX : (uint32_t)lists;
@@ -45,14 +47,21 @@ static size_t block_bytes(const struct ivf_shape *s)
 	return (size_t)PQ4_CODES * s->parts;
 }
 
-static int alloc(struct ivf *v, size_t blocks, struct err *e)
+static size_t blocks_of(size_t vectors)
 {
-	v->places = blocks * PQ4_BLOCK;
-	v->ids = mem_alloc((v->places + 1) * sizeof *v->ids);
-	v->codes = mem_huge(blocks * block_bytes(&v->shape) + ALIGN);
+	return (vectors + PQ4_BLOCK - 1) / PQ4_BLOCK;
+}
+
+/* Room for the vectors that first[] tells of. */
+static int alloc(struct ivf *v, struct err *e)
+{
+	size_t bytes;
+	v->vectors = v->first[v->shape.lists];
+	bytes = blocks_of(v->vectors) * block_bytes(&v->shape);
+	v->ids = mem_alloc((v->vectors + 1) * sizeof *v->ids);
+	v->codes = mem_huge(bytes + ALIGN);
 	if (!v->ids || !v->codes) return err_set(e, E_MEMORY, "lists: out of memory");
-	memset(v->ids, 0xff, v->places * sizeof *v->ids);
-	memset(v->codes, 0, blocks * block_bytes(&v->shape));
+	memset(v->codes, 0, bytes);
 	return OK;
 }
 
@@ -62,11 +71,10 @@ static struct ivf *start(const struct ivf_shape *s, uint64_t trained)
 	if (!v) return NULL;
 	v->shape = *s;
 	v->trained = trained;
-	v->centres = mem_alloc(s->lists * padded(s) * sizeof *v->centres);
+	v->centres = mem_aligned(ALIGN, s->lists * code8_size(s->dim));
 	v->books = mem_alloc(PQ4_CODES * padded(s) * sizeof *v->books);
-	v->sizes = mem_calloc(s->lists, sizeof *v->sizes);
-	v->first = mem_calloc(s->lists, sizeof *v->first);
-	if (v->centres && v->books && v->sizes && v->first) return v;
+	v->first = mem_calloc(s->lists + 1, sizeof *v->first);
+	if (v->centres && v->books && v->first) return v;
 	ivf_free(v);
 	return NULL;
 }
@@ -76,7 +84,6 @@ void ivf_free(struct ivf *v)
 	if (!v) return;
 	mem_free(v->centres);
 	mem_free(v->books);
-	mem_free(v->sizes);
 	mem_free(v->first);
 	mem_free(v->ids);
 	mem_free(v->codes);
@@ -85,28 +92,20 @@ void ivf_free(struct ivf *v)
 
 size_t ivf_bytes(const struct ivf *v)
 {
-	return v->places * (sizeof *v->ids + v->shape.parts / 2) + (v->shape.lists + PQ4_CODES) * padded(&v->shape) * sizeof(float) +
-		v->shape.lists * (sizeof *v->sizes + sizeof *v->first);
+	return v->vectors * sizeof *v->ids + blocks_of(v->vectors) * block_bytes(&v->shape) +
+		PQ4_CODES * padded(&v->shape) * sizeof *v->books + v->shape.lists * (code8_size(v->shape.dim) + sizeof *v->first);
 }
 
-static size_t blocks_of(uint32_t size)
+static void code_get(const struct ivf *v, size_t place, uint8_t *code)
 {
-	return ((size_t)size + PQ4_BLOCK - 1) / PQ4_BLOCK;
+	const uint8_t *block = v->codes + place / PQ4_BLOCK * block_bytes(&v->shape);
+	size_t j = place % PQ4_BLOCK, shift = j < PQ4_CODES ? 0 : 4;
+	memset(code, 0, v->shape.parts / 2);
+	for (uint32_t p = 0; p < v->shape.parts; p++)
+		code[p / 2] |= (uint8_t)((block[PQ4_CODES * p + j % PQ4_CODES] >> shift & 15) << (p % 2 ? 4 : 0));
 }
 
-/* Where each list begins, from their sizes. 0: that many places have no numbers. */
-static int first_fill(struct ivf *v, size_t *blocks)
-{
-	*blocks = 0;
-	for (uint32_t l = 0; l < v->shape.lists; l++) {
-		v->first[l] = (uint32_t)*blocks;
-		*blocks += blocks_of(v->sizes[l]);
-		if (*blocks > UINT32_MAX / PQ4_BLOCK) return 0;
-	}
-	return 1;
-}
-
-/* Puts a code at a place. */
+/* At a place where nothing is yet. */
 static void code_put(struct ivf *v, size_t place, const uint8_t *code)
 {
 	uint8_t *block = v->codes + place / PQ4_BLOCK * block_bytes(&v->shape);
@@ -115,57 +114,68 @@ static void code_put(struct ivf *v, size_t place, const uint8_t *code)
 		block[PQ4_CODES * p + j % PQ4_CODES] |= (uint8_t)((code[p / 2] >> (p % 2 ? 4 : 0) & 15) << shift);
 }
 
+/* Where each list begins, from what is in the old one and what is added. */
+static int first_fill(struct ivf *v, const struct ivf *old, const struct ivf_rows *rows, struct err *e)
+{
+	uint32_t lists = v->shape.lists;
+	if ((old ? old->vectors : 0) + rows->n > INT32_MAX) return err_set(e, E_LIMIT, "lists: too many vectors");
+	for (size_t i = 0; i < rows->n; i++) {
+		if (rows->list[i] >= lists) return err_set(e, E_BUG, "lists: a vector of no list");
+		v->first[rows->list[i] + 1]++;
+	}
+	for (uint32_t l = 0; l < lists; l++) v->first[l + 1] += v->first[l] + (old ? old->first[l + 1] - old->first[l] : 0);
+	return OK;
+}
+
+/* Each vector to its place; next: of each list the first that is free. */
+static void rows_place(struct ivf *v, const struct ivf *old, const struct ivf_rows *rows, uint32_t *next)
+{
+	uint8_t code[PQ4_PARTS_MAX / 2];
+	for (uint32_t l = 0; l < v->shape.lists; l++) {
+		next[l] = v->first[l];
+		for (uint32_t from = old ? old->first[l] : 0; old && from < old->first[l + 1]; from++) {
+			code_get(old, from, code);
+			code_put(v, next[l], code);
+			v->ids[next[l]++] = old->ids[from];
+		}
+	}
+	for (size_t i = 0; i < rows->n; i++) {
+		uint32_t place = next[rows->list[i]]++;
+		code_put(v, place, rows->codes + i * (v->shape.parts / 2));
+		v->ids[place] = rows->ids[i];
+	}
+}
+
 int ivf_new(struct ivf **out, const struct ivf_learnt *l, const struct ivf *old, const struct ivf_rows *rows, struct err *e)
 {
 	struct ivf *v = start(&l->shape, l->trained);
-	size_t blocks, each = block_bytes(&l->shape);
-	int rc = v ? OK : err_set(e, E_MEMORY, "lists: out of memory");
+	uint32_t *next = mem_alloc(l->shape.lists * sizeof *next);
+	int rc = v && next ? first_fill(v, old, rows, e) : err_set(e, E_MEMORY, "lists: out of memory");
 	*out = NULL;
-	if (rc) return rc;
-	memcpy(v->centres, l->centres, l->shape.lists * padded(&l->shape) * sizeof *v->centres);
-	memcpy(v->books, l->books, PQ4_CODES * padded(&l->shape) * sizeof *v->books);
-	if (old) memcpy(v->sizes, old->sizes, l->shape.lists * sizeof *v->sizes);
-	v->vectors = (old ? old->vectors : 0) + rows->n;
-	if (v->vectors > INT32_MAX) rc = err_set(e, E_LIMIT, "lists: %zu vectors are too many", v->vectors);
-	for (size_t i = 0; i < rows->n && !rc; i++)
-		if (rows->list[i] < l->shape.lists) v->sizes[rows->list[i]]++;
-		else rc = err_set(e, E_BUG, "lists: a vector of no list");
-	if (!rc && !first_fill(v, &blocks)) rc = err_set(e, E_LIMIT, "lists: too many vectors");
-	if (!rc) rc = alloc(v, blocks, e);
-	if (rc) {
+	if (!rc) rc = alloc(v, e);
+	if (!rc) {
+		memcpy(v->centres, l->centres, l->shape.lists * code8_size(l->shape.dim));
+		memcpy(v->books, l->books, PQ4_CODES * padded(&l->shape) * sizeof *v->books);
+		rows_place(v, old, rows, next);
+		*out = v;
+	} else {
 		ivf_free(v);
-		return rc;
 	}
-	for (uint32_t i = 0; i < l->shape.lists; i++) {
-		size_t n = old ? old->sizes[i] : 0;
-		v->sizes[i] = (uint32_t)n;
-		if (!n) continue;
-		memcpy(v->ids + (size_t)v->first[i] * PQ4_BLOCK, old->ids + (size_t)old->first[i] * PQ4_BLOCK, n * sizeof *v->ids);
-		memcpy(v->codes + v->first[i] * each, old->codes + old->first[i] * each, blocks_of((uint32_t)n) * each);
-	}
-	for (size_t i = 0; i < rows->n; i++) {
-		uint32_t to = rows->list[i];
-		size_t place = (size_t)v->first[to] * PQ4_BLOCK + v->sizes[to]++;
-		v->ids[place] = rows->ids[i];
-		code_put(v, place, rows->codes + i * (l->shape.parts / 2));
-	}
-	*out = v;
-	return OK;
+	mem_free(next);
+	return rc;
 }
 
 /* ---- search ---- */
 
-struct spot { float near; uint32_t at; };
-
 /* The n best come first, in no order, by Hoare's quickselect. */
-static void pick(struct spot *s, size_t len, size_t n)
+static void pick(struct ivf_guess *s, size_t len, size_t n)
 {
 	size_t lo = 0, hi = len;
 	while (n > lo && n < hi && hi - lo > 1) {
 		float pivot = s[lo + (hi - lo) / 2].near;
 		size_t i = lo, j = hi - 1;
 		for (;;) {
-			struct spot x;
+			struct ivf_guess x;
 			while (s[i].near > pivot) i++;
 			while (s[j].near < pivot) j--;
 			if (i >= j) break;
@@ -183,11 +193,12 @@ static void pick(struct spot *s, size_t len, size_t n)
 struct look {
 	const struct ivf *v;
 	const struct pq4_kernel *kernel;
+	const struct code8_query *code;
 	float *query;                /* (parts * width), filled up with zeros */
 	uint8_t *table;
 	float base, step;            /* a sum stands for base + step * sum */
-	struct spot *lists;          /* by their centres */
-	struct spot *kept; size_t n, cap, want;
+	struct ivf_guess *lists;          /* by their centres */
+	struct ivf_guess *kept; size_t n, cap, want;
 	float floor;                 /* of the worst of `want` kept; -FLT_MAX: there are fewer */
 	uint32_t *at; uint16_t *sum; /* STEP each */
 };
@@ -202,11 +213,12 @@ static void look_clear(struct look *k)
 	mem_free(k->sum);
 }
 
-static int look_init(struct look *k, const struct ivf *v, const float *query, size_t want, struct err *e)
+static int look_init(struct look *k, const struct ivf *v, const struct code8_query *query, size_t want, struct err *e)
 {
 	size_t width = padded(&v->shape);
 	int rc = pq4_choose(&k->kernel, NULL, e);
 	k->v = v;
+	k->code = query;
 	k->want = want;
 	k->floor = -FLT_MAX;
 	k->cap = 2 * want + STEP;
@@ -219,7 +231,7 @@ static int look_init(struct look *k, const struct ivf *v, const float *query, si
 	if (rc) return rc;
 	if (!k->query || !k->table || !k->lists || !k->kept || !k->at || !k->sum)
 		return err_set(e, E_MEMORY, "search: out of memory");
-	memcpy(k->query, query, v->shape.dim * sizeof *query);
+	memcpy(k->query, query->x, v->shape.dim * sizeof *k->query);
 	return OK;
 }
 
@@ -263,21 +275,30 @@ static int tables_fill(struct look *k, struct err *e)
 	return OK;
 }
 
-/* The nearest `probes` lists, best first as far as that is cheap. */
+/* The `probes` lists whose centres' directions are nearest, with what the centre itself gives; the very best first. */
 static void lists_rank(struct look *k, size_t probes)
 {
 	const struct ivf_shape *s = &k->v->shape;
-	for (uint32_t l = 0; l < s->lists; l++) {
-		float near = flat_dot(k->query, k->v->centres + l * padded(s), padded(s));
-		k->lists[l] = (struct spot){ isfinite(near) ? near : -FLT_MAX, l };
-	}
-	for (size_t n = s->lists, some = probes; some < n; n = some, some /= 2) pick(k->lists, n, some);
-	for (size_t some = probes < 8 ? probes : 8, i = 1; i < some; i++)
-		for (size_t j = i; j > 0 && k->lists[j].near > k->lists[j - 1].near; j--) {
-			struct spot x = k->lists[j];
-			k->lists[j] = k->lists[j - 1];
-			k->lists[j - 1] = x;
+	size_t each = code8_size(s->dim), len = code8_pad(s->dim), first = probes < FIRST_LISTS ? probes : FIRST_LISTS;
+	for (uint32_t l = 0; l < s->lists; l += BATCH) {
+		uint32_t rows[BATCH], n = s->lists - l < BATCH ? s->lists - l : BATCH;
+		float near[BATCH];
+		for (uint32_t i = 0; i < n; i++) rows[i] = l + i;
+		code8_near(k->code, k->v->centres, each, rows, n, near, NULL);
+		for (uint32_t i = 0; i < n; i++) {
+			struct code8_tail t;
+			memcpy(&t, k->v->centres + (l + i) * each + len, sizeof t);
+			near[i] /= t.length;
+			k->lists[l + i] = (struct ivf_guess){ isfinite(near[i]) ? near[i] : -FLT_MAX, l + i };
 		}
+	}
+	pick(k->lists, s->lists, probes);
+	pick(k->lists, probes, first);
+	for (size_t i = 0; i < probes; i++) {
+		float off;
+		code8_nearer(k->code, k->v->centres + k->lists[i].at * each, &k->lists[i].near, &off);
+		if (!isfinite(k->lists[i].near)) k->lists[i].near = -FLT_MAX;
+	}
 }
 
 static void keep_best(struct look *k)
@@ -299,25 +320,32 @@ static uint32_t least_sum(const struct look *k, float bias)
 	return due > UINT16_MAX ? UINT16_MAX + 1 : (uint32_t)due;
 }
 
-static void list_scan(struct look *k, const struct spot *list, const uint32_t *mask)
+static void list_scan(struct look *k, const struct ivf_guess *list, const uint32_t *mask)
 {
 	const struct ivf *v = k->v;
-	size_t size = v->sizes[list->at], block = v->first[list->at];
+	size_t begin = v->first[list->at], end = v->first[list->at + 1];
 	float bias = list->near + k->base;
-	for (size_t from = 0; from < size; from += STEP) {
-		size_t n = size - from < STEP ? size - from : STEP, at = block + from / PQ4_BLOCK, got;
+	for (size_t at = begin / PQ4_BLOCK; at * PQ4_BLOCK < end; at += STEP / PQ4_BLOCK) {
+		size_t n = end - at * PQ4_BLOCK, from = at * PQ4_BLOCK < begin ? begin % PQ4_BLOCK : 0, got;
 		uint32_t least = least_sum(k, bias);
 		if (least > UINT16_MAX) return;
-		got = k->kernel->scan(v->codes + at * block_bytes(&v->shape), n, v->shape.parts, k->table, (uint16_t)least,
-			mask ? mask + at : NULL, k->at, k->sum);
+		got = k->kernel->scan(v->codes + at * block_bytes(&v->shape), from, n < STEP ? n : STEP, v->shape.parts, k->table,
+			(uint16_t)least, mask ? mask + at : NULL, k->at, k->sum);
 		for (size_t i = 0; i < got; i++)
-			k->kept[k->n++] = (struct spot){ bias + k->step * (float)k->sum[i], (uint32_t)(at * PQ4_BLOCK) + k->at[i] };
+			k->kept[k->n++] = (struct ivf_guess){ bias + k->step * (float)k->sum[i], (uint32_t)(at * PQ4_BLOCK) + k->at[i] };
 		if (k->n > k->cap - STEP) keep_best(k);
 	}
 }
 
-int ivf_search(const struct ivf *v, const float *query, const uint32_t *mask, size_t probes, size_t want, uint32_t *at,
-	size_t *got, struct err *e)
+static int by_near(const void *a, const void *b)
+{
+	const struct ivf_guess *x = a, *y = b;
+	if (x->near != y->near) return x->near > y->near ? -1 : 1;
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+int ivf_search(const struct ivf *v, const struct code8_query *query, const uint32_t *mask, size_t probes, size_t want,
+	struct ivf_guess *out, size_t *got, struct err *e)
 {
 	struct look k = { 0 };
 	int rc;
@@ -331,7 +359,9 @@ int ivf_search(const struct ivf *v, const float *query, const uint32_t *mask, si
 		lists_rank(&k, probes);
 		for (size_t i = 0; i < probes; i++) list_scan(&k, &k.lists[i], mask);
 		keep_best(&k);
-		for (; *got < k.n; ++*got) at[*got] = k.kept[*got].at;
+		qsort(k.kept, k.n, sizeof *k.kept, by_near);
+		memcpy(out, k.kept, k.n * sizeof *out);
+		*got = k.n;
 	}
 	look_clear(&k);
 	return rc;
@@ -348,13 +378,10 @@ int ivf_write(const struct ivf *v, FILE *f, struct err *e)
 {
 	const struct ivf_shape *s = &v->shape;
 	uint32_t head[4] = { s->lists, s->parts, s->width, 0 };
-	size_t each = block_bytes(s);
 	int ok = put(f, head, sizeof head) && put(f, &v->trained, sizeof v->trained) &&
-		put(f, v->centres, s->lists * padded(s) * sizeof *v->centres) &&
-		put(f, v->books, PQ4_CODES * padded(s) * sizeof *v->books) && put(f, v->sizes, s->lists * sizeof *v->sizes);
-	for (uint32_t l = 0; l < s->lists && ok; l++)
-		ok = put(f, v->ids + (size_t)v->first[l] * PQ4_BLOCK, v->sizes[l] * sizeof *v->ids) &&
-			put(f, v->codes + v->first[l] * each, blocks_of(v->sizes[l]) * each);
+		put(f, v->centres, s->lists * code8_size(s->dim)) && put(f, v->books, PQ4_CODES * padded(s) * sizeof *v->books) &&
+		put(f, v->first, (s->lists + 1) * sizeof *v->first) && put(f, v->ids, v->vectors * sizeof *v->ids) &&
+		put(f, v->codes, blocks_of(v->vectors) * block_bytes(s));
 	return ok ? OK : err_set(e, E_IO, "write lists");
 }
 
@@ -363,41 +390,36 @@ static int get(FILE *f, void *p, size_t n)
 	return n == 0 || fread(p, n, 1, f) == 1;
 }
 
-static int all_finite(const float *x, size_t n)
+/* Does all that was read fit each other? */
+static int fits(const struct ivf *v)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!isfinite(x[i])) return 0;
-	return 1;
-}
-
-/* Sizes are read; are they those of so many vectors? */
-static int sizes_fit(const struct ivf *v, uint64_t vectors)
-{
-	uint64_t sum = 0;
-	for (uint32_t l = 0; l < v->shape.lists; l++) sum += v->sizes[l];
-	return sum == vectors;
-}
-
-static int lists_read(struct ivf *v, FILE *f)
-{
-	size_t each = block_bytes(&v->shape);
-	for (uint32_t l = 0; l < v->shape.lists; l++) {
-		uint64_t *ids = v->ids + (size_t)v->first[l] * PQ4_BLOCK;
-		if (!get(f, ids, v->sizes[l] * sizeof *ids) || !get(f, v->codes + v->first[l] * each, blocks_of(v->sizes[l]) * each))
-			return 0;
-		for (uint32_t i = 0; i < v->sizes[l]; i++)
-			if (ids[i] == UINT64_MAX || (i && ids[i] <= ids[i - 1])) return 0;
-		v->vectors += v->sizes[l];
+	const struct ivf_shape *s = &v->shape;
+	for (uint32_t l = 0; l < s->lists; l++)
+		for (uint32_t i = v->first[l]; i + 1 < v->first[l + 1]; i++)
+			if (v->ids[i] >= v->ids[i + 1]) return 0;
+	for (uint32_t l = 0; l < s->lists; l++) {
+		struct code8_tail t;
+		memcpy(&t, v->centres + l * code8_size(s->dim) + code8_pad(s->dim), sizeof t);
+		if (!isfinite(t.scale) || !isfinite(t.lost) || !isfinite(t.length)) return 0;
 	}
+	for (size_t i = 0; i < PQ4_CODES * padded(s); i++)
+		if (!isfinite(v->books[i])) return 0;
 	return 1;
+}
+
+/* Do the lists follow each other, up to so many vectors? */
+static int first_fits(const struct ivf *v, uint64_t vectors)
+{
+	for (uint32_t l = 0; l < v->shape.lists; l++)
+		if (v->first[l] > v->first[l + 1]) return 0;
+	return v->first[0] == 0 && v->first[v->shape.lists] == vectors;
 }
 
 int ivf_read(struct ivf **out, FILE *f, uint32_t dim, uint64_t vectors, uint64_t bytes, struct err *e)
 {
 	struct ivf_shape s = ivf_shape(dim, 1);
 	uint32_t head[4];
-	uint64_t trained, fixed;
-	size_t blocks = 0;
+	uint64_t trained, due;
 	struct ivf *v;
 	int rc = OK;
 	*out = NULL;
@@ -405,18 +427,17 @@ int ivf_read(struct ivf **out, FILE *f, uint32_t dim, uint64_t vectors, uint64_t
 		head[0] > LISTS_MAX || head[1] != s.parts || head[2] != s.width)
 		return err_set(e, E_CORRUPT, "read lists: their head does not fit the collection");
 	s.lists = head[0];
-	fixed = sizeof head + sizeof trained + (s.lists + PQ4_CODES) * padded(&s) * sizeof(float) + s.lists * sizeof *v->sizes;
-	if (bytes < fixed) return err_set(e, E_CORRUPT, "read lists: their size is not their header's");
+	due = sizeof head + sizeof trained + s.lists * (code8_size(dim) + sizeof *v->first) + sizeof *v->first +
+		PQ4_CODES * padded(&s) * sizeof *v->books + vectors * sizeof *v->ids + blocks_of(vectors) * block_bytes(&s);
+	if (bytes != due) return err_set(e, E_CORRUPT, "read lists: their size is not their header's");
 	v = start(&s, trained);
 	if (!v) return err_set(e, E_MEMORY, "read lists: out of memory");
-	if (!get(f, v->centres, s.lists * padded(&s) * sizeof *v->centres) ||
-		!get(f, v->books, PQ4_CODES * padded(&s) * sizeof *v->books) || !get(f, v->sizes, s.lists * sizeof *v->sizes) ||
-		!sizes_fit(v, vectors) || !first_fill(v, &blocks) ||
-		bytes != fixed + vectors * sizeof *v->ids + blocks * block_bytes(&s))
-		rc = err_set(e, E_CORRUPT, "read lists: their size is not their header's");
-	if (!rc) rc = alloc(v, blocks, e);
-	if (!rc && (!lists_read(v, f) || !all_finite(v->centres, s.lists * padded(&s)) ||
-		!all_finite(v->books, PQ4_CODES * padded(&s))))
+	if (!get(f, v->centres, s.lists * code8_size(dim)) || !get(f, v->books, PQ4_CODES * padded(&s) * sizeof *v->books) ||
+		!get(f, v->first, (s.lists + 1) * sizeof *v->first) || !first_fits(v, vectors))
+		rc = err_set(e, E_CORRUPT, "read lists: where they begin does not fit");
+	if (!rc) rc = alloc(v, e);
+	if (!rc && (!get(f, v->ids, v->vectors * sizeof *v->ids) ||
+		!get(f, v->codes, blocks_of(v->vectors) * block_bytes(&s)) || !fits(v)))
 		rc = err_set(e, E_CORRUPT, "read lists: what is in them does not fit");
 	if (rc) ivf_free(v);
 	else *out = v;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "base/err.h"
+#include "index/code8.h"
 #include "index/pq4.h"
 
 /* A vector's components, filled up with zeros, in `parts` of `width` each; a code of 4 bits stands for a part. */
@@ -20,18 +21,17 @@ struct ivf_shape ivf_shape(uint32_t dim, uint64_t vectors);    /* that suits so 
 struct ivf {
 	struct ivf_shape shape;
 	uint64_t trained;            /* how many vectors there were when centres and books were learnt */
-	size_t vectors, places;      /* places: vectors and the gaps behind lists, a multiple of 32 */
-	float *centres;              /* (lists, parts * width), owned as all that follows */
+	size_t vectors;              /* each has a place, list after list */
+	uint8_t *centres;            /* (lists): rows of code8.h, the mean of what is in the list; owned as all that follows */
 	float *books;                /* (parts, 16, width): what each code stands for */
-	uint32_t *sizes;             /* (lists) */
-	uint32_t *first;             /* (lists): its first block */
-	uint64_t *ids;               /* (places): chunk ids, ascending in each list; UINT64_MAX: a gap */
+	uint32_t *first;             /* (lists + 1): its first place */
+	uint64_t *ids;               /* (vectors): chunk ids, ascending in each list */
 	uint8_t *codes;              /* blocks of 32 places (pq4.h) */
 };
 
 /* What was learnt, and vectors as they were assigned and coded: list[i], and parts / 2 bytes of code, the first part in
  * the low half of the first byte; ids ascending. All borrowed. */
-struct ivf_learnt { struct ivf_shape shape; uint64_t trained; const float *centres, *books; };
+struct ivf_learnt { struct ivf_shape shape; uint64_t trained; const uint8_t *centres; const float *books; };
 struct ivf_rows { size_t n; const uint32_t *list; const uint8_t *codes; const uint64_t *ids; };
 /* With the vectors of `old` before them (NULL: none), whose shape is the same and whose ids are lower. E_MEMORY; E_LIMIT:
  * too many. */
@@ -39,10 +39,11 @@ int ivf_new(struct ivf **out, const struct ivf_learnt *l, const struct ivf *old,
 void ivf_free(struct ivf *v);                                  /* NULL is allowed */
 size_t ivf_bytes(const struct ivf *v);
 
-/* The `want` places that by their codes are nearest to the query (finite), of the `probes` lists whose centres are, in no
- * order; *got <= want. mask: a bit a place, 32 a word; NULL: all count. at: want slots. E_MEMORY. */
-int ivf_search(const struct ivf *v, const float *query, const uint32_t *mask, size_t probes, size_t want, uint32_t *at,
-	size_t *got, struct err *e);
+struct ivf_guess { float near; uint32_t at; };                 /* about the inner product; a place */
+/* The `want` places that by their codes are nearest to the query, of the `probes` lists whose centres are, best first;
+ * *got <= want. mask: a bit a place, 32 a word; NULL: all count. out: want slots. E_MEMORY. */
+int ivf_search(const struct ivf *v, const struct code8_query *query, const uint32_t *mask, size_t probes, size_t want,
+	struct ivf_guess *out, size_t *got, struct err *e);
 
 int ivf_write(const struct ivf *v, FILE *f, struct err *e);    /* the stored form (record.c) */
 /* E_CORRUPT when the `bytes` bytes are none of so many vectors. */

@@ -1,29 +1,34 @@
 /* ivfbuild.c: owns the making of lists of codes (ivf.h) from the vectors of the store.
  *
- * Method: SAMPLE vectors a list, spread evenly over the collection, teach FAISS the centres and the codes (k-means); then
- * all vectors go through it in batches, which leaves of each the number of its list and a code. Lists grow the cheap way:
+ * Method: SAMPLE vectors a list, spread evenly over the collection, teach FAISS the directions of the centres (k-means).
+ * The centre is the mean of what is nearest to a direction, as an int8 code; what is left of a vector when its centre is
+ * taken off teaches the codes. Then all vectors go through it in batches. Lists grow the cheap way:
  * what was learnt stays, the codes that are there are copied, and the tail alone is read. With many dead among them all
  * vectors are coded again; all is learnt anew when the collection has become another (catchup.c).
  * Threads: the background thread. Failure: the store's, E_MEMORY, E_CANCELLED; a damaged vector is logged and goes in as
  * zeros, to keep the count. */
 #include "index/ivfbuild.h"
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/faissx.h"
+#include "index/flat.h"
 
-enum { SAMPLE = 64, BATCH = 1024 };
+enum { SAMPLE = 32, BATCH = 1024, RESTS = 8192 };
 
 struct maker {
 	struct snapshot *s;
-	struct faissx_lists *fx;
+	struct faissx_coder *fx;
 	struct ivf_shape shape;
-	size_t width;                    /* components with those filled up */
+	size_t width;                    /* components of a rest: those filled up too */
 	int threads;
-	float *vectors; size_t held, room; /* (room, width) */
+	uint8_t *centres;                /* rows of code8.h */
+	float *vectors; size_t held, room; /* (room, dim) */
+	float *rests;                    /* (RESTS, width) */
 	uint64_t seen, all;              /* of a sample: vectors that passed, vectors there are */
-	int64_t list[BATCH];
+	int64_t *list;                   /* (room): of the vectors held */
 	uint32_t *lists; uint8_t *codes; uint64_t *ids; size_t n, cap; /* of what was coded */
 };
 
@@ -74,15 +79,17 @@ static int vectors_each(struct snapshot *s, uint32_t coll, uint64_t after,
 static int vectors_alloc(struct maker *m, size_t room, struct err *e)
 {
 	mem_free(m->vectors);
-	m->vectors = mem_calloc(room, m->width * sizeof *m->vectors);
+	mem_free(m->list);
+	m->vectors = mem_calloc(room, m->shape.dim * sizeof *m->vectors);
+	m->list = mem_calloc(room, sizeof *m->list);
 	m->room = room;
 	m->held = 0;
-	return m->vectors ? OK : err_set(e, E_MEMORY, "build lists: out of memory");
+	return m->vectors && m->list ? OK : err_set(e, E_MEMORY, "build lists: out of memory");
 }
 
 static void vector_hold(struct maker *m, const float *v)
 {
-	memcpy(m->vectors + m->held++ * m->width, v, m->shape.dim * sizeof *v);
+	memcpy(m->vectors + m->held++ * m->shape.dim, v, m->shape.dim * sizeof *v);
 }
 
 static int on_sample(struct maker *m, uint64_t chunk, const float *v, struct err *e)
@@ -92,9 +99,68 @@ static int on_sample(struct maker *m, uint64_t chunk, const float *v, struct err
 	return m->seen % BATCH ? OK : cancelled(m->s->x, e);
 }
 
+/* Vectors from … from + n - 1 held, without their centres. */
+static void rests_take(struct maker *m, size_t from, size_t n)
+{
+	size_t dim = m->shape.dim;
+	for (size_t i = 0; i < n; i++) {
+		float *rest = m->rests + i * m->width;
+		const float *v = m->vectors + (from + i) * dim;
+		code8_decode(rest, m->centres + (size_t)m->list[from + i] * code8_size(m->shape.dim), m->shape.dim);
+		for (size_t d = 0; d < dim; d++) rest[d] = v[d] - rest[d];
+		memset(rest + dim, 0, (m->width - dim) * sizeof *rest);
+	}
+}
+
+/* A coder over the centres' directions. */
+static int coder_new(struct maker *m, struct err *e)
+{
+	size_t dim = m->shape.dim;
+	float *units = mem_calloc(m->shape.lists, dim * sizeof *units);
+	int rc = units ? OK : err_set(e, E_MEMORY, "build lists: out of memory");
+	for (uint32_t l = 0; !rc && l < m->shape.lists; l++) {
+		float *u = units + l * dim, length;
+		code8_decode(u, m->centres + l * code8_size(m->shape.dim), m->shape.dim);
+		length = sqrtf(flat_dot(u, u, dim));
+		for (size_t d = 0; d < dim && length > 0; d++) u[d] /= length;
+	}
+	faissx_coder_free(m->fx);
+	m->fx = NULL;
+	if (!rc) rc = faissx_coder_new(&m->fx, (int)dim, m->shape.lists, units, (int)m->width, m->shape.parts, e);
+	mem_free(units);
+	return rc;
+}
+
+/* Of the vectors held: directions, then the means of what is nearest to them. */
+static int means_learn(struct maker *m, struct err *e)
+{
+	size_t dim = m->shape.dim, lists = m->shape.lists;
+	float *centres = mem_calloc(lists, dim * sizeof *centres);
+	uint32_t *count = mem_calloc(lists, sizeof *count);
+	int rc = centres && count ? OK : err_set(e, E_MEMORY, "build lists: out of memory");
+	if (!rc) rc = faissx_cluster((int)dim, lists, m->held, m->vectors, centres, m->threads, closing, m->s->x, e);
+	if (closing(m->s->x)) rc = cancelled(m->s->x, e);
+	if (!rc) rc = faissx_coder_new(&m->fx, (int)dim, lists, centres, (int)m->width, m->shape.parts, e);
+	if (!rc) rc = faissx_coder_assign(m->fx, m->held, m->vectors, m->list, m->threads, e);
+	for (size_t i = 0; !rc && i < m->held; i++) {
+		float *c = centres + (size_t)m->list[i] * dim;
+		if (!count[m->list[i]]++) memset(c, 0, dim * sizeof *c);     /* one that has none stays as it is */
+		for (size_t d = 0; d < dim; d++) c[d] += m->vectors[i * dim + d];
+	}
+	for (size_t l = 0; !rc && l < lists; l++) {
+		float *c = centres + l * dim;
+		for (size_t d = 0; d < dim && count[l]; d++) c[d] /= (float)count[l];
+		code8_encode(m->centres + l * code8_size(m->shape.dim), c, m->shape.dim);
+	}
+	mem_free(centres);
+	mem_free(count);
+	return rc;
+}
+
 static int learn(struct maker *m, uint32_t coll, struct err *e)
 {
 	uint64_t sample = (uint64_t)m->shape.lists * SAMPLE;
+	size_t rests;
 	int rc;
 	if (sample < IVF_LEAST) sample = IVF_LEAST;
 	rc = vectors_alloc(m, sample < m->all ? sample : m->all, e);
@@ -102,8 +168,13 @@ static int learn(struct maker *m, uint32_t coll, struct err *e)
 	if (!rc && (m->held < IVF_LEAST / 2 || m->held < m->shape.lists))
 		rc = err_set(e, E_CORRUPT, "build lists: fewer vectors than the collection's record says; check tells more");
 	if (rc) return rc;
-	rc = faissx_lists_learn(&m->fx, (int)m->width, m->shape.lists, m->shape.parts, m->held, m->vectors, m->threads, closing,
-		m->s->x, e);
+	rc = means_learn(m, e);
+	if (!rc) rc = coder_new(m, e);
+	if (!rc) rc = faissx_coder_assign(m->fx, m->held, m->vectors, m->list, m->threads, e);
+	if (rc) return rc;
+	rests = m->held < RESTS ? m->held : RESTS;
+	rests_take(m, 0, rests);
+	rc = faissx_coder_learn(m->fx, rests, m->rests, m->threads, closing, m->s->x, e);
 	return closing(m->s->x) ? cancelled(m->s->x, e) : rc;
 }
 
@@ -114,7 +185,9 @@ static int batch_flush(struct maker *m, struct err *e)
 	size_t first = m->n - m->held;
 	int rc = cancelled(m->s->x, e);
 	if (rc || !m->held) return rc;
-	rc = faissx_lists_encode(m->fx, m->held, m->vectors, m->list, m->codes + first * (m->shape.parts / 2), m->threads, e);
+	rc = faissx_coder_assign(m->fx, m->held, m->vectors, m->list, m->threads, e);
+	if (!rc) rests_take(m, 0, m->held);
+	if (!rc) rc = faissx_coder_code(m->fx, m->held, m->rests, m->codes + first * (m->shape.parts / 2), m->threads, e);
 	for (size_t i = 0; i < m->held && !rc; i++) m->lists[first + i] = (uint32_t)m->list[i];
 	m->held = 0;
 	return rc;
@@ -152,16 +225,26 @@ int ivf_build(struct snapshot *s, const struct rec_coll *c, const struct ivf *ol
 	*out = NULL;
 	m.shape = old ? old->shape : ivf_shape(s->state.serving.dim, c->chunks);
 	m.width = (size_t)m.shape.parts * m.shape.width;
-	if (old) rc = faissx_lists_restore(&m.fx, (int)m.width, m.shape.lists, m.shape.parts, old->centres, old->books, e);
-	else rc = learn(&m, c->number, e);
+	m.centres = mem_alloc(m.shape.lists * code8_size(m.shape.dim));
+	m.rests = mem_alloc(RESTS * m.width * sizeof *m.rests);
+	rc = m.centres && m.rests ? OK : err_set(e, E_MEMORY, "build lists: out of memory");
+	if (!rc && old) {
+		memcpy(m.centres, old->centres, m.shape.lists * code8_size(m.shape.dim));
+		rc = coder_new(&m, e);
+		if (!rc) faissx_coder_set(m.fx, old->books);
+	} else if (!rc) {
+		rc = learn(&m, c->number, e);
+	}
 	if (!rc) rc = code_all(&m, c->number, after ? *after : 0, after ? c->tail : c->chunks, e);
 	if (!rc) {
 		struct ivf_rows rows = { m.n, m.lists, m.codes, m.ids };
-		l = (struct ivf_learnt){ .shape = m.shape, .trained = old ? old->trained : c->chunks };
-		faissx_lists_read(m.fx, &l.centres, &l.books);
+		l = (struct ivf_learnt){ m.shape, old ? old->trained : c->chunks, m.centres, faissx_coder_books(m.fx) };
 		rc = ivf_new(out, &l, after ? old : NULL, &rows, e);
 	}
-	faissx_lists_free(m.fx);
+	faissx_coder_free(m.fx);
+	mem_free(m.centres);
+	mem_free(m.rests);
+	mem_free(m.list);
 	mem_free(m.vectors);
 	mem_free(m.lists);
 	mem_free(m.codes);

@@ -5,15 +5,15 @@
 #include "index/pq4.h"
 #include <string.h>
 
-static size_t scan_plain(const uint8_t *blocks, size_t n, size_t parts, const uint8_t *table, uint16_t least,
+static size_t scan_plain(const uint8_t *blocks, size_t from, size_t n, size_t parts, const uint8_t *table, uint16_t least,
 	const uint32_t *mask, uint32_t *at, uint16_t *sum)
 {
 	size_t got = 0;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = from; i < n; i++) {
 		const uint8_t *block = blocks + i / PQ4_BLOCK * PQ4_CODES * parts;
 		size_t j = i % PQ4_BLOCK;
 		unsigned s = 0;
-		if (!(pq4_live(mask, i / PQ4_BLOCK, n) >> j & 1)) continue;
+		if (!(pq4_live(mask, i / PQ4_BLOCK, from, n) >> j & 1)) continue;
 		for (size_t p = 0; p < parts; p++) {
 			uint8_t both = block[PQ4_CODES * p + j % 16];
 			s += table[PQ4_CODES * p + (j < 16 ? both & 15 : both >> 4)];

@@ -13,21 +13,22 @@ enum { PQ4_BLOCK = 32, PQ4_CODES = 16, PQ4_PARTS_STEP = 4, PQ4_PARTS_MAX = 256 }
 /* One way to compute; every one gives the same integers. */
 struct pq4_kernel {
 	const char *name;
-	/* Of the first n vectors of the blocks, those with sum >= least, where sum is table[16 p + code] over all parts p:
+	/* Of the vectors from … n - 1 of the blocks, from < 32, those with sum >= least, where sum is table[16 p + code] over all parts p:
 	 * their places to at, their sums to sum, in order (room for n of each); how many. mask: a bit a vector, a word a
 	 * block; those without are left out; NULL: none is. parts: a multiple of PQ4_PARTS_STEP, at most PQ4_PARTS_MAX. */
-	size_t (*scan)(const uint8_t *blocks, size_t n, size_t parts, const uint8_t *table, uint16_t least,
+	size_t (*scan)(const uint8_t *blocks, size_t from, size_t n, size_t parts, const uint8_t *table, uint16_t least,
 		const uint32_t *mask, uint32_t *at, uint16_t *sum);
 };
 extern const struct pq4_kernel pq4_plain, pq4_avx2, pq4_avx512;
 /* name NULL: the best this CPU has. E_UNSUPPORTED: it lacks what that one needs; E_USAGE: no such. */
 int pq4_choose(const struct pq4_kernel **out, const char *name, struct err *e);
 
-/* Which vectors of block b count: bits of the mask that are among the n. */
-static inline uint32_t pq4_live(const uint32_t *mask, size_t b, size_t n)
+/* Which vectors of block b count: bits of the mask that are among them. */
+static inline uint32_t pq4_live(const uint32_t *mask, size_t b, size_t from, size_t n)
 {
 	size_t left = n - b * PQ4_BLOCK;
 	uint32_t all = left >= PQ4_BLOCK ? UINT32_MAX : ((uint32_t)1 << left) - 1;
+	if (b == 0) all &= UINT32_MAX << from;
 	return mask ? mask[b] & all : all;
 }
 

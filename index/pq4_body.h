@@ -6,13 +6,13 @@
 #include <immintrin.h>
 #include "index/pq4.h"
 
-static size_t scan(const uint8_t *blocks, size_t n, size_t parts, const uint8_t *table, uint16_t least,
+static size_t scan(const uint8_t *blocks, size_t from, size_t n, size_t parts, const uint8_t *table, uint16_t least,
 	const uint32_t *mask, uint32_t *at, uint16_t *sum)
 {
 	__m256i floor = _mm256_set1_epi16((short)least);
 	size_t got = 0;
 	for (size_t b = 0; b * PQ4_BLOCK < n; b++) {
-		uint32_t hits = pq4_live(mask, b, n);
+		uint32_t hits = pq4_live(mask, b, from, n);
 		const uint8_t *codes = blocks + b * PQ4_CODES * parts;
 		VEC near = ZERO_VEC, near_odd = near, far = near, far_odd = near; /* vectors 0 … 15 and 16 … 31 */
 		__m256i even, odd, first, second, reached;

@@ -64,8 +64,9 @@
  * is 0. A header of version 1 led to FAISS's own form; such a graph is built again.
  *
  * A header with M 0 leads to lists of codes (ivf.c), whose bytes are: u32 lists; u32 parts; u32 width; u32 0; u64 trained;
- * f32[lists, parts * width] centres; f32[parts, 16, width] books; u32[lists] sizes; for each list u64[size] chunk ids,
- * ascending, and its blocks of 16 parts bytes (pq4.h), 32 vectors each. parts and width follow from dim (ivf_shape).
+ * lists rows of {u8[dim, rounded up to 64] code, f32 scale, f32 lost, f32 length}: centres; f32[parts, 16, width] books;
+ * u32[lists + 1]: the first place of each list, and how many there are; u64[vectors] chunk ids, in order in each list;
+ * blocks of 16 parts bytes (pq4.h), 32 places each. parts and width follow from dim (ivf_shape).
  *
  * Postings: a term is a word as base/words.h makes it, so the keys are also the dictionary in byte order. What a term has
  * lies in blocks; each holds postings of chunks above the `last` of the block before it, up to its own. The last one is

@@ -23,6 +23,7 @@
 #include "index/inside.h"
 
 enum { BATCH = 256, CANDIDATES = 1024 };
+enum { OFF_KNOWN = 20 };         /* so many guesses tell how far they are off */
 enum { ALL_PAYS = 4 };           /* so many true comparisons cost no more than to choose one of them */
 
 struct search {
@@ -48,14 +49,17 @@ static int vector_of(const struct search *q, uint64_t chunk, struct rec_vec *v)
 		!rec_vec_get(v, &k, value, q->s->state.serving.dim, 0, NULL);
 }
 
-/* Puts a chunk into *t by its true score when it lives, and, with q->each, the reader may see it. */
-static int hit_put(struct search *q, uint64_t chunk, struct topk *t, struct err *e)
+/* Puts a chunk into *t by its true score when it lives, and, with q->each, the reader may see it. *told (may be NULL):
+ * the score; NaN when it does not live. */
+static int hit_put(struct search *q, uint64_t chunk, struct topk *t, float *told, struct err *e)
 {
 	struct rec_vec v;
 	float score;
 	int yes = 0, rc;
+	if (told) *told = NAN;
 	if (!vector_of(q, chunk, &v)) return OK;
 	score = flat_score(q->query, &v);
+	if (told) *told = score;
 	if (!topk_wants(t, score, chunk)) return OK;
 	rc = q->each ? snapshot_sees_chunk(q->s, q->r, q->coll, chunk, &q->cache, &yes, e) : OK;
 	if (!rc && (yes || !q->each)) topk_put(t, score, chunk);
@@ -193,13 +197,13 @@ static int mask_get(const struct search *q, const struct graph *g, const struct 
 	if (!q->seen) return OK;
 	*out = atomic_load(&q->seen->mask);
 	if (*out && (*out)->serial == g->serial) return OK;
-	m = mem_calloc(1, sizeof *m + ((v ? v->places : g->vectors) / 64 + 1) * sizeof *m->bits);
+	m = mem_calloc(1, sizeof *m + ((v ? v->vectors : g->vectors) / 64 + 1) * sizeof *m->bits);
 	if (!m) return err_set(e, E_MEMORY, "search: out of memory");
 	m->serial = g->serial;
 	if (!v) rows_mark(m, g->ids, g->vectors, 0, q->seen);
 	for (uint32_t l = 0; v && l < v->shape.lists; l++) {
-		size_t first = (size_t)v->first[l] * PQ4_BLOCK;
-		rows_mark(m, v->ids + first, v->sizes[l], first, q->seen);
+		size_t first = v->first[l];
+		rows_mark(m, v->ids + first, v->first[l + 1] - first, first, q->seen);
 	}
 	*out = m;
 	if (!atomic_compare_exchange_strong(&q->seen->mask, &none, m)) *own = m;
@@ -232,7 +236,7 @@ static int memory_search(struct search *q, const struct rec_coll *c, int walked,
 	if (g && !walked) rc = graph_sift(&s, g, e);
 	if (!rc) rc = tail_sift(&s, q->part->tail, next, e);
 	candidates_order(&s);
-	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, e);
+	for (size_t i = 0; i < s.n && !rc && !below(t, s.at[i].top); i++) rc = hit_put(q, s.at[i].chunk, t, NULL, e);
 	mem_free(s.floor.hit);
 	mem_free(s.at);
 	return rc;
@@ -253,7 +257,7 @@ static int rows_rank(struct search *q, const struct graph *g, const uint32_t *ro
 		code8_near(&q->code, g->rows, g->stride, rows + from, some, near, off);
 		for (size_t i = 0; i < some && !rc; i++) {
 			if (below(t, near[i] + part * off[i])) return OK;
-			rc = hit_put(q, g->ids[rows[from + i]], t, e);
+			rc = hit_put(q, g->ids[rows[from + i]], t, NULL, e);
 		}
 	}
 	return rc;
@@ -307,26 +311,31 @@ static int graph_search(struct search *q, size_t ef, uint64_t mine, struct topk 
 static int places_all(struct search *q, const struct ivf *v, const struct row_mask *mask, struct topk *t, struct err *e)
 {
 	int rc = OK;
-	for (size_t w = 0; w < (v->places + 63) / 64 && !rc; w++)
+	for (size_t w = 0; w < (v->vectors + 63) / 64 && !rc; w++)
 		for (uint64_t bits = mask->bits[w]; bits && !rc; bits &= bits - 1)
-			rc = hit_put(q, v->ids[w * 64 + (size_t)__builtin_ctzll(bits)], t, e);
+			rc = hit_put(q, v->ids[w * 64 + (size_t)__builtin_ctzll(bits)], t, NULL, e);
 	return rc;
 }
 
-static int by_id(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-/* The places' vectors are compared as they are stored, in the order in which the store has them. */
-static int places_rank(struct search *q, const struct ivf *v, const uint32_t *at, size_t n, uint64_t *ids, struct topk *t,
+/* True scores of guesses, best first, until what the guesses were off so far says that no more can be among the k best:
+ * that is taken to vary evenly about its mean, and three times its deviation is allowed for. */
+static int guesses_rank(struct search *q, const struct ivf *v, const struct ivf_guess *at, size_t n, struct topk *t,
 	struct err *e)
 {
+	double sum = 0, squares = 0, seen = 0;
 	int rc = OK;
-	for (size_t i = 0; i < n; i++) ids[i] = v->ids[at[i]];
-	qsort(ids, n, sizeof *ids, by_id);
-	for (size_t i = 0; i < n && !rc; i++) rc = hit_put(q, ids[i], t, e);
+	for (size_t i = 0; i < n && !rc; i++) {
+		float score;
+		if (seen >= OFF_KNOWN && t->n == t->k) {
+			double mean = sum / seen, dev = sqrt(fmax(0, squares / seen - mean * mean));
+			if ((double)at[i].near + mean + 3 * dev < (double)t->hit[0].score) break;
+		}
+		rc = hit_put(q, v->ids[at[i].at], t, &score, e);
+		if (rc || isnan(score)) continue;
+		sum += (double)(score - at[i].near);
+		squares += (double)(score - at[i].near) * (double)(score - at[i].near);
+		seen++;
+	}
 	return rc;
 }
 
@@ -343,8 +352,7 @@ static int lists_search(struct search *q, uint64_t mine, uint64_t all, struct to
 	double probes = (double)x->ivf_probes * (double)all / (double)mine;
 	const struct row_mask *mask;
 	struct row_mask *own;
-	uint32_t *at;
-	uint64_t *ids;
+	struct ivf_guess *at;
 	int rc = mask_get(q, g, &mask, &own, e);
 	if (rc) return rc;
 	if (want < 4 * q->k) want = 4 * q->k;
@@ -355,18 +363,16 @@ static int lists_search(struct search *q, uint64_t mine, uint64_t all, struct to
 		return rc;
 	}
 	at = mem_alloc((want + 1) * sizeof *at);
-	ids = mem_alloc((want + 1) * sizeof *ids);
-	if (!at || !ids) rc = err_set(e, E_MEMORY, "search: out of memory");
+	if (!at) rc = err_set(e, E_MEMORY, "search: out of memory");
 	for (; !rc; probes *= 2) {
 		size_t some = probes < v->shape.lists ? (size_t)probes : v->shape.lists;
 		t->n = 0;
-		rc = ivf_search(v, q->query, mask ? (const uint32_t *)mask->bits : NULL, some, want, at, &got, e);
+		rc = ivf_search(v, &q->code, mask ? (const uint32_t *)mask->bits : NULL, some, want, at, &got, e);
 		if (!rc && got < want && some < v->shape.lists) continue;
-		if (!rc) rc = places_rank(q, v, at, got, ids, t, e);
+		if (!rc) rc = guesses_rank(q, v, at, got, t, e);
 		if (t->n == t->k || some == v->shape.lists) break;
 	}
 	mem_free(at);
-	mem_free(ids);
 	mem_free(own);
 	return rc;
 }
