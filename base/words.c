@@ -19,7 +19,7 @@
 #include "base/unicode.h"
 #include "base/utf8.h"
 
-enum { WORD_BYTES_MAX = 256, KNOWN_BYTES = 24, KNOWN = 8192 }; /* KNOWN: a power of two */
+enum { WORD_BYTES_MAX = 256, KNOWN_BYTES = 24, KNOWN = 8192, PAD = 32, SHORT = 1024, SOME = 16 }; /* KNOWN: a power of two */
 
 /* Function words of English, sorted. A question's other words say what it is about. */
 static const char *const stops[] = {
@@ -273,21 +273,15 @@ static size_t suffix_end(const char *s, size_t len, size_t at)
 }
 
 /* The end of the word of ASCII letters and digits at `at`, those before an apostrophe in key; 0: it is another kind of word, too long, or
- * none. */
-static size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN_BYTES / 8], size_t *stem_end)
+ * none. s has PAD bytes more behind at, whatever they are. */
+static inline size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN_BYTES / 8], size_t *stem_end)
 {
 	static const uint8_t keep[64] = { [0 ... 31] = 0xff };
-	const char *p = s + at;
-	char rest[32];
-	unsigned char c;
-	if (len - at < sizeof rest) {
-		memset(rest, 0, sizeof rest);
-		memcpy(rest, p, len - at);
-		p = rest;
-	}
-	__m128i a = _mm_loadu_si128((const __m128i *)p), b = _mm_loadu_si128((const __m128i *)(p + 16));
+	__m128i a = _mm_loadu_si128((const __m128i *)(s + at)), b = _mm_loadu_si128((const __m128i *)(s + at + 16));
 	unsigned others = ~(plain_mask(a) | plain_mask(b) << 16);
-	size_t n = others ? (size_t)__builtin_ctz(others) : sizeof rest;
+	size_t n = others ? (size_t)__builtin_ctz(others) : PAD;
+	unsigned char c;
+	if (n > len - at) n = len - at;
 	if (n == 0 || n > KNOWN_BYTES) return 0;
 	a = _mm_and_si128(a, _mm_loadu_si128((const __m128i *)(keep + 32 - n)));
 	b = _mm_and_si128(b, _mm_loadu_si128((const __m128i *)(keep + 48 - n)));
@@ -296,7 +290,8 @@ static size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN
 	key[2] = (uint64_t)_mm_cvtsi128_si64(b);
 	*stem_end = at + n;
 	if (at + n == len) return at + n;
-	c = (unsigned char)p[n];
+	c = (unsigned char)s[at + n];
+	if (c == ' ') return at + n;
 	if (c >= 0x80) return 0;
 	if ((c != '\'' && c != ',' && c != '.') || at + n + 1 == len) return at + n;
 	if (c == '\'' && is_plain((unsigned char)s[at + n + 1])) return suffix_end(s, len, at + n);
@@ -304,43 +299,71 @@ static size_t plain_end(const char *s, size_t len, size_t at, uint64_t key[KNOWN
 	return c >= 0x80 || is_plain(c) ? 0 : at + n; /* 0: "1,234" */
 }
 
-/* The two places where a word may be, one behind the other; NULL: out of memory. */
-static struct known *known_at(struct stemmers *s, enum words_language language, const uint64_t key[KNOWN_BYTES / 8])
+/* What this thread knows of words of a language; NULL: out of memory. */
+static struct known *known_of(enum words_language language)
 {
-	struct known **known = &s->known[language];
+	struct stemmers *s = stemmers_get();
+	struct known **known = s ? &s->known[language] : NULL;
+	if (known && !*known && (*known = mem_aligned(64, KNOWN * sizeof **known))) memset(*known, 0, KNOWN * sizeof **known);
+	return known ? *known : NULL;
+}
+
+/* The two places where a word may be, one behind the other. */
+static inline struct known *known_at(struct known *table, const uint64_t key[KNOWN_BYTES / 8])
+{
 	uint64_t h = (key[0] ^ (key[1] ^ key[2] * 0xff51afd7ed558ccdu) * 0xc4ceb9fe1a85ec53u) * 0x9e3779b97f4a7c15u;
-	if (!*known && (*known = mem_aligned(64, KNOWN * sizeof **known))) memset(*known, 0, KNOWN * sizeof **known);
-	return *known ? &(*known)[h >> 48 & (KNOWN - 2)] : NULL;
+	return &table[h >> 48 & (KNOWN - 2)];
 }
 
-static int known_is(const struct known *k, const uint64_t key[KNOWN_BYTES / 8])
+static inline int known_is(const struct known *k, const uint64_t key[KNOWN_BYTES / 8])
 {
-	return k->key[0] == key[0] && k->key[1] == key[1] && k->key[2] == key[2];
+	return ((k->key[0] ^ key[0]) | (k->key[1] ^ key[1]) | (k->key[2] ^ key[2])) == 0;
 }
 
-/* Visits words as long as they are known ones; returns where it stopped. */
-static size_t known_visit(struct stemmers *s, enum words_language language, const char *text, size_t len, size_t at,
-	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, int *rc)
+struct seen { uint64_t key[KNOWN_BYTES / 8]; const struct known *at; uint32_t off, end, stem_end; };
+
+/* Up to SOME words that begin in [*at, safe), as long as they are plain; places where they may be known are on their way into the cache. */
+static size_t plain_gather(struct known *table, const char *text, size_t len, size_t safe, size_t *at, struct seen out[SOME])
 {
-	while (at < len && !*rc) {
-		uint64_t key[KNOWN_BYTES / 8] = { 0 };
+	size_t n = 0, i = *at;
+	while (n < SOME && i < safe) {
 		size_t end, stem_end;
-		struct word w;
-		const struct known *k;
-		if ((unsigned char)text[at] < 0x80 && !is_plain((unsigned char)text[at])) {
-			at++;
+		if ((unsigned char)text[i] < 0x80 && !is_plain((unsigned char)text[i])) {
+			i++;
 			continue;
 		}
-		end = plain_end(text, len, at, key, &stem_end);
-		if (!end || !(k = known_at(s, language, key))) return at;
-		k += !known_is(k, key);
-		if (!known_is(k, key)) return at;
-		w = (struct word){ (uint32_t)at, (uint32_t)(end - at), k->stem, k->stop, k->number, k->capital, k->negation, 0, k->asks };
-		if (end > stem_end && text[end - 1] == 't' && text[stem_end - 1] == 'n') w.negation = 1;
-		at = end + (end < len && text[end] == ' ');
-		*rc = on_word(ctx, &w, k->term, k->len);
+		end = plain_end(text, len, i, out[n].key, &stem_end);
+		if (!end) break;
+		out[n].at = known_at(table, out[n].key);
+		__builtin_prefetch(out[n].at);
+		__builtin_prefetch(out[n].at + 1);
+		out[n].off = (uint32_t)i, out[n].end = (uint32_t)end, out[n].stem_end = (uint32_t)stem_end;
+		i = end + (end < len && text[end] == ' ');
+		n++;
 	}
-	return at;
+	*at = i;
+	return n;
+}
+
+/* Visits words that begin in [at, safe) as long as they are known ones; returns where it stopped. text: as plain_end wants it. */
+static size_t known_visit(struct known *table, const char *text, size_t len, size_t safe, size_t at,
+	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, int *rc)
+{
+	struct seen some[SOME];
+	for (;;) {
+		const size_t from = at, n = plain_gather(table, text, len, safe, &at, some);
+		for (size_t i = 0; i < n; i++) {
+			const struct seen *p = &some[i];
+			const struct known *k = p->at + !known_is(p->at, p->key);
+			struct word w;
+			if (!known_is(k, p->key)) return p->off;
+			w = (struct word){ p->off, p->end - p->off, k->stem, k->stop, k->number, k->capital, k->negation, 0, k->asks };
+			if (p->end > p->stem_end && text[p->end - 1] == 't' && text[p->stem_end - 1] == 'n') w.negation = 1;
+			*rc = on_word(ctx, &w, k->term, k->len);
+			if (*rc) return p->end;
+		}
+		if (at == from || n == 0) return at;
+	}
 }
 
 /* In the place of the one that was kept longer ago. */
@@ -358,35 +381,31 @@ int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const st
 	return words_visit_in(WORDS_ENGLISH, text, len, on_word, ctx, e);
 }
 
-const char *words_code(enum words_language l)
-{
-	return stemming[l].code;
-}
-
-enum words_language words_language(const char *text, size_t len)
-{
-	const char *code = language_of_document(text, len);
-	for (int i = 1; i < WORDS_LANGUAGES; i++)
-		if (strcmp(stemming[i].code, code) == 0) return (enum words_language)i;
-	return WORDS_ENGLISH;
-}
-
 int words_visit_in(enum words_language language, const char *text, size_t len,
 	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, struct err *e)
 {
-	struct stemmers *mine = stemmers_get();
-	size_t i = 0, at, end, stem_end, term_len;
-	const char *term;
+	struct known *table = known_of(language);
+	size_t i = 0, at, end, stem_end, term_len, safe = len < PAD ? 0 : len - PAD;
+	char padded[SHORT + PAD];
+	const char *scan = text, *term;
 	struct scratch scratch;
-	int rc = mine ? OK : err_set(e, E_MEMORY, "words: out of memory");
+	int rc = table ? OK : err_set(e, E_MEMORY, "words: out of memory");
 	buf_init(&scratch.fold, 64 * WORD_BYTES_MAX);
 	buf_init(&scratch.plain, 64 * WORD_BYTES_MAX);
-	while (rc == OK && (i = known_visit(mine, language, text, len, i, on_word, ctx, &rc)) < len && rc == OK) {
+	if (len <= SHORT) { /* may be read beyond its end there */
+		memcpy(padded, text, len);
+		memset(padded + len, 0, PAD);
+		scan = padded;
+		safe = len;
+	}
+	while (rc == OK && i < len) {
 		uint64_t key[KNOWN_BYTES / 8] = { 0 };
 		struct known *fresh = NULL;
+		if (i < safe) i = known_visit(table, scan, len, safe, i, on_word, ctx, &rc);
+		if (rc || i >= len) break;
 		at = i;
-		end = plain_end(text, len, at, key, &stem_end);
-		if (end && end == stem_end) fresh = known_at(mine, language, key);
+		end = i < safe ? plain_end(scan, len, at, key, &stem_end) : 0;
+		if (end && end == stem_end) fresh = known_at(table, key);
 		if (end) i = end;
 		else {
 			int32_t cp = utf8_next(text, len, &i);

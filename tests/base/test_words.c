@@ -155,6 +155,7 @@ TEST(words_met_before_are_the_same_words)
 {
 	static const char pieces[][12] = { " ", " ", " ", "'", ",", ".", "-", "(", "run", "Running", "n", "t", "isn", "1", "234", "the", "WHO", "not", "x9", "  ",
 		"internation", "alisation", "\n" };
+	static char lengthy[3000];
 	unsigned seed = 11;
 	struct arena a;
 	arena_init(&a, 256 << 20);
@@ -180,6 +181,10 @@ TEST(words_met_before_are_the_same_words)
 		}
 		while (text[at] && !word_byte(text[at])) at++;
 		CHECK_INT(text[at], 0);
+		memset(lengthy, ' ', sizeof lengthy - 1);       /* the same at the end of a text so long that it is read where it lies */
+		memcpy(lengthy + sizeof lengthy - 1 - strlen(text), text, strlen(text));
+		CHECK_INT(words(lengthy, &a, &y), n);
+		for (size_t i = 0; i < n; i++) CHECK(y[i].stem == x[i].stem && y[i].len == x[i].len && y[i].negation == x[i].negation);
 	}
 	arena_clear(&a);
 }
