@@ -336,7 +336,6 @@ static size_t plain_gather(struct known *table, const char *text, size_t len, si
 		if (!end) break;
 		out[n].at = known_at(table, out[n].key);
 		__builtin_prefetch(out[n].at);
-		__builtin_prefetch(out[n].at + 1);
 		out[n].off = (uint32_t)i, out[n].end = (uint32_t)end, out[n].stem_end = (uint32_t)stem_end;
 		i = end + (end < len && text[end] == ' ');
 		n++;
@@ -379,6 +378,19 @@ int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const st
 	void *ctx, struct err *e)
 {
 	return words_visit_in(WORDS_ENGLISH, text, len, on_word, ctx, e);
+}
+
+const char *words_code(enum words_language l)
+{
+	return stemming[l].code;
+}
+
+enum words_language words_language(const char *text, size_t len)
+{
+	const char *code = language_of_document(text, len);
+	for (int i = 1; i < WORDS_LANGUAGES; i++)
+		if (strcmp(stemming[i].code, code) == 0) return (enum words_language)i;
+	return WORDS_ENGLISH;
 }
 
 int words_visit_in(enum words_language language, const char *text, size_t len,

@@ -30,7 +30,7 @@
 #include "index/segwalk.h"
 #include "index/similar.h"
 
-enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8, SLOTS = 128, KEEP_TERMS = 1024, KEEP_HITS = 4096 }; /* EXPANDED: words of a query
+enum { QUERY_ARENA = 64 << 20, EXPANDED_MAX = 8, SLOTS = 128, KEEP_TERMS = 1024, KEEP_HITS = 4096, FEW = 40 }; /* EXPANDED: words of a query
 	that are looked for in other forms; KEEP: what a thread keeps room for */
 
 #define NONE SIZE_MAX
@@ -137,9 +137,9 @@ static int slots_make(struct terms *t, size_t n)
 }
 
 /* A term's number in the segment, and its text: the segment's, or a copy. 0: out of memory. */
-static int term_place(struct terms *t, struct post_term *q, const char *text, size_t n)
+static int term_place(struct terms *t, struct post_term *q, uint64_t hash, const char *text, size_t n)
 {
-	q->hash = seg_hash(text, n);
+	q->hash = hash;
 	q->seg = t->view ? seg_find(t->view->seg, q->hash, text, n) : 0;
 	q->len = n;
 	q->text = q->seg ? seg_text(t->view->seg, q->seg - 1, &n) : arena_strndup(&t->a, text, n);
@@ -158,6 +158,7 @@ static int on_term(void *ctx, const struct query_word *word)
 		if (!word->other) t->last = NONE;
 		return OK;
 	}
+	if (t->view) seg_expect(t->view->seg, hash);
 	if (2 * t->n >= t->slot_n && slots_make(t, 2 * t->slot_n)) return E_MEMORY;
 	for (at = hash & (t->slot_n - 1); t->slot[at]; at = (at + 1) & (t->slot_n - 1)) {
 		q = &t->list[t->slot[at] - 1];
@@ -171,7 +172,7 @@ static int on_term(void *ctx, const struct query_word *word)
 	q = &t->list[t->n];
 	*q = (struct post_term){ .times = 1, .stop = word->stop && !t->quoted, .share = 1, .place = word->at,
 		.other = word->other };
-	if (!term_place(t, q, word->term, word->n)) return E_MEMORY;
+	if (!term_place(t, q, hash, word->term, word->n)) return E_MEMORY;
 	if (!word->other) t->last = t->n;
 	t->slot[at] = (uint32_t)++t->n;
 	return OK;
@@ -238,6 +239,10 @@ struct counting {
 static int term_count(struct counting *count, struct post_term *q, int keep, struct seen_sum *sum, struct err *e)
 {
 	int rc = OK;
+	if (!count->seen && !count->store) {
+		q->df = q->seg ? word_view_df(count->view, q->seg - 1) : 0;
+		return OK;
+	}
 	*sum = (struct seen_sum){ .v = count->seen, .after = count->after };
 	q->df = 0;
 	if (q->seg && count->seen) seg_count(sum, count->view->seg, q->seg - 1);
@@ -256,6 +261,7 @@ static int terms_count(struct counting *count, struct terms *t, int keep, struct
 	int rc = OK;
 	for (size_t i = 0; !rc && i < t->n; i++) {
 		rc = term_count(count, &t->list[i], keep, &sum, e);
+		if (!count->seen) continue;
 		count->words += sum.words;
 		count->held += sum.df;
 	}
@@ -298,10 +304,10 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct post_term *p = &tried[kept];
 		*p = (struct post_term){ .times = q.times, .share = shares[found[i].edits] };
-		if (!term_place(t, p, found[i].text, found[i].len)) rc = err_set(e, E_MEMORY, "search: out of memory");
+		if (!term_place(t, p, seg_hash(found[i].text, found[i].len), found[i].text, found[i].len)) rc = err_set(e, E_MEMORY, "search: out of memory");
 		if (rc || terms_have(t, p)) continue;
 		rc = term_count(count, p, 1, &sum, e);
-		p->words_seen = sum.words;
+		p->words_seen = count->seen ? sum.words : 0;
 		if (rc || !p->df) {
 			post_term_clear(p);
 			continue;
@@ -424,6 +430,20 @@ static int by_weight(const void *a, const void *b)
 	return strcmp(x->text, y->text);
 }
 
+/* The same order for a few: each goes where its rank says. */
+static void few_order(struct post_term **order, size_t n)
+{
+	struct post_term *by[FEW];
+	double weight[FEW];
+	for (size_t i = 0; i < n; i++) by[i] = order[i], weight[i] = order[i]->weight;
+	for (size_t i = 0; i < n; i++) {
+		size_t rank = 0, same = 0;
+		for (size_t j = 0; j < n; j++) rank += weight[j] > weight[i], same += weight[j] == weight[i];
+		for (size_t j = 0; j < n && same > 1; j++) rank += weight[j] == weight[i] && strcmp(by[j]->text, by[i]->text) < 0;
+		order[rank] = by[i];
+	}
+}
+
 /* Those of the terms that the segment has, heaviest first, as probes. */
 static int probes_make(struct scratch *s, const struct wordseg *g, size_t *out)
 {
@@ -440,13 +460,8 @@ static int probes_make(struct scratch *s, const struct wordseg *g, size_t *out)
 	if (seg_walk_room(s->walk, t->n)) return E_MEMORY;
 	for (size_t i = 0; i < t->n; i++)
 		if (t->list[i].seg) s->order[n++] = &t->list[i];
-	if (n > 32) qsort(s->order, n, sizeof *s->order, by_weight);
-	for (size_t i = 1; n <= 32 && i < n; i++) {
-		struct post_term *q = s->order[i];
-		size_t at = i;
-		for (; at && by_weight(&s->order[at - 1], &q) > 0; at--) s->order[at] = s->order[at - 1];
-		s->order[at] = q;
-	}
+	if (n > FEW) qsort(s->order, n, sizeof *s->order, by_weight);
+	else few_order(s->order, n);
 	for (size_t i = 0; i < n; i++) seg_probe_of(g, s->order[i]->seg - 1, s->order[i]->weight, &s->probe[i]);
 	*out = n;
 	return OK;

@@ -58,6 +58,8 @@ void seg_walk_free(struct seg_walk *w)
 void seg_probe_of(const struct wordseg *g, uint32_t term, double weight, struct seg_probe *out)
 {
 	const struct seg_term *t = &g->term[term];
+	__builtin_prefetch(g->post + t->post);
+	__builtin_prefetch(g->post + t->post + 16);
 	*out = (struct seg_probe){ (float)weight, (float)t->best / SEG_BOUND_ONE, g->post + t->post, g->run + t->run, g->run + t[1].run, t->df };
 }
 
@@ -172,14 +174,20 @@ static void list_see(struct seg_walk *w, uint32_t base)
 }
 
 /* The first ones, no fewer than k: each goes where its rank among them says, the worst in front, which is a heap too. */
-static void list_fill(struct seg_walk *w, uint32_t base)
+__attribute__((target("avx2"))) static void list_fill(struct seg_walk *w, uint32_t base)
 {
 	const size_t n = w->list_n, k = w->best->k;
-	float score[FEW];
+	_Alignas(32) float score[FEW];
+	for (size_t i = 0; i < FEW; i++) score[i] = -1;
 	for (size_t i = 0; i < n; i++) score[i] = w->sum[w->list[i]];
 	for (size_t i = 0; i < n; i++) {
-		size_t rank = 0;
-		for (size_t j = 0; j < n; j++) rank += (score[j] > score[i]) | ((score[j] == score[i]) & (j < i));
+		const __m256 x = _mm256_set1_ps(score[i]);
+		unsigned over = 0, same = 0, rank;
+		for (unsigned j = 0; j < FEW; j += 8) {
+			over |= (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_load_ps(score + j), x, _CMP_GT_OQ)) << j;
+			same |= (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_load_ps(score + j), x, _CMP_EQ_OQ)) << j;
+		}
+		rank = (unsigned)__builtin_popcount(over) + (unsigned)__builtin_popcount(same & ((1u << i) - 1));
 		if (rank < k) w->best->hit[k - 1 - rank] = (struct vec_hit){ base + w->list[i], score[i] };
 	}
 	w->best->n = k;

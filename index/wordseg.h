@@ -59,6 +59,11 @@ uint64_t seg_hash(const char *text, size_t len);
 uint32_t seg_find(const struct wordseg *g, uint64_t hash, const char *text, size_t len);
 /* The number of the first term that is not before these bytes; term_n: none. */
 uint32_t seg_from(const struct wordseg *g, const char *text, size_t len);
+/* The term of this hash will be looked for. */
+static inline void seg_expect(const struct wordseg *g, uint64_t hash)
+{
+	__builtin_prefetch(&g->slot[(uint32_t)hash & g->slot_mask]);
+}
 static inline const char *seg_text(const struct wordseg *g, uint32_t term, size_t *len)
 {
 	*len = g->term[term + 1].text - g->term[term].text - 1;
