@@ -336,6 +336,7 @@ static size_t plain_gather(struct known *table, const char *text, size_t len, si
 		if (!end) break;
 		out[n].at = known_at(table, out[n].key);
 		__builtin_prefetch(out[n].at);
+		__builtin_prefetch(out[n].at + 1);
 		out[n].off = (uint32_t)i, out[n].end = (uint32_t)end, out[n].stem_end = (uint32_t)stem_end;
 		i = end + (end < len && text[end] == ' ');
 		n++;

@@ -18,6 +18,7 @@
  * weight and one order, so what is found does not depend on where it lies. What a query needs lies in memory that its thread
  * keeps for the next one.
  * Threads: any, each with its own snapshot. Failure: a damaged block is left out with a warning (index_check names it). */
+#include <immintrin.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -431,15 +432,22 @@ static int by_weight(const void *a, const void *b)
 }
 
 /* The same order for a few: each goes where its rank says. */
-static void few_order(struct post_term **order, size_t n)
+__attribute__((target("avx2"))) static void few_order(struct post_term **order, size_t n)
 {
 	struct post_term *by[FEW];
-	double weight[FEW];
-	for (size_t i = 0; i < n; i++) by[i] = order[i], weight[i] = order[i]->weight;
+	_Alignas(32) double weight[FEW];
+	for (size_t i = 0; i < FEW; i++) weight[i] = i < n ? order[i]->weight : -1;
+	memcpy(by, order, n * sizeof *by);
 	for (size_t i = 0; i < n; i++) {
-		size_t rank = 0, same = 0;
-		for (size_t j = 0; j < n; j++) rank += weight[j] > weight[i], same += weight[j] == weight[i];
-		for (size_t j = 0; j < n && same > 1; j++) rank += weight[j] == weight[i] && strcmp(by[j]->text, by[i]->text) < 0;
+		const __m256d x = _mm256_set1_pd(weight[i]);
+		unsigned rank = 0;
+		uint64_t same = 0;
+		for (size_t j = 0; j < n; j += 4) {
+			__m256d y = _mm256_load_pd(weight + j);
+			rank += (unsigned)__builtin_popcount((unsigned)_mm256_movemask_pd(_mm256_cmp_pd(y, x, _CMP_GT_OQ)));
+			same |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_cmp_pd(y, x, _CMP_EQ_OQ)) << j;
+		}
+		for (same &= ~(1ull << i); same; same &= same - 1) rank += strcmp(by[__builtin_ctzll(same)]->text, by[i]->text) < 0;
 		order[rank] = by[i];
 	}
 }
