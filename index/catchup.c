@@ -638,7 +638,7 @@ static int tail_renew(struct snapshot *s, const struct vec_part *part, uint32_t 
 }
 
 /* Does the first thing that is due; *more says whether there was one. */
-static int rebuild_one(struct index *x, int *more, struct err *e)
+static int rebuild_one(struct index *x, int now, int *more, struct err *e)
 {
 	struct snapshot *s;
 	struct coll_entry *list;
@@ -652,7 +652,7 @@ static int rebuild_one(struct index *x, int *more, struct err *e)
 	rc = coll_list(s->t, &s->a, &list, &n, e);
 	for (; !rc && !*more && i < n; i++) {
 		const struct vec_part *part = vec_set_find(s->vecs, s->state.serving.number, list[i].rec.number);
-		if (words_due(x, &list[i].rec)) {
+		if (words_due(x, &list[i].rec, now)) {
 			*more = 1;
 			words = list[i].rec.number;
 			snprintf(name, sizeof name, "%s", list[i].name);
@@ -733,8 +733,8 @@ static int load_all(struct index *x, struct err *e)
 	return rc;
 }
 
-/* build 0: only load. */
-static int round_run(struct index *x, int *loaded, int build, struct err *e)
+/* build 0: only load. now: someone waits for all that can be done. */
+static int round_run(struct index *x, int *loaded, int build, int now, struct err *e)
 {
 	int rc = docs_due(x) && (build || !*loaded) ? docs_load(x, e) : OK, more = build && atomic_load(&x->with_vectors);
 	if (!rc && !*loaded && atomic_load(&x->with_vectors)) {
@@ -744,10 +744,31 @@ static int round_run(struct index *x, int *loaded, int build, struct err *e)
 	}
 	while (!rc && more) {
 		rc = cancelled(x, e);
-		if (!rc) rc = rebuild_one(x, &more, e);
+		if (!rc) rc = rebuild_one(x, now, &more, e);
 	}
 	atomic_store(&x->rebuilding, 0);
 	return rc;
+}
+
+/* With the lock: until there is something to do, or it is time for what could wait. */
+static void thread_wait(struct index *x)
+{
+	while (!atomic_load(&x->closing) && x->done == x->asked) {
+		struct timespec until;
+		uint64_t now = clock_us(), wait;
+		if (!x->words.wake_us) {
+			pthread_cond_wait(&x->wake, &x->lock);
+			continue;
+		}
+		if (x->words.wake_us <= now) break;
+		wait = x->words.wake_us - now;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += (time_t)(wait / 1000000);
+		until.tv_nsec += (long)(wait % 1000000) * 1000;
+		if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+		(void)pthread_cond_timedwait(&x->wake, &x->lock, &until);
+	}
+	x->words.wake_us = 0;
 }
 
 static void *thread_main(void *arg)
@@ -760,14 +781,15 @@ static void *thread_main(void *arg)
 	for (;;) {
 		struct err e = { OK, "" };
 		uint64_t ticket;
-		int build;
-		while (!atomic_load(&x->closing) && x->done == x->asked) pthread_cond_wait(&x->wake, &x->lock);
+		int build, now;
+		thread_wait(x);
 		if (atomic_load(&x->closing)) break;
 		ticket = x->asked;
-		build = x->urgent || clock_us() >= retry_us;
+		now = x->urgent;
+		build = now || clock_us() >= retry_us;
 		x->urgent = 0;
 		pthread_mutex_unlock(&x->lock);
-		if (round_run(x, &loaded, build, &e) && e.status != E_CANCELLED) {
+		if (round_run(x, &loaded, build, now, &e) && e.status != E_CANCELLED) {
 			log_put(LOG_WARN, "index", "%s", e.msg);
 			retry_us = clock_us() + RETRY_US;
 		}

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/inside.h"
@@ -21,6 +22,7 @@
 enum { EDIT_BYTES_MAX = 256 << 20 };
 static const double RENEW_SHARE = 0.2;       /* of a segment that is dead or in the store alone */
 static const uint64_t RENEW_FREE = 4096;     /* chunks so few that they are read anew at any change */
+static const uint64_t RENEW_US = 30000000, RENEW_TIMES = 20; /* else a change waits so long, and this many times what reading takes */
 
 /* What a write takes from a collection. terms: {u32 text bytes, u32 n, text, n u64 chunks} one behind the other; chunks: {u64 first, u64 n}. */
 struct words_edit {
@@ -268,6 +270,7 @@ static struct word_view *view_edit(const struct word_view *old, const struct wor
 		return NULL;
 	}
 	if (!v) return NULL;
+	v->again_us = old->again_us;
 	terms_take(v, d);
 	chunks_take(v, d);
 	return v;
@@ -353,12 +356,12 @@ static size_t bytes_beside(const struct word_set *set, uint32_t coll)
 	return sum;
 }
 
-int words_due(struct index *x, const struct rec_coll *coll)
+int words_due(struct index *x, const struct rec_coll *coll, int now)
 {
 	struct word_view **slot, *v;
 	size_t due = wordseg_guess(coll), beside;
 	uint64_t live, stale = 0;
-	int none, unfit;
+	int none, unfit, wanted, fits;
 	pthread_mutex_lock(&x->lock);
 	slot = slot_of(&x->words, coll->number);
 	v = slot ? *slot : NULL;
@@ -369,9 +372,11 @@ int words_due(struct index *x, const struct rec_coll *coll)
 		stale = v->dead_n + (coll->chunks > live ? coll->chunks - live : 0);
 	}
 	beside = bytes_beside(&x->words, coll->number);
+	fits = coll->chunks && coll->words && !unfit && beside <= x->words_bytes && due <= x->words_bytes - beside;
+	wanted = none || (stale && (now || coll->chunks <= RENEW_FREE || (double)stale > RENEW_SHARE * (double)coll->chunks || clock_us() >= v->again_us));
+	if (fits && stale && !wanted && (!x->words.wake_us || v->again_us < x->words.wake_us)) x->words.wake_us = v->again_us;
 	pthread_mutex_unlock(&x->lock);
-	if (!coll->chunks || !coll->words || unfit || beside > x->words_bytes || due > x->words_bytes - beside) return 0;
-	return none || (stale && (coll->chunks <= RENEW_FREE || (double)stale > RENEW_SHARE * (double)coll->chunks));
+	return fits && wanted;
 }
 
 /* One that says that there can be none. */
@@ -406,7 +411,7 @@ static struct word_view *view_begin(const struct index *x, struct wordseg *g, ui
 }
 
 /* Takes the segment. */
-static int seg_publish(struct index *x, uint32_t coll, struct wordseg *g, struct err *e)
+static int seg_publish(struct index *x, uint32_t coll, struct wordseg *g, uint64_t took_us, struct err *e)
 {
 	struct word_view *v = NULL, *old = NULL;
 	struct rec_state state;
@@ -420,6 +425,7 @@ static int seg_publish(struct index *x, uint32_t coll, struct wordseg *g, struct
 	if (rc) wordseg_put(g);
 	else if (!(v = view_begin(x, g, state.seq, &rc)) && rc == E_MEMORY) err_set(e, rc, "words in memory: out of memory");
 	if (v && g->unfit) atomic_store(&v->end, 0);
+	if (v) v->again_us = clock_us() + RENEW_US + RENEW_TIMES * took_us;
 	pthread_mutex_lock(&x->lock);
 	set = !v || slot_set(&x->words, coll, v, &old);
 	pthread_mutex_unlock(&x->lock);
@@ -451,12 +457,13 @@ int words_renew(struct index *x, const char *name, uint32_t coll, struct err *e)
 {
 	struct words_edit *since;
 	struct wordseg *g;
+	uint64_t began = clock_us();
 	int rc;
 	pthread_mutex_lock(&x->lock);
 	x->words.building = coll; /* before the snapshot, so that no write after it is missed */
 	pthread_mutex_unlock(&x->lock);
 	rc = seg_read(x, name, coll, &g, e);
-	if (!rc && g) rc = seg_publish(x, coll, g, e);
+	if (!rc && g) rc = seg_publish(x, coll, g, clock_us() - began, e);
 	pthread_mutex_lock(&x->lock);
 	since = x->words.since;
 	x->words.since = NULL;

@@ -20,12 +20,17 @@ struct word_view {
 	uint64_t from; _Atomic uint64_t end;     /* of snapshots with from <= seq < end */
 	uint32_t dead_n, *gone;                  /* rows that are gone; of each term, how many of its chunks; NULL: of none */
 	uint64_t *dead;                          /* a bit a row; NULL: none */
+	uint64_t again_us;                       /* clock_us() from which on it is worth while to read it anew for any change */
 	struct seg_worths *worths;               /* owned, of the average last asked for; guarded by index.lock */
 	struct word_view *prev;                  /* owned, what was before the commit `from`; NULL: not known; guarded by index.lock */
 };
-struct word_set { struct word_view **at; size_t n, cap; uint32_t building; struct words_edit *since; };
-	/* owned views, one a collection; guarded by index.lock. building: the collection whose segment is being read, 0: none;
-	 * since: owned, what commits have taken from it meanwhile, the last first */
+/* Guarded by index.lock. */
+struct word_set {
+	struct word_view **at; size_t n, cap;    /* owned, one a collection */
+	uint32_t building; struct words_edit *since; /* the collection whose segment is being read, 0: none; owned: what commits have taken
+	                                            from it meanwhile, the last first */
+	uint64_t wake_us;                        /* when one should be read anew though little of it has changed; 0: none should */
+};
 
 /* The view of a collection that a snapshot of this commit can use, with a reference; NULL: none. */
 struct word_view *word_view_get(struct index *x, uint32_t coll, uint64_t seq);
@@ -54,8 +59,8 @@ void words_publish(struct write *w);
 void words_edits_free(struct words_edit *list);
 
 /* ---- the background thread's ---- */
-/* 1: the collection's segment is to be read anew. */
-int words_due(struct index *x, const struct rec_coll *coll);
+/* 1: the collection's segment is to be read anew; now: for any change. */
+int words_due(struct index *x, const struct rec_coll *coll, int now);
 /* Reads and publishes it. */
 int words_renew(struct index *x, const char *name, uint32_t coll, struct err *e);
 void words_drop(struct index *x, uint32_t coll);         /* a collection that is gone */
