@@ -494,6 +494,13 @@ int check_run(struct index *x, void (*on_problem)(void *ctx, const char *what), 
 		return OK;
 	}
 	if (rc) return err_set(e, rc, "%s", why.msg);
+	rc = store_pages_check(c.s->t, &why);
+	if (rc) {
+		if (rc == E_CORRUPT) problem(&c, "%s", why.msg); /* LMDB would be led astray */
+		*problems = c.problems;
+		snapshot_close(c.s);
+		return rc == E_CORRUPT ? OK : err_set(e, rc, "check: %s", why.msg);
+	}
 	arena_init(&c.a, (size_t)1 << 30);
 	rc = store_entries(c.s->t, T_COLL, &n, &why);
 	if (rc) err_set(e, rc, "check: %s", why.msg);

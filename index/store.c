@@ -48,8 +48,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/pages.h"
 
 enum { COPY_COMMIT_BYTES = 64 << 20 };   /* of entries in one transaction of a rewrite */
+enum { PAGES_AT_OPEN = 16384 };          /* of files with more pages, check alone looks at each */
 enum { IDLE_MAX = 16 };                  /* read transactions kept for the next readers */
 
 struct env {
@@ -232,6 +234,19 @@ static void env_close(struct env *v)
 	mem_free(v);
 }
 
+/* Looks at the pages of the state that a reader who begins now would see. */
+static int pages_look(MDB_env *mdb, uint64_t pages_max, const char *dir, struct err *e)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+	int fd, rc;
+	mdb_env_info(mdb, &info);
+	mdb_env_stat(mdb, &st);
+	if (mdb_env_get_fd(mdb, &fd)) return err_set(e, E_BUG, "the store has no file");
+	rc = pages_check(fd, st.ms_psize, info.me_last_txnid, pages_max, e);
+	return rc ? err_wrap(e, "%s/data.mdb", dir) : OK;
+}
+
 /* The environment of a folder, ready for transactions; refs is 1. */
 static int env_open(struct env **out, const struct store *s, const char *dir, struct err *e)
 {
@@ -244,6 +259,7 @@ static int env_open(struct env **out, const struct store *s, const char *dir, st
 	rc = lock_file_reserve(dir, s->readers_max, e);
 	if (!rc) rc = lmdb_open(&v->mdb, s, dir, MDB_NOTLS | (s->sync ? 0 : MDB_NOSYNC | MDB_NOMETASYNC), e);
 	if (!rc) rc = file_lengthen(v->mdb, dir, e);
+	if (!rc) rc = pages_look(v->mdb, PAGES_AT_OPEN, dir, e);
 	if (!rc) mdb_reader_check(v->mdb, &dead);
 	if (dead) log_put(LOG_INFO, "index", "%s: cleared %d reader slots of ended processes", dir, dead);
 	if (!rc) rc = tables_open(v, dir, e);
@@ -797,4 +813,13 @@ int store_spare(struct txn *t, struct err *e)
 	if (rc) return rc;
 	spare = map / 4 < LEAST ? LEAST : map / 4 < MOST ? map / 4 : MOST;
 	return used + spare > map ? code_set(e, MDB_MAP_FULL, "write to", t->s->dir) : OK;
+}
+
+int store_pages_check(struct txn *t, struct err *e)
+{
+	MDB_stat st;
+	int fd;
+	mdb_env_stat(t->env->mdb, &st);
+	if (mdb_env_get_fd(t->env->mdb, &fd)) return err_set(e, E_BUG, "the store has no file");
+	return pages_check(fd, st.ms_psize, mdb_txn_id(t->mt), 0, e);
 }

@@ -70,4 +70,7 @@ int store_sizes(struct txn *t, uint64_t *file_bytes, uint64_t *map_bytes, uint64
  * pages before old ones are free, and compaction found no room any more. */
 int store_spare(struct txn *t, struct err *e);
 
+/* Looks at every page of the state that t, a read, sees (pages.h). E_CORRUPT: LMDB must not walk there. */
+int store_pages_check(struct txn *t, struct err *e);
+
 #endif
