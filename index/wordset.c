@@ -453,15 +453,28 @@ static int seg_read(struct index *x, const char *name, uint32_t coll, struct wor
 	return *out ? OK : err_set(e, E_MEMORY, "words in memory: out of memory");
 }
 
+/* Writes note what they take away from now on. With the writer's lock: what one that is about to commit has
+ * taken away would be neither in the notes nor gone from the snapshot that is read next. */
+static int notes_begin(struct index *x, uint32_t coll, struct err *e)
+{
+	struct txn *t;
+	int rc = txn_begin(&t, x->store, 1, e);
+	if (rc) return rc;
+	pthread_mutex_lock(&x->lock);
+	x->words.building = coll;
+	pthread_mutex_unlock(&x->lock);
+	txn_abort(t);
+	return OK;
+}
+
 int words_renew(struct index *x, const char *name, uint32_t coll, struct err *e)
 {
 	struct words_edit *since;
 	struct wordseg *g;
-	uint64_t began = clock_us();
-	int rc;
-	pthread_mutex_lock(&x->lock);
-	x->words.building = coll; /* before the snapshot, so that no write after it is missed */
-	pthread_mutex_unlock(&x->lock);
+	uint64_t began;
+	int rc = notes_begin(x, coll, e);
+	if (rc) return rc;
+	began = clock_us();
 	rc = seg_read(x, name, coll, &g, e);
 	if (!rc && g) rc = seg_publish(x, coll, g, clock_us() - began, e);
 	pthread_mutex_lock(&x->lock);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/buf.h"
 #include "base/hash.h"
 #include "index/inside.h"
@@ -309,6 +310,27 @@ TEST(wordseg_fits_each_snapshot_while_commits_come)
 	pthread_join(thread, NULL);
 	CHECK(used > 50 && gone > 0);
 	index_close(c.x);
+}
+
+/* A segment that is due while a write is between its notes and its commit has what that leaves. */
+TEST(wordseg_is_not_read_before_a_commit_that_has_begun)
+{
+	const struct timespec while_it_could = { 0, 200000000 };
+	struct index *x = open_in(test_dir());
+	struct write *w;
+	struct err e;
+	fill(x, 30, 60);
+	CHECK_INT(x->words.n, 1);
+	CHECK_OK(index_write_begin(&w, x, &e), e);
+	put_doc(w, 3, 60, 4711, NULL);                  /* as many chunks as it had */
+	words_publish(w);
+	words_drop(x, x->words.at[0]->seg->coll);
+	catchup_kick(x);
+	nanosleep(&while_it_could, NULL);
+	CHECK_OK(index_write_commit(w, &e), e);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	compare_now(x, 3, 1);
+	index_close(x);
 }
 
 TEST(wordseg_is_left_out_where_memory_is_short)
