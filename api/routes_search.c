@@ -65,8 +65,10 @@ static int ask_read(struct request *r, const cJSON *o, struct search_ask *q, str
 		r->param = "query";
 		return err_set(e, E_USAGE, "query: missing");
 	}
-	if (phrases_parse(&q->reader.phrases, q->query, strlen(q->query), &r->arena, e))
+	if (phrases_parse(&q->reader.phrases, q->query, strlen(q->query), &r->arena, e)) {
+		r->param = "query";
 		return e->status;
+	}
 	if ((m = search_mode_parse(mode)) < 0) {
 		r->param = "mode";
 		return err_set(e, E_USAGE, "mode: %.40s is not one of hybrid, dense, lexical", mode);

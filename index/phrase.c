@@ -35,11 +35,12 @@ static int is_close(int32_t open, int32_t cp)
 	return 0;
 }
 
-static int opens(int32_t cp, int32_t before)
+/* Which mark begins a phrase here; MARKS: none. */
+static size_t opens(int32_t cp, int32_t before)
 {
-	for (size_t i = 0; i < MARKS; i++)
-		if (marks[i].open == cp) return cp != '"' || before < '0' || before > '9';
-	return 0;
+	size_t i = 0;
+	while (i < MARKS && (marks[i].open != cp || (cp == '"' && before >= '0' && before <= '9'))) i++;
+	return i;
 }
 
 static int has_words(void *ctx, const struct word *w, const char *term, size_t n)
@@ -49,40 +50,44 @@ static int has_words(void *ctx, const struct word *w, const char *term, size_t n
 	return OK;
 }
 
-/* The phrase that the mark right before `at` opens; *next is behind its other mark. 0: there is none. */
-static int phrase_take(const char *query, size_t len, int32_t open, size_t at, struct phrase *out, size_t *next)
+/* What the mark right before `at` begins, up to its other mark, behind which is *next, or up to the end. *words: it has both, and
+ * words between. */
+static int phrase_take(const char *query, size_t len, int32_t open, size_t at, struct phrase *out, size_t *next, int *words, struct err *e)
 {
-	for (size_t i = at, end; end = i, i < len;) {
-		if (!is_close(open, utf8_next(query, len, &i))) continue;
-		*out = (struct phrase){ query + at, end - at };
-		*next = i;
-		return 1;
+	int closed = 0;
+	*words = 0;
+	*out = (struct phrase){ query + at, len - at };
+	for (size_t i = at; !closed && i < len; *next = i) {
+		out->len = i - at;
+		closed = is_close(open, utf8_next(query, len, &i));
 	}
-	return 0;
+	if (!closed) out->len = len - at;
+	return closed ? words_visit(out->text, out->len, has_words, words, e) : OK;
 }
 
+/* A mark that begins nothing tells that others like it, up to where it looked, begin nothing either: so each is looked from once. */
 int phrases_parse(const struct phrases **out, const char *query, size_t len, struct arena *a, struct err *e)
 {
 	struct phrases *p = NULL;
 	struct phrase *list = NULL, one;
+	size_t barren[MARKS] = { 0 }, next = 0;
 	int32_t before = 0, cp;
-	size_t cap = 0, next;
 	*out = NULL;
 	if (!utf8_valid(query, len)) return OK;
 	for (size_t i = 0; i < len; before = cp) {
-		int words = 0, rc;
+		int words, rc;
 		cp = utf8_next(query, len, &i);
-		if (!opens(cp, before) || !phrase_take(query, len, cp, i, &one, &next)) continue;
-		rc = words_visit(one.text, one.len, has_words, &words, e);
+		size_t mark = opens(cp, before);
+		if (mark == MARKS || i <= barren[mark]) continue;
+		rc = phrase_take(query, len, cp, i, &one, &next, &words, e);
 		if (rc) return rc;
-		if (!words) continue;
-		if (!p && !(p = arena_calloc(a, 1, sizeof *p))) return err_set(e, E_MEMORY, "search: out of memory");
-		if (p->n == cap) {
-			struct phrase *more = arena_alloc(a, (cap = 2 * cap + 4) * sizeof *more);
-			if (!more) return err_set(e, E_MEMORY, "search: out of memory");
-			if (p->n) memcpy(more, list, p->n * sizeof *more);
-			p->at = list = more;
+		if (!words) {
+			barren[mark] = i + one.len;
+			continue;
 		}
+		if (!p && (!(p = arena_calloc(a, 1, sizeof *p)) || !(p->at = list = arena_alloc(a, PHRASES_MAX * sizeof *list))))
+			return err_set(e, E_MEMORY, "search: out of memory");
+		if (p->n == PHRASES_MAX) return err_set(e, E_USAGE, "query: over %d phrases in quotation marks", (int)PHRASES_MAX);
 		list[p->n++] = one;
 		i = next;
 	}

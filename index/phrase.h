@@ -11,7 +11,9 @@
 
 struct phrase { const char *text; size_t len; };             /* what stands inside the marks */
 struct phrases { const struct phrase *at; size_t n; };
-/* The query's phrases, in the arena; *out NULL: it has none, or is not UTF-8. The texts borrow from it. E_MEMORY. */
+enum { PHRASES_MAX = 100 };                                  /* each costs a look at every word of the passages that are read for them */
+/* The query's phrases, in the arena; *out NULL: it has none, or is not UTF-8. The texts borrow from it. E_USAGE: over PHRASES_MAX;
+ * E_MEMORY. */
 int phrases_parse(const struct phrases **out, const char *query, size_t len, struct arena *a, struct err *e);
 
 #endif

@@ -2,6 +2,7 @@
  * the reader sees. */
 #include <string.h>
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "index/phrase.h"
 #include "tests/index/help.h"
@@ -34,6 +35,37 @@ TEST(phrases_stand_in_quotation_marks)
 	struct arena a;
 	arena_init(&a, 1 << 20);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) CHECK_STR(parsed(cases[i].query, &a), cases[i].phrases);
+	arena_clear(&a);
+}
+
+/* Marks that begin nothing, very many of them, are no work; too many phrases are refused. */
+TEST(phrases_of_a_very_long_query)
+{
+	static const char *const marks[] = { "„", "“", "«", "「", "\" ", "„«»" };
+	enum { MANY = 400000 };
+	const struct phrases *p;
+	struct buf b;
+	struct arena a;
+	struct err e;
+	arena_init(&a, 1 << 20);
+	buf_init(&b, 8 << 20);
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+		buf_reset(&b);
+		for (size_t n = 0; n < MANY; n++) buf_puts(&b, marks[i]);
+		CHECK_OK(phrases_parse(&p, buf_cstr(&b), b.len, &a, &e), e);
+		CHECK(!p);
+		buf_puts(&b, i == 1 || i == 5 ? "”" : "» \" “ 」");
+		CHECK_OK(phrases_parse(&p, buf_cstr(&b), b.len, &a, &e), e);
+		CHECK(!p);
+	}
+	buf_reset(&b);
+	for (size_t n = 0; n < PHRASES_MAX; n++) buf_printf(&b, "“word %zu” ", n);
+	CHECK_OK(phrases_parse(&p, buf_cstr(&b), b.len, &a, &e), e);
+	CHECK(p && p->n == PHRASES_MAX && memcmp(p->at[PHRASES_MAX - 1].text, "word 99", 7) == 0);
+	buf_puts(&b, "“another”");
+	CHECK_INT(phrases_parse(&p, buf_cstr(&b), b.len, &a, &e), E_USAGE);
+	CHECK_MSG(strstr(e.msg, "100 phrases"), "%s", e.msg);
+	buf_clear(&b);
 	arena_clear(&a);
 }
 
