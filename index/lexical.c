@@ -549,10 +549,12 @@ static int languages_of(struct snapshot *s, const struct rec_coll *coll, const s
 {
 	if (!view || coll->chunks != view->seg->row_n - view->dead_n) return languages_find(s->t, coll->number, out, e);
 	*out = 0;
-	for (int l = 1; l < WORDS_LANGUAGES; l++) {
+	for (uint32_t left = view->seg->languages; left; left &= left - 1) {
+		const int l = __builtin_ctz(left);
 		char mark[8];
 		size_t n = language_term((enum words_language)l, mark);
-		if (seg_find(view->seg, seg_hash(mark, n), mark, n)) *out |= 1u << l;
+		uint32_t term = seg_find(view->seg, seg_hash(mark, n), mark, n);
+		if (term && word_view_df(view, term - 1)) *out |= 1u << l;
 	}
 	return OK;
 }

@@ -15,7 +15,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "base/words.h"
 #include "index/inside.h"
+#include "index/postings.h"
 
 enum { CODES_MAX = 65536, PLAIN_COUNT = 16, PLAIN_LEN = 4096 };
 
@@ -382,6 +384,11 @@ static int finish(struct build *b, double k1, double bm25_b)
 		while (g->slot[at].term) at = (at + 1) & g->slot_mask;
 		g->slot[at] = (struct seg_slot){ (uint32_t)(hash >> 32), i + 1 };
 		g->shape[i] = seg_shape(text, len);
+	}
+	for (int l = 1; l < WORDS_LANGUAGES; l++) {
+		char mark[8];
+		size_t n = language_term((enum words_language)l, mark);
+		if (seg_find(g, seg_hash(mark, n), mark, n)) g->languages |= 1u << l;
 	}
 	seg_worth(g, k1, bm25_b, g->average, g->worth);
 	for (uint32_t i = 0; i < g->term_n; i++)

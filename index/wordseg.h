@@ -35,6 +35,7 @@ struct wordseg {
 	struct seg_code *code; uint32_t code_n;
 	float *worth;                    /* of a code, at the average below: bounds are made of these */
 	double average;                  /* words of a chunk */
+	uint32_t languages;              /* but English, a bit each, that some of its chunks are in */
 	size_t bytes;
 	int unfit;                       /* 1: there is nothing in it, for the collection does not fit in */
 };
