@@ -26,7 +26,8 @@ static int doc_line(struct command_call *c, const struct doc *d, int with_verdic
 	buf_init(&b, LINE_BYTES_MAX);
 	buf_printf(&b, "%s  ", d->id);
 	if (with_verdict) buf_printf(&b, "%-9s ", doc_verdict_name(d->verdict));
-	buf_printf(&b, "%8llu chars %5u chunks  ", (unsigned long long)d->chars, d->chunks);
+	buf_printf(&b, "%8llu chars %5u %-6s  ", (unsigned long long)d->chars, d->chunks,
+		d->chunks == 1 ? "chunk" : "chunks");
 	screen_line(&b, d->title, strlen(d->title), TITLE_CHARS);
 	if (*d->source) buf_puts(&b, " — ");
 	screen_line(&b, d->source, strlen(d->source), 0);

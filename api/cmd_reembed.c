@@ -122,7 +122,8 @@ static int reembed_run(struct command_call *c, const char *model, const char *wa
 			"changed?", name);
 	if (!rc) rc = index_embedders(c->service->index, &from, &beside, e);
 	if (rc) return rc;
-	begin_tell(c, &beside, embedder_info(m)->fingerprint, name);
+	if (strcmp(from.fingerprint, embedder_info(m)->fingerprint) != 0)
+		begin_tell(c, &beside, embedder_info(m)->fingerprint, name);
 	progress_init(&view.progress, c);
 	rc = ingest_reembed(c->service->index, m, name, c->cancel, &sink, &done, e);
 	progress_hide(&view.progress);

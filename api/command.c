@@ -39,8 +39,9 @@ static const struct command commands[] = {
 	{"why-not", "why-not QUERY DOCUMENT [-k N] [--mode M] [--filter EXPR] [--group document] [--as G,G]",
 		"Where a document comes in a search, or which step keeps it out: it is in another collection, the reader does not\n"
 		"see it, the filter leaves it out, it has no text, it lacks a quoted phrase, it is not near enough to be looked at,\n"
-		"it loses when the rankings are joined, it comes behind the first N. With its rank in each ranking, the score it would need, and the words of\n"
-		"the query that it lacks. DOCUMENT is an id or a source; the options are those of search.\n\n"
+		"it loses when the rankings are joined, it comes behind the first N. With its rank in each ranking, the score it\n"
+		"would need, and the words of the query that it lacks. DOCUMENT is an id or a source; the options are those of\n"
+		"search.\n\n"
 		"Example: footnote why-not \"notice period\" ~/handbook/contracts.md\n", cmd_whynot, 0, COMMAND_OWNED},
 	{"ask", "ask QUESTION [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"

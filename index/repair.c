@@ -450,7 +450,8 @@ static int doc_rebuild(struct repair *p, uint64_t doc, const struct rec_doc *d, 
 	if (rc) return rc;
 	if (b->text_mended) mended(p, "document %s: the code point map of its text is made again", b->in.id);
 	if (b->chunks_lost) mended(p, "document %s: damaged chunks are made again from its text", b->in.id);
-	if (b->missing_n) mended(p, "document %s: %zu vectors are made again from its text", b->in.id, b->missing_n);
+	if (b->missing_n) mended(p, "document %s: %zu vector%s made again from its text", b->in.id, b->missing_n,
+		b->missing_n == 1 ? " is" : "s are");
 	if (!b->text_mended && !b->chunks_lost && !b->missing_n && !b->adopted) mended(p, "document %s: its counts are made again", b->in.id);
 	return OK;
 }
