@@ -115,6 +115,7 @@ static int numbers_put(cJSON *o, const struct index_stats *s)
 		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
 		{"vector_memory_bytes", s->memory_bytes},
 		{"words_memory_bytes", s->words_bytes},
+		{"documents_memory_bytes", s->docs_bytes},
 		{"dim", (uint64_t)s->serving.dim},
 	};
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++)

@@ -144,6 +144,8 @@ static void gauges_store(const struct index_stats *st)
 	stat_gauge("footnote_graph_tail_vectors", "", (double)st->tail_vectors);
 	stat_gauge("footnote_graph_tombstones", "", (double)st->tombstones);
 	stat_gauge("footnote_vector_memory_bytes", "", (double)st->memory_bytes);
+	stat_gauge("footnote_words_memory_bytes", "", (double)st->words_bytes);
+	stat_gauge("footnote_documents_memory_bytes", "", (double)st->docs_bytes);
 	stat_gauge("footnote_snapshot", "", (double)st->seq);
 }
 

@@ -288,6 +288,7 @@ int index_stats(struct index *x, struct index_stats *out, struct err *e)
 		out->list_vectors += g && g->lists ? g->vectors : 0;
 	}
 	out->words_bytes = words_bytes(x);
+	out->docs_bytes = s->docs ? docset_bytes(s->docs) : 0;
 	out->rebuilding = atomic_load(&x->rebuilding);
 	arena_clear(&a);
 	snapshot_close(s);

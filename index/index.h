@@ -299,6 +299,7 @@ struct index_stats {
 	uint64_t list_vectors;       /* of graph_vectors: those in lists of codes, in memory */
 	uint64_t memory_bytes;       /* of codes and links in memory, over all collections */
 	uint64_t words_bytes;        /* of postings in memory, likewise */
+	uint64_t docs_bytes;         /* of the table of documents in memory; 0: it is not there yet */
 	int rebuilding;
 	struct index_embedder serving, beside;
 };

@@ -233,6 +233,7 @@ TEST(docset_says_what_the_records_say)
 TEST(docset_reopened)
 {
 	char dir[300];
+	struct index_stats stats;
 	struct index *x;
 	struct write *w;
 	struct snapshot *s;
@@ -252,6 +253,8 @@ TEST(docset_reopened)
 	index_close(x);
 	x = help_open(dir);
 	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK_OK(index_stats(x, &stats, &e), e);
+	CHECK_MSG(stats.docs_bytes > 64 * 100 && stats.docs_bytes < 2 << 20, "%llu bytes", (unsigned long long)stats.docs_bytes);
 	CHECK_OK(snapshot_open(&s, x, &e), e);
 	compare_readers(s, "c", EXPRS);
 	snapshot_close(s);
