@@ -140,8 +140,8 @@ static cJSON *reply_make(const struct search_ask *q, const struct search_found *
 	if (hits && remarks_add(o, q, next, a) && cJSON_AddNumberToObject(o, "total", (double)f->total) &&
 	    (found->n == q->want.k && next < f->total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
 	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
-	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && cJSON_AddNumberToObject(times, "embed", found->embed_ms) &&
-	    cJSON_AddNumberToObject(times, "search", found->search_ms) && cJSON_AddNumberToObject(times, "total", total_ms))
+	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && view_put_rounded(times, "embed", found->embed_ms) &&
+	    view_put_rounded(times, "search", found->search_ms) && view_put_rounded(times, "total", total_ms))
 		return o;
 	cJSON_Delete(o);
 	return NULL;

@@ -230,8 +230,7 @@ static int add_prompt(cJSON *o, const struct answer *a)
 	return p && cJSON_AddStringToObject(p, "name", a->prompt_name) && cJSON_AddNumberToObject(p, "version", a->prompt_version);
 }
 
-/* Three decimals say all that a clock and a probability can. */
-static cJSON *add_rounded(cJSON *o, const char *key, double x)
+cJSON *view_put_rounded(cJSON *o, const char *key, double x)
 {
 	return cJSON_AddNumberToObject(o, key, round(x * 1000) / 1000);
 }
@@ -239,16 +238,16 @@ static cJSON *add_rounded(cJSON *o, const char *key, double x)
 static int add_figures(cJSON *o, const struct answer *a)
 {
 	cJSON *v = cJSON_AddObjectToObject(o, "evidence");
-	if (!v || !add_rounded(v, "relevance", a->relevance) || !add_rounded(v, "support", a->support) ||
-		!add_rounded(v, "refusal", a->refusal)) return 0;
+	if (!v || !view_put_rounded(v, "relevance", a->relevance) || !view_put_rounded(v, "support", a->support) ||
+		!view_put_rounded(v, "refusal", a->refusal)) return 0;
 	cJSON *u = cJSON_AddObjectToObject(o, "usage"), *t = cJSON_AddObjectToObject(o, "timings_ms");
 	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
 		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
 		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", 0) &&
-		add_rounded(t, "embed", a->embed_ms) && add_rounded(t, "search", a->search_ms) &&
-		add_rounded(t, "rerank", a->rerank_ms) && add_rounded(t, "first_sentence", a->first_sentence_ms) &&
-		add_rounded(t, "generate", a->generate_ms) && add_rounded(t, "verify", a->verify_ms) &&
-		add_rounded(t, "total", a->total_ms);
+		view_put_rounded(t, "embed", a->embed_ms) && view_put_rounded(t, "search", a->search_ms) &&
+		view_put_rounded(t, "rerank", a->rerank_ms) && view_put_rounded(t, "first_sentence", a->first_sentence_ms) &&
+		view_put_rounded(t, "generate", a->generate_ms) && view_put_rounded(t, "verify", a->verify_ms) &&
+		view_put_rounded(t, "total", a->total_ms);
 }
 
 cJSON *view_answer(const struct answer *a)
@@ -258,7 +257,7 @@ cJSON *view_answer(const struct answer *a)
 		add_text(o, "answer", a->text, a->text_len) && cJSON_AddStringToObject(o, "status", answer_status_name(a->status));
 	if (ok && *a->reason) ok = cJSON_AddStringToObject(o, "reason", a->reason) != NULL;
 	ok = ok && cJSON_AddStringToObject(o, "style", a->style == STYLE_GENERATE ? "generate" : "extractive") && add_short(o, a) &&
-		add_sentences(o, a) && add_citations(o, a) && add_rounded(o, "confidence", a->confidence) && add_passages(o, a) &&
+		add_sentences(o, a) && add_citations(o, a) && view_put_rounded(o, "confidence", a->confidence) && add_passages(o, a) &&
 		add_prompt(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
 		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && cJSON_AddFalseToObject(o, "cached") && add_figures(o, a);
 	return whole(o, ok);
@@ -272,7 +271,7 @@ cJSON *view_summary(const struct ingest_summary *s)
 		ok = cJSON_AddNumberToObject(o, doc_verdict_name(v), (double)s->by_verdict[v]) != NULL;
 	return whole(o, ok && cJSON_AddNumberToObject(o, "files", (double)s->files) && cJSON_AddNumberToObject(o, "chunks", (double)s->chunks) &&
 		cJSON_AddNumberToObject(o, "chars", (double)s->chars) && cJSON_AddNumberToObject(o, "bytes", (double)s->bytes) &&
-		add_rounded(o, "elapsed_ms", s->elapsed_ms));
+		view_put_rounded(o, "elapsed_ms", s->elapsed_ms));
 }
 
 /* One row a status: HTTP status, exit code. */

@@ -24,6 +24,7 @@ int view_put_list(cJSON *o, const char *key, const char *const *list, size_t n);
 int view_put_acl(cJSON *o, const char *const *acl, size_t n);  /* NULL: null */
 int view_put_meta(cJSON *o, const char *meta);                 /* JSON text; NULL: null */
 int view_put_time(cJSON *o, const char *key, int64_t ms);      /* 0: null */
+cJSON *view_put_rounded(cJSON *o, const char *key, double x);  /* three decimals say all that a clock and a probability can */
 int view_put_error(cJSON *o, const char *code, const char *message); /* code NULL: null */
 
 #endif

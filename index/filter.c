@@ -47,7 +47,9 @@ static int unlike(struct parse *p, size_t at, const char *wanted)
 	p->at = at;
 	if (at >= p->len) return err_set(p->e, E_USAGE, "filter: character %zu: it ends where %s should be", place, wanted);
 	n = name_len(p);
-	if (n == 0) n = 1;
+	if (n == 0 && p->s[at] == '"')
+		while (at + n + 1 < p->len && p->s[at + ++n] != '"') continue;
+	n += n == 0 || p->s[at] == '"';
 	if (n > FOUND_BYTES) n = utf8_floor(p->s + at, p->len - at, FOUND_BYTES);
 	return err_set(p->e, E_USAGE, "filter: character %zu: %.*s where %s should be", place, (int)n, p->s + at, wanted);
 }

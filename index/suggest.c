@@ -1,9 +1,9 @@
 /* suggest.c: owns suggestions: what the last word of a query may become.
  *
  * Method: the indexed words that go on from it, or, where there are none, those within an edit or two (similar.c), are
- * counted by the passages that the reader sees. The index holds stems, so a word is shown as it stands in the first
- * passage with it that the reader sees: what is suggested has been written, where the reader may read it. Order: fewest
- * edits, then most passages.
+ * counted by the passages that the reader sees. The index holds stems, so a word is shown in the form that stands most
+ * often in the first passages with it that the reader sees: what is suggested has been written, where the reader may read
+ * it. Order: fewest edits, then most passages.
  * Threads: any, each with its own snapshot. Failure: a damaged block or chunk is left out. */
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +15,10 @@
 #include "index/postings.h"
 #include "index/similar.h"
 
-enum { SUGGEST_ARENA = 64 << 20, FOLD_MAX = 1 << 14 };
+enum { SUGGEST_ARENA = 64 << 20, FOLD_MAX = 1 << 14, PASSAGES = 8, FORMS = 16 };
 
 struct last { const char *query; uint32_t off, end; char stem[TERM_MAX + 1]; size_t stem_n; int alone; };
-struct candidate { struct similar word; uint64_t df, chunk; };
+struct candidate { struct similar word; uint64_t df, chunk[PASSAGES]; }; /* chunk: the first df of them */
 
 static int on_last(void *ctx, const struct word *w, const char *term, size_t n)
 {
@@ -32,27 +32,26 @@ static int on_last(void *ctx, const struct word *w, const char *term, size_t n)
 	return OK;
 }
 
-struct first_seen { const struct visible *v; size_t at; uint64_t df, chunk; };
+struct first_seen { const struct visible *v; size_t at; struct candidate *k; };
 
 static void block_count(void *ctx, const struct post_term *q)
 {
 	struct first_seen *f = ctx;
 	for (size_t i = 0; i < q->n; i++) {
 		if (f->v && !visible_has(f->v, &f->at, q->chunk[i])) continue;
-		if (f->df++ == 0) f->chunk = q->chunk[i];
+		if (f->k->df < PASSAGES) f->k->chunk[f->k->df] = q->chunk[i];
+		f->k->df++;
 	}
 }
 
-/* Of a candidate: how many passages the reader sees with it, and the first of them. */
+/* Of a candidate: how many passages the reader sees with it, and the first ones. */
 static int candidate_count(struct cursor *c, const struct visible *seen, uint32_t coll, struct candidate *k, struct err *e)
 {
 	struct post_term q = { .text = k->word.text, .len = k->word.len };
-	struct first_seen f = { .v = seen };
+	struct first_seen f = { .v = seen, .k = k };
 	int rc = post_term_find(c, coll, 0, &q, 1, e);
 	if (!rc) rc = post_term_each(coll, &q, block_count, &f, e);
 	post_term_clear(&q);
-	k->df = f.df;
-	k->chunk = f.chunk;
 	return rc;
 }
 
@@ -84,27 +83,40 @@ static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l
 	return rc;
 }
 
-struct surface { enum words_language language; const char *text, *term; size_t term_n; const char *found; size_t found_n; };
+/* The forms in which a term stands in passages, in the order they were met. */
+struct form { const char *text; size_t n, times; };
+struct surface {
+	const char *text, *term; size_t term_n;
+	struct form form[FORMS]; size_t form_n;
+	struct arena *a;
+};
 
 static int on_word(void *ctx, const struct word *w, const char *term, size_t n)
 {
 	struct surface *f = ctx;
-	if (f->found || n != f->term_n || memcmp(term, f->term, n) != 0) return OK;
-	f->found = f->text + w->off;
-	f->found_n = w->len;
+	size_t i = 0;
+	if (n != f->term_n || memcmp(term, f->term, n) != 0) return OK;
+	while (i < f->form_n && (f->form[i].n != w->len || memcmp(f->form[i].text, f->text + w->off, w->len) != 0)) i++;
+	if (i == FORMS) return OK;
+	if (i == f->form_n) {
+		const char *copy = arena_strndup(f->a, f->text + w->off, w->len);
+		if (!copy) return E_MEMORY;
+		f->form[f->form_n++] = (struct form){ copy, w->len, 0 };
+	}
+	f->form[i].times++;
 	return OK;
 }
 
-static int surface_in(struct surface *f, const char *text, size_t len, struct err *e)
+static int surface_in(struct surface *f, enum words_language language, const char *text, size_t len, struct err *e)
 {
 	f->text = text;
-	return f->found ? OK : words_visit_in(f->language, text, len, on_word, f, e);
+	return words_visit_in(language, text, len, on_word, f, e);
 }
 
-/* The word as it stands in the passage; *out NULL: it is not to be read there. */
-static int surface_of(struct snapshot *s, const struct reader *r, const struct candidate *k, struct arena *a, const char **out, struct err *e)
+/* What is not to be read is passed over. */
+static int chunk_forms(struct snapshot *s, const struct reader *r, uint64_t chunk, struct surface *f)
 {
-	struct surface f = { .term = k->word.text, .term_n = k->word.len };
+	enum words_language language = 0;
 	struct arena scratch;
 	struct chunk c;
 	struct doc d;
@@ -112,18 +124,31 @@ static int surface_of(struct snapshot *s, const struct reader *r, const struct c
 	const char *text;
 	size_t len;
 	int rc;
-	*out = NULL;
 	arena_init(&scratch, SUGGEST_ARENA);
-	rc = snapshot_chunk(s, r, k->chunk, &scratch, &c, &why);
+	rc = snapshot_chunk(s, r, chunk, &scratch, &c, &why);
 	if (!rc) rc = snapshot_doc_by_key(s, r, c.doc_key, &scratch, &d, &why);
 	if (!rc) rc = snapshot_text(s, &d, &text, &len, &why);
-	if (!rc) f.language = words_language(text, len);
-	if (!rc && c.range.off <= len && c.range.len <= len - c.range.off) rc = surface_in(&f, text + c.range.off, c.range.len, &why);
-	if (!rc) rc = surface_in(&f, c.heading, strlen(c.heading), &why);
-	if (!rc) rc = surface_in(&f, d.title, strlen(d.title), &why);
-	if (!rc && f.found && !(*out = arena_strndup(a, f.found, f.found_n))) rc = E_MEMORY;
+	if (!rc) language = words_language(text, len);
+	if (!rc && c.range.off <= len && c.range.len <= len - c.range.off)
+		rc = surface_in(f, language, text + c.range.off, c.range.len, &why);
+	if (!rc) rc = surface_in(f, language, c.heading, strlen(c.heading), &why);
+	if (!rc) rc = surface_in(f, language, d.title, strlen(d.title), &why);
 	arena_clear(&scratch);
-	return rc == E_MEMORY ? err_set(e, rc, "suggest: out of memory") : OK;
+	return rc == E_MEMORY ? rc : OK;
+}
+
+/* The form that stands most often in the candidate's first passages; *out NULL: none is to be read there. */
+static int surface_of(struct snapshot *s, const struct reader *r, const struct candidate *k, struct arena *a, const char **out, struct err *e)
+{
+	struct surface f = { .term = k->word.text, .term_n = k->word.len, .a = a };
+	size_t best = 0;
+	*out = NULL;
+	for (size_t i = 0; i < PASSAGES && i < k->df; i++)
+		if (chunk_forms(s, r, k->chunk[i], &f)) return err_set(e, E_MEMORY, "suggest: out of memory");
+	for (size_t i = 1; i < f.form_n; i++)
+		if (f.form[i].times > f.form[best].times) best = i;
+	if (f.form_n) *out = f.form[best].text;
+	return OK;
 }
 
 /* Writes the best `max` with the query's beginning in front; what reads alike comes once. */

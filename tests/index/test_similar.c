@@ -195,6 +195,17 @@ TEST(similar_of_many_beginnings_the_frequent_come)
 	index_close(x);
 }
 
+TEST(similar_suggestions_have_the_form_that_stands_most_often)
+{
+	struct index *x = help_open(test_dir());
+	help_add(x, "c", "Leaving early", "a", 1, 1, NULL, NULL);
+	help_add(x, "c", "Days of leave", "b", 2, 1, NULL, NULL);
+	help_add(x, "c", "Parental leave", "c", 3, 1, NULL, NULL);
+	suggests(x, &everyone, "leav", "leave|");
+	suggests(x, &everyone, "leave", "leave|");
+	index_close(x);
+}
+
 TEST(similar_suggestions_are_words_that_the_reader_sees)
 {
 	static const char *const staff[] = { "staff" };
