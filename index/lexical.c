@@ -271,6 +271,20 @@ static int terms_count(struct counting *count, struct terms *t, int keep, struct
 
 /* ---- words that nobody has written ---- */
 
+/* Of struct dictionary: chunks with the term that the reader sees. */
+static int term_seen(void *ctx, const char *term, size_t n, uint64_t *out, struct err *e)
+{
+	struct counting *count = ctx;
+	struct post_term q = { .text = term, .len = n, .hash = seg_hash(term, n) };
+	struct seen_sum sum;
+	int rc;
+	if (count->view) q.seg = seg_find(count->view->seg, q.hash, term, n);
+	rc = term_count(count, &q, 0, &sum, e);
+	post_term_clear(&q);
+	*out = q.df;
+	return rc;
+}
+
 static int by_nearness(const struct post_term *x, const struct post_term *y)
 {
 	if (x->share != y->share) return x->share > y->share ? -1 : 1;
@@ -293,7 +307,8 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	struct post_term tried[SIMILAR_MAX], *order[SIMILAR_MAX];
 	struct seen_sum sum;
 	const struct post_term q = t->list[at];
-	const struct dictionary d = { count->store ? NULL : count->view, count->c, count->coll->number };
+	const struct dictionary d = { .view = count->store ? NULL : count->view, .c = count->c, .coll = count->coll->number,
+		.seen = count->seen ? term_seen : NULL, .ctx = count };
 	uint64_t most = 0;
 	size_t n = 0, kept = 0;
 	int rc = q.unfinished ? similar_longer(&d, q.text, q.len, SIMILAR_FROM, &t->a, found, &n, e) : OK;

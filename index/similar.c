@@ -105,16 +105,29 @@ static void longer_keep(struct longer *l, struct similar one, uint64_t count)
 	l->counts[to] = count;
 }
 
-static void longer_in_memory(const struct word_view *v, const char *term, size_t len, struct longer *l)
+/* Chunks with a term of the view that the reader sees. */
+static int view_df(const struct dictionary *d, uint32_t term, uint64_t *df, struct err *e)
 {
-	uint32_t i = seg_from(v->seg, term, len);
-	for (size_t steps = 0; i < v->seg->term_n && steps < LONGER_STEPS; i++, steps++) {
+	size_t n;
+	const char *text = seg_text(d->view->seg, term, &n);
+	*df = word_view_df(d->view, term);
+	return d->seen && *df ? d->seen(d->ctx, text, n, df, e) : OK;
+}
+
+static int longer_in_memory(const struct dictionary *d, const char *term, size_t len, struct longer *l, struct err *e)
+{
+	const struct wordseg *g = d->view->seg;
+	uint32_t i = seg_from(g, term, len);
+	int rc = OK;
+	for (size_t steps = 0; !rc && i < g->term_n && steps < LONGER_STEPS; i++, steps++) {
 		size_t n;
-		const char *text = seg_text(v->seg, i, &n);
-		uint32_t df = word_view_df(v, i);
-		if (n < len || memcmp(text, term, len) != 0) return;
-		if (n > len && df) longer_keep(l, (struct similar){ text, n, 0 }, df);
+		const char *text = seg_text(g, i, &n);
+		uint64_t df = 0;
+		if (n < len || memcmp(text, term, len) != 0) break;
+		if (n > len) rc = view_df(d, i, &df, e);
+		if (df) longer_keep(l, (struct similar){ text, n, 0 }, df);
 	}
+	return rc;
 }
 
 static int longer_in_store(const struct dictionary *d, const char *term, size_t len, struct arena *a, struct longer *l, struct err *e)
@@ -128,8 +141,13 @@ static int longer_in_store(const struct dictionary *d, const char *term, size_t 
 		size_t longer = at.n > len;
 		struct similar one = { NULL, 0, 0 };
 		if (longer && keep(&one, at, 0, a)) return err_set(e, E_MEMORY, "search: out of memory");
-		uint64_t count = postings_of(d->c, d->coll, &key, &value, &rc, e);
-		if (longer) longer_keep(l, one, count);
+		uint64_t count = 0;
+		if (longer && d->seen) {
+			key_behind(&k, d->coll, at);
+			rc = d->seen(d->ctx, one.text, one.len, &count, e);
+			if (!rc) rc = cursor_seek(d->c, &k, &key, &value, e);
+		} else count = postings_of(d->c, d->coll, &key, &value, &rc, e);
+		if (longer && count) longer_keep(l, one, count);
 	}
 	return rc == E_NOT_FOUND ? OK : rc;
 }
@@ -142,7 +160,7 @@ int similar_longer(const struct dictionary *d, const char *term, size_t len, siz
 	int rc = OK;
 	*n = 0;
 	if (len == 0 || len > TERM_MAX || chars_of(term, len, WIDTH, chars, ends) < least) return OK;
-	if (d->view) longer_in_memory(d->view, term, len, &l);
+	if (d->view) rc = longer_in_memory(d, term, len, &l, e);
 	else rc = longer_in_store(d, term, len, a, &l, e);
 	if (*n > 1) qsort(out, *n, sizeof *out, by_bytes);
 	return rc;
@@ -223,10 +241,12 @@ static int near_in_store(const struct dictionary *d, struct near *t, const char 
 	for (size_t steps = 0; !rc && steps < STEPS_MAX; steps++) {
 		if (!term_at(key, d->coll, term, first, &at)) break;
 		unsigned apart = distance(t, at, &dead);
+		uint64_t count = !dead && apart && apart <= t->edits;
 		if (dead) key_prefix(&k, d->coll, (const char *)at.p, dead, 1);
 		else key_behind(&k, d->coll, at);
-		if (!dead && apart && apart <= t->edits && near_keep(out, n, at, apart, a)) return err_set(e, E_MEMORY, "search: out of memory");
-		rc = cursor_seek(d->c, &k, &key, &value, e);
+		if (count && d->seen) rc = d->seen(d->ctx, (const char *)at.p, at.n, &count, e);
+		if (!rc && count && near_keep(out, n, at, apart, a)) return err_set(e, E_MEMORY, "search: out of memory");
+		if (!rc) rc = cursor_seek(d->c, &k, &key, &value, e);
 	}
 	if (*n > 1) qsort(out, *n, sizeof *out, by_edits);
 	return rc == E_NOT_FOUND ? OK : rc;
@@ -279,10 +299,11 @@ static unsigned places_apart(const struct places *p, const char *text, size_t le
 }
 
 /* The words are looked over by their shapes, few of which pass. */
-static void near_in_memory(const struct word_view *v, const struct near *t, const char *term, size_t len, size_t first, struct similar *out, size_t *n)
+static int near_in_memory(const struct dictionary *d, const struct near *t, const char *term, size_t len, size_t first, struct similar *out,
+	size_t *n, struct err *e)
 {
 	enum { PASSED = 256 };
-	const struct wordseg *g = v->seg;
+	const struct wordseg *g = d->view->seg;
 	const uint32_t shape = seg_shape(term, len);
 	uint32_t passed[PASSED], from = seg_from(g, term, first), to;
 	struct similar far[SIMILAR_MAX];
@@ -299,13 +320,18 @@ static void near_in_memory(const struct word_view *v, const struct near *t, cons
 			size_t text_n;
 			const char *text = seg_text(g, passed[i], &text_n);
 			unsigned apart = places_apart(&p, text, text_n);
-			if (apart == 0 || apart > t->edits || !word_view_df(v, passed[i])) continue;
+			uint64_t df;
+			if (apart == 0 || apart > t->edits) continue;
+			int rc = view_df(d, passed[i], &df, e);
+			if (rc) return rc;
+			if (!df) continue;
 			if (apart == 1 && *n < SIMILAR_MAX) out[(*n)++] = (struct similar){ text, text_n, 1 };
 			if (apart > 1 && far_n < SIMILAR_MAX) far[far_n++] = (struct similar){ text, text_n, apart };
 		}
 		if (!got) break;
 	}
 	for (size_t i = 0; i < far_n && *n < SIMILAR_MAX; i++) out[(*n)++] = far[i];
+	return OK;
 }
 
 int similar_near(const struct dictionary *d, const char *term, size_t len, unsigned edits, struct arena *a, struct similar *out, size_t *n,
@@ -319,9 +345,7 @@ int similar_near(const struct dictionary *d, const char *term, size_t len, unsig
 	t.rows_n = 0;
 	t.want_n = chars_of(term, len, WIDTH, t.want, ends);
 	if (t.want_n == 0 || t.want_n > WIDTH) return OK;
-	if (!d->view) return near_in_store(d, &t, term, ends[0], a, out, n, e);
-	near_in_memory(d->view, &t, term, len, ends[0], out, n);
-	return OK;
+	return d->view ? near_in_memory(d, &t, term, len, ends[0], out, n, e) : near_in_store(d, &t, term, ends[0], a, out, n, e);
 }
 
 int similar_meant(const struct dictionary *d, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,

@@ -11,7 +11,15 @@
 
 enum { SIMILAR_MAX = 64 };
 /* A collection's words: those of a view in memory where that has all, else by a cursor that is open on T_POST. */
-struct dictionary { const struct word_view *view; struct cursor *c; uint32_t coll; };
+struct dictionary {
+	const struct word_view *view;
+	struct cursor *c;
+	uint32_t coll;
+	/* For a reader who does not see all: how many chunks with the term are theirs; a word of none is not there. It may move the
+	 * cursor. NULL: all chunks are. */
+	int (*seen)(void *ctx, const char *term, size_t n, uint64_t *count, struct err *e);
+	void *ctx;
+};
 struct similar { const char *text; size_t len; unsigned edits; }; /* edits 0: it goes on from the word; text: the arena's or the view's */
 
 /* Edits that a word of so many characters is granted: 4 … 7: one, from 8 on two; fewer, or with a digit: none. */

@@ -63,10 +63,24 @@ static int by_worth(const void *a, const void *b)
 	return strcmp(x->word.text, y->word.text);
 }
 
-/* Words that the last one may become, itself among them. */
-static int candidates_find(struct cursor *c, uint32_t coll, const struct last *l, struct arena *a, struct similar *out, size_t *n, struct err *e)
+struct counting { struct cursor *c; const struct visible *seen; uint32_t coll; };
+
+/* Of struct dictionary: passages with the term that the reader sees. */
+static int term_seen(void *ctx, const char *term, size_t n, uint64_t *out, struct err *e)
 {
-	const struct dictionary d = { .c = c, .coll = coll };
+	const struct counting *count = ctx;
+	struct candidate k = { .word = { term, n, 0 } };
+	int rc = candidate_count(count->c, count->seen, count->coll, &k, e);
+	*out = k.df;
+	return rc;
+}
+
+/* Words that the last one may become, itself among them. */
+static int candidates_find(struct cursor *c, const struct visible *seen, uint32_t coll, const struct last *l, struct arena *a,
+	struct similar *out, size_t *n, struct err *e)
+{
+	struct counting count = { c, seen, coll };
+	const struct dictionary d = { .c = c, .coll = coll, .seen = seen ? term_seen : NULL, .ctx = &count };
 	struct buf fold;
 	int rc;
 	buf_init(&fold, FOLD_MAX);
@@ -190,7 +204,7 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 	if (rc) return rc == E_NOT_FOUND ? OK : rc;
 	if (!reader_sees_all(r)) rc = visible_get(s, r, coll.number, &seen, e);
 	if (!rc) rc = cursor_open(&c, s->t, T_POST, e);
-	if (!rc) rc = candidates_find(&c, coll.number, &l, a, found, &n, e);
+	if (!rc) rc = candidates_find(&c, seen, coll.number, &l, a, found, &n, e);
 	for (size_t i = 0; !rc && i < n; i++) {
 		list[i] = (struct candidate){ .word = found[i] };
 		rc = candidate_count(&c, seen, coll.number, &list[i], e);

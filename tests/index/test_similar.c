@@ -206,6 +206,30 @@ TEST(similar_suggestions_have_the_form_that_stands_most_often)
 	index_close(x);
 }
 
+/* More hidden words than are kept, each more frequent than the one that may be seen. */
+TEST(similar_hidden_words_take_no_place)
+{
+	const struct reader none = { "c", 0, NULL, 0, NULL, NULL };
+	struct index *x = help_open(test_dir());
+	struct err e;
+	char text[16];
+	for (int i = 0; i < 2 * (SIMILAR_MAX + 6); i++) {
+		char source[16];
+		snprintf(text, sizeof text, "zebr%c%c%c", 'a' + i / 2 % 26, 'a' + i / 52, 'b');
+		snprintf(source, sizeof source, "h%d", i);
+		help_add(x, "c", text, source, (uint64_t)i + 1, 1, "hidden", NULL);
+	}
+	help_add(x, "c", "zebrafish", "z", 900, 1, NULL, NULL);
+	for (int round = 0; round < 2; round++) {    /* from the store, then from memory */
+		suggests(x, &none, "zebr", "zebrafish|");
+		CHECK_INT(search(x, &none, "zebr"), 1);
+		CHECK_INT(search(x, &none, "zebrafihs"), 1);
+		CHECK(search(x, &everyone, "zebr") > 1);
+		CHECK_OK(index_rebuild_wait(x, &e), e);
+	}
+	index_close(x);
+}
+
 TEST(similar_suggestions_are_words_that_the_reader_sees)
 {
 	static const char *const staff[] = { "staff" };
