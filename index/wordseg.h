@@ -23,6 +23,7 @@ struct wordseg {
 	uint32_t coll;
 	uint64_t seq, last_chunk;        /* read at this commit: it has what lived then of chunks up to last_chunk */
 	uint32_t row_n;
+	unsigned long erasures;          /* the index's, before it was read: what was erased since is still in its dictionary */
 	uint64_t lacks;                  /* chunks that the collection's record counted then and that are not in it: of damaged records */
 	uint64_t first_chunk; uint32_t *chunk; /* of a row, less first_chunk; ascending */
 	_Atomic uint64_t *looked;        /* a bit a row: the store was asked, and has chunk and document whole */

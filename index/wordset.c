@@ -361,19 +361,20 @@ int words_due(struct index *x, const struct rec_coll *coll, int now)
 	struct word_view **slot, *v;
 	size_t due = wordseg_guess(coll), beside;
 	uint64_t live, stale = 0;
-	int none, unfit, wanted, fits;
+	int none, unfit, wanted, fits, erased = 0;
 	pthread_mutex_lock(&x->lock);
 	slot = slot_of(&x->words, coll->number);
 	v = slot ? *slot : NULL;
 	none = !v || atomic_load(&v->end) != UINT64_MAX;
 	unfit = v && v->seg->unfit;
 	if (!none) {
+		erased = v->seg->erasures != atomic_load(&x->erasures);
 		live = v->seg->row_n + v->seg->lacks - v->dead_n; /* what damage hides would be hidden again */
 		stale = v->dead_n + (coll->chunks > live ? coll->chunks - live : 0);
 	}
 	beside = bytes_beside(&x->words, coll->number);
 	fits = coll->chunks && coll->words && !unfit && beside <= x->words_bytes && due <= x->words_bytes - beside;
-	wanted = none || (stale && (now || coll->chunks <= RENEW_FREE || (double)stale > RENEW_SHARE * (double)coll->chunks || clock_us() >= v->again_us));
+	wanted = none || (stale && (now || erased || coll->chunks <= RENEW_FREE || (double)stale > RENEW_SHARE * (double)coll->chunks || clock_us() >= v->again_us));
 	if (fits && stale && !wanted && (!x->words.wake_us || v->again_us < x->words.wake_us)) x->words.wake_us = v->again_us;
 	pthread_mutex_unlock(&x->lock);
 	return fits && wanted;
@@ -471,11 +472,13 @@ int words_renew(struct index *x, const char *name, uint32_t coll, struct err *e)
 {
 	struct words_edit *since;
 	struct wordseg *g;
+	unsigned long erasures = atomic_load(&x->erasures);
 	uint64_t began;
 	int rc = notes_begin(x, coll, e);
 	if (rc) return rc;
 	began = clock_us();
 	rc = seg_read(x, name, coll, &g, e);
+	if (!rc && g) g->erasures = erasures;
 	if (!rc && g) rc = seg_publish(x, coll, g, clock_us() - began, e);
 	pthread_mutex_lock(&x->lock);
 	since = x->words.since;
