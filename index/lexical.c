@@ -392,6 +392,21 @@ static void terms_cut(struct terms *t, size_t max)
 }
 
 /* Weighs the terms, and leaves the rarest of those that occur, with their blocks. */
+/* The forms that a word has in several languages weigh as one word does that all of their chunks hold: that few chunks are in
+ * a language makes no word rare. */
+static void forms_weigh(struct terms *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct post_term *q = &t->list[i];
+		uint64_t df = 0;
+		if (!q->other) continue;
+		for (size_t j = 0; j < t->n; j++)
+			if (t->list[j].place == q->place && t->list[j].share >= 1) df += t->list[j].df;
+		for (size_t j = 0; j < t->n; j++)
+			if (t->list[j].place == q->place && t->list[j].share >= 1) t->list[j].weigh_df = df;
+	}
+}
+
 static int terms_weigh(struct counting *count, const struct index *x, struct terms *t, struct err *e)
 {
 	const struct visible *seen = count->seen;
@@ -402,6 +417,7 @@ static int terms_weigh(struct counting *count, const struct index *x, struct ter
 	t->chunks = (double)(seen ? seen->chunks : count->coll->chunks);
 	t->average = count->words ? (double)count->words / (double)count->held : 1;
 	terms_cut(t, max);
+	forms_weigh(t);
 	for (size_t i = 0; i < t->n; i++) {
 		struct post_term *q = &t->list[i];
 		double df = (double)(q->weigh_df ? q->weigh_df : q->df);

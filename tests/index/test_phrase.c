@@ -209,6 +209,28 @@ TEST(phrases_and_words_have_the_stems_of_their_document)
 	arena_clear(&a);
 }
 
+/* "running" is another stem in German, and few passages are German: that makes it no rare word. */
+TEST(words_are_not_rare_for_being_in_a_rare_language)
+{
+	struct index *x = help_open(test_dir());
+	struct word_hit hits[HITS];
+	struct snapshot *s;
+	struct err e;
+	size_t n;
+	char source[8];
+	for (int i = 0; i < 40; i++) {
+		snprintf(source, sizeof source, "e%d", i);
+		put(x, source, "", "", i < 4 ? "The running of the office was what it is for in these shoes." : "The running of the office was what it is for.", NULL);
+	}
+	put(x, "g", "", "", GERMAN "Running im Park.", NULL);
+	CHECK_INT(hits_of(x, "running shoes"), HITS < 41 ? HITS : 41);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_search_words(s, &everyone, "running shoes", 13, HITS, hits, &n, &e), e);
+	for (size_t i = 0; i < 4; i++) CHECK(hits[i].chunk_id <= 4);
+	snapshot_close(s);
+	index_close(x);
+}
+
 TEST(phrases_of_frequent_words_are_refused)
 {
 	const char *dir = test_dir(), *query = "\"sentence 1 of\"", *rare = "\"of name7\"", *single = "\"sentence\"";
