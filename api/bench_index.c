@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "api/bench.h"
 #include "api/models.h"
 #include "base/clock.h"
@@ -42,13 +41,6 @@ struct index_bench {
 	struct vec_hit *truth;          /* ((1 + SHARES) * query_n, K): everyone's, then of each share */
 	size_t *truth_n;
 };
-
-static double cpu_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- vectors ---- */
 
@@ -216,11 +208,11 @@ static int run(struct index_bench *b, size_t s, int keep, struct figures *f, str
 			struct vec_hit hit[K], *truth = b->truth + (first + i) * K;
 			struct snapshot *snap;
 			size_t got = 0;
-			double start = cpu_s();
+			double start = bench_thread_ms();
 			rc = snapshot_open(&snap, b->x, e);
 			if (!rc) rc = snapshot_search(snap, &r, b->query + i * (size_t)b->dim, K, hit, &got, e);
 			if (snap) snapshot_close(snap);
-			took[i] = (cpu_s() - start) * 1000;
+			took[i] = bench_thread_ms() - start;
 			if (!rc && flag_is(b->call->cancel)) rc = err_set(e, E_CANCELLED, "bench: cancelled");
 			if (rc || warm) continue;
 			if (keep) memcpy(truth, hit, got * sizeof *hit), b->truth_n[first + i] = got;

@@ -3,11 +3,8 @@
  * Vectors are made before the clock starts (what they are does not matter to the store). Graphs are not built.
  * Told by the wall clock and by this thread's processor time, which other programs on the core don't change.
  * Threads: the command's. Failure: the first error ends it; the folder it made goes in every case. */
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "api/bench.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -24,7 +21,7 @@ struct store_bench {
 	struct command_call *call;
 	struct embed_text *texts; size_t text_n, at; /* at: the next text */
 	float *vectors;                  /* (VECTORS, DIM), taken in turn */
-	char dir[64];
+	char dir[BENCH_DIR_MAX];
 	struct index *index;
 	size_t documents, chunks, commits, bytes;
 	/* the document at hand */
@@ -32,13 +29,6 @@ struct store_bench {
 	struct chunk_in chunk[DOC_CHUNKS]; size_t chunk_n;
 	struct span sentence[DOC_CHUNKS][SENTENCES_MAX];
 };
-
-static double cpu_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static size_t words_of(const char *s, size_t n)
 {
@@ -90,16 +80,16 @@ static int commit_put(struct store_bench *b, double *wall, double *cpu, struct e
 {
 	size_t docs = (size_t)b->call->conf->commit_docs;
 	struct write *w;
-	double wall0 = clock_ms(), cpu0 = cpu_ms();
+	double wall0 = clock_ms(), cpu0 = bench_thread_ms();
 	int rc = index_write_begin(&w, b->index, e);
 	if (rc) return rc;
 	for (size_t i = 0; !rc && i < docs; i++) {
-		double made_wall = clock_ms(), made_cpu = cpu_ms();
+		double made_wall = clock_ms(), made_cpu = bench_thread_ms();
 		buf_reset(&b->text);
 		b->chunk_n = 0;
 		while (b->chunk_n < DOC_CHUNKS && chunk_next(b));
 		if (buf_failed(&b->text)) rc = err_set(e, buf_failed(&b->text), "bench: a document is too large");
-		wall0 += clock_ms() - made_wall, cpu0 += cpu_ms() - made_cpu;
+		wall0 += clock_ms() - made_wall, cpu0 += bench_thread_ms() - made_cpu;
 		if (!rc && !b->chunk_n) break;
 		if (!rc) rc = document_put(b, w, e);
 	}
@@ -107,30 +97,19 @@ static int commit_put(struct store_bench *b, double *wall, double *cpu, struct e
 	else rc = index_write_commit(w, e);
 	b->commits++;
 	*wall += clock_ms() - wall0;
-	*cpu += cpu_ms() - cpu0;
+	*cpu += bench_thread_ms() - cpu0;
 	return rc;
 }
 
 static int store_make(struct store_bench *b, struct err *e)
 {
-	const char *tmp = getenv("TMPDIR");
 	struct index_options o;
-	int n = snprintf(b->dir, sizeof b->dir, "%s/footnote-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	if (n < 0 || (size_t)n >= sizeof b->dir || !mkdtemp(b->dir)) {
-		b->dir[0] = 0;
-		return err_set(e, E_IO, "bench: no folder can be made in %.100s", tmp && *tmp ? tmp : "/tmp");
-	}
+	int rc = bench_folder_make(b->dir, e);
+	if (rc) return rc;
 	service_store_options(b->call->conf, &o);
 	o.dir = b->dir;
 	o.dim = DIM, o.embedder = "bench", o.exact_below = SIZE_MAX;
 	return index_open(&b->index, &o, e);
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *place)
-{
-	(void)st, (void)kind, (void)place;
-	(void)remove(path);
-	return 0;
 }
 
 static int vectors_make(struct store_bench *b, struct err *e)
@@ -184,7 +163,7 @@ int bench_store(struct command_call *c, cJSON *out, struct err *e)
 	if (!rc) rc = store_make(b, e);
 	if (!rc) rc = measure(b, out, e);
 	index_close(b->index);
-	if (b->dir[0]) nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	bench_folder_remove(b->dir);
 	mem_free(b->texts);
 	mem_free(b->vectors);
 	buf_clear(&b->text);

@@ -5,12 +5,9 @@
  * words of documents and questions, as they are indexed and looked for, are written for other programs to search with
  * (tests/bench/peer_words.py).
  * Threads: the command's. Failure: nothing is told; the folder is removed all the same. */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 #include "api/bench.h"
 #include "api/evalset.h"
 #include "api/score.h"
@@ -30,7 +27,7 @@ struct words_bench {
 	long k, repeat;
 	struct evalset set;
 	struct index *index;
-	char dir[64];
+	char dir[BENCH_DIR_MAX];
 	const char **ids; uint64_t ids_n;    /* of documents by chunk id: chunks are numbered as they are put */
 	struct word_hit *hits; size_t got;   /* k of them */
 };
@@ -74,24 +71,13 @@ static int store_fill(struct words_bench *b, struct err *e)
 
 static int store_make(struct words_bench *b, struct err *e)
 {
-	const char *tmp = getenv("TMPDIR");
 	struct index_options o;
-	int n = snprintf(b->dir, sizeof b->dir, "%s/footnote-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	if (n < 0 || (size_t)n >= sizeof b->dir || !mkdtemp(b->dir)) {
-		b->dir[0] = 0;
-		return err_set(e, E_IO, "bench: no folder can be made in %.100s", tmp && *tmp ? tmp : "/tmp");
-	}
+	int rc = bench_folder_make(b->dir, e);
+	if (rc) return rc;
 	service_store_options(b->call->conf, &o);
 	o.dir = b->dir;
 	o.dim = 1, o.embedder = "none", o.exact_below = SIZE_MAX, o.sync = 0;
 	return index_open(&b->index, &o, e);
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *place)
-{
-	(void)st, (void)kind, (void)place;
-	(void)remove(path);
-	return 0;
 }
 
 /* ---- searching ---- */
@@ -107,23 +93,15 @@ static int question_run(struct words_bench *b, const struct eval_question *q, st
 	return rc;
 }
 
-/* Of this thread's own time: a search waits for nothing, and other programs on the core are not its business. */
-static double thread_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int run_all(struct words_bench *b, double *seconds, struct err *e)
 {
-	double start = thread_s();
+	double start = bench_thread_ms();
 	int rc = OK;
 	for (size_t i = 0; !rc && i < b->set.question_n; i++) {
 		if (flag_is(b->call->cancel)) return err_set(e, E_CANCELLED, "bench: cancelled");
 		rc = question_run(b, &b->set.questions[i], e);
 	}
-	*seconds = thread_s() - start;
+	*seconds = (bench_thread_ms() - start) / 1000;
 	return rc;
 }
 
@@ -245,7 +223,7 @@ int bench_words(struct command_call *c, cJSON *out, struct err *e)
 	if (!rc && b.tokens) rc = tokens_write(&b, buf_cstr(&path), e);
 	if (!rc) rc = measure(&b, out, e);
 	index_close(b.index);
-	if (b.dir[0]) (void)nftw(b.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	bench_folder_remove(b.dir);
 	mem_free(b.hits);
 	mem_free(b.ids);
 	buf_clear(&path);

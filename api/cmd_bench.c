@@ -2,10 +2,13 @@
  * an object with figures; here they are named and told. Measurements open the model they are given, as the service
  * would, beside no store but one of their own; what they are compared with is tests/bench/.
  * Threads: the command's, and the model's own. Failure: the first error ends it, nothing is told by halves. */
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 #include "api/bench.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -14,6 +17,34 @@ static const struct { const char *name; int (*run)(struct command_call *c, cJSON
 	{"embed", bench_embed}, {"generate", bench_generate}, {"index", bench_index}, {"store", bench_store},
 	{"words", bench_words},
 };
+
+int bench_folder_make(char dir[BENCH_DIR_MAX], struct err *e)
+{
+	const char *tmp = getenv("TMPDIR");
+	int n = snprintf(dir, BENCH_DIR_MAX, "%s/footnote-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	if (n > 0 && n < BENCH_DIR_MAX && mkdtemp(dir)) return OK;
+	dir[0] = 0;
+	return err_set(e, E_IO, "bench: no folder can be made in %.100s", tmp && *tmp ? tmp : "/tmp");
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *place)
+{
+	(void)st, (void)kind, (void)place;
+	(void)remove(path);
+	return 0;
+}
+
+void bench_folder_remove(const char *dir)
+{
+	if (*dir) (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+double bench_thread_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
 
 static int by_value(const void *a, const void *b)
 {

@@ -123,6 +123,32 @@ uint64_t help_problems(struct index *x)
 	return n;
 }
 
+void help_damage(const char *dir, enum table table, int nth, size_t at)
+{
+	struct store *st;
+	struct txn *t;
+	struct cursor c;
+	struct slice key, value;
+	struct key k;
+	struct err e;
+	uint8_t *copy;
+	CHECK_OK(store_open(&st, dir, 64 << 20, 10, 0, &e), e);
+	CHECK_OK(txn_begin(&t, st, 1, &e), e);
+	CHECK_OK(cursor_open(&c, t, table, &e), e);
+	CHECK_OK(cursor_seek(&c, NULL, &key, &value, &e), e);
+	while (nth--) CHECK_OK(cursor_next(&c, &key, &value, &e), e);
+	copy = mem_alloc(value.n);
+	CHECK(copy && at < value.n);
+	memcpy(copy, value.p, value.n);
+	copy[at] ^= 0x10;
+	memcpy(k.b, key.p, key.n), k.n = key.n;
+	cursor_close(&c);
+	CHECK_OK(store_put(t, table, &k, copy, value.n, &e), e);
+	CHECK_OK(txn_commit(t, &e), e);
+	mem_free(copy);
+	store_close(st);
+}
+
 void help_in_child(const char *fault, void (*fn)(void))
 {
 	int status;

@@ -3,6 +3,7 @@
 #define TESTS_INDEX_HELP_H
 #include <stdint.h>
 #include "index/index.h"
+#include "index/store.h"
 
 enum { DIM = 32 };
 extern const struct reader everyone;                       /* every group, collection "c" */
@@ -21,6 +22,8 @@ int help_add(struct index *x, const char *coll, const char *name, const char *so
 void help_delete(struct index *x, const char *id);
 void help_check_clean(struct index *x);                    /* index_check finds nothing */
 uint64_t help_problems(struct index *x);
+/* Changes one byte of an entry of a store that nobody has open. nth: which entry of the table. */
+void help_damage(const char *dir, enum table table, int nth, size_t at);
 /* Runs fn in a process of its own under the fault plan, which is read once a process; it must end well. */
 void help_in_child(const char *fault, void (*fn)(void));
 

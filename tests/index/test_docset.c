@@ -184,8 +184,8 @@ static void compare_readers(struct snapshot *s, const char *coll, size_t filters
 		struct filter *f;
 		struct err e;
 		CHECK_OK(filter_parse(&f, text, strlen(text), 1000, &e), e);
-		compare(s, &(struct reader){ coll, roll(2) != 0, both, 3, f });
-		if (roll(4) == 0) compare_facets(s, &(struct reader){ coll, roll(2) != 0, both, 3, f }, 1 + roll(100));
+		compare(s, &(struct reader){ coll, roll(2) != 0, both, 3, f, NULL });
+		if (roll(4) == 0) compare_facets(s, &(struct reader){ coll, roll(2) != 0, both, 3, f, NULL }, 1 + roll(100));
 		filter_free(f);
 	}
 }
@@ -359,7 +359,7 @@ static void *reader_main(void *arg)
 	struct filter *f = arg;
 	struct err e;
 	while (!atomic_load(&stop) && !atomic_load(&failures)) {
-		struct reader r = { "c", 0, groups, 2, f };
+		struct reader r = { "c", 0, groups, 2, f, NULL };
 		struct seen_count n;
 		struct rec_coll coll;
 		struct snapshot *s;

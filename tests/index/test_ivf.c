@@ -461,33 +461,6 @@ TEST(ivf_over_halves)
 	index_close(x);
 }
 
-/* Changes a byte of an entry of the table of graphs. */
-static void damage(const char *dir, int nth, size_t at)
-{
-	struct store *st;
-	struct txn *t;
-	struct cursor c;
-	struct slice key, value;
-	struct key k;
-	struct err e;
-	uint8_t *copy;
-	CHECK_OK(store_open(&st, dir, 64 << 20, 10, 0, &e), e);
-	CHECK_OK(txn_begin(&t, st, 1, &e), e);
-	CHECK_OK(cursor_open(&c, t, T_GRAPH, &e), e);
-	CHECK_OK(cursor_seek(&c, NULL, &key, &value, &e), e);
-	while (nth--) CHECK_OK(cursor_next(&c, &key, &value, &e), e);
-	copy = mem_alloc(value.n);
-	CHECK(copy && at < value.n);
-	memcpy(copy, value.p, value.n);
-	copy[at] ^= 0x10;
-	memcpy(k.b, key.p, key.n), k.n = key.n;
-	cursor_close(&c);
-	CHECK_OK(store_put(t, T_GRAPH, &k, copy, value.n, &e), e);
-	CHECK_OK(txn_commit(t, &e), e);
-	mem_free(copy);
-	store_close(st);
-}
-
 TEST(ivf_damaged_piece_is_built_again)
 {
 	char dir[300];
@@ -500,7 +473,7 @@ TEST(ivf_damaged_piece_is_built_again)
 	settle(x);
 	index_close(x);
 	for (int what = 0; what < 2; what++) {                       /* its header, then its piece */
-		damage(dir, what, what ? 5000 : 40);
+		help_damage(dir, T_GRAPH, what, what ? 5000 : 40);
 		x = opened(&o);
 		settle(x);
 		CHECK(graph_of(x, 1)->lists && graph_of(x, 1)->vectors == N);

@@ -272,33 +272,6 @@ TEST(search_old_snapshot_keeps_its_state)
 	index_close(x);
 }
 
-/* Changes one byte of an entry of the store behind the index's back. nth: which entry of the table. */
-static void damage(const char *dir, enum table table, int nth, size_t at)
-{
-	struct store *st;
-	struct txn *t;
-	struct cursor c;
-	struct slice key, value;
-	struct key k;
-	struct err e;
-	uint8_t *copy;
-	CHECK_OK(store_open(&st, dir, 64 << 20, 10, 0, &e), e);
-	CHECK_OK(txn_begin(&t, st, 1, &e), e);
-	CHECK_OK(cursor_open(&c, t, table, &e), e);
-	CHECK_OK(cursor_seek(&c, NULL, &key, &value, &e), e);
-	while (nth--) CHECK_OK(cursor_next(&c, &key, &value, &e), e);
-	copy = mem_alloc(value.n);
-	CHECK(copy && at < value.n);
-	memcpy(copy, value.p, value.n);
-	copy[at] ^= 0x10;
-	memcpy(k.b, key.p, key.n), k.n = key.n;
-	cursor_close(&c);
-	CHECK_OK(store_put(t, table, &k, copy, value.n, &e), e);
-	CHECK_OK(txn_commit(t, &e), e);
-	mem_free(copy);
-	store_close(st);
-}
-
 TEST(search_damaged_graph_is_built_again)
 {
 	char dir[300];
@@ -310,7 +283,7 @@ TEST(search_damaged_graph_is_built_again)
 	CHECK_OK(index_rebuild_wait(x, &e), e);
 	index_close(x);
 	for (int what = 0; what < 2; what++) {                      /* its header, then its first piece */
-		damage(dir, T_GRAPH, what, 100 - 40 * (size_t)!what);
+		help_damage(dir, T_GRAPH, what, 100 - 40 * (size_t)!what);
 		x = help_open(dir);
 		CHECK_OK(index_rebuild_wait(x, &e), e);
 		CHECK_INT(stats(x).graph_vectors, 500);
