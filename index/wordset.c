@@ -356,10 +356,16 @@ static size_t bytes_beside(const struct word_set *set, uint32_t coll)
 	return sum;
 }
 
+/* 1: a segment of the collection has room beside the others. Called with index.lock. */
+static int words_fit(const struct index *x, const struct rec_coll *coll)
+{
+	size_t beside = bytes_beside(&x->words, coll->number);
+	return beside <= x->words_bytes && wordseg_guess(coll) <= x->words_bytes - beside;
+}
+
 int words_due(struct index *x, const struct rec_coll *coll, int now)
 {
 	struct word_view **slot, *v;
-	size_t due = wordseg_guess(coll), beside;
 	uint64_t live, stale = 0;
 	int none, unfit, wanted, fits, erased = 0;
 	pthread_mutex_lock(&x->lock);
@@ -372,8 +378,7 @@ int words_due(struct index *x, const struct rec_coll *coll, int now)
 		live = v->seg->row_n + v->seg->lacks - v->dead_n; /* what damage hides would be hidden again */
 		stale = v->dead_n + (coll->chunks > live ? coll->chunks - live : 0);
 	}
-	beside = bytes_beside(&x->words, coll->number);
-	fits = coll->chunks && coll->words && !unfit && beside <= x->words_bytes && due <= x->words_bytes - beside;
+	fits = coll->chunks && coll->words && !unfit && words_fit(x, coll);
 	wanted = none || (stale && (now || erased || coll->chunks <= RENEW_FREE || (double)stale > RENEW_SHARE * (double)coll->chunks || clock_us() >= v->again_us));
 	if (fits && stale && !wanted && (!x->words.wake_us || v->again_us < x->words.wake_us)) x->words.wake_us = v->again_us;
 	pthread_mutex_unlock(&x->lock);
@@ -436,6 +441,7 @@ static int seg_publish(struct index *x, uint32_t coll, struct wordseg *g, uint64
 	return set ? rc : err_set(e, E_MEMORY, "words in memory: out of memory");
 }
 
+/* *out NULL: there is nothing to read, or it has grown out of the room meanwhile. */
 static int seg_read(struct index *x, const char *name, uint32_t coll, struct wordseg **out, struct err *e)
 {
 	struct snapshot *s;
@@ -445,6 +451,11 @@ static int seg_read(struct index *x, const char *name, uint32_t coll, struct wor
 	if (rc) return rc;
 	rc = coll_read(s->t, name, &rec, e);
 	if (!rc && rec.number != coll) rc = E_NOT_FOUND;
+	if (!rc) {
+		pthread_mutex_lock(&x->lock);
+		if (!words_fit(x, &rec)) rc = E_NOT_FOUND;
+		pthread_mutex_unlock(&x->lock);
+	}
 	if (!rc) rc = wordseg_read(out, s, &rec, &x->closing, e);
 	if (!rc && rec.chunks > (*out)->row_n) (*out)->lacks = rec.chunks - (*out)->row_n;
 	snapshot_close(s);
