@@ -102,8 +102,8 @@ class Layer(nn.Module):
         with torch.autocast("cpu", enabled=False):
             scores = torch.matmul(q * (h // self.heads) ** -0.5, k.transpose(2, 3)) + mask.to(q.dtype)
             y = torch.matmul(torch.softmax(scores, -1), v).transpose(1, 2).reshape(rows, n, h)
-        x = a.output.LayerNorm(x + a.output.dense(y))
-        return self.output.LayerNorm(x + drop(self.output.dense(F.gelu(self.intermediate.dense(x)))))
+        x = a.output.LayerNorm(x + a.output.dense(y).float())  # a sum of two types is slow
+        return self.output.LayerNorm(x + drop(self.output.dense(F.gelu(self.intermediate.dense(x)))).float())
 
 
 class Reader(nn.Module):
