@@ -270,7 +270,8 @@ static int tokens_find(struct writer *w, struct err *e)
 	return rc;
 }
 
-static int prompt_make(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g, struct tokens *t, struct err *e)
+static int prompt_make(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
+	const struct chat_message *behind, struct tokens *t, struct err *e)
 {
 	const struct prompt_template *tpl;
 	struct chat_message *m;
@@ -282,24 +283,36 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	struct prompt_value v[] = { { "passages", passages, len }, { "question", q->question, strlen(q->question) },
 		{ "refusal", write_refusal, strlen(write_refusal) } };
 	rc = prompt_fill(tpl, v, sizeof v / sizeof v[0], c->arena, &m, &n, e);
+	if (!rc && behind) {
+		m[n - 1].text = arena_printf(c->arena, "%.*s\n\n%.*s", (int)m[n - 1].len, m[n - 1].text, (int)behind->len, behind->text);
+		if (!m[n - 1].text) return err_set(e, E_MEMORY, "answer: out of memory");
+		m[n - 1].len += 2 + behind->len;
+	}
 	if (!rc) rc = generator_chat(g, m, n, 1, t, e);
 	c->answer->prompt_name = prompt_name(tpl);
 	c->answer->prompt_version = prompt_version(tpl);
 	return rc;
 }
 
-/* Chooses passages and makes the prompt so that it leaves room for `room` tokens. The budget is counted in the encoder's
- * tokens, which are fewer than the generator's in scripts that the encoder does not know: then there is less to show. */
-static int prompt_fit(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
-	struct selection *sel, size_t room, struct tokens *t, struct err *e)
+static int tokens_max(const struct service *s, const struct answer_request *q)
+{
+	return q->max_tokens > 0 ? q->max_tokens : s->conf.answer_max_tokens;
+}
+
+/* The budget is counted in the encoder's tokens, which are fewer than the generator's in scripts that the encoder does not
+ * know: then there is less to show. */
+int write_prompt(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
+	struct selection *sel, const struct chat_message *behind, struct tokens *t, struct err *e)
 {
 	size_t context = (size_t)generator_info(g)->context, budget = (size_t)s->conf.answer_context_tokens;
+	int max = tokens_max(s, q);
+	size_t room = (size_t)(max < s->conf.answer_max_tokens ? max : s->conf.answer_max_tokens);
 	for (;; budget /= 2) {
 		double t0 = clock_ms();
 		int rc = select_choose(budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
 		c->answer->rerank_ms += clock_ms() - t0;
 		t->n = 0;
-		if (!rc) rc = prompt_make(s, q, c, g, t, e);
+		if (!rc) rc = prompt_make(s, q, c, g, behind, t, e);
 		if (rc || t->n + room <= context) return rc;
 		if (budget < BUDGET_MIN)
 			return err_set(e, E_USAGE, "question: too long for the %zu tokens of the language model's context", context);
@@ -319,13 +332,12 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	struct answer *a = c->answer;
 	*out = (struct written){ .end = WRITE_DONE };
 	gen_params_default(&p);
-	p.max_tokens = q->max_tokens > 0 ? q->max_tokens : s->conf.answer_max_tokens;
+	p.max_tokens = tokens_max(s, q);
 	p.temperature = q->temperature > 0 ? (float)q->temperature : 0;
 	p.seed = q->seed;
 	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
-	size_t room = (size_t)(p.max_tokens < s->conf.answer_max_tokens ? p.max_tokens : s->conf.answer_max_tokens);
-	if (!rc) rc = prompt_fit(s, q, c, w.generator, sel, room, &prompt, e);
+	if (!rc) rc = write_prompt(s, q, c, w.generator, sel, NULL, &prompt, e);
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(s->conf.answer_deadline_s * 1e6);
 	double t0 = clock_ms();
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);

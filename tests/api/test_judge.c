@@ -1,0 +1,124 @@
+/* The generator as judge: over real models, where they were fetched. */
+#include "api/judge.h"
+#include "api/select.h"
+#include "api/write.h"
+#include "base/clock.h"
+#include "tests/test.h"
+
+static struct conf conf;
+static struct service *service;
+static struct engine *engine;
+static struct arena arena;
+static struct err e;
+
+static void open_service(const char *generator)
+{
+	const char *why;
+	const char *encoder = test_model("all-minilm-l6-v2");
+	if (!encoder) test_skip("the embedder is not there");
+	conf_default(&conf);
+	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", encoder);
+	if (!test_model(generator)) test_skip("%s was not fetched", generator);
+	snprintf(conf.generate_model, sizeof conf.generate_model, "%s", test_model(generator));
+	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
+	conf.map_bytes = 64 << 20;
+	conf.embed_threads = conf.generate_threads = 2;
+	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
+	CHECK_OK(service_engine(service, &engine, &why, &e), e);
+	arena_init(&arena, 64 << 20);
+}
+
+static void close_service(void)
+{
+	arena_clear(&arena);
+	service_close(service);
+}
+
+static const char leave[] = "Employees of Alder receive 27 days of paid leave a year. Up to five unused days may be carried over until 31 March.";
+
+static double odds(const char *question, const char *passage)
+{
+	double x = -1000;
+	size_t n = 0;
+	CHECK_OK(judge_answerable(service, engine, question, "Leave at Alder", passage, strlen(passage), NULL, 0, &x, &n, &e), e);
+	CHECK(x > -100 && x < 100 && n > 40);
+	return x;
+}
+
+/* Even a small model tells a passage that answers from one about something else. */
+static void tell_apart(const char *model)
+{
+	static const char other[] = "The pump is switched off, the valve is closed by hand and the pressure is let down before the lid is opened.";
+	static const char question[] = "How many days of paid leave do employees of Alder receive?";
+	open_service(model);
+	double yes = odds(question, leave), no = odds(question, other);
+	CHECK_MSG(yes > no, "%.3f, other passage %.3f", yes, no);
+	CHECK(odds(question, leave) == yes);
+	close_service();
+}
+
+TEST(judge_tells_apart_0_5b) { tell_apart("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"); }
+TEST(judge_tells_apart_1_5b) { tell_apart("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"); }
+
+static void event_ok(void *ctx, const struct ingest_event *ev)
+{
+	(void)ctx;
+	CHECK_MSG(ev->verdict == DOC_ADDED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
+}
+
+static void put(const char *title, const char *text)
+{
+	const struct ingest_sink sink = { .event = event_ok };
+	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
+		.data = text, .len = strlen(text), .is_text = 1 };
+	struct ingest with;
+	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
+	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+}
+
+/* The judge's prompt is the answer's with a line behind it: nearly all of it is reused. */
+TEST(judge_shares_the_answers_prompt)
+{
+	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1 };
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 4 };
+	struct answer a = { .question = q.question };
+	struct selection sel;
+	struct citer c;
+	struct tokens plain = { 0 };
+	struct gen_params p;
+	struct gen_result r;
+	double x = -1000;
+	size_t n = 0;
+	open_service("smollm2-135m-instruct-q4_1.gguf");
+	put("Leave at Alder", leave);
+	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
+	CHECK_OK(retrieve(service, &q.reader, q.question, strlen(q.question), &want, &arena, &a.retrieval, &e), e);
+	CHECK_OK(select_units(service, &a.retrieval, q.question, &arena, &sel, &e), e);
+	CHECK_OK(citer_begin(&c, &a, &sel, NULL, &arena, 0, &e), e);
+	CHECK_OK(judge_shown(service, engine, &q, &c, &sel, 0, &x, &n, &e), e);
+	CHECK(x > -100 && x < 100);
+	CHECK_OK(write_prompt(service, &q, &c, engine_generator(engine), &sel, NULL, &plain, &e), e);
+	CHECK(plain.n > 60 && n > plain.n + 5 && n < plain.n + 40);
+	gen_params_default(&p);
+	p.max_tokens = 1;
+	CHECK_OK(engine_generate(engine, plain.ids, plain.n, &p, NULL, NULL, NULL, NULL, 0, &r, &e), e);
+	CHECK_MSG(r.reused_tokens + 12 > plain.n, "%zu of %zu reused", r.reused_tokens, plain.n);
+	buf_clear(&r.text);
+	tokens_clear(&plain);
+	CHECK_OK(citer_end(&c, &e), e);
+	retrieve_close(&a.retrieval);
+	close_service();
+}
+
+TEST(judge_says_why_not)
+{
+	static char long_text[60000];
+	volatile int cancel = 1;
+	double x;
+	open_service("smollm2-135m-instruct-q4_1.gguf");
+	CHECK_INT(judge_answerable(service, engine, "Why?", "", leave, strlen(leave), &cancel, 0, &x, NULL, &e), E_CANCELLED);
+	CHECK_INT(judge_answerable(service, engine, "Why?", "", leave, strlen(leave), NULL, clock_us(), &x, NULL, &e), E_CANCELLED);
+	for (size_t i = 0; i + 1 < sizeof long_text; i++) long_text[i] = i % 2 ? ' ' : (char)('a' + i % 26);
+	CHECK_INT(judge_answerable(service, engine, "Why?", "", long_text, strlen(long_text), NULL, 0, &x, NULL, &e), E_LIMIT);
+	close_service();
+}
