@@ -146,9 +146,9 @@ static int generate_style(struct service *s, const struct answer_request *q, str
 static int answer_find(struct service *s, const struct answer_request *q, struct arena *arena, struct answer *out, struct err *e)
 {
 	const char *query = query_text(q, arena);
-	size_t k = (size_t)(q->k > 0 ? q->k : s->conf.answer_passages);
+	size_t k = (size_t)(q->k > 0 ? q->k : q->conf->answer_passages);
 	if (!query) return err_set(e, E_MEMORY, "answer: out of memory");
-	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k };
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k, .conf = q->conf };
 	int rc = retrieve(s, &q->reader, query, strlen(query), &want, arena, &out->retrieval, e);
 	out->embed_ms = out->retrieval.embed_ms;
 	out->search_ms = out->retrieval.search_ms;
@@ -164,7 +164,7 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	out->rerank_ms = clock_ms() - t0;
 	if (rc) return rc;
 	out->relevance = sel.best;
-	if (sel.best < s->conf.answer_floor) {
+	if (sel.best < q->conf->answer_floor) {
 		abstain(out, out->retrieval.n ? "nothing relevant was found" : "no documents were found");
 		abstain_send(out, sink, arena);
 		return OK;
@@ -182,12 +182,14 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	return rc;
 }
 
-int answer_run(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out, struct err *e)
+int answer_run(struct service *s, const struct answer_request *asked, const struct answer_sink *sink, struct arena *a, struct answer *out, struct err *e)
 {
+	struct answer_request own = *asked, *q = &own;
 	double t0 = clock_ms();
 	memset(out, 0, sizeof *out);
+	if (!q->conf) q->conf = &s->conf;
 	out->question = q->question;
-	out->text = out->reason = out->model = out->prompt_name = "";
+	out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = "";
 	out->style = STYLE_EXTRACTIVE;
 	int rc = id_make(out->id, e);
 	if (!rc) rc = question_check(s, q, e);

@@ -18,12 +18,19 @@ struct answer_request {
 	const struct answer_turn *history; size_t history_n;
 	int k;                           /* passages looked at; 0: conf */
 	enum answer_style style;
-	const char *prompt;              /* template name; NULL: conf */
+	int style_given;                 /* the asker chose the style: no experiment and no routing changes it */
+	const char *prompt;              /* template NAME or NAME@V; NULL: the one in use */
 	int max_tokens;                  /* 0: conf */
 	double temperature;              /* < 0: greedy */
 	uint64_t seed;
 	int patient;                     /* one of many that nobody waits for alone: no deadline, and see gen_params */
 	const volatile int *cancel;      /* may be NULL */
+	/* What holds for this request: every answer.* and search.* that may vary by request is read from here, never from
+	 * the service. NULL: the service's; inside answer_run never NULL. */
+	const struct conf *conf;
+	int traffic;                     /* a person's question as it comes in: may be taken into an experiment */
+	const char *user;                /* who it is for, as the asker names them: user or session; NULL: not said */
+	const char *key_id;              /* of the asker's access key; NULL: none */
 };
 
 struct answer_citation {
@@ -54,6 +61,7 @@ struct answer {                      /* everything in the arena given, or borrow
 	double refusal;                  /* the generator's log-odds of refusing; 0 when it was not asked */
 	struct retrieval retrieval;      /* open until answer_close */
 	const char *prompt_name; int prompt_version;
+	const char *experiment, *arm;    /* what it was part of; "" outside of any */
 	const char *model;               /* "" when extractive */
 	size_t prompt_tokens, completion_tokens, reused_tokens;
 	double embed_ms, search_ms, rerank_ms, first_sentence_ms, generate_ms, verify_ms, total_ms;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "api/auth.h"
 
-enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, GROUPS_MAX = 256 };
+enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, GROUPS_MAX = 256, USER_BYTES_MAX = 256 };
 static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
 
 static int history_read(const cJSON *o, struct arena *a, struct answer_request *q, struct err *e)
@@ -32,9 +32,10 @@ static int history_read(const cJSON *o, struct arena *a, struct answer_request *
 
 static int style_read(const cJSON *o, struct answer_request *q, struct err *e)
 {
-	const char *style = "generate";
+	const char *style = NULL;
 	int rc = json_get_text(o, "style", &style, e);
-	if (rc) return rc;
+	if (rc || !style) return rc;
+	q->style_given = 1;
 	if (strcmp(style, "generate") && strcmp(style, "extractive"))
 		return err_set(e, E_USAGE, "style: %.40s is not one of generate, extractive", style);
 	q->style = *style == 'e' ? STYLE_EXTRACTIVE : STYLE_GENERATE;
@@ -46,6 +47,13 @@ static int prompt_read(struct service *s, const cJSON *o, struct answer_request 
 	const struct prompt_template *t;
 	int rc = json_get_text(o, "prompt", &q->prompt, e);
 	return rc || !q->prompt ? rc : prompts_find(s->prompts, q->prompt, &t, e);
+}
+
+static int user_read(const cJSON *o, struct answer_request *q, struct err *e)
+{
+	int rc = json_get_text(o, "user", &q->user, e);
+	if (rc || !q->user || strlen(q->user) <= USER_BYTES_MAX) return rc;
+	return err_set(e, E_USAGE, "user: longer than %d bytes", USER_BYTES_MAX);
 }
 
 int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_request *q, const char **param, struct err *e)
@@ -61,6 +69,7 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	if (!rc) rc = json_get_num(o, *param = "temperature", 0, 2, &q->temperature, e);
 	if (!rc) *param = "style", rc = style_read(o, q, e);
 	if (!rc) *param = "prompt", rc = prompt_read(s, o, q, e);
+	if (!rc) *param = "user", rc = user_read(o, q, e);
 	if (!rc) *param = "history", rc = history_read(o, a, q, e);
 	if (rc) return rc;
 	*param = NULL;

@@ -9,7 +9,7 @@
 /* o's `filter` into the reader; where o, which may be NULL, has none, the one in absent. NULL and "" are none. *keep is for
  * filter_free, once the reader is not used any more; NULL: there was none. E_USAGE, E_MEMORY. Thread-safe. */
 int ask_filter(const struct conf *c, const cJSON *o, const char *absent, struct reader *r, struct filter **keep, struct err *e);
-/* question, history, k, style, prompt, max_tokens, temperature and seed into *q, which borrows from o and the arena. The
+/* question, history, k, style, prompt, user, max_tokens, temperature and seed into *q, which borrows from o and the arena. The
  * reader, its filter and the cancel flag are the caller's to set. E_USAGE, E_NOT_FOUND (prompt), E_UNSUPPORTED (a field this build
  * lacks), with *param naming the field; E_MEMORY. Thread-safe. */
 int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_request *q, const char **param, struct err *e);

@@ -20,7 +20,7 @@
 #include "base/words.h"
 #include "index/phrase.h"
 
-struct ask { const char *query; size_t len; enum search_mode mode; };
+struct ask { const char *query; size_t len; enum search_mode mode; const struct conf *conf; };
 /* What is marked in passages: the query's words, others that were looked for in their place, identifiers as written. */
 struct marks {
 	struct stemmed { uint64_t *stem; size_t n; } in[WORDS_LANGUAGES]; /* as a language has them, once a passage was in it; sorted */
@@ -230,12 +230,12 @@ static int identifiers_in(const struct retrieval *found, const struct reader *r,
 
 /* Lifts what holds an identifier of the query over all that does not, when few enough of the hits by words do: then who
  * wrote it meant it. */
-static int identifiers_lift(struct service *s, const struct reader *r, const struct ask *ask, const struct retrieval *found,
+static int identifiers_lift(const struct reader *r, const struct ask *ask, const struct retrieval *found,
 	const struct word_hit *word, size_t word_n, double part, struct arena *a, struct ranking *out, struct err *e)
 {
 	struct span ids[EXACT_MAX];
 	size_t counts[EXACT_MAX] = { 0 }, n = exact_take(ask->query, ask->len, ids), lifted = 0;
-	if (n == 0 || word_n == 0 || s->conf.search_exact_max == 0) return OK;
+	if (n == 0 || word_n == 0 || ask->conf->search_exact_max == 0) return OK;
 	uint8_t *holds = arena_calloc(a, word_n, EXACT_MAX);
 	struct fuse_part *parts = arena_calloc(a, word_n, sizeof *parts);
 	int rc = holds && parts ? OK : err_set(e, E_MEMORY, "search: out of memory");
@@ -245,7 +245,7 @@ static int identifiers_lift(struct service *s, const struct reader *r, const str
 	}
 	for (size_t i = 0; !rc && i < word_n; i++) {
 		size_t held = 0;
-		for (size_t j = 0; j < n; j++) held += holds[i * EXACT_MAX + j] && counts[j] <= (size_t)s->conf.search_exact_max;
+		for (size_t j = 0; j < n; j++) held += holds[i * EXACT_MAX + j] && counts[j] <= (size_t)ask->conf->search_exact_max;
 		if (held) parts[lifted++] = (struct fuse_part){ word[i].chunk_id, part * (double)held };
 	}
 	if (!rc) fuse_lift(out->hits, out->n, parts, lifted);
@@ -253,11 +253,11 @@ static int identifiers_lift(struct service *s, const struct reader *r, const str
 }
 
 /* The ranking of a mode from lists of `depth` hits each; *more: a list was that long, so deeper ones may hold others. */
-static int rank_at(struct service *s, const struct reader *r, const struct ask *ask, size_t depth, const struct retrieval *found,
+static int rank_at(const struct reader *r, const struct ask *ask, size_t depth, const struct retrieval *found,
 	struct arena *a, struct ranking *out, int *more, struct err *e)
 {
-	const struct fuse_options fuse = { strcmp(s->conf.search_fusion, "rrf") == 0 ? FUSE_RANKS : FUSE_SCORES,
-		s->conf.search_rrf_k, 1, s->conf.search_word_weight };
+	const struct fuse_options fuse = { strcmp(ask->conf->search_fusion, "rrf") == 0 ? FUSE_RANKS : FUSE_SCORES,
+		ask->conf->search_rrf_k, 1, ask->conf->search_word_weight };
 	struct vec_hit *vec = arena_alloc(a, (depth + 1) * sizeof *vec);
 	struct word_hit *word = arena_alloc(a, (depth + 1) * sizeof *word);
 	struct fused_hit *hits = out->hits = arena_calloc(a, 2 * depth + 1, sizeof *hits);
@@ -271,7 +271,7 @@ static int rank_at(struct service *s, const struct reader *r, const struct ask *
 	if (ask->mode == SEARCH_HYBRID) {
 		out->n = fuse_join(vec, vec_n, word, word_n, hits);
 		fuse_weigh(hits, out->n, &fuse);
-		rc = identifiers_lift(s, r, ask, found, word, word_n, fuse_most(&fuse), a, out, e);
+		rc = identifiers_lift(r, ask, found, word, word_n, fuse_most(&fuse), a, out, e);
 	}
 	for (size_t i = 0; ask->mode == SEARCH_DENSE && i < vec_n; i++)
 		hits[i] = (struct fused_hit){ vec[i].chunk_id, vec[i].score, .by_vector = { (uint32_t)i + 1, vec[i].score, vec[i].score } };
@@ -338,17 +338,17 @@ static int rank_group(const struct reader *r, const struct ranking *all, const s
 
 /* At least `want` hits, or documents, where there are so many. How deep it looks changes nothing above: lists of one depth
  * give the beginning, and each doubling only adds what was not there. */
-static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
+static int rank(const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
 	struct arena *a, struct ranking *out, struct err *e)
 {
 	struct ranking all, deeper;
-	size_t depth = (size_t)s->conf.search_depth;
-	int more, rc = rank_at(s, r, ask, depth, found, a, &all, &more, e);
+	size_t depth = (size_t)ask->conf->search_depth;
+	int more, rc = rank_at(r, ask, depth, found, a, &all, &more, e);
 	for (;; depth *= 2) {
 		*out = all;
 		if (!rc && by_document) rc = rank_group(r, &all, found, a, out, e);
 		if (rc || !more || out->n >= want) break;
-		rc = rank_at(s, r, ask, 2 * depth, found, a, &deeper, &more, e);
+		rc = rank_at(r, ask, 2 * depth, found, a, &deeper, &more, e);
 		if (!rc) rc = rank_append(&all, &deeper, a, e);
 	}
 	found->end = !rc && !more ? out->n : SIZE_MAX;
@@ -358,7 +358,7 @@ static int rank(struct service *s, const struct reader *r, const struct ask *ask
 int retrieve_order(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct fused_hit **hits, size_t *n, struct err *e)
 {
-	const struct ask ask = { query, len, want->mode };
+	const struct ask ask = { query, len, want->mode, want->conf ? want->conf : &s->conf };
 	struct ranking ranked = { NULL, 0 };
 	memset(out, 0, sizeof *out);
 	int rc = query_check(query, len, "query", e);
@@ -367,7 +367,7 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
-	if (!rc) rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
+	if (!rc) rc = rank(r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
 	*hits = ranked.hits;
 	*n = ranked.n;
 	out->search_ms = clock_ms() - t0;
@@ -378,7 +378,7 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct err *e)
 {
-	const struct ask ask = { query, len, want->mode };
+	const struct ask ask = { query, len, want->mode, want->conf ? want->conf : &s->conf };
 	struct fused_hit *hits;
 	struct marks marks;
 	size_t n;

@@ -19,6 +19,8 @@ static int question_read(struct request *r, const cJSON *o, struct answer_reques
 	if (rc)
 		return rc;
 	q->cancel = &r->cancel;
+	q->key_id = r->caller.key_id;
+	q->traffic = 1;
 	if (field_bool(r, o, "stream", stream, e) || request_reader(r, o, r->service->conf.collection, &q->reader, e))
 		return e->status;
 	return request_filter(r, o, &q->reader, filter, e);

@@ -34,6 +34,7 @@ struct chat {
 	int stream, include_usage, opened;
 	int64_t max_tokens, seed;        /* max_tokens 0: as many as fit */
 	double temperature, top_p;
+	const char *user;                /* NULL: not said */
 	const char *stops[STOPS_MAX + 1];
 };
 
@@ -154,7 +155,7 @@ static int chat_read(struct chat *c, const cJSON *o, struct err *e)
 	    field_int(r, o, "max_tokens", 1, context, &c->max_tokens, e) ||
 	    field_int(r, o, "max_completion_tokens", 1, context, &c->max_tokens, e) ||
 	    field_num(r, o, "temperature", 0, 2, &c->temperature, e) || field_num(r, o, "top_p", 0, 1, &c->top_p, e) ||
-	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &c->seed, e))
+	    field_int(r, o, "seed", 0, (int64_t)SEED_MAX, &c->seed, e) || field_text(r, o, "user", &c->user, e))
 		return e->status;
 	r->param = "stream_options";
 	if (options && !cJSON_IsObject(options))
@@ -421,6 +422,9 @@ static int question_make(struct chat *c, struct answer_request *q, struct err *e
 	q->max_tokens = (int)c->max_tokens;
 	q->temperature = c->temperature;
 	q->seed = (uint64_t)c->seed;
+	q->user = c->user;
+	q->key_id = c->r->caller.key_id;
+	q->traffic = 1;
 	return OK;
 }
 

@@ -230,6 +230,13 @@ static int add_prompt(cJSON *o, const struct answer *a)
 	return p && cJSON_AddStringToObject(p, "name", a->prompt_name) && cJSON_AddNumberToObject(p, "version", a->prompt_version);
 }
 
+static int add_experiment(cJSON *o, const struct answer *a)
+{
+	if (!*a->experiment) return 1;
+	cJSON *x = cJSON_AddObjectToObject(o, "experiment");
+	return x && cJSON_AddStringToObject(x, "name", a->experiment) && cJSON_AddStringToObject(x, "arm", a->arm);
+}
+
 cJSON *view_put_rounded(cJSON *o, const char *key, double x)
 {
 	return cJSON_AddNumberToObject(o, key, round(x * 1000) / 1000);
@@ -258,7 +265,7 @@ cJSON *view_answer(const struct answer *a)
 	if (ok && *a->reason) ok = cJSON_AddStringToObject(o, "reason", a->reason) != NULL;
 	ok = ok && cJSON_AddStringToObject(o, "style", a->style == STYLE_GENERATE ? "generate" : "extractive") && add_short(o, a) &&
 		add_sentences(o, a) && add_citations(o, a) && view_put_rounded(o, "confidence", a->confidence) && add_passages(o, a) &&
-		add_prompt(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
+		add_prompt(o, a) && add_experiment(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
 		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && cJSON_AddFalseToObject(o, "cached") && add_figures(o, a);
 	return whole(o, ok);
 }

@@ -294,9 +294,9 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	return rc;
 }
 
-static int tokens_max(const struct service *s, const struct answer_request *q)
+static int tokens_max(const struct answer_request *q)
 {
-	return q->max_tokens > 0 ? q->max_tokens : s->conf.answer_max_tokens;
+	return q->max_tokens > 0 ? q->max_tokens : q->conf->answer_max_tokens;
 }
 
 /* The budget is counted in the encoder's tokens, which are fewer than the generator's in scripts that the encoder does not
@@ -304,9 +304,9 @@ static int tokens_max(const struct service *s, const struct answer_request *q)
 int write_prompt(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
 	struct selection *sel, const struct chat_message *behind, struct tokens *t, struct err *e)
 {
-	size_t context = (size_t)generator_info(g)->context, budget = (size_t)s->conf.answer_context_tokens;
-	int max = tokens_max(s, q);
-	size_t room = (size_t)(max < s->conf.answer_max_tokens ? max : s->conf.answer_max_tokens);
+	size_t context = (size_t)generator_info(g)->context, budget = (size_t)q->conf->answer_context_tokens;
+	int max = tokens_max(q);
+	size_t room = (size_t)(max < q->conf->answer_max_tokens ? max : q->conf->answer_max_tokens);
 	for (;; budget /= 2) {
 		double t0 = clock_ms();
 		int rc = select_choose(budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
@@ -326,19 +326,19 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	struct gen_result r = { 0 };
 	struct gen_params p;
 	struct writer w = { .service = s, .generator = engine_generator(n), .citer = c, .sel = c->sel, .out = out,
-		.refusal_floor = s->conf.answer_refusal, .support_floor = s->conf.answer_support,
-		.sentences_max = s->conf.answer_sentences_max, .err = e };
+		.refusal_floor = q->conf->answer_refusal, .support_floor = q->conf->answer_support,
+		.sentences_max = q->conf->answer_sentences_max, .err = e };
 	struct gen_constraint constraint = { &w, next };
 	struct answer *a = c->answer;
 	*out = (struct written){ .end = WRITE_DONE };
 	gen_params_default(&p);
-	p.max_tokens = tokens_max(s, q);
+	p.max_tokens = tokens_max(q);
 	p.temperature = q->temperature > 0 ? (float)q->temperature : 0;
 	p.seed = q->seed;
 	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
 	if (!rc) rc = write_prompt(s, q, c, w.generator, sel, NULL, &prompt, e);
-	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(s->conf.answer_deadline_s * 1e6);
+	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	double t0 = clock_ms();
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);
 	a->generate_ms = clock_ms() - t0;
