@@ -28,7 +28,7 @@ const char *answer_status_name(int status)
 	return status >= 0 && status < 3 ? names[status] : "unknown";
 }
 
-static int id_make(char id[40], struct err *e)
+int answer_id_make(char id[40], struct err *e)
 {
 	unsigned char r[16];
 	if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r) return err_sys(e, "answer: random numbers");
@@ -191,7 +191,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	out->question = q->question;
 	out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = "";
 	out->style = STYLE_EXTRACTIVE;
-	int rc = id_make(out->id, e);
+	int rc = answer_id_make(out->id, e);
 	if (!rc) rc = question_check(s, q, e);
 	if (!rc) rc = answer_find(s, q, a, out, e);
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);

@@ -20,6 +20,7 @@ struct answer_request {
 	enum answer_style style;
 	int style_given;                 /* the asker chose the style: no experiment and no routing changes it */
 	const char *prompt;              /* template NAME or NAME@V; NULL: the one in use */
+	const char *tone;                /* {{tone}} of templates that have it: how to sound; NULL: "" */
 	int max_tokens;                  /* 0: conf */
 	double temperature;              /* < 0: greedy */
 	uint64_t seed;
@@ -80,5 +81,7 @@ struct answer_sink {
  * An abstention is OK with status ANSWER_ABSTAINED. out must be closed also after an error. */
 int answer_run(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out, struct err *e);
 void answer_close(struct answer *a);
+/* A fresh id, "ans_" and 128 random bits. E_IO. */
+int answer_id_make(char id[40], struct err *e);
 
 #endif

@@ -281,7 +281,7 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	if (!rc) rc = select_print(&c->answer->retrieval, c->sel, c->arena, &passages, &len, e);
 	if (rc) return rc;
 	struct prompt_value v[] = { { "passages", passages, len }, { "question", q->question, strlen(q->question) },
-		{ "refusal", write_refusal, strlen(write_refusal) } };
+		{ "refusal", write_refusal, strlen(write_refusal) }, { "tone", q->tone ? q->tone : "", q->tone ? strlen(q->tone) : 0 } };
 	rc = prompt_fill(tpl, v, sizeof v / sizeof v[0], c->arena, &m, &n, e);
 	if (!rc && behind) {
 		m[n - 1].text = arena_printf(c->arena, "%.*s\n\n%.*s", (int)m[n - 1].len, m[n - 1].text, (int)behind->len, behind->text);
