@@ -30,6 +30,8 @@ NEED_api      := api ingest index embed generate nn base
 # Files carried inside the program (base/embedded.h): a table a room.
 EMBED_generate := prompt_files $(wildcard generate/prompts/*.txt)
 EMBED_api      := www_files $(wildcard api/www/*)
+# Without the model the program is built too; it then has none unless models.reader names one.
+EMBED_embed    := reader_files $(wildcard embed/reader_model/*.json) $(wildcard embed/reader_model/vocab.txt embed/reader_model/model.safetensors)
 objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)/*.cc)) $(if $(EMBED_$(1)),$(BUILD)/$(1)/embedded.o)
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
@@ -64,7 +66,7 @@ $(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh | $(PAC
 	@mkdir -p $$(@D)
 	tools/embed.sh $(EMBED_$(1)) > $$(@:.o=.s) && $(CC) -c -o $$@ $$(@:.o=.s)
 endef
-$(foreach r,generate api,$(eval $(call embed_files,$(r))))
+$(foreach r,generate embed api,$(eval $(call embed_files,$(r))))
 
 # These two lie outside the compiler's own search path.
 CFLAGS_xml         := -isystem /usr/include/libxml2

@@ -89,6 +89,11 @@ static const struct setting settings[] = {
 	{NULL, "embed.passage_prefix", T_TEXT, AT(embed_passage_prefix), 0, 255, "auto", NULL,
 		"Put before every passage before it is encoded; auto as above (e5: \"passage: \"). Stored vectors belong to it: "
 		"changing it needs a new ingest of everything."},
+	{NULL, "models.reader", T_TEXT, AT(reader_model), 0, PATH_MAX_LEN, "", NULL,
+		"The small encoder that reads a question and a passage together: it orders what a search found anew, finds the words "
+		"that answer, and tells whether a sentence is carried by what it cites. Empty: the one carried inside the program. "
+		"A name in the models folder or the path of a folder: another, made by embed/reader_train, or any cross-encoder of "
+		"the BERT family, which then orders only. none: do without. It runs with embed.threads and embed.kernel."},
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
 		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
 		"\"none\": no model; answers are then sentences quoted from the documents."},

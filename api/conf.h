@@ -26,6 +26,7 @@ struct conf {
 	int embed_max_tokens;               /* embed.max_tokens, 0: the model's */
 	int embed_inputs_max;               /* embed.inputs_max: texts of one /v1/embeddings */
 	char embed_query_prefix[256], embed_passage_prefix[256];
+	char reader_model[CONF_TEXT];       /* models.reader: "": the built-in one; name or path; "none" */
 	char generate_model[CONF_TEXT];     /* generate.model: name or path; "none": extractive only */
 	char generate_lora[CONF_TEXT];      /* generate.lora: adapters, "FILE[:SCALE], …" */
 	int generate_threads;               /* generate.threads, 0: one per core */

@@ -29,8 +29,11 @@ struct passage {
 	enum words_language language; /* of the document: how its words are stemmed */
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
 	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it, with */
+	double read;             /* what it gets from the reader (rerank.h); hybrid only */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
+	const struct reader_reading *reading; /* of the query and this text (embed/reader.h), in the arena; its spans are bytes of
+	                          * text. NULL: not read (no reader, too far behind, a language that it was not taught) */
 	struct span *highlights; /* byte ranges in the document's text, ascending, in the arena: words of the query, others that
 	                          * were looked for in their place, its identifiers as written */
 	size_t highlight_n;
@@ -44,7 +47,7 @@ struct retrieval {
 	struct embedder *embedder; /* of the snapshot's vectors; NULL in lexical mode */
 	float *query;            /* (dim), in the arena; NULL likewise */
 	size_t end;              /* how many hits there are, when the last of them came in sight; else SIZE_MAX */
-	double embed_ms, search_ms;
+	double embed_ms, search_ms, rerank_ms; /* search_ms is without the other two */
 };
 
 /* Passages of reader->collection (required) for the query, best first. The order does not depend on k and skip; beyond

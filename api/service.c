@@ -3,10 +3,10 @@
  * The store is told which encoder there is: that of the settings, or, where it has turned to another (reembed) and the
  * settings still name the one before, its own. Where a command can do without (docs, check, stats, delete, reembed), a
  * missing or unusable one is remembered, the store is used without vectors, and whoever asks for the encoder later gets
- * that error. The engine is opened by its first user.
+ * that error. Reader and engine are opened by their first user.
  *
  * Encoders are a list that only grows, so that it is read without a lock; which of them serves, the store says.
- * Threads: service_open and service_close belong to one thread; service_embedder and service_engine may be called from
+ * Threads: service_open and service_close belong to one thread; service_embedder, service_reader and service_engine may be called from
  * any in between. Failure: whatever was opened is closed again. */
 #include "api/service.h"
 #include <pthread.h>
@@ -18,6 +18,7 @@
 #include "api/keys.h"
 #include "api/models.h"
 #include "base/clock.h"
+#include "base/embedded.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -234,6 +235,7 @@ void service_close(struct service *s)
 {
 	if (!s) return;
 	engine_close(s->engine);
+	reader_close(s->reader);
 	if (s->prompts) prompts_close(s->prompts);
 	parsers_close(s->parsers);
 	keys_close(s->keys);
@@ -282,6 +284,54 @@ int service_ingest(struct service *s, struct ingest *out, const volatile int *ca
 	*out = (struct ingest){ .index = s->index, .parsers = s->parsers, .limits = &s->ingest_limits,
 		.except = s->conf.data_dir, .cancel = cancel, .embedder_now = embedder_now, .embedder_ctx = s };
 	return service_embedder(s, &out->embedder, e);
+}
+
+/* ---- the reader ---- */
+
+/* Under the lock. Sets reader, or reader_why when there is none, or fails. */
+static int reader_start(struct service *s, struct err *e)
+{
+	const char *set = s->conf.reader_model;
+	struct reader_options o = {.dir = "built-in reader", .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel};
+	struct buf path;
+	int rc = OK;
+	if (strcmp(set, "none") == 0) {
+		snprintf(s->reader_why, sizeof s->reader_why, "no reader model is to be used (models.reader = none)");
+		return OK;
+	}
+	if (!*set && !reader_files->name) {
+		snprintf(s->reader_why, sizeof s->reader_why, "this program was built without a reader model, and models.reader names none");
+		return OK;
+	}
+	buf_init(&path, MODEL_PATH_MAX);
+	if (!*set) o.inside = reader_files;
+	else if ((rc = model_find(&s->conf, set, &path, e)) == OK) o.dir = buf_cstr(&path);
+	if (rc == E_NOT_FOUND) {
+		snprintf(s->reader_why, sizeof s->reader_why, "models.reader: %s", e->msg);
+		log_put(LOG_WARN, "service", "%s; searches are not reordered", s->reader_why);
+		buf_clear(&path);
+		return OK;
+	}
+	if (rc == OK) rc = reader_open(&s->reader, &o, e);
+	buf_clear(&path);
+	return rc ? err_wrap(e, "models.reader") : OK;
+}
+
+int service_reader(struct service *s, struct reader_model **out, const char **why, struct err *e)
+{
+	int rc;
+	pthread_mutex_lock(s->lock);
+	if (!s->reader_tried) {
+		s->reader_tried = 1;
+		rc = reader_start(s, &s->reader_err);
+		if (!rc) s->reader_err.status = OK;
+	}
+	rc = s->reader_err.status;
+	if (rc && e) *e = s->reader_err;
+	*out = s->reader;
+	*why = s->reader ? "" : s->reader_why;
+	pthread_mutex_unlock(s->lock);
+	return rc;
 }
 
 /* ---- the language model ---- */

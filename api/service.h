@@ -6,6 +6,7 @@
 #include "api/engine.h"
 #include "api/retention.h"
 #include "embed/embed.h"
+#include "embed/reader.h"
 #include "generate/prompt.h"
 #include "index/index.h"
 #include "ingest/ingest.h"
@@ -24,9 +25,13 @@ struct service {
 	struct keys *keys;               /* keys.h */
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
-	/* private to service.c: the engine, opened on first use */
+	/* private to service.c */
 	struct open_embedder *_Atomic embedders; /* newest first; none closes before the service does */
 	struct err embedder_err;         /* why there was none at the start */
+	struct reader_model *reader;     /* opened on first use, as the engine is */
+	int reader_tried;
+	struct err reader_err;
+	char reader_why[300];
 	struct engine *engine;
 	int engine_tried;
 	struct err engine_err;
@@ -55,6 +60,10 @@ int service_embedder_of(struct service *s, const struct snapshot *snapshot, stru
 int service_embedder_open(struct service *s, const char *model, struct embedder **out, char name[256], struct err *e);
 /* What ingest_paths and its kin take: *out borrows from s. cancel may be NULL. Errors as service_embedder. Thread-safe. */
 int service_ingest(struct service *s, struct ingest *out, const volatile int *cancel, struct err *e);
+/* The model that reads pairs of texts, opened on the first call. NULL with OK when there is none, or models.reader turns it
+ * off or names what is not there (why says so in a sentence); an error, naming models.reader, when it is there and cannot
+ * be used. Thread-safe. */
+int service_reader(struct service *s, struct reader_model **out, const char **why, struct err *e);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */

@@ -10,5 +10,6 @@ struct embedded_file {      /* a table ends with a row whose name is NULL */
 };
 extern const struct embedded_file prompt_files[];  /* generate/prompts/ */
 extern const struct embedded_file www_files[];     /* api/www/ */
+extern const struct embedded_file reader_files[];  /* embed/reader_model/; empty when the program was built without */
 
 #endif

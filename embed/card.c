@@ -12,47 +12,35 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/file.h"
 #include "base/json.h"
 #include "embed/embed.h"
 #include "nn/wordpiece.h"
 
 enum {
-	JSON_BYTES_MAX = 64 << 20, PATH_BYTES_MAX = 4096,
+	JSON_BYTES_MAX = 64 << 20,
 	PADDING_MAX = 1024 /* rows that vocab_size may be above the vocabulary's end */
 };
 
-/* Reads dir/name. A file that is missing leaves *out NULL, and is an error only when it is needed. hash may be NULL. */
-static int json_read(cJSON **out, const char *dir, const char *name, int needed, struct sha256 *hash, struct err *e)
+/* Reads a file of the folder. One that is missing leaves *out NULL, and is an error only when it is needed. hash may be NULL. */
+static int json_read(cJSON **out, const struct model_folder *at, const char *name, int needed, struct sha256 *hash, struct err *e)
 {
-	struct buf path, text;
+	struct model_file f = {0};
 	char length[32];
-	int rc;
 	*out = NULL;
-	buf_init(&path, PATH_BYTES_MAX);
-	buf_init(&text, JSON_BYTES_MAX);
-	rc = path_join(&path, dir, name);
-	if (rc != OK) {
-		rc = err_set(e, rc, "%.100s: path too long", dir);
-		goto out;
-	}
-	if (!needed && !file_exists(buf_cstr(&path))) goto out;
-	rc = file_read(buf_cstr(&path), &text, e);
-	if (rc == OK) rc = json_parse(out, buf_cstr(&text), text.len, JSON_BYTES_MAX, buf_cstr(&path), e);
-	if (rc != OK) goto out;
-	if (!cJSON_IsObject(*out) && !cJSON_IsArray(*out)) {
-		rc = err_set(e, E_FORMAT, "%s: neither an object nor a list", buf_cstr(&path));
+	if (!needed && !model_folder_has(at, name)) return OK;
+	int rc = model_file_open(&f, at, name, e);
+	if (rc == OK) rc = json_parse(out, f.data, f.len, JSON_BYTES_MAX, f.path, e);
+	if (rc == OK && !cJSON_IsObject(*out) && !cJSON_IsArray(*out)) {
+		rc = err_set(e, E_FORMAT, "%s: neither an object nor a list", f.path);
 		cJSON_Delete(*out);
 		*out = NULL;
-		goto out;
 	}
-	if (!hash) goto out;
-	sha256_put(hash, name, strlen(name) + 1);
-	sha256_put(hash, length, (size_t)snprintf(length, sizeof length, "%zu", text.len) + 1);
-	sha256_put(hash, text.data, text.len);
-out:
-	buf_clear(&text);
-	buf_clear(&path);
+	if (rc == OK && hash) {
+		sha256_put(hash, name, strlen(name) + 1);
+		sha256_put(hash, length, (size_t)snprintf(length, sizeof length, "%zu", f.len) + 1);
+		sha256_put(hash, f.data, f.len);
+	}
+	model_file_close(&f);
 	return rc;
 }
 
@@ -78,32 +66,32 @@ static int act_parse(const char *name, enum dense_act *out)
 	return 0;
 }
 
-static int has_file(const char *dir, const char *name)
-{
-	char path[PATH_BYTES_MAX];
-	return snprintf(path, sizeof path, "%s/%s", dir, name) < PATH_BYTES_MAX && file_exists(path);
-}
-
-/* Of embed.h. What somebody may bring and what is missing are told apart: the first can be helped. */
-int embedder_folder_check(const char *dir, struct err *e)
+/* What somebody may bring and what is missing are told apart: the first can be helped. */
+static int folder_check(const struct model_folder *at, struct err *e)
 {
 	static const char *const pieces[] = {"sentencepiece.bpe.model", "spiece.model", "tokenizer.model"};
-	if (!has_file(dir, "config.json")) return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no config.json", dir);
-	if (!has_file(dir, "model.safetensors")) {
-		if (has_file(dir, "model.safetensors.index.json"))
+	if (!model_folder_has(at, "config.json")) return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no config.json", at->dir);
+	if (!model_folder_has(at, "model.safetensors")) {
+		if (model_folder_has(at, "model.safetensors.index.json"))
 			return err_set(e, E_UNSUPPORTED, "%.100s: weights in several files (model.safetensors.index.json) are not read: "
-				"join them into one model.safetensors", dir);
-		if (has_file(dir, "pytorch_model.bin"))
+				"join them into one model.safetensors", at->dir);
+		if (model_folder_has(at, "pytorch_model.bin"))
 			return err_set(e, E_UNSUPPORTED, "%.70s: pytorch_model.bin is not read, only model.safetensors; to convert, there: "
-				"python3 -c \"from transformers import AutoModel as M; M.from_pretrained('.').save_pretrained('.')\"", dir);
-		return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no model.safetensors", dir);
+				"python3 -c \"from transformers import AutoModel as M; M.from_pretrained('.').save_pretrained('.')\"", at->dir);
+		return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no model.safetensors", at->dir);
 	}
-	if (has_file(dir, "vocab.txt") || has_file(dir, "tokenizer.json")) return OK;
+	if (model_folder_has(at, "vocab.txt") || model_folder_has(at, "tokenizer.json")) return OK;
 	for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
-		if (has_file(dir, pieces[i]))
+		if (model_folder_has(at, pieces[i]))
 			return err_set(e, E_UNSUPPORTED, "%.150s: %s: SentencePiece tokenizers of embedders are not read, only WordPiece",
-				dir, pieces[i]);
-	return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no vocab.txt and no tokenizer.json", dir);
+				at->dir, pieces[i]);
+	return err_set(e, E_NOT_FOUND, "%s: not an embedder: holds no vocab.txt and no tokenizer.json", at->dir);
+}
+
+int embedder_folder_check(const char *dir, struct err *e)
+{
+	const struct model_folder at = {dir, NULL};
+	return folder_check(&at, e);
 }
 
 /* ---- prefixes ---- */
@@ -146,20 +134,20 @@ static const char *prompt_of(const cJSON *prompts, const char *const names[3], c
 }
 
 /* Two empty prompts are what the library writes of itself when nobody said anything. */
-static int prefixes_read(struct card *c, const char *dir, const char *name, const char *made_of, struct err *e)
+static int prefixes_read(struct card *c, const struct model_folder *at, const char *name, const char *made_of, struct err *e)
 {
 	static const char *const query[3] = {"query"}, *const passage[3] = {"document", "passage", "corpus"};
 	static const char file[] = "config_sentence_transformers.json";
 	cJSON *j;
-	int rc = json_read(&j, dir, file, 0, NULL, e);
+	int rc = json_read(&j, at, file, 0, NULL, e);
 	if (rc != OK) return rc;
 	const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(j, "prompts");
 	const char *chosen = json_str(j, "default_prompt_name", NULL), *other = chosen ? json_str(prompts, chosen, NULL) : "";
-	if (!other) rc = err_set(e, E_FORMAT, "%s/%s: default_prompt_name \"%.40s\" is not in prompts", dir, file, chosen);
+	if (!other) rc = err_set(e, E_FORMAT, "%s/%s: default_prompt_name \"%.40s\" is not in prompts", at->dir, file, chosen);
 	else {
 		const char *q = prompt_of(prompts, query, other), *p = prompt_of(prompts, passage, other);
 		if (strlen(q) >= CARD_PREFIX_LEN || strlen(p) >= CARD_PREFIX_LEN)
-			rc = err_set(e, E_UNSUPPORTED, "%s/%s: a prompt of over %d bytes", dir, file, CARD_PREFIX_LEN - 1);
+			rc = err_set(e, E_UNSUPPORTED, "%s/%s: a prompt of over %d bytes", at->dir, file, CARD_PREFIX_LEN - 1);
 		else if (*q || *p) {
 			snprintf(c->query_prefix, sizeof c->query_prefix, "%s", q);
 			snprintf(c->passage_prefix, sizeof c->passage_prefix, "%s", p);
@@ -171,7 +159,7 @@ static int prefixes_read(struct card *c, const char *dir, const char *name, cons
 
 /* ---- config.json ---- */
 
-static int config_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e)
+static int config_read(struct card *c, const struct model_folder *at, const char *name, struct sha256 *hash, struct err *e)
 {
 	struct encoder_shape *s = &c->shape;
 	const struct { const char *key; int max, *to; } sizes[] = {
@@ -181,30 +169,30 @@ static int config_read(struct card *c, const char *dir, const char *name, struct
 		{"type_vocab_size", CARD_TYPES_MAX, &s->types},
 	};
 	cJSON *j;
-	int rc = json_read(&j, dir, "config.json", 1, hash, e);
+	int rc = json_read(&j, at, "config.json", 1, hash, e);
 	if (rc != OK) return rc;
 	const char *type = json_str(j, "model_type", ""), *position = json_str(j, "position_embedding_type", "absolute");
 	const char *act = json_str(j, "hidden_act", "gelu");
 	double eps = json_num(j, "layer_norm_eps", 1e-12);
 	if (strcmp(type, "bert") != 0)
 		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: model_type \"%.40s\": only bert is known (most bge, e5, gte; not the "
-			"multilingual e5 and bge-m3, which are xlm-roberta)", dir, type);
+			"multilingual e5 and bge-m3, which are xlm-roberta)", at->dir, type);
 	else if (json_bool(j, "is_decoder", 0))
-		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: is_decoder: an encoder is needed", dir);
+		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: is_decoder: an encoder is needed", at->dir);
 	else if (strcmp(position, "absolute") != 0)
-		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: position_embedding_type \"%.40s\"", dir, position);
+		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: position_embedding_type \"%.40s\"", at->dir, position);
 	else if (!act_parse(act, &s->act))
-		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: hidden_act \"%.40s\"", dir, act);
-	else if (!(eps >= 0 && eps < 1)) rc = err_set(e, E_FORMAT, "%s/config.json: layer_norm_eps: not in 0 to 1", dir);
+		rc = err_set(e, E_UNSUPPORTED, "%s/config.json: hidden_act \"%.40s\"", at->dir, act);
+	else if (!(eps >= 0 && eps < 1)) rc = err_set(e, E_FORMAT, "%s/config.json: layer_norm_eps: not in 0 to 1", at->dir);
 	for (size_t i = 0; rc == OK && i < sizeof sizes / sizeof sizes[0]; i++)
 		if (!whole(j, sizes[i].key, sizes[i].max, sizes[i].to))
-			rc = err_set(e, E_FORMAT, "%s/config.json: %s: not a whole number from 1 to %d", dir, sizes[i].key, sizes[i].max);
+			rc = err_set(e, E_FORMAT, "%s/config.json: %s: not a whole number from 1 to %d", at->dir, sizes[i].key, sizes[i].max);
 	if (rc == OK && s->hidden % s->heads != 0)
-		rc = err_set(e, E_FORMAT, "%s/config.json: hidden_size %d is no multiple of num_attention_heads %d", dir, s->hidden,
+		rc = err_set(e, E_FORMAT, "%s/config.json: hidden_size %d is no multiple of num_attention_heads %d", at->dir, s->hidden,
 			s->heads);
-	if (rc == OK && s->positions < 2) rc = err_set(e, E_FORMAT, "%s/config.json: max_position_embeddings: under 2", dir);
+	if (rc == OK && s->positions < 2) rc = err_set(e, E_FORMAT, "%s/config.json: max_position_embeddings: under 2", at->dir);
 	s->eps = (float)eps;
-	if (rc == OK) rc = prefixes_read(c, dir, name, path_base(json_str(j, "_name_or_path", "")), e);
+	if (rc == OK) rc = prefixes_read(c, at, name, path_base(json_str(j, "_name_or_path", "")), e);
 	cJSON_Delete(j);
 	return rc;
 }
@@ -234,17 +222,17 @@ static int pipeline_check(const cJSON *j, const char *dir, struct err *e)
 }
 
 /* Sets vocabulary and, from tokenizer.json where it is used, what tokenizer_config.json may still override. */
-static int vocabulary_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+static int vocabulary_read(struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e)
 {
 	cJSON *j;
 	c->lower_case = c->cjk_words = 1;
 	c->strip_accents = -1;
-	c->vocabulary = has_file(dir, "vocab.txt") ? "vocab.txt" : "tokenizer.json";
+	c->vocabulary = model_folder_has(at, "vocab.txt") ? "vocab.txt" : "tokenizer.json";
 	if (strcmp(c->vocabulary, "vocab.txt") == 0) return OK;
-	int rc = json_read(&j, dir, c->vocabulary, 1, hash, e);
+	int rc = json_read(&j, at, c->vocabulary, 1, hash, e);
 	if (rc != OK) return rc;
 	const cJSON *normal = json_get(j, "normalizer");
-	rc = pipeline_check(j, dir, e);
+	rc = pipeline_check(j, at->dir, e);
 	c->lower_case = json_bool(normal, "lowercase", 1);
 	c->strip_accents = json_bool(normal, "strip_accents", -1);
 	c->cjk_words = json_bool(normal, "handle_chinese_chars", 1);
@@ -252,19 +240,19 @@ static int vocabulary_read(struct card *c, const char *dir, struct sha256 *hash,
 	return rc;
 }
 
-static int tokenizer_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+static int tokenizer_read(struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e)
 {
 	static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer",
 		"DistilBertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"};
 	size_t n = sizeof classes / sizeof classes[0], i = 0;
 	cJSON *j;
-	int rc = vocabulary_read(c, dir, hash, e);
-	if (rc == OK) rc = json_read(&j, dir, "tokenizer_config.json", 0, hash, e);
+	int rc = vocabulary_read(c, at, hash, e);
+	if (rc == OK) rc = json_read(&j, at, "tokenizer_config.json", 0, hash, e);
 	if (rc != OK) return rc;
 	const char *class = json_str(j, "tokenizer_class", classes[0]);
 	while (i < n && strcmp(classes[i], class) != 0) i++;
 	if (i == n || !json_bool(j, "do_basic_tokenize", 1)) {
-		rc = err_set(e, E_UNSUPPORTED, "%s/tokenizer_config.json: tokenizer_class \"%.60s\"%s: not BERT's tokenizer", dir,
+		rc = err_set(e, E_UNSUPPORTED, "%s/tokenizer_config.json: tokenizer_class \"%.60s\"%s: not BERT's tokenizer", at->dir,
 			class, i == n ? "" : " without do_basic_tokenize");
 		cJSON_Delete(j);
 		return rc;
@@ -284,15 +272,15 @@ static int tokenizer_read(struct card *c, const char *dir, struct sha256 *hash, 
 	return OK;
 }
 
-static int sentence_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+static int sentence_read(struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e)
 {
 	cJSON *j;
-	int rc = json_read(&j, dir, "sentence_bert_config.json", 0, hash, e);
+	int rc = json_read(&j, at, "sentence_bert_config.json", 0, hash, e);
 	if (rc != OK) return rc;
 	const cJSON *longest = cJSON_GetObjectItemCaseSensitive(j, "max_seq_length");
 	if (cJSON_IsNumber(longest)) {
 		if (!(longest->valuedouble >= 2))
-			rc = err_set(e, E_FORMAT, "%s/sentence_bert_config.json: max_seq_length: under 2", dir);
+			rc = err_set(e, E_FORMAT, "%s/sentence_bert_config.json: max_seq_length: under 2", at->dir);
 		else c->max_tokens = longest->valuedouble < c->shape.positions ? (int)longest->valuedouble : c->shape.positions;
 	}
 	c->lower_case |= json_bool(j, "do_lower_case", 0);
@@ -322,14 +310,14 @@ static int pooling_modes(const cJSON *j, const char *where, int *mean, int *cls,
 	return *mean || *cls ? OK : err_set(e, E_FORMAT, "%s: no pooling mode is on", where);
 }
 
-static int pooling_read(struct card *c, const char *dir, int needed, struct sha256 *hash, struct err *e)
+static int pooling_read(struct card *c, const struct model_folder *at, int needed, struct sha256 *hash, struct err *e)
 {
 	static const char name[] = "1_Pooling/config.json";
 	char where[300];
 	cJSON *j;
-	int dim = c->shape.hidden, mean = 0, cls = 0, rc = json_read(&j, dir, name, needed, hash, e);
+	int dim = c->shape.hidden, mean = 0, cls = 0, rc = json_read(&j, at, name, needed, hash, e);
 	if (rc != OK || !j) return rc;
-	snprintf(where, sizeof where, "%.250s/%s", dir, name);
+	snprintf(where, sizeof where, "%.250s/%s", at->dir, name);
 	rc = pooling_modes(j, where, &mean, &cls, e);
 	if (rc == OK && json_num(j, "word_embedding_dimension", json_num(j, "embedding_dimension", dim)) != dim)
 		rc = err_set(e, E_FORMAT, "%s: word_embedding_dimension is not hidden_size %d", where, dim);
@@ -347,11 +335,11 @@ static int ends_with(const char *s, const char *tail)
 }
 
 /* Pooling's folder is 1_Pooling in every model; `models add` copies that one. */
-static int modules_read(struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+static int modules_read(struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e)
 {
 	cJSON *j;
 	const cJSON *module;
-	int pools = 0, rc = json_read(&j, dir, "modules.json", 0, hash, e);
+	int pools = 0, rc = json_read(&j, at, "modules.json", 0, hash, e);
 	if (rc != OK) return rc;
 	c->normalise = j == NULL;
 	cJSON_ArrayForEach(module, j) {
@@ -360,54 +348,55 @@ static int modules_read(struct card *c, const char *dir, struct sha256 *hash, st
 		else if (ends_with(type, ".Pooling")) {
 			pools = 1;
 			if (strcmp(path, "1_Pooling") != 0)
-				rc = err_set(e, E_FORMAT, "%s/modules.json: the pooling module's path is \"%.40s\", not 1_Pooling", dir, path);
+				rc = err_set(e, E_FORMAT, "%s/modules.json: the pooling module's path is \"%.40s\", not 1_Pooling", at->dir, path);
 		} else if (!ends_with(type, ".Transformer"))
-			rc = err_set(e, E_UNSUPPORTED, "%s/modules.json: module \"%.80s\"", dir, type);
+			rc = err_set(e, E_UNSUPPORTED, "%s/modules.json: module \"%.80s\"", at->dir, type);
 		if (rc != OK) break;
 	}
 	cJSON_Delete(j);
-	return rc == OK ? pooling_read(c, dir, pools, hash, e) : rc;
+	return rc == OK ? pooling_read(c, at, pools, hash, e) : rc;
 }
 
-int card_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e)
+int card_read(struct card *c, const struct model_folder *at, const char *name, struct sha256 *hash, struct err *e)
 {
 	memset(c, 0, sizeof *c);
-	int rc = embedder_folder_check(dir, e);
-	if (rc == OK) rc = config_read(c, dir, name, hash, e);
-	if (rc == OK) rc = tokenizer_read(c, dir, hash, e);
-	if (rc == OK) rc = sentence_read(c, dir, hash, e);
-	if (rc == OK) rc = modules_read(c, dir, hash, e);
+	int rc = folder_check(at, e);
+	if (rc == OK) rc = config_read(c, at, name, hash, e);
+	if (rc == OK) rc = tokenizer_read(c, at, hash, e);
+	if (rc == OK) rc = sentence_read(c, at, hash, e);
+	if (rc == OK) rc = modules_read(c, at, hash, e);
 	return rc;
 }
 
-int card_file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e)
-{
-	uint8_t digest[32];
-	int rc = path_join(path, dir, name);
-	if (rc != OK) return err_set(e, rc, "%.100s: path too long", dir);
-	rc = sha256_file(buf_cstr(path), digest, NULL, NULL, e);
-	if (rc == OK) sha256_put(hash, digest, sizeof digest);
-	return rc;
-}
-
-int card_words(struct wordpiece **out, const struct card *c, const char *dir, struct sha256 *hash, struct err *e)
+int card_words(struct wordpiece **out, const struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e)
 {
 	struct wordpiece_options o = {.lower_case = c->lower_case, .strip_accents = c->strip_accents,
 		.cjk_words = c->cjk_words, .unk = c->unk, .cls = c->cls, .sep = c->sep, .pad = c->pad, .mask = c->mask};
 	size_t want = (size_t)c->shape.vocabulary, has = 0;
-	struct buf path;
+	struct model_file f = {0};
 	*out = NULL;
-	buf_init(&path, PATH_BYTES_MAX);
-	int rc = card_file_hash(&path, dir, c->vocabulary, hash, e);
-	if (rc == OK) rc = wordpiece_open(out, buf_cstr(&path), &o, e);
+	int rc = model_file_open(&f, at, c->vocabulary, e);
+	if (rc == OK) model_file_hash(&f, hash);
+	if (rc == OK) rc = wordpiece_open(out, f.path, f.data, f.len, &o, e);
 	if (rc == OK) has = wordpiece_size(*out);
 	/* vocab_size may be rounded up; a file cut off would read every lost word as unknown, and say nothing. */
 	if (rc == OK && (has > want || want - has >= PADDING_MAX)) {
-		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %zu%s", buf_cstr(&path), has, want,
+		rc = err_set(e, E_FORMAT, "%s: %zu tokens, but vocab_size is %zu%s", f.path, has, want,
 			has < want ? ": truncated" : "");
 		wordpiece_close(*out);
 		*out = NULL;
 	}
-	buf_clear(&path);
+	model_file_close(&f);
+	return rc;
+}
+
+int card_weights(struct safetensors **out, const struct model_folder *at, struct sha256 *hash, struct err *e)
+{
+	struct model_file f = {0};
+	*out = NULL;
+	int rc = model_file_open(&f, at, "model.safetensors", e);
+	if (rc == OK) model_file_hash(&f, hash);
+	if (rc == OK) rc = at->inside ? safetensors_view(out, f.path, f.data, f.len, e) : safetensors_open(out, f.path, e);
+	model_file_close(&f);
 	return rc;
 }

@@ -5,11 +5,11 @@
 #ifndef EMBED_CARD_H
 #define EMBED_CARD_H
 #include <stddef.h>
-#include "base/buf.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "embed/encoder.h"
+#include "embed/model_folder.h"
 #include "embed/pool.h"
+#include "nn/safetensors.h"
 #include "nn/wordpiece.h"
 
 enum {
@@ -36,10 +36,10 @@ struct card {
  * trained with some and do not write it down, known by the folder's name or config.json's _name_or_path: e5, bge.
  * E_NOT_FOUND names the file, E_FORMAT file and field, E_UNSUPPORTED what this program does not do (an architecture, a
  * tokenizer, a pooling, a module, a form of the weights). */
-int card_read(struct card *c, const char *dir, const char *name, struct sha256 *hash, struct err *e);
+int card_read(struct card *c, const struct model_folder *at, const char *name, struct sha256 *hash, struct err *e);
 /* The vocabulary that the card names, from the same folder; its hash goes into hash. E_FORMAT: it does not fit the card. */
-int card_words(struct wordpiece **out, const struct card *c, const char *dir, struct sha256 *hash, struct err *e);
-/* Puts the hash of dir/name into hash; leaves the path in path (a buf with room for one). */
-int card_file_hash(struct buf *path, const char *dir, const char *name, struct sha256 *hash, struct err *e);
+int card_words(struct wordpiece **out, const struct card *c, const struct model_folder *at, struct sha256 *hash, struct err *e);
+/* The folder's weights; the hash of their file goes into hash. Errors of safetensors_open. */
+int card_weights(struct safetensors **out, const struct model_folder *at, struct sha256 *hash, struct err *e);
 
 #endif

@@ -26,6 +26,7 @@
 #include "embed/card.h"
 #include "embed/encoder.h"
 #include "embed/pool.h"
+#include "nn/safetensors.h"
 #include "nn/wordpiece.h"
 
 enum {
@@ -84,17 +85,20 @@ static int prefixes_set(struct embedder *m, const struct embedder_options *o, st
 	return OK;
 }
 
-/* Card, vocabulary and prefixes; all that goes into the fingerprint. Leaves the path of the weights in path. */
-static int files_read(struct embedder *m, const struct embedder_options *o, struct sha256 *hash, struct buf *path,
-	struct err *e)
+/* Card, vocabulary, prefixes and weights; all that goes into the fingerprint. */
+static int files_read(struct embedder *m, const struct embedder_options *o, struct sha256 *hash,
+	struct safetensors **weights, struct err *e)
 {
 	static const char tag[] = "passage_prefix";
+	const struct model_folder at = {o->dir, NULL};
 	struct embedder_info *f = &m->info;
-	int rc = path_absolute(path, NULL, o->dir, e);
-	if (rc != OK) return rc;
-	snprintf(f->name, sizeof f->name, "%s", path_base(buf_cstr(path)));
-	rc = card_read(&m->card, o->dir, f->name, hash, e);
-	if (rc == OK) rc = card_words(&m->words, &m->card, o->dir, hash, e);
+	struct buf path;
+	buf_init(&path, PATH_BYTES_MAX);
+	int rc = path_absolute(&path, NULL, o->dir, e);
+	snprintf(f->name, sizeof f->name, "%s", path_base(buf_cstr(&path)));
+	buf_clear(&path);
+	if (rc == OK) rc = card_read(&m->card, &at, f->name, hash, e);
+	if (rc == OK) rc = card_words(&m->words, &m->card, &at, hash, e);
 	if (rc != OK) return rc;
 	f->dim = m->card.shape.hidden;
 	f->layers = m->card.shape.layers;
@@ -102,7 +106,7 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 	if (o->max_tokens > 0 && o->max_tokens < f->max_tokens) f->max_tokens = o->max_tokens;
 	snprintf(f->pooling, sizeof f->pooling, "%s", m->card.pooling == POOL_CLS ? "cls" : "mean");
 	rc = prefixes_set(m, o, e);
-	if (rc == OK) rc = card_file_hash(path, o->dir, "model.safetensors", hash, e);
+	if (rc == OK) rc = card_weights(weights, &at, hash, e);
 	if (rc == OK && *f->passage_prefix) {
 		sha256_put(hash, tag, sizeof tag);
 		sha256_put(hash, f->passage_prefix, strlen(f->passage_prefix));
@@ -110,14 +114,14 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 	return rc;
 }
 
-/* The encoder of the weights at path, and its spaces. */
-static int encoder_start(struct embedder *m, const struct embedder_options *o, const char *path, struct err *e)
+/* The encoder of the weights, and its spaces. */
+static int encoder_start(struct embedder *m, const struct embedder_options *o, const struct safetensors *weights, struct err *e)
 {
 	const struct gemm8 *kernel = NULL;
 	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
 	int rc = o->kernel && strcmp(o->kernel, "ref") == 0 ? OK : gemm8_choose(&kernel, o->kernel, e);
 	m->info.kernel = kernel ? kernel->name : "ref";
-	if (rc == OK) rc = encoder_open(&m->encoder, path, &m->card.shape, kernel, e);
+	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, kernel, e);
 	if (rc == OK) rc = encoder_space_open(&m->wide, m->encoder, o->threads, rows, e);
 	while (rc == OK && m->alone_count < o->threads && m->alone_count < ALONE_MAX) {
 		rc = encoder_space_open(&m->alone[m->alone_count], m->encoder, 1, ALONE_TOKENS, e);
@@ -130,17 +134,15 @@ static int encoder_start(struct embedder *m, const struct embedder_options *o, c
 /* The small files are read before the large one is hashed: what is wrong with them shows at once. */
 static int model_open(struct embedder *m, const struct embedder_options *o, struct err *e)
 {
-	struct buf path;
+	struct safetensors *weights = NULL;
 	uint8_t digest[32];
 	struct sha256 *hash = sha256_new();
-	int rc;
-	buf_init(&path, PATH_BYTES_MAX);
 	if (!hash) return err_set(e, E_MEMORY, "open %s", o->dir);
-	rc = files_read(m, o, hash, &path, e);
+	int rc = files_read(m, o, hash, &weights, e);
 	sha256_end(hash, digest);
 	hex_put(m->info.fingerprint, digest, sizeof digest);
-	if (rc == OK) rc = encoder_start(m, o, buf_cstr(&path), e);
-	buf_clear(&path);
+	if (rc == OK) rc = encoder_start(m, o, weights, e);
+	safetensors_close(weights);
 	return rc;
 }
 

@@ -8,7 +8,6 @@
 #include <string.h>
 #include "base/mem.h"
 #include "embed/encoder_inside.h"
-#include "nn/safetensors.h"
 
 enum { ALIGN = 64, NAME_BYTES = 128 };
 
@@ -151,11 +150,8 @@ static int layer_pack(struct encoder *m, int i, struct layer *floats, struct err
 	return layer8_pack(&m->layers8[i], &m->s, floats, m->packed + (size_t)i * each, e);
 }
 
-static int weights_load(struct encoder *m, const char *path, struct err *e)
+static int weights_load(struct encoder *m, const struct safetensors *file, struct err *e)
 {
-	struct safetensors *file;
-	int rc = safetensors_open(&file, path, e);
-	if (rc != OK) return rc;
 	static const char *const prefixes[] = {"bert.", "model.", "encoder.", "0.auto_model."};
 	struct load l = {.file = file, .prefix = "", .e = e};
 	char name[NAME_BYTES];
@@ -165,30 +161,29 @@ static int weights_load(struct encoder *m, const char *path, struct err *e)
 	}
 	snprintf(name, sizeof name, "%sembeddings.LayerNorm.gamma", l.prefix);
 	l.gamma_beta = safetensors_find(file, name) != NULL;
-	rc = embeddings_load(m, &l);
+	int rc = embeddings_load(m, &l);
 	for (int i = 0; i < m->s.layers && rc == OK; i++) {
 		struct layer floats = {0}, *y = m->kernel ? &floats : &m->layers[i];
 		rc = layer_load(&l, &m->s, i, y);
 		if (rc == OK && m->kernel) rc = layer_pack(m, i, y, e);
 		layer_clear(&floats);
 	}
-	safetensors_close(file);
 	return rc;
 }
 
-int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape,
+int encoder_open(struct encoder **out, const struct safetensors *weights, const struct encoder_shape *shape,
 	const struct gemm8 *kernel, struct err *e)
 {
 	int rc;
 	struct encoder *m = mem_calloc(1, sizeof *m);
 	*out = NULL;
-	if (!m) return err_set(e, E_MEMORY, "open %s", weights_path);
+	if (!m) return err_set(e, E_MEMORY, "an encoder of %d layers", shape->layers);
 	m->s = *shape;
 	m->kernel = kernel;
 	if (kernel) m->layers8 = mem_calloc((size_t)shape->layers, sizeof *m->layers8);
 	else m->layers = mem_calloc((size_t)shape->layers, sizeof *m->layers);
-	rc = m->layers || m->layers8 ? weights_load(m, weights_path, e)
-		: err_set(e, E_MEMORY, "open %s: %d layers", weights_path, shape->layers);
+	rc = m->layers || m->layers8 ? weights_load(m, weights, e)
+		: err_set(e, E_MEMORY, "an encoder of %d layers", shape->layers);
 	if (rc == OK) *out = m;
 	else encoder_close(m);
 	return rc;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "nn/dense.h"
 #include "nn/gemm8.h"
+#include "nn/safetensors.h"
 
 struct encoder_shape {
 	int hidden, layers, heads, intermediate;
@@ -25,8 +26,8 @@ struct encoder;
 struct encoder_space;
 
 /* kernel: int8 with this table; NULL: fp32. E_FORMAT names the tensor that is missing or of another shape; E_MEMORY.
- * All weights are copied: the file may go away after. */
-int encoder_open(struct encoder **out, const char *weights_path, const struct encoder_shape *shape,
+ * All weights are copied: the file may be closed after. */
+int encoder_open(struct encoder **out, const struct safetensors *weights, const struct encoder_shape *shape,
 	const struct gemm8 *kernel, struct err *e);
 void encoder_close(struct encoder *m);             /* after its spaces; NULL is allowed */
 /* Room for runs of at most `rows` tokens (1 or more) on `threads` threads (1 to 64). E_MEMORY. */

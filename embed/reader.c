@@ -110,59 +110,58 @@ static void head_clear(struct head *h)
 	mem_free(h->out_bias);
 }
 
-static int heads_load(struct reader_model *m, const char *path, struct err *e)
+static int heads_load(struct reader_model *m, const struct safetensors *f, struct err *e)
 {
 	size_t h = (size_t)m->card.shape.hidden;
-	struct safetensors *f;
-	int rc = safetensors_open(&f, path, e);
-	if (rc != OK) return rc;
-	rc = floats_load(f, "span.weight", 2, h, &m->span, e);
+	int rc = floats_load(f, "span.weight", 2, h, &m->span, e);
 	if (rc == OK) rc = floats_load(f, "span.bias", 2, 0, &m->span_bias, e);
 	if (rc == OK) rc = head_load(f, "answerable", h, 1, &m->answerable, e);
 	if (rc == OK) rc = head_load(f, "relevance", h, 1, &m->relevance, e);
 	if (rc == OK) rc = head_load(f, "support", h, SUPPORTS, &m->support, e);
-	safetensors_close(f);
 	return rc;
 }
 
-/* Card and vocabulary; all that goes into the fingerprint. Leaves the path of the weights in path. */
-static int files_read(struct reader_model *m, const char *dir, struct sha256 *hash, struct buf *path, struct err *e)
+/* Card, vocabulary and weights; all that goes into the fingerprint. */
+static int files_read(struct reader_model *m, const struct reader_options *o, struct sha256 *hash, struct safetensors **weights,
+	struct err *e)
 {
+	const struct model_folder at = {o->dir, o->inside};
 	struct reader_info *f = &m->info;
-	int rc = path_absolute(path, NULL, dir, e);
-	if (rc != OK) return rc;
-	snprintf(f->name, sizeof f->name, "%s", path_base(buf_cstr(path)));
-	rc = card_read(&m->card, dir, f->name, hash, e);
+	struct buf path;
+	buf_init(&path, PATH_BYTES_MAX);
+	int rc = o->inside ? OK : path_absolute(&path, NULL, o->dir, e);
+	snprintf(f->name, sizeof f->name, "%s", o->inside ? o->dir : path_base(buf_cstr(&path)));
+	buf_clear(&path);
+	if (rc == OK) rc = card_read(&m->card, &at, f->name, hash, e);
 	if (rc != OK) return rc;
 	f->max_tokens = m->card.max_tokens;
 	if (m->card.shape.types < 2)
-		return err_set(e, E_FORMAT, "%s/config.json: type_vocab_size: a reader needs 2", dir);
+		return err_set(e, E_FORMAT, "%s/config.json: type_vocab_size: a reader needs 2", o->dir);
 	if (f->max_tokens < 2 * (READER_FIRST + READER_TITLE + 4))
-		return err_set(e, E_FORMAT, "%s: windows of %d tokens: %d are needed", dir, f->max_tokens,
+		return err_set(e, E_FORMAT, "%s: windows of %d tokens: %d are needed", o->dir, f->max_tokens,
 			2 * (READER_FIRST + READER_TITLE + 4));
-	rc = card_words(&m->words, &m->card, dir, hash, e);
-	return rc == OK ? card_file_hash(path, dir, "model.safetensors", hash, e) : rc;
+	rc = card_words(&m->words, &m->card, &at, hash, e);
+	return rc == OK ? card_weights(weights, &at, hash, e) : rc;
 }
 
 static int model_open(struct reader_model *m, const struct reader_options *o, struct err *e)
 {
 	const struct gemm8 *kernel = NULL;
 	size_t rows = PIECE_TOKENS;
-	struct buf path;
+	struct safetensors *weights = NULL;
 	uint8_t digest[32];
 	struct sha256 *hash = sha256_new();
-	buf_init(&path, PATH_BYTES_MAX);
 	if (!hash) return err_set(e, E_MEMORY, "open %s", o->dir);
-	int rc = files_read(m, o->dir, hash, &path, e);
+	int rc = files_read(m, o, hash, &weights, e);
 	sha256_end(hash, digest);
 	hex_put(m->info.fingerprint, digest, sizeof digest);
 	if (rc == OK && !(o->kernel && strcmp(o->kernel, "ref") == 0)) rc = gemm8_choose(&kernel, o->kernel, e);
 	m->info.kernel = kernel ? kernel->name : "ref";
-	if (rc == OK) rc = encoder_open(&m->encoder, buf_cstr(&path), &m->card.shape, kernel, e);
-	if (rc == OK) rc = heads_load(m, buf_cstr(&path), e);
+	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, kernel, e);
+	if (rc == OK) rc = heads_load(m, weights, e);
 	if ((size_t)m->info.max_tokens > rows) rows = (size_t)m->info.max_tokens;
 	if (rc == OK) rc = encoder_space_open(&m->space, m->encoder, o->threads, rows, e);
-	buf_clear(&path);
+	safetensors_close(weights);
 	return rc;
 }
 

@@ -17,6 +17,7 @@
 #ifndef EMBED_READER_H
 #define EMBED_READER_H
 #include <stddef.h>
+#include "base/embedded.h"
 #include "base/err.h"
 
 enum { READER_SPANS = 3, READER_FIRST = 64, READER_TITLE = 24, READER_STRIDE = 128, READER_SPAN_TOKENS = 40 };
@@ -25,12 +26,13 @@ struct reader_model;
 
 struct reader_options {
 	const char *dir;      /* model folder; borrowed during open */
+	const struct embedded_file *inside; /* its files where they are carried inside the program, dir then being its name; NULL */
 	int threads;          /* 1 to 64 */
 	const char *kernel;   /* as of embedder_options */
 };
 
 struct reader_info {
-	char name[64];        /* the folder's base name */
+	char name[64];        /* the folder's base name, or what stands for it */
 	int max_tokens;       /* of a window, as the model was trained */
 	const char *kernel;   /* in use */
 	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and weights */

@@ -19,7 +19,9 @@
 
 struct safetensors {
 	char *path;
-	struct mapping map;
+	struct mapping map;    /* when it was opened here */
+	const uint8_t *bytes;  /* the file */
+	size_t len;
 	const uint8_t *data;   /* first byte after the header */
 	size_t data_len;
 	cJSON *header;         /* owns the names */
@@ -126,20 +128,20 @@ static int header_parse(struct safetensors *s, struct err *e)
 {
 	uint64_t n = 0;
 	const cJSON *item;
-	if (s->map.len < 8) return err_set(e, E_FORMAT, "%s: %zu bytes: too short for safetensors", s->path, s->map.len);
-	for (int i = 7; i >= 0; i--) n = n << 8 | s->map.data[i];
-	if (n > s->map.len - 8)
+	if (s->len < 8) return err_set(e, E_FORMAT, "%s: %zu bytes: too short for safetensors", s->path, s->len);
+	for (int i = 7; i >= 0; i--) n = n << 8 | s->bytes[i];
+	if (n > s->len - 8)
 		return err_set(e, E_FORMAT, "%s: header of %llu bytes in a file of %zu: truncated, or not safetensors", s->path,
-			(unsigned long long)n, s->map.len);
+			(unsigned long long)n, s->len);
 	if (n > SAFETENSORS_HEADER_MAX)
 		return err_set(e, E_FORMAT, "%s: header of %llu bytes, over %d", s->path, (unsigned long long)n,
 			SAFETENSORS_HEADER_MAX);
-	int rc = json_parse(&s->header, (const char *)s->map.data + 8, n, SAFETENSORS_HEADER_MAX, s->path, e);
+	int rc = json_parse(&s->header, (const char *)s->bytes + 8, n, SAFETENSORS_HEADER_MAX, s->path, e);
 	if (rc == E_LIMIT) return err_set(e, E_FORMAT, "%s: header nested too deep", s->path);
 	if (rc != OK) return rc;
 	if (!cJSON_IsObject(s->header)) return err_set(e, E_FORMAT, "%s: header is not an object", s->path);
-	s->data = s->map.data + 8 + n;
-	s->data_len = s->map.len - 8 - n;
+	s->data = s->bytes + 8 + n;
+	s->data_len = s->len - 8 - n;
 	size_t entries = (size_t)cJSON_GetArraySize(s->header);
 	s->tensors = mem_calloc(entries ? entries : 1, sizeof *s->tensors);
 	if (!s->tensors) return err_set(e, E_MEMORY, "%s: table of %zu tensors", s->path, entries);
@@ -152,21 +154,34 @@ static int header_parse(struct safetensors *s, struct err *e)
 	return table_check(s, e);
 }
 
-int safetensors_open(struct safetensors **out, const char *path, struct err *e)
+/* data NULL: the file at path is mapped. */
+static int view_make(struct safetensors **out, const char *path, const void *data, size_t len, struct err *e)
 {
-	int rc;
+	int rc = OK;
 	struct safetensors *s = mem_calloc(1, sizeof *s);
 	*out = NULL;
 	if (!s || !(s->path = mem_strdup(path))) {
 		rc = err_set(e, E_MEMORY, "open %s", path);
 		goto out;
 	}
-	rc = mapping_open(&s->map, path, e);
+	if (!data) rc = mapping_open(&s->map, path, e);
+	s->bytes = data ? data : s->map.data;
+	s->len = data ? len : s->map.len;
 	if (rc == OK) rc = header_parse(s, e);
 out:
 	if (rc == OK) *out = s;
 	else safetensors_close(s);
 	return rc;
+}
+
+int safetensors_open(struct safetensors **out, const char *path, struct err *e)
+{
+	return view_make(out, path, NULL, 0, e);
+}
+
+int safetensors_view(struct safetensors **out, const char *path, const void *data, size_t len, struct err *e)
+{
+	return view_make(out, path, data, len, e);
 }
 
 void safetensors_close(struct safetensors *s)

@@ -3,7 +3,7 @@
  * Integers: an I8 tensor NAME (rows, ...) stands for floats when there is an F32 tensor NAME.scale (rows): each value
  * times its row's scale.
  * Thread: after open everything is read-only and may be used from any thread. The file must not be changed while it
- * is open (it is mapped). */
+ * is open (it is mapped, or borrowed). */
 #ifndef NN_SAFETENSORS_H
 #define NN_SAFETENSORS_H
 #include <stddef.h>
@@ -28,6 +28,8 @@ struct safetensors;
 
 /* E_NOT_FOUND, E_IO; E_FORMAT names the file and, where one is to blame, the tensor. */
 int safetensors_open(struct safetensors **out, const char *path, struct err *e);
+/* The same of a file whose len bytes lie at data, borrowed until it is closed; path is for messages. */
+int safetensors_view(struct safetensors **out, const char *path, const void *data, size_t len, struct err *e);
 void safetensors_close(struct safetensors *s);                  /* NULL is allowed */
 size_t safetensors_count(const struct safetensors *s);
 const struct safetensor *safetensors_at(const struct safetensors *s, size_t i);      /* i < count; in order of names */

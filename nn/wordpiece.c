@@ -95,11 +95,11 @@ static void slot_put(struct wordpiece *w, size_t off, size_t len, int32_t id)
 	if ((size_t)id >= w->size) w->size = (size_t)id + 1;
 }
 
-static int lines_fill(struct wordpiece *w, const char *path, struct err *e)
+static int lines_fill(struct wordpiece *w, const char *path, const char *text, size_t len_all, struct err *e)
 {
 	size_t lines = 1;
-	int rc = file_read(path, &w->text, e);
-	if (rc != OK) return rc;
+	int rc = buf_put(&w->text, text, len_all);
+	if (rc != OK) return err_set(e, rc, "%s: a vocabulary of %zu bytes", path, len_all);
 	if (w->text.len == 0) return err_set(e, E_FORMAT, "%s: empty vocabulary", path);
 	if (!utf8_valid(w->text.data, w->text.len)) return err_set(e, E_FORMAT, "%s: not valid UTF-8", path);
 	for (size_t i = 0; i < w->text.len; i++) lines += w->text.data[i] == '\n';
@@ -137,14 +137,10 @@ static int members_fill(struct wordpiece *w, const cJSON *root, const char *path
 	return OK;
 }
 
-static int json_fill(struct wordpiece *w, const char *path, struct err *e)
+static int json_fill(struct wordpiece *w, const char *path, const char *text, size_t len, struct err *e)
 {
-	struct buf raw;
 	cJSON *root = NULL;
-	buf_init(&raw, VOCAB_BYTES_MAX);
-	int rc = file_read(path, &raw, e);
-	if (rc == OK) rc = json_parse(&root, buf_cstr(&raw), raw.len, VOCAB_BYTES_MAX, path, e);
-	buf_clear(&raw);
+	int rc = json_parse(&root, text, len, VOCAB_BYTES_MAX, path, e);
 	if (rc == OK) rc = members_fill(w, root, path, e);
 	cJSON_Delete(root);
 	return rc;
@@ -162,18 +158,19 @@ static int specials_find(struct wordpiece *w, const struct wordpiece_options *o,
 	return OK;
 }
 
-int wordpiece_open(struct wordpiece **out, const char *vocab_path, const struct wordpiece_options *o, struct err *e)
+int wordpiece_open(struct wordpiece **out, const char *path, const char *text, size_t len, const struct wordpiece_options *o,
+	struct err *e)
 {
 	int rc;
 	struct wordpiece *w = mem_calloc(1, sizeof *w);
 	*out = NULL;
-	if (!w) return err_set(e, E_MEMORY, "%s: vocabulary", vocab_path);
+	if (!w) return err_set(e, E_MEMORY, "%s: vocabulary", path);
 	buf_init(&w->text, VOCAB_BYTES_MAX);
 	w->lower_case = o->lower_case;
 	w->strip_accents = o->strip_accents;
 	w->cjk_words = o->cjk_words;
-	rc = strcasecmp(path_ext(vocab_path), "json") == 0 ? json_fill(w, vocab_path, e) : lines_fill(w, vocab_path, e);
-	if (rc == OK) rc = specials_find(w, o, vocab_path, e);
+	rc = strcasecmp(path_ext(path), "json") == 0 ? json_fill(w, path, text, len, e) : lines_fill(w, path, text, len, e);
+	if (rc == OK) rc = specials_find(w, o, path, e);
 	if (rc == OK) *out = w;
 	else wordpiece_close(w);
 	return rc;

@@ -27,11 +27,12 @@ enum wordpiece_mode {
 
 struct wordpiece;
 
-/* vocab.txt: one token a line, the id is the line number from 0. A path that ends in .json: the vocabulary of a Hugging
- * Face tokenizer.json, an object from token to id. E_NOT_FOUND, E_IO; E_FORMAT: empty or not UTF-8, or names the special
+/* The len bytes of a vocabulary's file (copied). vocab.txt: one token a line, the id is the line number from 0. A path
+ * that ends in .json (it is not opened): the vocabulary of a Hugging Face tokenizer.json, an object from token to id. E_FORMAT: empty or not UTF-8, or names the special
  * token (unk, cls, sep) that is missing or the token whose id cannot be; E_UNSUPPORTED names a token added outside the
  * vocabulary, which other rules cut out; E_LIMIT: over 64 MiB. */
-int wordpiece_open(struct wordpiece **out, const char *vocab_path, const struct wordpiece_options *o, struct err *e);
+int wordpiece_open(struct wordpiece **out, const char *path, const char *text, size_t len, const struct wordpiece_options *o,
+	struct err *e);
 void wordpiece_close(struct wordpiece *w);                              /* NULL is allowed */
 size_t wordpiece_size(const struct wordpiece *w);                       /* ids are below it */
 int32_t wordpiece_id(const struct wordpiece *w, const char *token, size_t len); /* -1: not in the vocabulary */

@@ -146,10 +146,13 @@ TEST(embed_control_tokens_equal_the_reference)
 		.positions = 512, .types = 2, .eps = 1e-12f, .act = DENSE_GELU};
 	struct encoder *m;
 	struct encoder_space *space;
+	struct safetensors *weights;
 	char path[600];
 	float v[DIM], *want = golden_vectors();
 	snprintf(path, sizeof path, "%s/model.safetensors", dir);
-	CHECK_OK(encoder_open(&m, path, &shape, NULL, &e), e);
+	CHECK_OK(safetensors_open(&weights, path, &e), e);
+	CHECK_OK(encoder_open(&m, weights, &shape, NULL, &e), e);
+	safetensors_close(weights);
 	CHECK_OK(encoder_space_open(&space, m, 1, 16, &e), e);
 	pool_text(POOL_MEAN, 1, encoder_run(space, ids, NULL, starts, 1), 6, DIM, v);
 	CHECK(cosine(v, want + SPECIAL_TEXT * DIM, DIM) >= 0.99999);

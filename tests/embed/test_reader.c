@@ -226,6 +226,42 @@ TEST(reader_callers_do_not_meet)
 	cJSON_Delete(g.json);
 }
 
+/* The same model from memory, as it is carried inside the program, is the same model. */
+TEST(reader_opens_from_memory)
+{
+	static const char *const names[] = {"config.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"};
+	struct embedded_file files[5] = {{0}};
+	struct golden g = golden_read();
+	struct reader_model *disk = tiny(1, NULL), *m;
+	struct reader_options o = {.dir = "built-in", .inside = files, .threads = 1};
+	struct reader_reading a[PAIRS_MAX], b[PAIRS_MAX];
+	struct buf bytes[4];
+	char path[100];
+	for (size_t i = 0; i < 4; i++) {
+		buf_init(&bytes[i], 1 << 20);
+		snprintf(path, sizeof path, "golden/reader/tiny/%s", names[i]);
+		CHECK_OK(file_read(test_data(path), &bytes[i], &e), e);
+		files[i] = (struct embedded_file){names[i], bytes[i].data, bytes[i].len};
+	}
+	CHECK_OK(reader_open(&m, &o, &e), e);
+	CHECK_STR(reader_info(m)->name, "built-in");
+	CHECK_STR(reader_info(m)->fingerprint, reader_info(disk)->fingerprint);
+	CHECK_OK(reader_read(disk, g.pairs, g.n, a, &e), e);
+	CHECK_OK(reader_read(m, g.pairs, g.n, b, &e), e);
+	for (size_t i = 0; i < g.n; i++) CHECK(same(&a[i], &b[i]));
+	reader_close(m);
+	reader_close(disk);
+	files[3].len /= 2; /* weights cut off */
+	CHECK_INT(reader_open(&m, &o, &e), E_FORMAT);
+	CHECK_MSG(strstr(e.msg, "built-in/model.safetensors"), "%s", e.msg);
+	files[2] = files[3];
+	files[3] = (struct embedded_file){0};
+	CHECK_INT(reader_open(&m, &o, &e), E_NOT_FOUND);
+	CHECK_MSG(strstr(e.msg, "vocab.txt"), "%s", e.msg);
+	for (size_t i = 0; i < 4; i++) buf_clear(&bytes[i]);
+	cJSON_Delete(g.json);
+}
+
 TEST(reader_bad_texts_are_refused)
 {
 	struct reader_model *m = tiny(1, NULL);
