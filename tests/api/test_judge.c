@@ -79,7 +79,8 @@ static void put(const char *title, const char *text)
 /* The judge's prompt is the answer's with a line behind it: nearly all of it is reused. */
 TEST(judge_shares_the_answers_prompt)
 {
-	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1 };
+	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1,
+		.conf = &service->conf };
 	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 4 };
 	struct answer a = { .question = q.question };
 	struct selection sel;
