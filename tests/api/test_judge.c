@@ -79,8 +79,7 @@ static void put(const char *title, const char *text)
 /* The judge's prompt is the answer's with a line behind it: nearly all of it is reused. */
 TEST(judge_shares_the_answers_prompt)
 {
-	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1,
-		.conf = &service->conf };
+	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1 };
 	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 4 };
 	struct answer a = { .question = q.question };
 	struct selection sel;
@@ -93,6 +92,7 @@ TEST(judge_shares_the_answers_prompt)
 	open_service("smollm2-135m-instruct-q4_1.gguf");
 	put("Leave at Alder", leave);
 	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
+	q.conf = &service->conf;
 	CHECK_OK(retrieve(service, &q.reader, q.question, strlen(q.question), &want, &arena, &a.retrieval, &e), e);
 	CHECK_OK(select_units(service, &a.retrieval, q.question, &arena, &sel, &e), e);
 	CHECK_OK(citer_begin(&c, &a, &sel, NULL, &arena, 0, &e), e);
