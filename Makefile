@@ -36,7 +36,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(B
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
+.PHONY: all packages faiss models demo eval check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -132,6 +132,15 @@ models: all
 demo: all
 	@BUILD=$(BUILD) MODEL=$(MODEL) tools/demo.sh
 
+# The table of EVALUATION.md (EVAL=DIR: other sets than corpora/eval; ONLY=ROW,ROW; GENERATOR=small, STYLE=extractive: other
+# than the default generator; LIMIT=N: questions of a set; SECONDS=S: no question of a row is begun later).
+GENERATOR ?= large
+VARIANT    = $(if $(filter extractive,$(STYLE)),extractive,$(GENERATOR))
+eval: all
+	@$(BUILD)/footnote models fetch all-minilm-l6-v2
+	@$(if $(filter extractive,$(VARIANT)),,$(BUILD)/footnote models fetch $(if $(filter small,$(VARIANT)),qwen-0.5b,qwen-1.5b))
+	@python3 tests/eval/run_eval.py --build $(BUILD) --variant $(VARIANT) $(if $(EVAL),--sets $(EVAL)) $(if $(ONLY),--only $(ONLY)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(SECONDS),--seconds $(SECONDS))
+
 # Every short test that needs no GPU; the last line is "N passed, N failed, N skipped".
 check:
 	@MAKE="$(MAKE)" BUILD=$(BUILD) tools/check.sh
@@ -168,6 +177,7 @@ help:
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='
 	@echo 'make test-ROOM     the tests of one room: $(ROOMS) torture (T=NAME: some of them)'
+	@echo 'make eval          the table of EVALUATION.md (EVAL=DIR ONLY=ROW GENERATOR=small STYLE=extractive LIMIT=N SECONDS=S)'
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # check.sh: everything `make check` does, in order: packages, FAISS, build, the small models the tests use, lint, the
-# tests of every room, then the suites of tests/cli, tests/http, tests/torture, tests/crash and tests/recall. Each prints
+# tests of every room, then the suites of tests/cli, tests/http, tests/torture, tests/crash and tests/recall, and the floors of tests/eval. Each prints
 # "N passed, N failed, N skipped"; the sum is the last line here. What cannot be built, fetched or run counts as a
 # failure and is named: nothing is left out silently.
 # Environment (set by the Makefile): MAKE, BUILD (folder), OPT (compiler options of a sanitizer build).
@@ -80,4 +80,8 @@ for file in tests/cli/*.py tests/http/*.py tests/torture/*.py tests/crash/*.py t
 	if [ ! -e "$file" ] || [ "$(head -c 2 "$file")" != '#!' ]; then continue; fi
 	if [ -x "$build/footnote" ]; then suite "$file" python3 "$file" "$build/footnote"; else fail "$file: there is no $build/footnote"; fi
 done
+# The floors under the figures of answers; a build with sanitizers asks a few questions and holds the promises alone.
+floors=()
+[ ${#options[@]} = 1 ] || floors=(--short)
+if [ -x "$build/footnote" ]; then suite tests/eval/floors.py python3 tests/eval/floors.py "$build/footnote" "${floors[@]}"; else fail "tests/eval/floors.py: there is no $build/footnote"; fi
 finish
