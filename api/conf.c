@@ -248,6 +248,11 @@ static const struct setting settings[] = {
 	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
 		"With rrf, its constant: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the first places "
 		"count for more, and a passage that only one of them puts first can win."},
+	{NULL, "search.rerank", T_INT, AT(rerank), 0, 1000, "20", "passages",
+		"How many of the first passages of a hybrid search are read together with the query by the reader (models.reader), which "
+		"then puts them in a better order. Each costs about as much as embedding it again. 0: none."},
+	{NULL, "search.rerank_weight", T_REAL, AT(rerank_weight), 0, 100, "1", NULL,
+		"What the reader's judgement, from 0 to 1, counts against the ranking by meaning, which has 1 at most."},
 	{NULL, "search.exact_max", T_INT, AT(search_exact_max), 0, 10000, "10", "passages",
 		"An identifier in a query of up to twelve words, such as ERR-4021, that at most so many of the passages found by words hold as it is "
 		"written puts these before all others. 0: it counts as words alone."},

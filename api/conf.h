@@ -76,6 +76,8 @@ struct conf {
 	double search_word_weight;          /* search.word_weight */
 	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */
 	int search_terms_max;               /* search.terms_max */
+	int rerank;                         /* search.rerank */
+	double rerank_weight;               /* search.rerank_weight */
 	int search_exact_max;               /* search.exact_max */
 	int search_similar_max;             /* search.similar_max */
 	int search_phrase_max;              /* search.phrase_max */

@@ -6,6 +6,7 @@
  * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
  * would repeat and lose hits.) One hit a document is cut from the same order: the first of each.
+ * The first hits of the joined order are read, each together with the query, and get a part for that (rerank.h).
  * An identifier in the query that few passages hold as it is written puts these first (exact.h), whatever it means to the
  * embedding.
  * Threads: any; nothing is shared. Failure: out is closed, nothing stays open. */
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/exact.h"
+#include "api/rerank.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/unicode.h"
@@ -187,6 +189,8 @@ static int passage_fill(const struct reader *r, const struct fused_hit *hit, str
 	p->score = hit->score;
 	p->by_vector = hit->by_vector;
 	p->by_words = hit->by_words;
+	p->by_reader = hit->by_reader;
+	p->reading = rerank_reading(out, hit->chunk_id);
 	p->exact = hit->exact;
 	p->cosine = hit->by_vector.score;
 	if (out->query && !hit->by_vector.rank) rc = cosine_of(out, hit->chunk_id, &p->cosine, e);
@@ -271,7 +275,7 @@ static int rank_at(const struct reader *r, const struct ask *ask, size_t depth, 
 	if (ask->mode == SEARCH_HYBRID) {
 		out->n = fuse_join(vec, vec_n, word, word_n, hits);
 		fuse_weigh(hits, out->n, &fuse);
-		rc = identifiers_lift(r, ask, found, word, word_n, fuse_most(&fuse), a, out, e);
+		rc = identifiers_lift(r, ask, found, word, word_n, fuse_most(&fuse) + ask->conf->rerank_weight, a, out, e);
 	}
 	for (size_t i = 0; ask->mode == SEARCH_DENSE && i < vec_n; i++)
 		hits[i] = (struct fused_hit){ vec[i].chunk_id, vec[i].score, .by_vector = { (uint32_t)i + 1, vec[i].score, vec[i].score } };
@@ -338,12 +342,13 @@ static int rank_group(const struct reader *r, const struct ranking *all, const s
 
 /* At least `want` hits, or documents, where there are so many. How deep it looks changes nothing above: lists of one depth
  * give the beginning, and each doubling only adds what was not there. */
-static int rank(const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
+static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
 	struct arena *a, struct ranking *out, struct err *e)
 {
 	struct ranking all, deeper;
 	size_t depth = (size_t)ask->conf->search_depth;
 	int more, rc = rank_at(r, ask, depth, found, a, &all, &more, e);
+	if (!rc && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
 	for (;; depth *= 2) {
 		*out = all;
 		if (!rc && by_document) rc = rank_group(r, &all, found, a, out, e);
@@ -367,10 +372,10 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
-	if (!rc) rc = rank(r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
+	if (!rc) rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
 	*hits = ranked.hits;
 	*n = ranked.n;
-	out->search_ms = clock_ms() - t0;
+	out->search_ms = clock_ms() - t0 - out->rerank_ms;
 	if (rc) retrieve_close(out);
 	return rc;
 }

@@ -28,8 +28,7 @@ struct passage {
 	size_t text_len;
 	enum words_language language; /* of the document: how its words are stemmed */
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
-	struct rank_part by_vector, by_words; /* the parts of the score; they sum to it, with */
-	double read;             /* what it gets from the reader (rerank.h); hybrid only */
+	struct rank_part by_vector, by_words, by_reader; /* the parts of the score; they sum to it, with */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
 	const struct reader_reading *reading; /* of the query and this text (embed/reader.h), in the arena; its spans are bytes of
@@ -39,6 +38,8 @@ struct passage {
 	size_t highlight_n;
 };
 
+struct read_hit { uint64_t chunk_id; struct reader_reading reading; };
+
 struct retrieval {
 	struct snapshot *snapshot;
 	uint64_t seq;            /* the state of the store that was read */
@@ -46,6 +47,7 @@ struct retrieval {
 	size_t n;
 	struct embedder *embedder; /* of the snapshot's vectors; NULL in lexical mode */
 	float *query;            /* (dim), in the arena; NULL likewise */
+	const struct read_hit *read; size_t read_n; /* rerank.h: what the reader said; in the arena */
 	size_t end;              /* how many hits there are, when the last of them came in sight; else SIZE_MAX */
 	double embed_ms, search_ms, rerank_ms; /* search_ms is without the other two */
 };

@@ -141,7 +141,7 @@ static cJSON *reply_make(const struct search_ask *q, const struct search_found *
 	    (found->n == q->want.k && next < f->total && next < DEPTH_MAX ? cJSON_AddStringToObject(o, "next_cursor", cursor)
 	                                                  : cJSON_AddNullToObject(o, "next_cursor")) &&
 	    (times = cJSON_AddObjectToObject(o, "timings_ms")) && view_put_rounded(times, "embed", found->embed_ms) &&
-	    view_put_rounded(times, "search", found->search_ms) && view_put_rounded(times, "total", total_ms))
+	    view_put_rounded(times, "search", found->search_ms) && view_put_rounded(times, "rerank", found->rerank_ms) && view_put_rounded(times, "total", total_ms))
 		return o;
 	cJSON_Delete(o);
 	return NULL;

@@ -5,6 +5,7 @@
  * Cosines lie close together, so the last of the list is 0; a passage without any word of the query has BM25 0, so that
  * is the words' zero. Or by places, reciprocal rank fusion (Cormack, Clarke & Büttcher, SIGIR 2009): a chunk gets weight /
  * (k + rank) from each list that has it, so that lists meet by their order alone. Threads: no state. */
+#include <math.h>
 #include <stdlib.h>
 #include "index/index.h"
 
@@ -88,6 +89,11 @@ static int part_by_chunk(const void *a, const void *b)
 	return (x->chunk_id > y->chunk_id) - (x->chunk_id < y->chunk_id);
 }
 
+static double parts_sum(const struct fused_hit *h)
+{
+	return h->by_vector.part + h->by_words.part + h->by_reader.part + h->exact;
+}
+
 void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n)
 {
 	if (n == 0 || part_n == 0) return;
@@ -96,7 +102,18 @@ void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t
 		const struct fuse_part key = { hits[i].chunk_id, 0 }, *p = bsearch(&key, parts, part_n, sizeof *parts, part_by_chunk);
 		if (!p) continue;
 		hits[i].exact = p->part;
-		hits[i].score = hits[i].by_vector.part + hits[i].by_words.part + p->part;
+		hits[i].score = parts_sum(&hits[i]);
 	}
 	qsort(hits, n, sizeof *hits, by_score);
+}
+
+void fuse_read(struct fused_hit *hits, size_t n, const float *logits, size_t m, double weight)
+{
+	for (size_t i = 0; i < m; i++) {
+		uint32_t rank = 1;
+		for (size_t k = 0; k < m; k++) rank += logits[k] > logits[i] || (logits[k] == logits[i] && k < i);
+		hits[i].by_reader = (struct rank_part){ rank, logits[i], weight / (1 + exp(-(double)logits[i])) };
+		hits[i].score = parts_sum(&hits[i]);
+	}
+	if (n) qsort(hits, n, sizeof *hits, by_score);
 }

@@ -254,7 +254,7 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
-struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words; double exact; }; /* exact: a part too, of fuse_lift */
+struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words, by_reader; double exact; }; /* exact: a part too, of fuse_lift */
 /* FUSE_SCORES: weight * the score's share of its list's range, for meaning from the list's lowest to its highest (1 when
  * these are one), for words from 0 to the highest (Bruch et al. 2023). FUSE_RANKS: weight / (k + rank) (Cormack et al.
  * 2009). Either way nothing from a list that lacks the chunk. */
@@ -270,6 +270,9 @@ double fuse_most(const struct fuse_options *o); /* what the best of both lists g
 struct fuse_part { uint64_t chunk_id; double part; };
 /* Adds parts, at most one a chunk, to the hits of these chunks and puts all in order again, the parts by chunk id. Pure. */
 void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n);
+/* A third ranking, of the first m hits alone: logits[i] is of hits[i]; its part is weight / (1 + e^-logit), 0 or more, so that
+ * none falls behind those that were not read. Puts all in order again. Pure. */
+void fuse_read(struct fused_hit *hits, size_t n, const float *logits, size_t m, double weight);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
  * They hold no text of documents, and name a file by its path alone: index_erase takes entries of lists that do out of

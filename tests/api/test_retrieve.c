@@ -20,7 +20,7 @@ static void put(const char *source, const char *text)
 }
 
 /* Documents whose order by meaning is not that by words. */
-static void open_filled(void)
+static void open_read(const char *reader)
 {
 	static const char *const things[] = { "apples", "pears", "railway tickets", "night trains", "a broken lamp", "the harbour", "violins" };
 	char source[32], text[256];
@@ -29,6 +29,7 @@ static void open_filled(void)
 	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
 	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", test_model("all-minilm-l6-v2"));
 	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
+	snprintf(conf.reader_model, sizeof conf.reader_model, "%s", reader);
 	conf.map_bytes = 64 << 20;
 	conf.embed_threads = 2;
 	conf.search_depth = 10;          /* so that a small store reaches far below it */
@@ -40,6 +41,11 @@ static void open_filled(void)
 			i % 11 ? "" : " Trees bear fruit in autumn.");
 		put(source, text);
 	}
+}
+
+static void open_filled(void)
+{
+	open_read("none");
 }
 
 static void close_filled(void)
@@ -61,11 +67,10 @@ static size_t ask(enum search_mode mode, size_t k, size_t skip, uint64_t *ids)
 	return n;
 }
 
-TEST(pages_are_cut_from_one_order)
+static void pages_check(void)
 {
 	static const size_t sizes[] = { 1, 7, 10, 33, DOCS };
 	uint64_t whole[DOCS + 1], got[DOCS + 1];
-	open_filled();
 	for (enum search_mode mode = SEARCH_HYBRID; mode <= SEARCH_LEXICAL; mode++) {
 		size_t n = ask(mode, DOCS + 1, 0, whole);
 		CHECK(mode == SEARCH_LEXICAL ? n > 40 && n < DOCS : n == DOCS);
@@ -81,6 +86,75 @@ TEST(pages_are_cut_from_one_order)
 			arena_clear(&arena);
 		}
 	}
+}
+
+TEST(pages_are_cut_from_one_order)
+{
+	open_filled();
+	pages_check();
+	close_filled();
+}
+
+/* With a reader, whose judgement (random weights) goes across the others'. */
+TEST(pages_are_cut_from_one_order_when_it_is_read)
+{
+	static const char query[] = "Was the harvest of apples good?", german[] = "War die Ernte der Äpfel gut oder nicht?";
+	const struct reader all = { .collection = "default", .all_groups = 1 };
+	struct search_want want = { .mode = SEARCH_HYBRID, .k = 30 };
+	struct retrieval found;
+	uint64_t plain[DOCS + 1], read[DOCS + 1];
+	open_read(test_data("golden/reader/tiny"));
+	service->conf.rerank = 0;
+	CHECK_INT(ask(SEARCH_HYBRID, DOCS + 1, 0, plain), DOCS);
+	service->conf.rerank = 15;       /* beyond the first depth of 10, within what both lists bring */
+	service->conf.rerank_weight = 50; /* over the small differences that such a model sees */
+	CHECK_INT(ask(SEARCH_HYBRID, DOCS + 1, 0, read), DOCS);
+	CHECK(memcmp(plain, read, sizeof *plain * 15) != 0);
+	pages_check();
+	CHECK_OK(retrieve(service, &all, query, sizeof query - 1, &want, &arena, &found, &e), e);
+	CHECK(found.n == 30 && found.rerank_ms > 0 && found.read_n >= 10 && found.read_n <= 15);
+	for (size_t i = 0, n = 0; i < found.n; i++) {
+		const struct passage *p = &found.passages[i];
+		CHECK(p->score == p->by_vector.part + p->by_words.part + p->by_reader.part + p->exact);
+		CHECK((p->reading != NULL) == (p->by_reader.rank != 0) && (p->reading != NULL) == (n < found.read_n));
+		if (!p->reading) continue;
+		CHECK(p->reading->relevance == p->by_reader.score && p->reading->spans_n > 0 && p->reading->spans[0].to <= p->text_len);
+		n++;
+	}
+	retrieve_close(&found);
+	want.mode = SEARCH_DENSE;
+	CHECK_OK(retrieve(service, &all, query, sizeof query - 1, &want, &arena, &found, &e), e);
+	CHECK(found.read_n == 0 && found.rerank_ms == 0);
+	retrieve_close(&found);
+	want.mode = SEARCH_HYBRID;
+	CHECK_OK(retrieve(service, &all, german, sizeof german - 1, &want, &arena, &found, &e), e);
+	CHECK(found.n == 30 && found.read_n == 0 && found.passages[0].reading == NULL);
+	retrieve_close(&found);
+	close_filled();
+}
+
+/* A model that is named and cannot be used is an error that says so; one that is missing is done without. */
+TEST(retrieve_says_what_is_wrong_with_the_reader)
+{
+	const struct reader all = { .collection = "default", .all_groups = 1 };
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 3 };
+	struct reader_model *m;
+	struct retrieval found;
+	const char *why;
+	open_read(test_data("golden/embedders/tiny-e5"));
+	CHECK_INT(retrieve(service, &all, "apples", 6, &want, &arena, &found, &e), E_FORMAT);
+	CHECK_MSG(strstr(e.msg, "models.reader"), "%s", e.msg);
+	close_filled();
+	open_read("/nowhere/at/all");
+	CHECK_OK(service_reader(service, &m, &why, &e), e);
+	CHECK_MSG(m == NULL && strstr(why, "models.reader"), "%s", why);
+	CHECK_OK(retrieve(service, &all, "apples", 6, &want, &arena, &found, &e), e);
+	CHECK(found.n == 3 && found.read_n == 0);
+	retrieve_close(&found);
+	close_filled();
+	open_read("none");
+	CHECK_OK(service_reader(service, &m, &why, &e), e);
+	CHECK(m == NULL && strstr(why, "none"));
 	close_filled();
 }
 
@@ -95,7 +169,7 @@ static const char *first(const char *query, double *exact)
 	*exact = found.passages[0].exact;
 	for (size_t i = 0; i < found.n; i++) {
 		const struct passage *p = &found.passages[i];
-		CHECK(p->score == p->by_vector.part + p->by_words.part + p->exact && (i == 0 || p->score <= p[-1].score));
+		CHECK(p->score == p->by_vector.part + p->by_words.part + p->by_reader.part + p->exact && (i == 0 || p->score <= p[-1].score));
 	}
 	retrieve_close(&found);
 	return source;

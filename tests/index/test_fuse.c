@@ -77,6 +77,29 @@ TEST(fuse_of_one_list_keeps_its_order)
 	CHECK_INT(fuse(NULL, 0, NULL, 0, &plain, out), 0);
 }
 
+/* What is read moves among itself and never behind what is not. */
+TEST(fuse_read_orders_the_first_anew)
+{
+	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f }, { 9, 0.7f }, { 4, 0.65f } };
+	struct fuse_part parts[] = { { 9, 5 } };
+	const float logits[] = { -3, 2, 2 }, low[] = { -90, -90, -90 };
+	struct fused_hit out[4];
+	CHECK_INT(fuse(vec, 4, NULL, 0, &plain, out), 4);
+	fuse_read(out, 4, logits, 3, 1);
+	CHECK(out[0].chunk_id == 3 && out[0].by_reader.rank == 1 && out[0].by_reader.score == 2);
+	CHECK(out[1].chunk_id == 9 && out[1].by_reader.rank == 2 && out[2].chunk_id == 5 && out[2].by_reader.rank == 3);
+	CHECK(out[3].chunk_id == 4 && out[3].by_reader.rank == 0 && out[3].by_reader.part == 0);
+	for (int i = 0; i < 4; i++) CHECK(out[i].score == out[i].by_vector.part + out[i].by_words.part + out[i].by_reader.part);
+	CHECK(out[0].by_reader.part > 0.88 && out[0].by_reader.part < 0.881); /* 1 / (1 + e^-2) */
+	fuse_lift(out, 4, parts, 1);
+	CHECK(out[0].chunk_id == 9 && out[0].score == out[0].by_vector.part + out[0].by_reader.part + 5);
+	CHECK_INT(fuse(vec, 4, NULL, 0, &plain, out), 4);
+	fuse_read(out, 4, low, 3, 1);
+	for (int i = 0; i < 4; i++) CHECK(out[i].chunk_id == vec[i].chunk_id);
+	fuse_read(out, 4, low, 0, 1);
+	fuse_read(NULL, 0, NULL, 0, 1);
+}
+
 TEST(fuse_lift_adds_parts_and_orders_anew)
 {
 	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f } };
