@@ -30,15 +30,15 @@ static int history_read(const cJSON *o, struct arena *a, struct answer_request *
 	return OK;
 }
 
-static int style_read(const cJSON *o, struct answer_request *q, struct err *e)
+int ask_style(const cJSON *o, enum answer_style *out, int *given, struct err *e)
 {
 	const char *style = NULL;
 	int rc = json_get_text(o, "style", &style, e);
 	if (rc || !style) return rc;
-	q->style_given = 1;
+	*given = 1;
 	if (strcmp(style, "generate") && strcmp(style, "extractive"))
 		return err_set(e, E_USAGE, "style: %.40s is not one of generate, extractive", style);
-	q->style = *style == 'e' ? STYLE_EXTRACTIVE : STYLE_GENERATE;
+	*out = *style == 'e' ? STYLE_EXTRACTIVE : STYLE_GENERATE;
 	return OK;
 }
 
@@ -67,7 +67,7 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	if (!rc) rc = json_get_int(o, *param = "max_tokens", 1, s->conf.generate_context, &max_tokens, e);
 	if (!rc) rc = json_get_int(o, *param = "seed", 0, (int64_t)SEED_MAX, &seed, e);
 	if (!rc) rc = json_get_num(o, *param = "temperature", 0, 2, &q->temperature, e);
-	if (!rc) *param = "style", rc = style_read(o, q, e);
+	if (!rc) *param = "style", rc = ask_style(o, &q->style, &q->style_given, e);
 	if (!rc) *param = "prompt", rc = prompt_read(s, o, q, e);
 	if (!rc) *param = "user", rc = user_read(o, q, e);
 	if (!rc) *param = "history", rc = history_read(o, a, q, e);

@@ -10,8 +10,7 @@
 
 enum { ARENA_BYTES_MAX = 256 << 20, LINE_BYTES_MAX = 1 << 20, TITLE_CHARS = 100 };
 
-/* The document by id, or by source: in the call's collection, else in another. */
-static int document_find(struct command_call *c, const char *name, struct arena *a, struct doc *d, struct err *e)
+int command_document_named(struct command_call *c, const char *name, struct arena *a, struct doc *d, struct err *e)
 {
 	struct collection_info *all;
 	size_t n = 0;
@@ -152,7 +151,7 @@ int cmd_whynot(struct command_call *c)
 		code = command_misused(c, &e);
 		goto out;
 	}
-	rc = document_find(c, name, &arena, &d, &e);
+	rc = command_document_named(c, name, &arena, &d, &e);
 	if (!rc) rc = phrases_parse(&reader.phrases, query, strlen(query), &arena, &e);
 	if (!rc) rc = whynot_run(c->service, &asker, &reader, query, &want, d.id, &arena, &w, &e);
 	if (!rc) rc = c->json ? command_json(c, whynot_json(&w, &want), &e) : whynot_print(c, &w, &e);

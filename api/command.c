@@ -59,6 +59,16 @@ static const struct command commands[] = {
 		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
 		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
 		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
+	{"summarize", "summarize DOCUMENT | --filter EXPR [--sentences N] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
+		"A summary of a long document, or of all that a filter leaves, each sentence with a footnote. DOCUMENT is an id or a\n"
+		"source.\n\n"
+		"  --filter E    of the documents it holds for, as search has it\n"
+		"  --sentences N at most so many (default and most: summary.sentences_max)\n"
+		"  --as G,G      as a reader of these groups would see it\n"
+		"  --prompt N    prompt template, with @V a version of it\n"
+		"  --extractive  quote the main sentences, without the language model\n"
+		"  --no-stream   print when the summary is complete\n\n"
+		"Example: footnote summarize ~/handbook/travel.md --sentences 5\n", cmd_summarize, NEED_EMBEDDER, COMMAND_OWNED},
 	{"serve", "serve [--listen ADDR:PORT]",
 		"Serves the page and the HTTP interface until it is stopped (Ctrl-C). Other commands work beside it.\n\n"
 		"  --listen A:P  address and port (default: serve.listen)\n\n"

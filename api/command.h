@@ -90,11 +90,15 @@ int command_words(struct command_call *c, const char *what, struct arena *a, con
 int command_document(struct command_call *c, const char *id, const char *source, struct arena *a, struct doc *d,
 	struct err *e);
 
+/* The document by id, or by source: in the call's collection, else in another. In the arena. E_NOT_FOUND. (cmd_whynot.c) */
+int command_document_named(struct command_call *c, const char *name, struct arena *a, struct doc *d, struct err *e);
+
 int cmd_ingest(struct command_call *c);
 int cmd_search(struct command_call *c);
 int cmd_whynot(struct command_call *c);
 int cmd_ask(struct command_call *c);
 int cmd_batch(struct command_call *c);
+int cmd_summarize(struct command_call *c);
 int cmd_docs(struct command_call *c);
 int cmd_delete(struct command_call *c);
 int cmd_erase(struct command_call *c);

@@ -92,6 +92,10 @@ struct conf {
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
 	int question_chars_max;             /* answer.question_chars_max */
 	double answer_deadline_s;           /* answer.deadline_s */
+	int summary_sentences_max, summary_parts_max, summary_context_tokens, summary_max_tokens; /* summary.* */
+	int64_t summary_chars_max;          /* summary.chars_max */
+	int summary_documents_max;          /* summary.documents_max */
+	char summary_prompt[64];            /* summary.prompt */
 	char prompts_dir[CONF_TEXT];        /* prompts.dir */
 	char questions[8];                  /* audit.questions: "hash" or "keep" */
 	/* serve */

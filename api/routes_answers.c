@@ -62,9 +62,14 @@ static void send_citation(void *ctx, const struct answer *a, const struct answer
 	sse_event(ctx, "citation", view_citation(a, c));
 }
 
+void sse_sink(struct request *r, struct answer_sink *out)
+{
+	*out = (struct answer_sink){ r, send_passages, send_sentence, send_citation };
+}
+
 int answers_post(struct request *r, struct err *e)
 {
-	struct answer_sink sink = { r, send_passages, send_sentence, send_citation };
+	struct answer_sink sink;
 	struct answer_request q;
 	struct answer a = { 0 };
 	struct filter *filter = NULL;
@@ -76,6 +81,7 @@ int answers_post(struct request *r, struct err *e)
 		rc = question_read(r, o, &q, &filter, &stream, e);
 	if (rc)
 		goto out;
+	sse_sink(r, &sink);
 	rc = answer_run(r->service, &q, stream ? &sink : NULL, &arena, &a, e);
 	if (rc == E_USAGE)
 		r->param = "question";

@@ -12,6 +12,9 @@ int sse_frame(struct buf *b, const char *event, const char *data);
 void sse_event(struct request *r, const char *event, cJSON *data);
 /* The same for a text that is no JSON, without a name. */
 void sse_text(struct request *r, const char *text);
+/* A sink that sends an answer as it comes to be: passages, delta and citation events. (routes_answers.c) */
+struct answer_sink;
+void sse_sink(struct request *r, struct answer_sink *out);
 /* A comment when nothing was sent for ten seconds. r->lock held. */
 void sse_keep_alive(struct request *r, uint64_t now_us);
 /* libmicrohttpd's content reader; cls is the request. */

@@ -116,7 +116,7 @@ static enum gen_verdict sentence_add(struct writer *w, size_t mark)
 		a->has_short = 1;
 		cite_range(a, w->sel->units[units[0]].passage, span, &a->short_answer);
 	}
-	if (a->sentence_n == 1 || w->scores[mark] < w->out->support) w->out->support = w->scores[mark];
+	if (w->out->support == 0 || w->scores[mark] < w->out->support) w->out->support = w->scores[mark];
 	w->state = IN_SENTENCE;
 	return w->last || (int)a->sentence_n >= w->sentences_max ? GEN_STOP : GEN_ACCEPT;
 }

@@ -325,6 +325,26 @@ def ask_extractive(b):
 
 
 @test
+def summarize(b):
+    path = b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    one, = b.json("summarize", path, "--extractive")
+    assert one["status"] == "answered" and one["citations"] and {c["source"] for c in one["citations"]} == {path}
+    assert all(LEAVE[c["start"]:c["end"]] == c["quote"] for c in one["citations"])
+    by_id, = b.json("summarize", one["citations"][0]["document_id"], "--sentences", "1", "--extractive")
+    assert len(by_id["sentences"]) == 1
+    both, = b.json("summarize", "--filter", 'type in ("txt", "md")', "--extractive")
+    assert len({c["source"] for c in both["citations"]}) == 2
+    text = b.run("summarize", path, "--extractive").stdout
+    assert one["answer"] in text and "(chars " in text
+    assert "leave.txt" not in b.run("summarize", "nosuch.txt", ok=(3,)).stdout
+    for args in ((), (path, "--filter", "exists(source)"), (path, "--sentences", "0"), ("--filter", "type =")):
+        b.run("summarize", *args, ok=(2,))
+    b.run("summarize", "--filter", 'type = "pdf"', "--extractive", ok=(3,))
+
+
+@test
 def ask_nothing_relevant_abstains(b):
     b.write("leave.txt", LEAVE)
     b.ingest()

@@ -39,9 +39,9 @@ def check_answer(s, a):
         assert not a["citations"] and a["answer"] and a["reason"] and not a["short"]
 
 
-def stream(s, body):
+def stream(s, body, path="/v1/answers"):
     c = s.connect()
-    c.request("POST", "/v1/answers", json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
+    c.request("POST", path, json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
     r = c.getresponse()
     assert r.status == 200 and r.headers["Content-Type"] == "text/event-stream" and r.headers["X-Request-Id"], r.read()
     out = list(events(r))

@@ -1,0 +1,87 @@
+"""Summaries: cited, in order, within their limits."""
+from harness import *
+from test_answers import check_answer, check_stream, stream
+
+TOPICS = {
+    "Kilns": "The kilns of Bramley are fired with beech wood on the first Monday of a month. A firing takes nineteen hours and reaches 1,240 degrees. Nobody opens a kiln before it has cooled to 80 degrees. The master of the day writes the curve into the kiln book.",
+    "Glazes": "Glazes are mixed from ash, feldspar and clay by weight, never by volume. A new glaze is tried on nine tiles before it is used on pots. Lead has not been used in the pottery since 1974. Buckets carry the date on which they were mixed.",
+    "Visitors": "Visitors may see the workshop on Saturdays between ten and four. Groups of more than twelve people book two weeks ahead. Children under six are not allowed near the kilns. The tour ends in the shop, where seconds are sold at half price.",
+    "Apprentices": "Apprentices stay for three years and are paid from the first day. In the first year they wedge clay and clean tools. They throw their own pots in the second year. At the end each apprentice makes a dinner service for twelve.",
+}
+
+
+def book(times=6):
+    return "# The Bramley pottery\n\n" + "\n".join(f"## {k} {i}\n\n{v.replace('nineteen', str(19 + i)).replace('nine tiles', f'{9 + i} tiles')}\n" for i in range(times) for k, v in TOPICS.items())
+
+
+def summed(s, body, status=200):
+    r = s.post("/v1/summaries", body)
+    assert r.status == status, r.body
+    return r.json if status == 200 else r.error
+
+
+@test
+def summary_of_a_document(s):
+    d = s.push(book(), source="book.md", title="Bramley", collection="sums")
+    a = summed(s, {"document_id": d})
+    check_answer(s, a)
+    assert a["status"] == "answered" and a["style"] == "extractive" and a["question"] == "Bramley" and a["prompt"] is None and a["reason"]
+    assert len(a["sentences"]) == 8 and all(x["citations"] and x["support"] == "verified" for x in a["sentences"]), a["answer"]
+    starts = [c["start"] for c in a["citations"]]
+    assert starts == sorted(starts) and len(set(starts)) == 8 and starts[-1] - starts[0] > len(book()) / 2, starts
+    assert len({c["quote"] for c in a["citations"]}) == 8 and {h["document_id"] for h in a["passages"]} == {d}
+    three = summed(s, {"document_id": d, "sentences": 3, "style": "extractive"})
+    check_answer(s, three)
+    assert len(three["sentences"]) == 3 and "reason" not in three
+    assert summed(s, {"document_id": d, "sentences": 3, "style": "extractive"})["answer"] == three["answer"]
+    check_stream(s, stream(s, {"document_id": d}, "/v1/summaries"))
+
+
+@test
+def summary_of_what_a_filter_leaves(s):
+    for i, (k, v) in enumerate(TOPICS.items()):
+        s.push(v, source=f"{k}.txt", title=k, collection="sums2", meta={"year": 2020 + i})
+    a = summed(s, {"filter": "meta.year >= 2022", "collection": "sums2"})
+    check_answer(s, a)
+    assert {c["title"] for c in a["citations"]} == {"Visitors", "Apprentices"}, a["answer"]
+    e = summed(s, {"filter": "meta.year > 2050", "collection": "sums2"}, 404)
+    assert e["param"] == "filter", e
+
+
+@test
+def summary_refusals(s):
+    d = s.push("A short note about the boiler in the cellar of Bramley.", source="note.txt", collection="sums3", acl=["board"])
+    a = summed(s, {"document_id": d})
+    check_answer(s, a)
+    assert len(a["sentences"]) == 1
+    for body, status, param in (({}, 400, "document_id"), ({"document_id": d, "filter": "type = \"txt\""}, 400, "document_id"),
+                                ({"document_id": "nosuch"}, 404, "document_id"), ({"document_id": d, "as": ["staff"]}, 404, "document_id"),
+                                ({"document_id": d, "sentences": 0}, 400, "sentences"), ({"document_id": d, "sentences": 9}, 400, "sentences"),
+                                ({"document_id": d, "style": "poem"}, 400, "style"), ({"document_id": d, "prompt": "nosuch"}, 400, "prompt"),
+                                ({"filter": "meta.year >"}, 400, "filter"), ({"document_id": 7}, 400, "document_id")):
+        e = summed(s, body, status)
+        assert e["param"] == param, (body, e)
+    empty = s.push("?", source="empty.txt", collection="sums3")
+    a = summed(s, {"document_id": empty})
+    check_answer(s, a)
+    assert a["status"] == "abstained" and a["confidence"] == 0
+
+
+@test(summary__chars_max=1000, summary__documents_max=2)
+def summary_limits(s):
+    d = s.push(book(2), source="book.md", collection="default")
+    e = summed(s, {"document_id": d}, 400)
+    assert "summary.chars_max (1000)" in e["message"], e
+    for i in range(3):
+        s.push(f"The boiler of house {i} stands in the cellar.", source=f"{i}.txt", collection="few")
+    assert "summary.documents_max (2)" in summed(s, {"filter": "exists(source)", "collection": "few"}, 400)["message"]
+
+
+@test(generate__model="small")
+def summary_written(s):
+    d = s.push(book(), source="book.md", title="Bramley")
+    a = summed(s, {"document_id": d, "sentences": 3})
+    check_answer(s, a)
+    assert a["status"] == "answered" and a["prompt"]["name"] == "summary" and a["model"] and a["usage"]["prompt_tokens"] > 0
+    assert 1 <= len(a["sentences"]) <= 3 and all(x["citations"] for x in a["sentences"])
+    assert a["style"] == "generate" or a["reason"]
