@@ -83,23 +83,30 @@ struct gen_params {
 };
 void gen_params_default(struct gen_params *p);                /* greedy, 256 tokens */
 
-/* A constraint watches and steers decoding. It is asked before each token is accepted. */
+/* A constraint watches and steers decoding. It is asked before each token is accepted, and again for each that is offered in
+ * the place of one it refused. */
 struct gen_view {
 	const char *text; size_t len;        /* what has been written so far (after the prompt) */
 	const char *piece; size_t piece_len; /* text of the token about to be added; "" for a stop token */
 	int32_t token; int is_stop;
-	size_t step;                         /* 0 for the first token */
+	size_t step;                         /* 0 for the first token; the same for those offered instead of it */
+	size_t tokens;                       /* that text is made of */
 	const float *logits; int vocab;      /* raw logits the token was taken from, (vocab) */
 };
 enum gen_verdict {
 	GEN_ACCEPT,       /* take the token (a stop token ends the text) */
 	GEN_STOP,         /* end here, without the token */
 	GEN_FORCE,        /* drop the token; append the tokens of `force` instead */
-	GEN_CHOOSE        /* drop the token; take the likeliest of `choices` (ids) instead */
+	GEN_CHOOSE,       /* drop the token; take the likeliest of `choices` (ids) instead */
+	GEN_REFUSE,       /* not this one: the next likeliest is offered or, where tokens are drawn, another is drawn from those not
+	                     refused; when none is left the text ends (GEN_END_CONSTRAINT) */
+	GEN_REWIND        /* drop the token and all text but its first `keep` tokens; go on from there. E_USAGE: so many there are not,
+	                     or on_text has seen what would go */
 };
 struct gen_steer {    /* filled by the constraint; what it points at lives until the next call */
 	const char *force; size_t force_len;
 	const int32_t *choices; size_t choice_n;
+	size_t keep;
 };
 struct gen_constraint {
 	void *ctx;
@@ -112,7 +119,8 @@ enum gen_finish { GEN_END_STOP, GEN_END_LENGTH, GEN_END_CANCELLED, GEN_END_CONST
 struct gen_result {
 	struct buf text;           /* whole UTF-8; buf_clear frees */
 	enum gen_finish finish;
-	size_t prompt_tokens, reused_tokens, completion_tokens;
+	size_t prompt_tokens, reused_tokens;
+	size_t completion_tokens;      /* taken, also those taken back again: max_tokens counts them */
 	double prefill_ms, decode_ms;
 };
 /* r->text is initialised here. E_LIMIT when the prompt does not fit the context (the message tells both numbers); E_IO when the numbers that come out have no meaning: the weights are damaged.

@@ -4,6 +4,8 @@
  * top-p and min-p all have enough; equal logits come lowest id first, so that a seed means one text. The penalty is
  * computed from the raw logit into the copy, so that a token which stands several times in the window is penalised
  * once.
+ * Where a drawn token is refused, each id gets its logit and a random number of Gumbel's distribution; from the largest sum on
+ * they are a draw without putting back (Vieira 2014), one heap instead of a sum over all for every further draw.
  * Random numbers: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018). Failure: E_MEMORY at init. */
 #include "generate/sample.h"
 #include <math.h>
@@ -74,24 +76,29 @@ static int before(const struct sampler *s, int32_t a, int32_t b)
 	return s->logits[a] != s->logits[b] ? s->logits[a] > s->logits[b] : a < b;
 }
 
-static void sift(struct sampler *s, size_t n, size_t i)
+static void sift(const struct sampler *s, int32_t *heap, size_t n, size_t i)
 {
-	int32_t id = s->heap[i];
+	int32_t id = heap[i];
 	for (size_t c; (c = 2 * i + 1) < n; i = c) {
-		if (c + 1 < n && before(s, s->heap[c + 1], s->heap[c])) c++;
-		if (!before(s, s->heap[c], id)) break;
-		s->heap[i] = s->heap[c];
+		if (c + 1 < n && before(s, heap[c + 1], heap[c])) c++;
+		if (!before(s, heap[c], id)) break;
+		heap[i] = heap[c];
 	}
-	s->heap[i] = id;
+	heap[i] = id;
+}
+
+static void heap_make(const struct sampler *s, int32_t *heap, size_t n)
+{
+	for (size_t i = n / 2; i-- > 0;) sift(s, heap, n, i);
 }
 
 /* Takes the likeliest of the n heaped ids off and puts it behind the others. */
-static void pop_top(struct sampler *s, size_t *n)
+static void pop_top(const struct sampler *s, int32_t *heap, size_t *n)
 {
-	int32_t top = s->heap[0];
-	s->heap[0] = s->heap[--*n];
-	s->heap[*n] = top;
-	sift(s, *n, 0);
+	int32_t top = heap[0];
+	heap[0] = heap[--*n];
+	heap[*n] = top;
+	sift(s, heap, *n, 0);
 }
 
 static double weight(const struct sampler *s, int32_t id, float best)
@@ -112,47 +119,112 @@ static int32_t draw_any(struct sampler *s, struct sample_rng *r, size_t n)
 	return s->heap[n - 1];
 }
 
-/* Filters, then draws, from the n ids of the heap array. Those taken off stand at its end, best last. */
-static int32_t draw(struct sampler *s, struct sample_rng *r, const struct gen_params *p, size_t n)
+static int has_filters(const struct gen_params *p, size_t n)
+{
+	return (p->top_k > 0 && (size_t)p->top_k < n) || p->top_p < 1 || p->min_p > 0;
+}
+
+/* How many of the n ids of the heap array the filters keep: they stand at its end, best last. *sum: of their weights. */
+static size_t filter(struct sampler *s, const struct gen_params *p, size_t n, double *sum)
 {
 	size_t left = n, kept = 0, k = p->top_k > 0 && (size_t)p->top_k < n ? (size_t)p->top_k : n;
-	double total = 0, sum = 0;
+	double total = 0;
 	float best;
-	if (k == n && p->top_p >= 1 && p->min_p <= 0) return draw_any(s, r, n);
-	for (size_t i = n / 2; i-- > 0;) sift(s, n, i);
+	heap_make(s, s->heap, n);
 	best = s->logits[s->heap[0]];
-	if (k < n) while (left > n - k) pop_top(s, &left);
+	if (k < n) while (left > n - k) pop_top(s, s->heap, &left);
 	/* top-p is a share of what top-k left */
 	for (size_t i = k < n ? n - k : 0; i < n; i++) total += weight(s, s->heap[i], best);
-	for (; kept < k; kept++) {
+	for (*sum = 0; kept < k; kept++) {
 		double w;
-		if (left == n - kept) pop_top(s, &left);
+		if (left == n - kept) pop_top(s, s->heap, &left);
 		w = weight(s, s->heap[n - 1 - kept], best);
-		if (kept && (w < (double)p->min_p || sum >= (double)p->top_p * total)) break;
-		sum += w;
+		if (kept && (w < (double)p->min_p || *sum >= (double)p->top_p * total)) break;
+		*sum += w;
 	}
+	return kept;
+}
+
+static int32_t draw(struct sampler *s, struct sample_rng *r, const struct gen_params *p, size_t n)
+{
+	double sum;
+	size_t kept;
+	if (!has_filters(p, n)) return draw_any(s, r, n);
+	kept = filter(s, p, n, &sum);
 	sum *= next_uniform(r);
 	for (size_t i = 1; i < kept; i++)
-		if ((sum -= weight(s, s->heap[n - i], best)) < 0) return s->heap[n - i];
+		if ((sum -= weight(s, s->heap[n - i], s->logits[s->heap[n - 1]])) < 0) return s->heap[n - i];
 	return s->heap[n - kept];
 }
 
-int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
-	const int32_t *recent, size_t n)
+/* The working copy, penalised. */
+static void logits_copy(struct sampler *s, const float *logits, const struct gen_params *p, const int32_t *recent, size_t n)
 {
-	size_t have = 0;
-	if (p->temperature <= 0 && (p->repeat_penalty == 1 || n == 0)) return sample_best(logits, s->vocab, NULL, 0);
 	memcpy(s->logits, logits, s->vocab * sizeof *logits);
 	for (size_t i = 0; i < n && p->repeat_penalty != 1; i++) {
 		float l = logits[recent[i]];
 		s->logits[recent[i]] = l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty;
 	}
-	if (p->temperature <= 0) return sample_best(s->logits, s->vocab, NULL, 0);
+}
+
+/* Ids of finite logits, divided by the temperature, into the heap array; how many. */
+static size_t heap_fill(struct sampler *s, float temperature)
+{
+	size_t have = 0;
 	for (size_t i = 0; i < s->vocab; i++) {
-		s->logits[i] /= p->temperature;
+		s->logits[i] /= temperature;
 		if (isfinite(s->logits[i])) s->heap[have++] = (int32_t)i;
 	}
+	return have;
+}
+
+int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
+	const int32_t *recent, size_t n)
+{
+	size_t have;
+	s->first_n = s->rest_n = 0;
+	if (p->temperature <= 0 && (p->repeat_penalty == 1 || n == 0)) return sample_best(logits, s->vocab, NULL, 0);
+	logits_copy(s, logits, p, recent, n);
+	if (p->temperature <= 0) return sample_best(s->logits, s->vocab, NULL, 0);
+	have = heap_fill(s, p->temperature);
 	/* a temperature near 0 may overflow: its limit is greedy */
 	if (have == 0) return sample_best(logits, s->vocab, NULL, 0);
 	return draw(s, r, p, have);
+}
+
+/* A heap of n ids without one. */
+static size_t heap_without(const struct sampler *s, int32_t *heap, size_t n, int32_t id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (heap[i] == id) heap[i] = heap[--n];
+	heap_make(s, heap, n);
+	return n;
+}
+
+void sample_rest(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p, const int32_t *recent,
+	size_t n, int32_t refused)
+{
+	size_t have = 0, kept = 0;
+	double sum;
+	logits_copy(s, logits, p, recent, n);
+	if (p->temperature > 0) have = heap_fill(s, p->temperature);
+	if (have) {
+		kept = has_filters(p, have) ? filter(s, p, have, &sum) : have;
+	} else {
+		logits_copy(s, logits, p, recent, p->temperature > 0 ? 0 : n);
+		have = heap_fill(s, 1);
+	}
+	s->first = s->heap + (have - kept);
+	for (size_t i = 0; i < kept; i++) s->logits[s->first[i]] -= (float)log(-log(next_uniform(r)));
+	s->first_n = heap_without(s, s->first, kept, refused);
+	s->rest_n = heap_without(s, s->heap, have - kept, refused);
+}
+
+int32_t sample_another(struct sampler *s)
+{
+	int32_t *heap = s->first_n ? s->first : s->heap;
+	size_t *n = s->first_n ? &s->first_n : &s->rest_n;
+	if (!*n) return -1;
+	pop_top(s, heap, n);
+	return heap[*n];
 }

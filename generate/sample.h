@@ -10,6 +10,7 @@ struct sampler {
 	size_t vocab;
 	float *logits;        /* (vocab) a working copy */
 	int32_t *heap;        /* (vocab) */
+	int32_t *first; size_t first_n, rest_n; /* of sample_rest: heaps at first and at heap */
 };
 struct sample_rng { uint64_t s[4]; };   /* xoshiro256**; one for each sequence */
 
@@ -23,5 +24,13 @@ int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_
  * min-p. temperature 0 takes the best after the penalty. -1: the logits hold no finite number. */
 int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
 	const int32_t *recent, size_t n);
+
+/* The others, when the token that sample_next drew with these arguments is refused. Greedy: from the likeliest on. Drawn: what the
+ * filters kept in the order of a draw without putting back, so that the first one taken is as likely as if the refused had not
+ * been there; then what they did not keep, from the likeliest on. sample_another gives one after the other; -1: none is
+ * left, or sample_next was called since. */
+void sample_rest(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p, const int32_t *recent,
+	size_t n, int32_t refused);
+int32_t sample_another(struct sampler *s);
 
 #endif

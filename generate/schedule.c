@@ -10,6 +10,8 @@
  * next one is wanted, so the KV cache may end one token before the text does. A guess is evaluated together with the token
  * before it; as long as the token chosen is the one guessed, the next row of logits is what plain decoding would have
  * had, since a row's bits do not depend on its neighbours, and the constraint is asked as if there were no guesses.
+ * A constraint may take text back: positions are cut off, and the last token kept (of the prompt, where none is) is
+ * evaluated again, whose logits were not kept.
  * Whether to try a guess is reckoned from the measured times of passes by rows: tokens a millisecond must grow.
  * Pages for prompt and answer are promised before a text starts, so that no running text ever waits for memory. A step
  * allocates nothing, but for forced text, which is tokenised, and for text over TEXT_FIRST bytes.
@@ -152,7 +154,7 @@ static int seq_finish(struct sequence *s, enum gen_finish finish)
 static const char *seq_text(const struct generator *g, const struct sequence *s, int32_t id, size_t *len)
 {
 	const char *text = generator_text(g, id, len);
-	int skip = s->blank_first && s->q->result->completion_tokens == 0 && *len && text[0] == ' ';
+	int skip = s->blank_first && s->taken == 0 && *len && text[0] == ' ';
 	*len -= (size_t)skip;
 	return text + skip;
 }
@@ -167,6 +169,7 @@ static int seq_take(struct generator *g, struct sequence *s, const int32_t *ids,
 		const char *text = seq_text(g, s, ids[i], &len);
 		st = stream_put(&s->stream, text, len, &stopped);
 		if (st != OK) return err_set(s->q->err, st, "%s: the text grew over %d bytes", g->info.name, TEXT_MAX);
+		s->taken++;
 		r->completion_tokens++;
 		g->stats.written_tokens++;
 		if (stopped) return seq_finish(s, GEN_END_STOP);
@@ -202,31 +205,71 @@ static int seq_choose(struct generator *g, struct sequence *s, const float *logi
 	return *id >= 0 ? OK : err_set(s->q->err, E_USAGE, "%s: the constraint leaves no token to choose", g->info.name);
 }
 
+/* Makes the text that of its first `keep` tokens again. All taken are evaluated here, so the table knows them. */
+static int seq_rewind(struct generator *g, struct sequence *s, size_t keep)
+{
+	struct stream *t = &s->stream;
+	const int32_t *ids = s->kv.ids + s->q->n;
+	int stopped;
+	if (keep > s->taken)
+		return err_set(s->q->err, E_USAGE, "%s: the constraint keeps %zu of %zu tokens", g->info.name, keep, s->taken);
+	buf_reset(t->text);
+	t->part_n = s->taken = 0;
+	for (; s->taken < keep; s->taken++) {
+		size_t len;
+		const char *text = seq_text(g, s, ids[s->taken], &len);
+		(void)stream_put(t, text, len, &stopped); /* as before: nothing stopped there, and there is room */
+	}
+	if (t->sent > t->text->len && s->q->on_text)
+		return err_set(s->q->err, E_USAGE, "%s: the constraint takes text back that was handed out", g->info.name);
+	if (t->sent > t->text->len) t->sent = t->text->len;
+	kvseq_cut(&s->kv, s->q->n + keep - 1);
+	s->rewound = 1;
+	s->todo_n = keep > 0;                     /* 0: the rest of the prompt, its last token */
+	s->chosen = keep ? ids[keep - 1] : -1;
+	s->todo = &s->chosen;
+	return OK;
+}
+
+static enum gen_verdict seq_ask(const struct generator *g, const struct sequence *s, const float *logits, int32_t id,
+	struct gen_steer *steer)
+{
+	const struct gen_constraint *c = s->q->constraint;
+	struct buf *text = &s->q->result->text;
+	struct gen_view view = { .text = buf_cstr(text), .len = text->len, .token = id, .is_stop = generator_is_stop(g, id),
+		.step = s->step, .tokens = s->taken, .logits = logits, .vocab = g->info.vocab };
+	view.piece = view.is_stop ? "" : seq_text(g, s, id, &view.piece_len);
+	*steer = (struct gen_steer){ 0 };
+	return c->next(c->ctx, &view, steer);
+}
+
 /* From a row of logits to the next token or forced text. */
 static int seq_step(struct generator *g, struct sequence *s, const float *logits)
 {
 	const struct gen_params *p = s->q->params;
-	const struct gen_constraint *c = s->q->constraint;
-	struct buf *text = &s->q->result->text;
 	size_t len = s->kv.len, look = (size_t)p->repeat_last < len ? (size_t)p->repeat_last : len;
-	int32_t id = sample_next(&g->sampler, &s->rng, logits, p, s->kv.ids + len - look, look);
-	struct gen_steer steer = { 0 };
-	struct gen_view view;
+	const int32_t *recent = s->kv.ids + len - look;
+	int32_t id = sample_next(&g->sampler, &s->rng, logits, p, recent, look);
+	enum gen_verdict verdict = GEN_ACCEPT;
+	struct gen_steer steer;
 	int st;
 	if (id < 0) return err_set(s->q->err, E_IO,
 		"%s: the model's logits are not finite numbers: its weights are damaged", gguf_path(g->gguf));
-	if (c) {
-		view = (struct gen_view){ .text = buf_cstr(text), .len = text->len, .token = id, .is_stop = generator_is_stop(g, id),
-			.step = s->step++, .logits = logits, .vocab = g->info.vocab };
-		view.piece = view.is_stop ? "" : seq_text(g, s, id, &view.piece_len);
-		switch (c->next(c->ctx, &view, &steer)) {
-		case GEN_ACCEPT: break;
-		case GEN_STOP: return seq_finish(s, GEN_END_CONSTRAINT);
-		case GEN_FORCE: return seq_force(g, s, &steer);
-		case GEN_CHOOSE:
-			if ((st = seq_choose(g, s, logits, &steer, &id)) != OK) return st;
-			break;
-		}
+	if (s->q->constraint) verdict = seq_ask(g, s, logits, id, &steer);
+	if (verdict == GEN_REFUSE) sample_rest(&g->sampler, &s->rng, logits, p, recent, look, id);
+	while (verdict == GEN_REFUSE) {
+		id = sample_another(&g->sampler);
+		verdict = id < 0 ? GEN_STOP : seq_ask(g, s, logits, id, &steer);
+	}
+	s->step++;
+	switch (verdict) {
+	case GEN_ACCEPT: case GEN_REFUSE: break;
+	case GEN_STOP: return seq_finish(s, GEN_END_CONSTRAINT);
+	case GEN_FORCE: return seq_force(g, s, &steer);
+	case GEN_CHOOSE:
+		if ((st = seq_choose(g, s, logits, &steer, &id)) != OK) return st;
+		break;
+	case GEN_REWIND: return seq_rewind(g, s, steer.keep);
 	}
 	if (generator_is_stop(g, id)) return seq_finish(s, GEN_END_STOP);
 	s->chosen = id;
@@ -243,15 +286,16 @@ static int seq_advance(struct generator *g, struct sequence *s)
 {
 	size_t base = s->kv.len - s->tried, true_n = 0;
 	int st;
+	s->rewound = 0;
 	for (;;) {
 		kvseq_cut(&s->kv, base + true_n);
 		st = seq_step(g, s, s->logits + true_n * (size_t)g->info.vocab);
-		if (st != OK || s->ended || true_n == s->tried || s->todo_n != 1 || *s->todo != s->draft.ids[true_n]) break;
+		if (st != OK || s->ended || s->rewound || true_n == s->tried || s->todo_n != 1 || *s->todo != s->draft.ids[true_n]) break;
 		true_n++;                         /* evaluated already */
 	}
 	g->stats.accepted += true_n;
 	if (s->tried) draft_learn(&s->draft, s->tried, true_n);
-	else if (s->draft.n && !s->ended && s->todo_n) draft_learn(&s->draft, 1, *s->todo == s->draft.ids[0]);
+	else if (s->draft.n && !s->ended && !s->rewound && s->todo_n) draft_learn(&s->draft, 1, *s->todo == s->draft.ids[0]);
 	return st;
 }
 
@@ -265,7 +309,8 @@ static void seq_fed(struct generator *g, struct sequence *s)
 		s->todo_n -= s->fed;
 	} else {
 		g->stats.prompt_tokens += s->fed;
-		kvseq_share(kv, &s->kv, s->kv.len);
+		/* the page of its last token stays its own: a text taken back evaluates that token again */
+		kvseq_share(kv, &s->kv, s->kv.len < s->q->n ? s->kv.len : s->q->n - 1);
 	}
 	s->fed = 0;
 	if (!s->logits_n) return;

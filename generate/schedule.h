@@ -25,6 +25,8 @@ struct sequence {                    /* one text being written */
 	int32_t chosen;              /* the token taken last */
 	const int32_t *todo; size_t todo_n; /* taken, and not evaluated yet: &chosen, or in forced */
 	size_t step;                 /* of the constraint */
+	size_t taken;                /* tokens that the text is made of */
+	int rewound;                 /* in this pass: logits after those just used are of no use */
 	int blank_first;             /* the text's first token begins with a blank that is no part of it */
 	int ended;                   /* result->finish is set */
 	double began, prefilled;     /* clock_ms() */

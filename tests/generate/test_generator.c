@@ -270,12 +270,16 @@ TEST(generator_sampling_is_seeded)
 }
 
 /* A script of verdicts: one letter a step. */
-struct script { const char *steps; const char *force; const int32_t *choices; size_t choice_n, seen; char text[400]; };
+struct script { const char *steps; const char *force; const int32_t *choices; size_t choice_n, seen, refused; char text[400]; };
 
 static enum gen_verdict follow(void *ctx, const struct gen_view *v, struct gen_steer *s)
 {
 	struct script *c = ctx;
 	char step = c->steps[v->step];
+	if (step == 'n' || (step == 'r' && !v->is_stop)) {
+		c->refused++;
+		return GEN_REFUSE;
+	}
 	CHECK(v->step == c->seen && v->vocab == 49152 && v->len < sizeof c->text && v->text[v->len] == 0);
 	CHECK(isfinite(v->logits[0]) && isfinite(v->logits[49151]));
 	c->seen++;
@@ -284,7 +288,8 @@ static enum gen_verdict follow(void *ctx, const struct gen_view *v, struct gen_s
 	s->force_len = c->force ? strlen(c->force) : 0;
 	s->choices = c->choices;
 	s->choice_n = c->choice_n;
-	return step == 'a' ? GEN_ACCEPT : step == 'f' ? GEN_FORCE : step == 'c' ? GEN_CHOOSE : GEN_STOP;
+	s->keep = 0;
+	return step == 'b' ? GEN_REWIND : step == 'a' || step == 'r' ? GEN_ACCEPT : step == 'f' ? GEN_FORCE : step == 'c' ? GEN_CHOOSE : GEN_STOP;
 }
 
 TEST(generator_constraint)
@@ -306,6 +311,19 @@ TEST(generator_constraint)
 	r = run(g, &t, &p, &c, NULL, NULL);
 	CHECK(strstr(r.text.data, " Paris [12] as everyone knows") == r.text.data);
 	CHECK_INT(r.completion_tokens, 2 + forced.n);
+	buf_clear(&r.text);
+	s = (struct script){ .steps = "aabacs", .choices = pick.ids, .choice_n = pick.n }; /* back to the beginning, another choice */
+	r = run(g, &t, &p, &c, NULL, NULL);
+	CHECK(r.finish == GEN_END_CONSTRAINT && r.completion_tokens == 4 && s.seen == 6);
+	CHECK_STR(s.text, r.text.data);
+	buf_clear(&r.text);
+	s = (struct script){ .steps = "raas" };         /* refused until the stop token is offered: all in one step */
+	r = run(g, &t, &p, &c, NULL, NULL);
+	CHECK(r.finish == GEN_END_STOP && r.completion_tokens == 0 && r.text.len == 0 && s.refused > 1 && s.seen == 1);
+	buf_clear(&r.text);
+	s = (struct script){ .steps = "ns" };
+	r = run(g, &t, &p, &c, NULL, NULL);
+	CHECK(r.finish == GEN_END_CONSTRAINT && r.completion_tokens == 0 && s.refused == 49152);
 	buf_clear(&r.text);
 	s = (struct script){ .steps = "fs", .force = " [12] as everyone knows" };
 	p.max_tokens = (int)forced.n - 1; /* does not fit: not at all */

@@ -98,3 +98,61 @@ TEST(sample_penalty)
 	count(&p, logits, 4, recent, 4, got);
 	CHECK_INT(got[3], 4000);
 }
+
+/* Refused tokens one after the other until one is taken, 4000 times: shares among those that are not refused. */
+static void check_refused(const struct gen_params *p, const int *refused, const double *want)
+{
+	struct sampler s;
+	struct sample_rng r;
+	struct err e;
+	int got[N] = { 0 };
+	CHECK_OK(sampler_init(&s, N, &e), e);
+	sample_seed(&r, 9);
+	for (int i = 0; i < 4000; i++) {
+		int32_t id = sample_next(&s, &r, base, p, NULL, 0);
+		if (refused[id]) {
+			sample_rest(&s, &r, base, p, NULL, 0, id);
+			do id = sample_another(&s); while (id >= 0 && refused[id]);
+		}
+		CHECK(id >= 0);
+		got[id]++;
+	}
+	for (int i = 0; i < N; i++) {
+		double sd = sqrt(4000 * want[i] * (1 - want[i]));
+		CHECK_MSG(fabs(got[i] - 4000 * want[i]) <= 5 * sd, "token %d: %d of 4000, share %g", i, got[i], want[i]);
+	}
+	sampler_clear(&s);
+}
+
+TEST(sample_refused)
+{
+	const int refused[N] = { 0, 1, 0, 0, 0, 0 }, more[N] = { 0, 1, 1, 0, 1, 0 };
+	double w[N] = { exp(1), 0, exp(3), 0, exp(2), exp(0) }, all = w[0] + w[2] + w[4] + w[5];
+	const double greedy[N] = { 0, 0, 1 }, kept[N] = { 0, 0, w[2] / (w[2] + w[4]), 0, w[4] / (w[2] + w[4]) }, beyond[N] = { 1 };
+	struct gen_params p;
+	gen_params_default(&p);
+	check_refused(&p, refused, greedy);
+	p.temperature = 1;
+	for (int i = 0; i < N; i++) w[i] /= all;
+	check_refused(&p, refused, w);
+	p.top_k = 3;                              /* 1, 2 and 4 */
+	check_refused(&p, refused, kept);
+	check_refused(&p, more, beyond);          /* of what top-k did not keep the likeliest */
+}
+
+TEST(sample_refuses_all)
+{
+	struct sampler s;
+	struct sample_rng r = { { 1 } };
+	struct gen_params p;
+	struct err e;
+	static const int32_t order[] = { 2, 4, 0, 5 };
+	gen_params_default(&p);
+	CHECK_OK(sampler_init(&s, N, &e), e);
+	CHECK_INT(sample_next(&s, &r, base, &p, NULL, 0), 1);
+	CHECK_INT(sample_another(&s), -1);
+	sample_rest(&s, &r, base, &p, NULL, 0, 1);
+	for (int i = 0; i < 4; i++) CHECK_INT(sample_another(&s), order[i]);
+	CHECK_INT(sample_another(&s), -1);
+	sampler_clear(&s);
+}

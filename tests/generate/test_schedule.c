@@ -22,7 +22,10 @@ struct text {
 	struct gen_request q;
 	struct err err;
 	uint64_t hash;
-	size_t force_every, choose_every; /* steps; 0: never */
+	size_t force_every, choose_every, refuse_every; /* steps; 0: never */
+	size_t rewind_at, rewind_keep;    /* once so many tokens are written, all but so many go; 0: never */
+	uint64_t rows[PROMPT_MAX];        /* hashes of the logits behind so many tokens */
+	size_t rewound, same;             /* times; rows that came again, with the same bits */
 	char stop[4]; const char *stops[3];
 	int32_t written[PROMPT_MAX]; size_t written_n;
 	int32_t choices[3];
@@ -43,6 +46,20 @@ static enum gen_verdict watch(void *ctx, const struct gen_view *v, struct gen_st
 	t->hash = hash_of(t->hash, v->logits, (size_t)v->vocab * sizeof *v->logits);
 	t->hash = hash_of(hash_of(t->hash, v->text, v->len), &v->token, sizeof v->token);
 	t->hash = hash_of(t->hash, &v->step, sizeof v->step);
+	if (v->tokens < PROMPT_MAX && !t->force_every && !t->choose_every && !t->refuse_every && t->p.temperature <= 0) {
+		uint64_t row = hash_of(1, v->logits, (size_t)v->vocab * sizeof *v->logits);
+		if (t->rewound && t->rows[v->tokens]) {
+			CHECK_MSG(t->rows[v->tokens] == row, "other logits behind %zu tokens, when they were written again", v->tokens);
+			t->same++;
+		}
+		t->rows[v->tokens] = row;
+	}
+	if (t->rewind_at && !t->rewound && v->tokens >= t->rewind_at) {
+		t->rewound = 1;
+		t->written_n = t->rewind_keep;
+		s->keep = t->rewind_keep;
+		return GEN_REWIND;
+	}
 	if (t->cancel_at && v->step >= t->cancel_at) t->cancel = 1;
 	if (t->force_every && v->step % t->force_every == t->force_every - 1) {
 		*s = (struct gen_steer){ .force = "[7] and", .force_len = 7 };
@@ -52,8 +69,16 @@ static enum gen_verdict watch(void *ctx, const struct gen_view *v, struct gen_st
 		*s = (struct gen_steer){ .choices = t->choices, .choice_n = 3 };
 		return GEN_CHOOSE;
 	}
+	if (t->refuse_every && v->step % t->refuse_every == 0 && v->token % 5) return GEN_REFUSE;
 	if (t->written_n < PROMPT_MAX) t->written[t->written_n++] = v->token;
 	return GEN_ACCEPT;
+}
+
+static int told(void *ctx, const char *text, size_t len)
+{
+	(void)ctx;
+	CHECK(text && len);
+	return 0;
 }
 
 static uint32_t seed = 7;
@@ -77,6 +102,10 @@ static void text_make(struct text *t, size_t i)
 	t->p.seed = i;
 	t->force_every = i % 4 == 2 ? 7 : 0;
 	t->choose_every = i % 4 == 3 ? 5 : 0;
+	t->refuse_every = i % 5 == 1 ? 3 : 0;
+	t->rewind_at = (i % 3 != 1 && i % 4 < 2) || i == 7 || i == 6 ? 4 + random_n(20) : 0;
+	t->rewind_keep = i % 2 ? t->rewind_at / 2 : 0;
+	if (i == 8) t->n = 4 * KVCACHE_PAGE; /* back to a prompt that ends with a page */
 	for (size_t k = 0; k < 3; k++) t->choices[k] = (int32_t)random_n(250);
 }
 
@@ -85,7 +114,8 @@ static void text_begin(struct text *t)
 	t->c = (struct gen_constraint){ t, watch };
 	t->hash = 14695981039346656037u;
 	t->cancel = 0;
-	t->written_n = 0;
+	t->written_n = t->rewound = t->same = 0;
+	memset(t->rows, 0, sizeof t->rows);
 	t->q = (struct gen_request){ .prompt = t->prompt, .n = t->n, .params = &t->p, .constraint = &t->c, .cancel = &t->cancel,
 		.result = &t->r, .err = &t->err };
 }
@@ -174,7 +204,7 @@ static void check_model(const struct model_spec *spec, const char *kernel)
 	struct generator_stats s;
 	struct generator *g;
 	char path[300];
-	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim), stopped = 0;
+	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim), stopped = 0, same = 0;
 	const struct ops *ops;
 	struct err e;
 	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
@@ -183,6 +213,7 @@ static void check_model(const struct model_spec *spec, const char *kernel)
 	for (size_t i = 0; i < TEXTS; i++) {
 		text_make(&t[i], i);
 		want[i] = run_alone(path, kernel, &t[i]);
+		same += t[i].same;
 		if (i % 2) continue;
 		text_stop(&t[i], &want[i], i);
 		mem_free(want[i].text);
@@ -190,6 +221,7 @@ static void check_model(const struct model_spec *spec, const char *kernel)
 		stopped += want[i].finish == GEN_END_STOP;
 	}
 	CHECK_MSG(stopped > 1, "%d stopped", (int)stopped);
+	CHECK_MSG(same > 12, "%d rows came again", (int)same);
 	g = open_with(path, kernel, 1, 2, 16, 0, 0); /* one by one, from the cache, with drafts */
 	for (size_t i = 0; i < TEXTS; i++) {
 		text_begin(&t[i]);
@@ -334,6 +366,32 @@ TEST(schedule_steps_allocate_nothing)
 		buf_clear(&t[i].r.text);
 	}
 	CHECK(steps > 20);
+	generator_close(g);
+	mem_free(t);
+}
+
+/* What may not be taken back. */
+TEST(schedule_rewind_refused)
+{
+	struct model_spec spec = small("llama", QUANT_Q8_0);
+	struct text *t = mem_calloc(1, sizeof *t);
+	char path[300];
+	struct generator *g;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&spec, path);
+	g = open_at(path, 1, 1, 4, 0, 0);
+	for (int round = 0; round < 2; round++) {
+		text_make(t, 0);
+		t->rewind_at = 5;
+		t->rewind_keep = round ? 1 : 6;
+		text_begin(t);
+		if (round) t->q.on_text = told, t->q.ctx = t;
+		CHECK_OK(generator_start(g, &t->q), t->err);
+		while (!t->q.done) generator_step(g);
+		CHECK_INT(t->q.status, E_USAGE);
+		CHECK_MSG(strstr(t->err.msg, round ? "handed out" : "keeps 6 of 5"), "%s", t->err.msg);
+		buf_clear(&t->r.text);
+	}
 	generator_close(g);
 	mem_free(t);
 }
