@@ -46,7 +46,7 @@ static int prompt_read(struct service *s, const cJSON *o, struct answer_request 
 {
 	const struct prompt_template *t;
 	int rc = json_get_text(o, "prompt", &q->prompt, e);
-	return rc || !q->prompt ? rc : prompts_find(s->prompts, q->prompt, &t, e);
+	return rc || !q->prompt ? rc : prompts_find_for(s->prompts, "answer", q->prompt, &t, e);
 }
 
 static int user_read(const cJSON *o, struct answer_request *q, struct err *e)

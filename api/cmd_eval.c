@@ -39,6 +39,7 @@ struct eval_run {
 	struct tally t;
 	struct progress progress;
 	int answers, style, mode;
+	const char *prompt;           /* template of answers; NULL: the one in use */
 	long limit;
 	double began_ms;
 };
@@ -324,7 +325,7 @@ static void tally_answer(struct tally *t, const struct eval_question *q, const s
 static int answer_one(struct eval_run *r, const struct eval_question *q, struct arena *a, struct err *e)
 {
 	struct answer x;
-	struct answer_request req = { .reader = r->reader, .question = q->text, .style = r->style, .temperature = -1, .cancel = r->call->cancel };
+	struct answer_request req = { .reader = r->reader, .question = q->text, .style = r->style, .prompt = r->prompt, .temperature = -1, .cancel = r->call->cancel };
 	int rc = answer_run(r->call->service, &req, NULL, a, &x, e);
 	if (!rc) tally_answer(&r->t, q, &x, a);
 	answer_close(&x);
@@ -443,7 +444,9 @@ int cmd_eval(struct command_call *c)
 	struct err e = { 0 };
 	struct buf dir;
 	struct option options[] = { { "--answers", OPTION_FLAG, &r.answers, 0, 0 }, { "--extractive", OPTION_FLAG, &extractive, 0, 0 },
-		{ "--gate", OPTION_TEXT, &gate_path, 0, 0 }, { "--mode", OPTION_TEXT, &mode, 0, 0 }, { "--limit", OPTION_NUMBER, &r.limit, 1, 100000000 } };
+		{ "--gate", OPTION_TEXT, &gate_path, 0, 0 }, { "--mode", OPTION_TEXT, &mode, 0, 0 }, { "--prompt", OPTION_TEXT, &r.prompt, 0, 0 },
+		{ "--limit", OPTION_NUMBER, &r.limit, 1, 100000000 } };
+	const struct prompt_template *template;
 	cJSON *o = NULL;
 	arena_init(&a, SET_BYTES_MAX);
 	buf_init(&dir, 8192);
@@ -457,6 +460,10 @@ int cmd_eval(struct command_call *c)
 		goto out;
 	}
 	if (extractive) r.style = STYLE_EXTRACTIVE;
+	if (r.prompt && (rc = prompts_find_for(c->service->prompts, "answer", r.prompt, &template, &e))) {
+		rc = command_fail(c, &e);
+		goto out;
+	}
 	rc = path_absolute(&dir, c->cwd, c->argv[1], &e);
 	if (!rc) rc = evalset_load(&r.set, buf_cstr(&dir), &a, &e);
 	if (!rc && strlen(r.set.name) > sizeof r.collection - 6) rc = err_set(&e, E_USAGE, "eval: folder name %s is too long for a collection", r.set.name);

@@ -148,11 +148,12 @@ static const struct command commands[] = {
 		"The service must not be running on the data folder.\n\n"
 		"  --force       replace the store that the folder holds\n\n"
 		"Example: footnote --data ./data restore /backups/footnote-monday\n", cmd_restore, 0, COMMAND_ALONE},
-	{"eval", "eval DIR [--answers] [--extractive] [--mode M] [--gate FILE] [--limit N]",
+	{"eval", "eval DIR [--answers] [--extractive] [--prompt NAME@V] [--mode M] [--gate FILE] [--limit N]",
 		"Scores a question set: the folder is synced into a collection of its own, eval-NAME, and its questions\n"
 		"are asked.\n\n"
 		"  --answers     also write and score answers\n"
 		"  --extractive  those by quoting, without the language model\n"
+		"  --prompt N    those with this prompt template\n"
 		"  --mode M      how passages are searched: hybrid (default), dense, lexical; answers always use hybrid\n"
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
@@ -187,6 +188,14 @@ static const struct command commands[] = {
 		"checked by checksum. verify: read again and compare. add: take a GGUF file or an embedder's folder from\n"
 		"disk. use: write the model into service.conf.\n\n"
 		"Example: footnote models fetch all-minilm-l6-v2\n", cmd_models, 0, COMMAND_LOCAL},
+	{"prompts", "prompts list | show NAME[@V] | add FILE | use NAME@V [--gate FILE --eval DIR] | diff A B",
+		"Versioned prompt templates. A name is TASK or TASK-VARIANT (answer, answer-formal); a version never changes.\n"
+		"list: all of them, and which one each task uses. show: the text. add: takes NAME.vN.txt, or NAME.txt as the next\n"
+		"version; its placeholders are checked. use: the task uses this version from the next question on, without a\n"
+		"restart. diff: the lines in which two differ.\n\n"
+		"  --eval DIR    score this question set with the version first, and\n"
+		"  --gate FILE   leave everything as it is (exit code 1) when a figure is under the file's floor\n\n"
+		"Example: footnote prompts use answer@2 --gate floors.json --eval questions/handbook\n", cmd_prompts, 0, COMMAND_OWNED},
 	{"conf", "conf",
 		"Prints service.conf: every setting with its meaning, range, default and the value in force.\n\n"
 		"Example: footnote conf > service.conf\n", cmd_conf, 0, COMMAND_LOCAL},

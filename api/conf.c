@@ -291,7 +291,8 @@ static const struct setting settings[] = {
 		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. "
 		"Lower: it refuses sooner."},
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
-		"The prompt template: a name, or name@version. Without a version the highest is taken."},
+		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
+		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},
 	{NULL, "answer.question_chars_max", T_INT, AT(question_chars_max), 16, 100000, "2000", "characters",
 		"Longer questions are refused."},
 	{NULL, "answer.deadline_s", T_REAL, AT(answer_deadline_s), 1, 86400, "120", "seconds",

@@ -35,6 +35,11 @@ static const struct route routes[] = {
 	{ "GET", "/v1/keys", "keys_list", POOL_ADMIN, 0, 0, keys_get, ROLE_ADMIN },
 	{ "POST", "/v1/keys", "keys_post", POOL_ADMIN, 0, 0, keys_post, ROLE_ADMIN },
 	{ "DELETE", "/v1/keys/{id}", "keys_delete", POOL_ADMIN, 0, 0, keys_delete, ROLE_ADMIN },
+	{ "GET", "/v1/prompts", "prompts_list", POOL_ADMIN, 0, 0, prompts_get, ROLE_ADMIN },
+	{ "POST", "/v1/prompts", "prompts_post", POOL_ADMIN, 0, 0, prompts_post, ROLE_ADMIN },
+	{ "GET", "/v1/prompts/{name}", "prompts_get", POOL_ADMIN, 0, 0, prompts_get, ROLE_ADMIN },
+	{ "POST", "/v1/prompts/{name}/use", "prompts_use", POOL_ADMIN, 0, 0, prompts_use_post, ROLE_ADMIN },
+	{ "GET", "/v1/prompts/{name}/diff", "prompts_diff", POOL_ADMIN, 0, 0, prompts_diff_get, ROLE_ADMIN },
 	{ "POST", "/v1/backup", "backup", POOL_WRITE, 0, 0, backup_post, ROLE_ADMIN },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };

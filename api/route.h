@@ -58,6 +58,11 @@ int jobs_delete(struct request *r, struct err *e);
 int keys_get(struct request *r, struct err *e);
 int keys_post(struct request *r, struct err *e);
 int keys_delete(struct request *r, struct err *e);
+/* routes_prompts.c */
+int prompts_get(struct request *r, struct err *e);      /* also one of them */
+int prompts_post(struct request *r, struct err *e);
+int prompts_use_post(struct request *r, struct err *e);
+int prompts_diff_get(struct request *r, struct err *e);
 /* routes_admin.c */
 int page_get(struct request *r, struct err *e);
 int healthz_get(struct request *r, struct err *e);

@@ -17,6 +17,7 @@
 #include "api/acl.h"
 #include "api/keys.h"
 #include "api/models.h"
+#include "api/templates.h"
 #include "base/clock.h"
 #include "base/embedded.h"
 #include "base/file.h"
@@ -222,6 +223,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	if (!rc) rc = parsers_start(s, e);
 	if (!rc) rc = keys_open(&s->keys, s->index, e);
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
+	if (!rc) rc = templates_open(s, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
 	if (rc) {
 		service_close(s);

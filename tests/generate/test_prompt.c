@@ -92,3 +92,53 @@ TEST(prompt_bad_files_are_named)
 	CHECK_INT(prompts_open(&p, "/nonexistent-folder", &e), E_NOT_FOUND);
 	CHECK(p == NULL);
 }
+
+TEST(prompt_tasks_use_one_of_theirs)
+{
+	static const char good[] = "[user]\n{{passages}} {{question}} {{refusal}}\n";
+	struct err e = { 0 };
+	const struct prompt_template *t;
+	struct prompts *p;
+	CHECK_OK(prompts_open(&p, NULL, &e), e);
+	CHECK_OK(prompts_check(p, "answer-formal.v3.txt", good, sizeof good - 1, &e), e);
+	CHECK_OK(prompts_add(p, "answer-formal.v3.txt", good, sizeof good - 1, &t, &e), e);
+	CHECK_OK(prompts_add(p, "answer-formal.v3.txt", good, sizeof good - 1, &t, &e), e);
+	CHECK_INT(prompts_add(p, "answer-formal.v3.txt", good, sizeof good - 2, &t, &e), E_CONFLICT);
+	CHECK_INT(prompts_check(p, "answer-formal.v3.txt", good, sizeof good - 2, &e), E_CONFLICT);
+	CHECK_INT(prompts_next(p, "answer-formal"), 4);
+	CHECK_OK(prompts_find_for(p, "answer", NULL, &t, &e), e);
+	CHECK_STR(prompt_name(t), "answer");
+	CHECK_OK(prompts_find_for(p, "answer", "answer-formal", &t, &e), e);
+	CHECK_INT(prompt_version(t), 3);
+	CHECK(!prompts_in_use(p, t));
+	prompts_use(p, t);
+	CHECK(prompts_in_use(p, t));
+	CHECK_OK(prompts_find(p, "answer", &t, &e), e);
+	CHECK_STR(prompt_name(t), "answer-formal");
+	CHECK_INT(prompts_find_for(p, "answer", "judge", &t, &e), E_NOT_FOUND);
+	CHECK(strstr(e.msg, "answer@1") && !strstr(e.msg, "judge@"));
+	prompts_close(p);
+}
+
+TEST(prompt_added_texts_are_checked)
+{
+	static const struct { const char *file, *text; int status; } rows[] = {
+		{ "answer.v2.txt", "[user]\n{{passages}} {{question}} {{refusal}} {{more}}", E_USAGE },
+		{ "answer.v2.txt", "[user]\n{{passages}} {{question}}", E_USAGE },
+		{ "answer.v2.txt", "[user]\n{{passages}} {{question}} {{refusal}} {{}}", E_USAGE },
+		{ "other.v2.txt", "[user]\n{{question}}", E_USAGE },
+		{ "-x.v2.txt", "[user]\n{{question}}", E_USAGE },
+		{ "answer/x.v2.txt", "[user]\n{{passages}} {{question}} {{refusal}}", E_USAGE },
+		{ "answer.v1.txt", "[user]\n{{passages}} {{question}} {{refusal}}", E_CONFLICT },
+		{ "answer.v2.txt", "[user]\n{{passages", E_FORMAT },
+	};
+	struct err e = { 0 };
+	struct prompts *p;
+	CHECK_OK(prompts_open(&p, NULL, &e), e);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int rc = prompts_check(p, rows[i].file, rows[i].text, strlen(rows[i].text), &e);
+		CHECK_MSG(rc == rows[i].status, "row %zu: %d: %s", i, rc, e.msg);
+	}
+	CHECK_INT(prompts_check(p, "answer.v2.txt", "[user]\n\0", 8, &e), E_FORMAT);
+	prompts_close(p);
+}
