@@ -19,7 +19,7 @@ struct answer_request {
 	int k;                           /* passages looked at; 0: conf */
 	enum answer_style style;
 	int style_given;                 /* the asker chose the style: no experiment and no routing changes it */
-	const char *prompt;              /* template NAME or NAME@V; NULL: the one in use */
+	const char *prompt;              /* template NAME or NAME@V; NULL: the one in use for answers */
 	const char *tone;                /* {{tone}} of templates that have it: how to sound; NULL: "" */
 	int max_tokens;                  /* 0: conf */
 	double temperature;              /* < 0: greedy */

@@ -277,7 +277,7 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	struct chat_message *m;
 	const char *passages;
 	size_t len, n;
-	int rc = prompts_find_for(s->prompts, "answer", q->prompt, &tpl, e);
+	int rc = prompts_find(s->prompts, q->prompt ? q->prompt : "answer", &tpl, e);
 	if (!rc) rc = select_print(&c->answer->retrieval, c->sel, c->arena, &passages, &len, e);
 	if (rc) return rc;
 	struct prompt_value v[] = { { "passages", passages, len }, { "question", q->question, strlen(q->question) },
