@@ -4,6 +4,7 @@
 #define API_ANSWER_H
 #include <stddef.h>
 #include <stdint.h>
+#include "api/decide.h"
 #include "api/retrieve.h"
 #include "api/service.h"
 
@@ -24,6 +25,7 @@ struct answer_request {
 	int max_tokens;                  /* 0: conf */
 	double temperature;              /* < 0: greedy */
 	uint64_t seed;
+	int explain;                     /* the units and their scores are told too */
 	int patient;                     /* one of many that nobody waits for alone: no deadline, and see gen_params */
 	const volatile int *cancel;      /* may be NULL */
 	/* What holds for this request: every answer.* and search.* that may vary by request is read from here, never from
@@ -56,16 +58,17 @@ struct answer {                      /* everything in the arena given, or borrow
 	struct answer_sentence *sentences; size_t sentence_n;
 	struct answer_citation *citations; size_t citation_n;
 	int has_short; struct answer_citation short_answer; /* quote: the exact span; n unused */
-	double confidence;               /* probability that the answer is right, from the three below */
-	double relevance;                /* of the best sentence found to the question, 0 … 1 */
-	double support;                  /* lowest support of a written sentence; 0 when nothing was written */
-	double refusal;                  /* the generator's log-odds of refusing; 0 when it was not asked */
+	double confidence;               /* probability that the answer is right, from the evidence; 0 when abstained */
+	double answerable;               /* that probability before anything was written, which answer.confidence is held against */
+	struct evidence evidence;
+	const struct selection *selection; /* what the answer was made from; NULL before that */
+	int explain;                     /* as asked */
 	struct retrieval retrieval;      /* open until answer_close */
 	const char *prompt_name; int prompt_version;
 	const char *experiment, *arm;    /* what it was part of; "" outside of any */
 	const char *model;               /* "" when extractive */
 	size_t prompt_tokens, completion_tokens, reused_tokens;
-	double embed_ms, search_ms, rerank_ms, first_sentence_ms, generate_ms, verify_ms, total_ms;
+	double embed_ms, search_ms, rerank_ms, judge_ms, first_sentence_ms, generate_ms, verify_ms, total_ms;
 };
 
 /* Called in order while the answer comes to be; any may be NULL. A sentence is told once it is verified, never taken

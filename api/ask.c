@@ -67,6 +67,7 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	if (!rc) rc = json_get_int(o, *param = "max_tokens", 1, s->conf.generate_context, &max_tokens, e);
 	if (!rc) rc = json_get_int(o, *param = "seed", 0, (int64_t)SEED_MAX, &seed, e);
 	if (!rc) rc = json_get_num(o, *param = "temperature", 0, 2, &q->temperature, e);
+	if (!rc) rc = json_get_bool(o, *param = "explain", &q->explain, e);
 	if (!rc) *param = "style", rc = ask_style(o, &q->style, &q->style_given, e);
 	if (!rc) *param = "prompt", rc = prompt_read(s, o, q, e);
 	if (!rc) *param = "user", rc = user_read(o, q, e);

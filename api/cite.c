@@ -110,31 +110,3 @@ int citer_end(struct citer *c, struct err *e)
 	buf_clear(&c->text);
 	return text ? OK : err_set(e, E_MEMORY, "answer: out of memory");
 }
-
-/* Runs of unit words that the claim repeats and the question does not hold; function words may stand inside a run. */
-int cite_short(const struct selection *sel, const struct word *written, size_t n, size_t u, struct span *out)
-{
-	const struct unit *x = &sel->units[u];
-	double best = 0, sum = 0;
-	size_t first = 0, last = 0, open = 0;
-	for (size_t i = 0; i <= x->word_n; i++) {
-		const struct word *w = i < x->word_n ? &x->words[i] : NULL;
-		int asked = w && words_have(sel->question, sel->question_n, w->stem);
-		int told = w && !asked && words_have(written, n, w->stem);
-		if (told && !w->stop) {
-			if (!open) first = i;
-			open = 1;
-			last = i;
-			sum += select_weight(sel, w);
-		} else if (open && !(told && w->stop)) {
-			if (sum > best) {
-				best = sum;
-				size_t from = x->words[first].off, to = x->words[last].off + x->words[last].len;
-				*out = (struct span){ x->range.off + (uint32_t)from, (uint32_t)(to - from) };
-			}
-			open = 0;
-			sum = 0;
-		}
-	}
-	return best > 0;
-}

@@ -26,8 +26,6 @@ void cite_plain(char *text, size_t len);
 int citer_said(const struct citer *c, const char *text, size_t len);
 /* Finishes answer.text; also after an error. */
 int citer_end(struct citer *c, struct err *e);
-/* The span of unit u that says what the written sentence adds to the question; 0 when there is none. */
-int cite_short(const struct selection *sel, const struct word *written, size_t n, size_t u, struct span *out);
 /* Fills document offsets of a byte range of a passage's document. */
 void cite_range(const struct answer *a, size_t passage, struct span range, struct answer_citation *out);
 

@@ -282,9 +282,10 @@ static const struct setting settings[] = {
 		"Tokens written for one answer."},
 	{NULL, "answer.sentences_max", T_INT, AT(answer_sentences_max), 1, 50, "4", "sentences",
 		"Sentences of one answer."},
-	{NULL, "answer.floor", T_REAL, AT(answer_floor), -1, 1, "0.25", NULL,
-		"Relevance that the best passage must reach. Under it the answer is an abstention. Higher: fewer wrong "
-		"answers, more questions left without one."},
+	{NULL, "answer.confidence", T_REAL, AT(answer_confidence), 0, 1, "0.35", NULL,
+		"Probability that an answer would be right, from what was found, under which the answer is an abstention. "
+		"Higher: fewer wrong answers, more questions left without one; EVALUATION.md tells how many of each. "
+		"0: always answers."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
 	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "-0.5", "log-odds",

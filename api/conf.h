@@ -86,7 +86,7 @@ struct conf {
 	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */
 	int answer_max_tokens;              /* answer.max_tokens */
 	int answer_sentences_max;           /* answer.sentences_max */
-	double answer_floor;                /* answer.floor: relevance under which nothing was found */
+	double answer_confidence;           /* answer.confidence: probability of being right under which it abstains */
 	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
 	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */

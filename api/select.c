@@ -1,9 +1,12 @@
 /* select.c: scoring and choosing sentences (select.h).
  *
- * A unit's relevance is half its cosine to the question and half the share of the question's content words that it, its
- * passage's title and heading hold (weighted by rarity among the units, in the manner of BM25's idf), with a little of
- * its passage's own rank. Choosing is greedy: the best unit first, each together with its neighbours, because small
- * models read a sentence better with the one before it; a unit that would pass the budget is left out.
+ * A unit's score is linear in what is known of it: its cosine to the question, the share of the question's content words
+ * that it, its passage's title and heading hold (weighted by rarity among the units, in the manner of BM25's idf), its
+ * passage's own cosine, and what the reader model says: how relevant the passage is, whether it answers the question, and
+ * whether the answer lies in this very unit. The weights are those of a conditional logit (tests/eval/fit_confidence.py):
+ * of a question's units, which holds the answer? Choosing is greedy: the best unit first, each together with its
+ * neighbours, because small models read a sentence better with the one before it; a unit that would pass the budget is
+ * left out.
  * Threads: the caller's. Failure: memory and the embedder. */
 #include "api/select.h"
 #include <math.h>
@@ -11,6 +14,10 @@
 #include <string.h>
 
 enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12 };
+static const double LOGIT_MAX = 8; /* beyond it a logit says no more */
+/* Weights of what units are scored by. */
+static const struct weights { double cosine, coverage, passage, has, span, answerable, relevance; } read_weights =
+	{ 2.0, 2.0, 1.0, 1.5, 0.35, 0.15, 0.15 }, plain_weights = { .cosine = 4.5, .coverage = 3.5, .passage = 2.0 };
 
 static struct word_weight *weight_slot(const struct selection *sel, uint64_t stem)
 {
@@ -116,10 +123,62 @@ static double coverage(const struct selection *sel, const struct unit *u, const 
 	return all > 0 ? have / all : 0;
 }
 
+/* Gives each unit the reader's best answer that begins in it. */
+static void answers_place(const struct retrieval *r, struct selection *sel)
+{
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		struct unit *u = &sel->units[i];
+		const struct passage *p = &r->passages[u->passage];
+		for (size_t k = 0; p->reading && k < p->reading->spans_n; k++) {
+			const struct reader_span *x = &p->reading->spans[k];
+			size_t from = p->chunk.range.off + x->from, to = p->chunk.range.off + x->to, end = u->range.off + u->range.len;
+			if (from < u->range.off || from >= end || (u->answer.len && u->span >= x->logit)) continue;
+			u->span = x->logit;
+			u->answer = (struct span){ (uint32_t)from, (uint32_t)((to < end ? to : end) - from) };
+		}
+		sel->read |= p->reading != NULL;
+	}
+}
+
+static double clamp(double x)
+{
+	return x > LOGIT_MAX ? LOGIT_MAX : x < -LOGIT_MAX ? -LOGIT_MAX : x;
+}
+
+static double unit_score(const struct passage *p, const struct unit *u, int read)
+{
+	const struct weights *w = read ? &read_weights : &plain_weights;
+	double score = w->cosine * u->cosine + w->coverage * u->coverage + w->passage * p->cosine;
+	if (read && u->answer.len) score += w->has + w->span * clamp(u->span);
+	if (read) score += w->answerable * (p->reading ? clamp(p->reading->answerable) : -LOGIT_MAX);
+	if (read) score += w->relevance * (p->reading ? clamp(p->reading->relevance) : -LOGIT_MAX);
+	return score;
+}
+
+static int by_score(const void *x, const void *y, void *ctx)
+{
+	const struct unit *u = ctx;
+	size_t i = *(const size_t *)x, j = *(const size_t *)y;
+	if (u[i].is_question != u[j].is_question) return u[i].is_question - u[j].is_question;
+	if (u[i].score != u[j].score) return u[i].score > u[j].score ? -1 : 1;
+	return (i > j) - (i < j);
+}
+
+int select_rank(struct selection *sel, struct arena *a, struct err *e)
+{
+	size_t *order = arena_alloc(a, (sel->unit_n + 1) * sizeof *order);
+	if (!order) return err_set(e, E_MEMORY, "answer: out of memory");
+	for (size_t i = 0; i < sel->unit_n; i++) order[i] = i;
+	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
+	sel->order = order;
+	return OK;
+}
+
 static int units_score(const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
 {
 	size_t last = (size_t)-1, n = 0;
 	struct word *around = NULL;
+	answers_place(r, sel);
 	for (size_t i = 0; i < sel->unit_n; i++) {
 		struct unit *u = &sel->units[i];
 		const struct passage *p = &r->passages[u->passage];
@@ -132,10 +191,9 @@ static int units_score(const struct retrieval *r, struct arena *a, struct select
 		}
 		u->cosine = select_cosine(sel, u->vec, r->query);
 		u->coverage = coverage(sel, u, around, n);
-		u->score = 0.45 * u->cosine + 0.35 * u->coverage + 0.2 * p->cosine;
-		if (u->score > sel->best) sel->best = u->score;
+		u->score = unit_score(p, u, sel->read);
 	}
-	return OK;
+	return select_rank(sel, a, e);
 }
 
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e)
@@ -178,28 +236,15 @@ static int unit_choose(struct selection *sel, size_t i, size_t passages_max, siz
 	return 1;
 }
 
-static int by_score(const void *x, const void *y, void *ctx)
-{
-	const struct unit *u = ctx;
-	size_t i = *(const size_t *)x, j = *(const size_t *)y;
-	if (u[i].score != u[j].score) return u[i].score > u[j].score ? -1 : 1;
-	return (i > j) - (i < j);
-}
-
 int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e)
 {
-	size_t *order = arena_alloc(a, (sel->unit_n + 1) * sizeof *order);
 	sel->passages = arena_alloc(a, PASSAGES_MAX * sizeof *sel->passages);
-	if (!order || !sel->passages) return err_set(e, E_MEMORY, "answer: out of memory");
+	if (!sel->passages) return err_set(e, E_MEMORY, "answer: out of memory");
 	if (passages_max > PASSAGES_MAX) passages_max = PASSAGES_MAX;
 	sel->passage_n = 0;
-	for (size_t i = 0; i < sel->unit_n; i++) {
-		sel->units[i].chosen = 0;
-		order[i] = i;
-	}
-	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
+	for (size_t i = 0; i < sel->unit_n; i++) sel->units[i].chosen = 0;
 	for (size_t i = 0; i < sel->unit_n && budget > 0; i++) {
-		size_t u = order[i];
+		size_t u = sel->order[i];
 		if (!unit_choose(sel, u, passages_max, &budget)) continue;
 		if (u > 0 && sel->units[u - 1].passage == sel->units[u].passage) unit_choose(sel, u - 1, passages_max, &budget);
 		if (u + 1 < sel->unit_n && sel->units[u + 1].passage == sel->units[u].passage) unit_choose(sel, u + 1, passages_max, &budget);

@@ -1,5 +1,6 @@
 /* select.h: the sentences that matter. Every quotable sentence of the retrieved passages becomes a unit, scored against
- * the question by meaning and by words; the best go into the prompt, with their neighbours, under a token budget.
+ * the question by meaning, by words and by where the reader model sees the answer; the best go into the prompt, with
+ * their neighbours, under a token budget.
  * Thread: the caller's; everything lives in the arena. */
 #ifndef API_SELECT_H
 #define API_SELECT_H
@@ -16,7 +17,9 @@ struct unit {                        /* one quotable sentence, table row or list
 	const float *vec;            /* (dim) */
 	double cosine;               /* to the question */
 	double coverage;             /* share of the question's content words it holds, weighted by rarity, 0 … 1 */
-	double score;                /* relevance, both together */
+	double span;                 /* logit of the reader's best answer inside it, over "no answer"; only with answer.len */
+	struct span answer;          /* that answer, bytes in the document's text; len 0: the reader sees none here */
+	double score;                /* how likely it is to hold the answer, all together: higher is likelier, no scale of its own */
 	int is_question;             /* ends with a question mark: says nothing, so it is never quoted */
 	int chosen;                  /* part of the prompt */
 };
@@ -25,7 +28,8 @@ struct selection {
 	struct unit *units; size_t unit_n;   /* passage order, then text order; a sentence that two chunks share stands once */
 	const struct word *question; size_t question_n;
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
-	double best;                 /* highest unit score, 0 when there is none */
+	const size_t *order;         /* (unit_n) the units, best first; those that ask are last */
+	int read;                    /* the reader model has read the passages */
 	struct embedder *embedder;   /* that made the vectors of units */
 	int dim;
 	struct word_weight *weights; size_t weight_n; /* rarity over the units (select_weight); a power of two slots */
@@ -33,6 +37,8 @@ struct selection {
 
 /* Units of all passages, scored. question: UTF-8. E_MEMORY and errors of the embedder. */
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e);
+/* Puts the units in order anew after their scores were changed. E_MEMORY. */
+int select_rank(struct selection *sel, struct arena *a, struct err *e);
 /* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. May be called again
  * with another budget. */
 int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);

@@ -326,14 +326,14 @@ static int part_write(struct summing *m, struct engine *n, struct citer *c, stru
 	for (size_t u = 0; u < sel->unit_n; u++) sel->units[u].score = m->worth[p->unit + u] + m->picked[p->unit + u];
 	conf->answer_sentences_max = (int)a->sentence_n + p->taken;
 	conf->answer_deadline_s = (ends_ms - clock_ms()) / 1000;
-	int rc = write_answer(m->service, n, &q, c, sel, &w, e);
+	int rc = select_rank(sel, c->arena, e);
+	if (!rc) rc = write_answer(m->service, n, &q, c, sel, &w, e);
 	*wrote = a->sentence_n - before.sentence_n;
 	a->generate_ms += before.generate_ms;
-	a->prompt_tokens += before.prompt_tokens;
 	a->completion_tokens += before.completion_tokens;
 	a->reused_tokens += before.reused_tokens;
-	if (*wrote == 0) a->support = before.support;
-	else if (before.style != STYLE_GENERATE || w.support < before.support) a->support = w.support;
+	if (*wrote == 0) a->evidence.support = before.evidence.support;
+	else if (before.style != STYLE_GENERATE || w.support < before.evidence.support) a->evidence.support = w.support;
 	if (*wrote) a->style = STYLE_GENERATE;
 	a->has_short = 0;
 	return rc;
@@ -366,7 +366,7 @@ static int write_parts(struct summing *m, struct citer *c, struct engine *n, str
 	}
 	if (late) a->reason = "the time limit came; what is left is quoted";
 	else if (n && quoted) a->reason = "some parts are quoted: nothing written of them is carried by their sentences";
-	if (a->style == STYLE_EXTRACTIVE) a->support = 1;
+	if (a->style == STYLE_EXTRACTIVE) a->evidence.support = 1;
 	c->sel = &m->sel;
 	return rc;
 }
@@ -420,7 +420,7 @@ int summary_run(struct service *s, const struct summary_request *q, const struct
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
 	if (!rc) rc = write_all(&m, sink, t0, e);
 	if (!rc && !out->sentence_n) rc = nothing_to_say(out, sink, a, e);
-	out->confidence = out->status == ANSWER_ABSTAINED ? 0 : out->support;
+	out->confidence = out->status == ANSWER_ABSTAINED ? 0 : out->evidence.support;
 	out->total_ms = clock_ms() - t0;
 	return rc;
 }

@@ -7,11 +7,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "api/cite.h"
 #include "base/hash.h"
 #include "base/clock.h"
 #include "base/utf8.h"
 
-enum { META_BYTES_MAX = 1 << 20 };
+enum { META_BYTES_MAX = 1 << 20, UNITS_EXPLAINED = 24 };
 
 static cJSON *add_text(cJSON *o, const char *key, const char *s, size_t len)
 {
@@ -242,17 +243,59 @@ cJSON *view_put_rounded(cJSON *o, const char *key, double x)
 	return cJSON_AddNumberToObject(o, key, round(x * 1000) / 1000);
 }
 
+/* A unit as the choice saw it; what was chosen among. */
+static cJSON *unit_explained(const struct answer *a, const struct unit *u)
+{
+	const struct passage *p = &a->retrieval.passages[u->passage];
+	struct answer_citation c;
+	cJSON *o = cJSON_CreateObject();
+	cite_range(a, u->passage, u->range, &c);
+	int ok = o && cJSON_AddStringToObject(o, "document_id", p->doc.id) && cJSON_AddNumberToObject(o, "start", c.start_cp) &&
+		cJSON_AddNumberToObject(o, "end", c.end_cp) && add_text(o, "text", u->text, u->len) &&
+		cJSON_AddNumberToObject(o, "passage", (double)u->passage) && view_put_rounded(o, "score", u->score) &&
+		view_put_rounded(o, "cosine", u->cosine) && view_put_rounded(o, "coverage", u->coverage) &&
+		view_put_rounded(o, "passage_cosine", p->cosine) && view_put_rounded(o, "passage_score", p->score);
+	if (ok && u->answer.len)
+		ok = view_put_rounded(o, "span", u->span) && add_text(o, "answer", p->text + (u->answer.off - p->chunk.range.off), u->answer.len);
+	if (ok && p->reading)
+		ok = view_put_rounded(o, "answerable", p->reading->answerable) && view_put_rounded(o, "relevance", p->reading->relevance);
+	return whole(o, ok);
+}
+
+static int add_units(cJSON *o, const struct answer *a)
+{
+	const struct selection *sel = a->selection;
+	cJSON *list = cJSON_AddArrayToObject(o, "units");
+	for (size_t i = 0; list && sel && i < sel->unit_n && i < UNITS_EXPLAINED; i++) {
+		cJSON *x = unit_explained(a, &sel->units[sel->order[i]]);
+		if (x && cJSON_AddItemToArray(list, x)) continue;
+		cJSON_Delete(x);
+		return 0;
+	}
+	return list != NULL;
+}
+
+static int add_evidence(cJSON *o, const struct answer *a)
+{
+	const struct evidence *e = &a->evidence;
+	cJSON *v = cJSON_AddObjectToObject(o, "evidence");
+	return v && cJSON_AddBoolToObject(v, "read", e->read) && cJSON_AddBoolToObject(v, "judged", e->judged) &&
+		view_put_rounded(v, "answerable", a->answerable) && view_put_rounded(v, "score", e->score) && view_put_rounded(v, "margin", e->margin) &&
+		view_put_rounded(v, "cosine", e->cosine) && view_put_rounded(v, "coverage", e->coverage) && view_put_rounded(v, "passage", e->passage) &&
+		view_put_rounded(v, "span", e->span) && view_put_rounded(v, "reader_answerable", e->answerable) &&
+		view_put_rounded(v, "reader_relevance", e->relevance) && view_put_rounded(v, "judge", e->judge) &&
+		view_put_rounded(v, "support", e->support) && view_put_rounded(v, "refusal", e->refusal) && (!a->explain || add_units(v, a));
+}
+
 static int add_figures(cJSON *o, const struct answer *a)
 {
-	cJSON *v = cJSON_AddObjectToObject(o, "evidence");
-	if (!v || !view_put_rounded(v, "relevance", a->relevance) || !view_put_rounded(v, "support", a->support) ||
-		!view_put_rounded(v, "refusal", a->refusal)) return 0;
+	if (!add_evidence(o, a)) return 0;
 	cJSON *u = cJSON_AddObjectToObject(o, "usage"), *t = cJSON_AddObjectToObject(o, "timings_ms");
 	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
 		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
 		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", 0) &&
 		view_put_rounded(t, "embed", a->embed_ms) && view_put_rounded(t, "search", a->search_ms) &&
-		view_put_rounded(t, "rerank", a->rerank_ms) && view_put_rounded(t, "first_sentence", a->first_sentence_ms) &&
+		view_put_rounded(t, "rerank", a->rerank_ms) && view_put_rounded(t, "judge", a->judge_ms) && view_put_rounded(t, "first_sentence", a->first_sentence_ms) &&
 		view_put_rounded(t, "generate", a->generate_ms) && view_put_rounded(t, "verify", a->verify_ms) &&
 		view_put_rounded(t, "total", a->total_ms);
 }

@@ -111,11 +111,6 @@ static enum gen_verdict sentence_add(struct writer *w, size_t mark)
 	struct answer *a = w->citer->answer;
 	int rc = citer_add(w->citer, w->sentence, w->sentence_len, units, n, w->err);
 	if (rc) return fail(w, rc);
-	struct span span;
-	if (!a->has_short && cite_short(w->sel, w->claim.words, w->claim.word_n, units[0], &span)) {
-		a->has_short = 1;
-		cite_range(a, w->sel->units[units[0]].passage, span, &a->short_answer);
-	}
 	if (w->out->support == 0 || w->scores[mark] < w->out->support) w->out->support = w->scores[mark];
 	w->state = IN_SENTENCE;
 	return w->last || (int)a->sentence_n >= w->sentences_max ? GEN_STOP : GEN_ACCEPT;
@@ -346,7 +341,7 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	if (!rc && r.finish == GEN_END_CANCELLED && flag_is(q->cancel)) rc = err_set(e, E_CANCELLED, "answer: cancelled");
 	if (!rc && (r.finish == GEN_END_CANCELLED || r.finish == GEN_END_LENGTH)) out->end = WRITE_CUT;
 	a->model = generator_info(w.generator)->name;
-	a->prompt_tokens = r.prompt_tokens;
+	a->prompt_tokens += r.prompt_tokens;
 	a->completion_tokens = r.completion_tokens;
 	a->reused_tokens = r.reused_tokens;
 	buf_clear(&r.text);

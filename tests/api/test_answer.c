@@ -294,12 +294,12 @@ TEST(answer_written)
 	service->conf.answer_refusal = 100; /* the small model would rather not say */
 	ask("How many days of paid leave do employees receive?", STYLE_GENERATE);
 	CHECK(answer.style == STYLE_GENERATE && strstr(answer.text, "27"));
-	CHECK(answer.prompt_tokens > 50 && answer.completion_tokens > 0 && answer.support >= conf.answer_support);
+	CHECK(answer.prompt_tokens > 50 && answer.completion_tokens > 0 && answer.evidence.support >= conf.answer_support);
 	CHECK_STR(answer.prompt_name, "answer");
 	CHECK_STR(answer.model, "smollm2-135m-instruct-q4_1");
 	service->conf.answer_refusal = -100; /* whatever its odds: it refuses */
 	ask("How many days of paid leave do employees receive?", STYLE_GENERATE);
-	CHECK(answer.status == ANSWER_ABSTAINED && answer.refusal > -100 && answer.refusal < 100);
+	CHECK(answer.status == ANSWER_ABSTAINED && answer.evidence.refusal > -100 && answer.evidence.refusal < 100);
 	CHECK_STR(answer.text, abstain_text("en"));
 	service->conf.answer_refusal = 100;
 	service->conf.answer_support = 1.01; /* nothing is supported enough: quoted, and said so */
@@ -360,8 +360,9 @@ TEST(answer_prompt_fits_the_context)
 	text[n] = 0;
 	put("Ethiopia library", text);
 	service->conf.answer_refusal = 100;
+	service->conf.answer_confidence = 0;
 	CHECK_OK(ask_with(&q), e);
-	CHECK(answer.prompt_tokens > 0 && answer.prompt_tokens + (size_t)conf.answer_max_tokens <= 640);
+	CHECK(answer.evidence.judged && answer.completion_tokens > 0); /* judged and written, each within the context */
 	n = (size_t)snprintf(question, sizeof question, "When does the Ethiopia library open? ");
 	for (int i = 0; i < 1900; i++) n += utf8_put(question + n, 0x20000);
 	question[n] = 0;

@@ -72,7 +72,7 @@ TEST(conf_print_reads_back)
 	CHECK_OK(conf_set(&c, "embed.passage_prefix", "a \"b\" \\ # c", &e), e);
 	CHECK_OK(conf_set(&c, "data.dir", "/tmp/a # b/größe", &e), e);
 	CHECK_OK(conf_set(&c, "ingest.file_bytes_max", "1536k", &e), e);
-	CHECK_OK(conf_set(&c, "answer.floor", "-0.125", &e), e);
+	CHECK_OK(conf_set(&c, "answer.refusal", "-0.125", &e), e);
 	CHECK_INT(conf_print(&c, &page), OK);
 	conf_default(&back);
 	CHECK_OK(conf_load(&back, conf_file(buf_cstr(&page)), &e), e);
@@ -82,7 +82,7 @@ TEST(conf_print_reads_back)
 	CHECK_STR(back.embed_passage_prefix, "a \"b\" \\ # c");
 	CHECK_STR(back.data_dir, "/tmp/a # b/größe");
 	CHECK(back.file_bytes_max == 1536 * 1024);
-	CHECK(back.answer_floor == -0.125);
+	CHECK(back.answer_refusal == -0.125);
 	buf_clear(&page);
 	buf_clear(&again);
 }
@@ -115,8 +115,8 @@ TEST(conf_mistakes_name_file_and_line)
 	refused("search.k = 5 6\n", "whole number");
 	refused("search.k = 0x10\n", "whole number");
 	refused("search.k = 1e400\n", "whole number");
-	refused("answer.floor = nan\n", "must be a number");
-	refused("answer.floor = 1.01\n", "must be from -1 to 1");
+	refused("answer.confidence = nan\n", "must be a number");
+	refused("answer.confidence = 1.01\n", "must be from 0 to 1");
 	refused("ingest.file_bytes_max = 64mb\n", "must be a size");
 	refused("ingest.file_bytes_max = 5g\n", "from 1k to 4g");
 	refused("data.collection = a/b\n", "only letters");

@@ -1,5 +1,5 @@
 /* Support of written sentences by given ones, short spans; sentences are built by hand, without an embedder. */
-#include "api/cite.h"
+#include "api/short.h"
 #include "api/verify.h"
 #include <math.h>
 #include "tests/test.h"
@@ -103,16 +103,16 @@ TEST(verify_second_is_no_other_price)
 	arena_clear(&arena);
 }
 
-TEST(cite_short_is_what_the_answer_adds)
+TEST(short_by_words_is_what_the_answer_adds)
 {
 	struct span s;
 	make("How much may a hotel cost?", texts);
 	struct claim c = claim_of("A hotel night may cost at most 140 euros.");
-	CHECK_INT(cite_short(&sel, c.words, c.word_n, 3, &s), 1);
+	CHECK_INT(short_by_words(&sel, c.words, c.word_n, 3, &s), 1);
 	CHECK_MSG(strncmp(units[3].text + s.off - units[3].range.off, "140 euros", s.len) == 0 && s.len == 9, "%.*s", (int)s.len,
 		units[3].text + s.off - units[3].range.off);
 	c = claim_of("How much may a hotel cost?");
-	CHECK_INT(cite_short(&sel, c.words, c.word_n, 3, &s), 0);
+	CHECK_INT(short_by_words(&sel, c.words, c.word_n, 3, &s), 0);
 	arena_clear(&arena);
 }
 
