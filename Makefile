@@ -118,6 +118,9 @@ $(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call 
 # A reader model over pairs of texts, for embed/reader_train/evaluate.py and for its speed.
 $(BUILD)/tests/read_pairs: $(BUILD)/tests/bench/read_pairs.o $(call objs,embed) $(call objs,nn) $(call objs,base)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,embed nn base)
+# The verifier of answers over given evidence and sentences, for tests/eval/run_eval.py.
+$(BUILD)/tests/verify_pairs: $(BUILD)/tests/eval/verify_pairs.o $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_api),$(call objs,$(r))))
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(NEED_api))
 # The program beside others that do the same, on this machine (tests/bench/run.py; ONLY=decode,embed: some of the works;
 # KERNEL=vnni or avx2: with those kernels).
 bench: all $(BUILD)/tests/roofline
@@ -136,7 +139,7 @@ demo: all
 # than the default generator; LIMIT=N: questions of a set; SECONDS=S: no question of a row is begun later).
 GENERATOR ?= large
 VARIANT    = $(if $(filter extractive,$(STYLE)),extractive,$(GENERATOR))
-eval: all
+eval: all $(BUILD)/tests/verify_pairs
 	@$(BUILD)/footnote models fetch all-minilm-l6-v2
 	@$(if $(filter extractive,$(VARIANT)),,$(BUILD)/footnote models fetch $(if $(filter small,$(VARIANT)),qwen-0.5b,qwen-1.5b))
 	@python3 tests/eval/run_eval.py --build $(BUILD) --variant $(VARIANT) $(if $(EVAL),--sets $(EVAL)) $(if $(ONLY),--only $(ONLY)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(SECONDS),--seconds $(SECONDS))

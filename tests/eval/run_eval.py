@@ -5,11 +5,11 @@ program), and tells the figures beside what is asked. A row whose set is not the
 
 Usage: run_eval.py [--build DIR] [--sets DIR] [--only ROW,ROW] [--variant large|small|extractive] [--limit N] [--seconds S]
                    [--set KEY=VALUE]... [--parallel N] [--all-articles] [--write FILE] [--work DIR]
-ROWS: see ROWS below. --limit: questions of a set, the same ones every time. --seconds: no question of a row is begun later.
+--limit: questions of a set, the same ones every time. --seconds: no question of a row is begun later.
 --all-articles: questions on the articles that the reader model was trained on are counted as well.
 --work: where the data folder and the answers are kept (BUILD/eval). Exit 1 when a figure is missed."""
 import argparse, collections, datetime, json, os, platform, re, shutil, subprocess, sys, tempfile, time
-import kit, reword
+import dial, kit, reword
 from kit import quantile, share
 
 ROWS = {}
@@ -174,6 +174,24 @@ def cut(ev):
     return out
 
 
+DIAL = "answer.confidence"
+
+
+@row("dial")
+def threshold(ev):
+    """The same questions with the threshold at nothing: what each position of it would answer, and how often that is wrong."""
+    if DIAL not in ev.known:
+        raise Missing(f"this program has no setting {DIAL}")
+    rows = ev.squad("squad2", **{DIAL: "0"})
+    bins, ece = dial.calibration(rows)
+    f = figure("calibration error of the confidence", ece, len(dial.points(rows)[0]))
+    f["bins"], f["positions"] = bins, dial.positions(rows)
+    out = [f]
+    for p in f["positions"][::2]:
+        out += [figure(f"threshold {p['threshold']:.1f}: answered of all", p["answered"], len(rows)), figure(f"threshold {p['threshold']:.1f}: wrong of the answered", p["error"], round(p["answered"] * len(rows)))]
+    return out
+
+
 @row("reword")
 def rewordings(ev):
     folder = ev.set("squad2")
@@ -210,14 +228,15 @@ def sentences_of(text):
     return [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
 
 
-def supports(ev, pairs):
-    """The support that the program's own verifier gives each (evidence, claim), by name of the verifier."""
+def supports(ev, cases):
+    """What the program's own verifier says of each case: lists of a figure a sentence, by name of the verifier."""
     tool = os.path.join(ev.o.build, "tests", "verify_pairs")
     if not os.path.exists(tool):
         raise Missing(f"no {tool} (make {tool})")
     models = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "footnote", "models")
-    text = "".join(json.dumps({"evidence": e, "claim": c}) + "\n" for e, c in pairs)
-    r = subprocess.run([tool, models], input=text, capture_output=True, text=True, timeout=kit.CALL_S)
+    text = "".join(json.dumps({"evidence": c["evidence"], "claims": c["sentences"]}) + "\n" for c in cases)
+    with tempfile.TemporaryDirectory() as data:
+        r = subprocess.run([tool, models, data], input=text, capture_output=True, text=True, timeout=kit.CALL_S)
     if r.returncode:
         raise Missing(f"verify_pairs: {r.stderr.strip()[-200:]}")
     return [json.loads(line) for line in r.stdout.splitlines()]
@@ -241,15 +260,13 @@ def verifier(ev):
             ev.say(f"verifier: {e}")
             continue
         cases = kit.mixed(cases, ev.o.limit)
-        pairs = [(e, s) for c in cases for s in c["sentences"] for e in c["evidence"]]
-        got = iter(supports(ev, pairs))
         groups = collections.defaultdict(list)
-        for c in cases:
-            per = [[next(got) for _ in c["evidence"]] for _ in c["sentences"]]
-            for key in per[0][0]:
-                groups[key].append((c["faithful"], [max(x[key] for x in s) for s in per]))
+        for c, said in zip(cases, supports(ev, cases)):
+            for key, of_sentences in said.items():
+                groups[key].append((c["faithful"], of_sentences))
         for key, g in groups.items():
-            out += verifier_figures(part + ("" if key == "support" else f", {key} alone"), g, least if key == "support" else None)
+            if key == "support" or g != groups["support"]:
+                out += verifier_figures(part + ("" if key == "support" else f", {key} alone"), g, least if key == "support" else None)
     if not out:
         raise Missing("neither begin_wow nor support_mtrag is there")
     return out
@@ -334,15 +351,18 @@ def turns(ev):
         raise Missing("tests/eval/mtrag.py is not there")
     folder = ev.set("support_mtrag")
     ev.stop()
-    r = subprocess.run([sys.executable, script, ev.footnote, folder, "--json"], capture_output=True, text=True, timeout=kit.CALL_S)
+    settings = {**ev.settings, **({"generate.model": kit.MODELS[ev.o.variant]} if ev.o.variant in kit.MODELS else {})}
+    args = [x for k, v in settings.items() for x in ("--set", f"{k}={v}")]
+    style = "extractive" if ev.o.variant == "extractive" else "generate"
+    r = subprocess.run([sys.executable, script, ev.footnote, folder, "--style", style, *args], capture_output=True, text=True, timeout=kit.CALL_S)
     if not r.stdout.strip():
         raise Missing(f"mtrag.py: {r.stderr.strip()[-300:]}")
     f = json.loads(r.stdout.strip().splitlines()[-1])
-    return [figure("support_mtrag: right passage in the top 5 after the rewrite", f["recall@5"], f["n"], least=.85),
-            figure("the same with the last turn as it stands", f.get("plain_recall@5"), f["n"])]
+    return [figure("support_mtrag: right passage in the top 5, questions of several turns", f["right_at_5"], f["several_turns"], least=.85),
+            figure("the same, all questions", f["right_at_5_all"], f["tasks"]), figure("the same, those that were rewritten", f["right_at_5_rewritten"], f["rewritten"])]
 
 
-RERANK = ("search.rerank", {"off": "none", "on": "auto"})
+RERANK = ("search.rerank", {"off": "0", "on": "20"})
 
 
 @row("rerank")
