@@ -275,8 +275,10 @@ void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t
 void fuse_read(struct fused_hit *hits, size_t n, const float *logits, size_t m, double weight);
 
 /* ---- notes: small records beside the documents (access keys, holds, synced folders, jobs …) ----
- * They hold no text of documents, and name a file by its path alone: index_erase takes entries of lists that do out of
- * them, and removes one that does elsewhere (a source: by its "path"; keys, holds and receipts stay).
+ * They name a file by its path alone: index_erase takes entries of lists that do out of them, and removes one that does
+ * elsewhere (a source: by its "path"; keys, holds and receipts stay). One that repeats words of documents is an object that
+ * names them: "of_documents": [{"id","key"} …]. It goes with the first of them that is removed, or that is put without
+ * text, in the same commit; index_note_put of it is E_NOT_FOUND when one is gone already. Name, kind and id: 198 bytes.
  * One JSON text under (kind, name); kind: 1 … 32 of [a-z_], name: 1 … 200 bytes without NUL. At most 1 MiB.
  * E_USAGE (a bad kind or name, no JSON), E_LIMIT and E_NOT_FOUND leave the write usable; others want it aborted. */
 int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e); /* adds or replaces */
@@ -285,6 +287,10 @@ struct note { const char *name, *json; size_t len; };        /* NUL-terminated, 
 int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct arena *a, struct note *out, struct err *e); /* E_NOT_FOUND */
 /* Notes of a kind with a name > after ("" from the first) in byte order, at most n. */
 int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a, struct note *out, size_t *got, struct err *e);
+int snapshot_note_names(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a, const char **out, size_t *got,
+	struct err *e);              /* the same, without what is in them */
+/* The kind of the references that lead from documents to such notes; written by index_note_put alone. */
+#define NOTE_OF "of_document"
 
 /* A document on hold is neither replaced nor removed: index_put, index_delete and index_erase of it are E_DENIED and
  * name the hold. It is on hold while a note of this kind has its id as name: {"reason", …}. A document whose duplicate

@@ -187,6 +187,9 @@ int graph_fits(struct txn *t, const struct rec_state *state, const struct rec_ge
 int hold_check(struct write *w, const char *id, struct err *e);
 void holds_clear(struct holds *h);
 int note_json_check(const char *json, size_t len, struct err *e);
+int note_is_of(struct slice json);   /* 1: it may belong to documents (notes.c) */
+/* Removes the notes that belong to the document. The write is then to be aborted when it fails. */
+int notes_forget(struct write *w, const char *id, struct err *e);
 
 /* rewrite.c */
 /* Finishes erasures that a kill cut off, by rewriting the store. A failure is logged and tried again at the next open. */

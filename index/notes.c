@@ -4,6 +4,9 @@
  * Method: one table; the kind is the beginning of the key, so notes of a kind lie together in order of their names.
  * What is stored is proved to be JSON when it comes in, so that readers may rely on it. A hold also keeps the document
  * that a held duplicate points at: which those are is gathered once a transaction, in one pass over the holds.
+ * A note that repeats words of documents names them in its member "of_documents": for each there is a small note of
+ * kind NOTE_OF, named by document, kind and name with 0x1f between, so that a document that is removed finds what must
+ * go with it, in the same commit, whoever removes it. Ids have no control characters, so the name is not ambiguous.
  * Threads: as the write or the snapshot that is passed. Failure: a refused note leaves the write as it was. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,20 +39,149 @@ int note_json_check(const char *json, size_t len, struct err *e)
 	return rc;
 }
 
+/* ---- notes that belong to documents ---- */
+
+static const char of_member[] = "of_documents";
+enum { OF_SEPARATOR = 0x1f };
+
+int note_is_of(struct slice json)
+{
+	return memmem(json.p, json.n, of_member, sizeof of_member - 1) != NULL;
+}
+
+/* The name of the reference from a document to a note; 0: too long, or an id that no document can have. */
+static int of_name(char out[NOTE_NAME_MAX + 1], const char *id, const char *kind, const char *name)
+{
+	int n = snprintf(out, NOTE_NAME_MAX + 1, "%s%c%s%c%s", id, OF_SEPARATOR, kind, OF_SEPARATOR, name);
+	return *id && !strchr(id, OF_SEPARATOR) && n > 0 && n <= NOTE_NAME_MAX;
+}
+
+/* Are the documents that a note names there, and are they the same ones? */
+static int of_check(struct write *w, const cJSON *note, const char *kind, const char *name, struct err *e)
+{
+	const cJSON *list = cJSON_IsObject(note) ? json_get(note, of_member) : NULL, *x;
+	char ref[NOTE_NAME_MAX + 1];
+	if (list && !cJSON_IsArray(list)) return err_set(e, E_USAGE, "%s %.100s: %s must be a list", kind, name, of_member);
+	cJSON_ArrayForEach(x, list) {
+		const char *id = json_str(x, "id", "");
+		struct slice v;
+		struct key k;
+		uint64_t key = 0;
+		int rc;
+		if (strlen(id) > ID_MAX || !of_name(ref, id, kind, name))
+			return err_set(e, E_USAGE, "%s %.100s: %s needs ids of documents, and short names", kind, name, of_member);
+		key_text(&k, id);
+		rc = store_get(w->t, T_ID, &k, &v, e);
+		if (!rc) rc = rec_u64_get(&key, v, e);
+		if (rc && rc != E_NOT_FOUND) return rc;
+		if (rc || (double)key != json_num(x, "key", -1)) return err_set(e, E_NOT_FOUND, "%s %.100s: document %s is gone", kind, name, id);
+	}
+	return OK;
+}
+
+/* Puts or takes away the references that lead to a note. */
+static int of_refs(struct write *w, const cJSON *note, const char *kind, const char *name, int put, struct err *e)
+{
+	const cJSON *list = cJSON_IsObject(note) ? json_get(note, of_member) : NULL, *x;
+	char ref[NOTE_NAME_MAX + 1];
+	int rc = OK;
+	cJSON_ArrayForEach(x, list) {
+		struct key k;
+		if (rc || !of_name(ref, json_str(x, "id", ""), kind, name)) continue;
+		key_note(&k, NOTE_OF, ref);
+		if (put) {
+			rc = rec_note_put(&w->b, &k, "0", 1);
+			if (!rc) rc = store_put(w->t, T_NOTE, &k, w->b.data, w->b.len, e);
+		} else {
+			rc = store_del(w->t, T_NOTE, &k, e);
+			if (rc == E_NOT_FOUND) rc = OK;
+		}
+	}
+	return rc;
+}
+
+/* Takes away the references to a note as it stands; a note that is not there has none. */
+static int of_refs_drop(struct write *w, const char *kind, const char *name, struct err *e)
+{
+	struct slice v, json;
+	struct key k;
+	cJSON *old = NULL;
+	int rc;
+	key_note(&k, kind, name);
+	rc = store_get(w->t, T_NOTE, &k, &v, e);
+	if (rc) return rc == E_NOT_FOUND ? OK : rc;
+	if (rec_note_get(&json, &k, v, NULL) || !note_is_of(json)) return OK;
+	if (!json_parse(&old, (const char *)json.p, json.n, NOTE_JSON_MAX, "note", NULL)) rc = of_refs(w, old, kind, name, 0, e);
+	cJSON_Delete(old);
+	return rc;
+}
+
+/* The first reference of a document, its kind and name behind the id, into ref. E_NOT_FOUND: there is none. */
+static int of_first(struct write *w, const char *id, char ref[NOTE_NAME_MAX + 1], struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	size_t head = sizeof NOTE_OF;
+	struct key k;
+	int rc = cursor_open(&c, w->t, T_NOTE, e);
+	snprintf(ref, NOTE_NAME_MAX + 1, "%s%c", id, OF_SEPARATOR);
+	key_note(&k, NOTE_OF, ref);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	if (!rc && (key.n <= k.n || key.n - head > NOTE_NAME_MAX || memcmp(key.p, k.b, k.n) != 0)) rc = E_NOT_FOUND;
+	if (!rc) {
+		memcpy(ref, key.p + head, key.n - head);
+		ref[key.n - head] = 0;
+	}
+	cursor_close(&c);
+	return rc;
+}
+
+int notes_forget(struct write *w, const char *id, struct err *e)
+{
+	char ref[NOTE_NAME_MAX + 1], *kind, *name;
+	struct key k;
+	int rc;
+	while (!(rc = of_first(w, id, ref, e))) {
+		key_note(&k, NOTE_OF, ref);
+		rc = store_del(w->t, T_NOTE, &k, e);
+		if (rc) return rc;
+		kind = strchr(ref, OF_SEPARATOR) + 1;
+		name = strchr(kind, OF_SEPARATOR);
+		if (!name) continue;
+		*name++ = 0;
+		rc = index_note_delete(w, kind, name, e);
+		if (rc && rc != E_NOT_FOUND) return rc;
+	}
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+/* ---- writing ---- */
+
 int index_note_put(struct write *w, const char *kind, const char *name, const char *json, size_t len, struct err *e)
 {
+	cJSON *parsed = NULL;
 	struct err why;
 	struct key k;
 	int rc;
 	if (w->failed) return err_set(e, E_USAGE, "a write that failed can only be aborted");
 	rc = names_check(kind, name, e);
 	if (rc) return rc;
-	rc = note_json_check(json, len, &why);
+	rc = json_parse(&parsed, json, len, NOTE_JSON_MAX, "note", &why);
 	if (rc) return err_set(e, rc == E_FORMAT ? E_USAGE : rc, "%s %.100s: %s", kind, name, why.msg);
+	rc = of_check(w, parsed, kind, name, e);
+	if (rc) {
+		cJSON_Delete(parsed);
+		return rc;
+	}
 	key_note(&k, kind, name);
-	rc = rec_note_put(&w->b, &k, json, len);
-	if (rc) rc = err_set(e, rc, "note %s %.100s: out of memory", kind, name);
-	else rc = store_put(w->t, T_NOTE, &k, w->b.data, w->b.len, e);
+	rc = of_refs_drop(w, kind, name, e);
+	if (!rc) rc = of_refs(w, parsed, kind, name, 1, e);
+	if (!rc) {
+		rc = rec_note_put(&w->b, &k, json, len);
+		if (rc) rc = err_set(e, rc, "note %s %.100s: out of memory", kind, name);
+		else rc = store_put(w->t, T_NOTE, &k, w->b.data, w->b.len, e);
+	}
+	cJSON_Delete(parsed);
 	if (rc) w->failed = 1;
 	else w->notes++;
 	w->holds.read = 0;
@@ -62,6 +194,7 @@ int index_note_delete(struct write *w, const char *kind, const char *name, struc
 	int rc;
 	if (w->failed) return err_set(e, E_USAGE, "a write that failed can only be aborted");
 	rc = names_check(kind, name, e);
+	if (!rc) rc = of_refs_drop(w, kind, name, e);
 	if (rc) return rc;
 	key_note(&k, kind, name);
 	rc = store_del(w->t, T_NOTE, &k, e);
@@ -240,6 +373,30 @@ int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size
 		if (key.n == k.n && memcmp(key.p, k.b, k.n) == 0) continue; /* after itself */
 		rc = note_keep(key, value, head, a, &out[*got], e);
 		if (rc || ++*got == n) break;
+	}
+	cursor_close(&c);
+	return rc == E_NOT_FOUND ? OK : rc;
+}
+
+int snapshot_note_names(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a,
+	const char **out, size_t *got, struct err *e)
+{
+	struct cursor c = { 0 };
+	struct slice key, value;
+	size_t head = strlen(kind) + 1;
+	struct key k;
+	int rc = kind_check(kind, e);
+	*got = 0;
+	if (!rc && strlen(after) > NOTE_NAME_MAX) rc = err_set(e, E_USAGE, "notes of %s: the name to start at is too long", kind);
+	if (rc || !n) return rc;
+	key_note(&k, kind, after);
+	rc = cursor_open(&c, s->t, T_NOTE, e);
+	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
+	for (; !rc && *got < n && key.n > head && memcmp(key.p, k.b, head) == 0; rc = cursor_next(&c, &key, &value, e)) {
+		if (key.n == k.n && memcmp(key.p, k.b, k.n) == 0) continue; /* after itself */
+		out[*got] = arena_strndup(a, (const char *)key.p + head, key.n - head);
+		if (!out[(*got)++]) rc = err_set(e, E_MEMORY, "read notes: out of memory");
+		if (rc) break;
 	}
 	cursor_close(&c);
 	return rc == E_NOT_FOUND ? OK : rc;

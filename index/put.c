@@ -508,6 +508,7 @@ static int doc_remove(struct write *w, uint64_t key, struct touched *c, struct e
 	}
 	key_u64(&k, key);
 	if (!rc) rc = del_due(w, T_DOC, &k, e);
+	if (!rc) rc = notes_forget(w, buf_cstr(&id), e);
 	buf_clear(&id);
 	return rc;
 }
@@ -748,7 +749,7 @@ static int doc_replace(struct write *w, const struct doc_in *d, uint64_t key, st
 	old.source = source;
 	rc = body_remove(w, key, &old, c, e);
 	mem_free(source);
-	return rc;
+	return rc || d->text_len ? rc : notes_forget(w, id, e);
 }
 
 static int put_checked(struct write *w, const struct doc_in *d, char id[ID_MAX + 1], int *verdict, struct err *e)

@@ -40,7 +40,9 @@
  *         u32 coll, u64 generation, u32 piece   head 'P'; payload: at most 4 MiB - 8 bytes of the graph's bytes below
  * graph2  likewise, over vec2                   likewise
  * note    kind (1 … 32 of [a-z_]), 0, name      head 'N'; 8 str: one JSON text of at most 1 MiB
- *         (1 … 200 bytes without NUL)
+ *         (1 … 200 bytes without NUL)           One that repeats words of documents is an object with "of_documents":
+ *                                               [{"id": text, "key": number} …]; for each of these there is a note of
+ *                                               kind of_document, JSON 0, named: id, 0x1f, kind, 0x1f, name
  * post    u32 coll, term (1 … 200 bytes         head 'W' version 2 with u16 n (1 … 1024) for its 0; 8 u8 widths; 9 u8
  *         without NUL), 0, u64 last             pair_n (≤ 4); LEB128 first chunk id; pair_n times {u32 count, u32 len};
  *                                               n - 1 gaps, n counts, n lens; of widths, bits 0-1, 2-3, 4-5 are log2

@@ -14,9 +14,10 @@
  * the next open sees: it rewrites the store again. A graph that is being built meanwhile from an older snapshot is
  * thrown away (index.erasures), so that it can't bring the vectors back; the one in memory is searched on, its
  * tombstones are skipped as ever, until the next is built from the living vectors alone.
- * Notes hold no text of documents, but paths of files: a job's problem that names the file leaves the job's note, and
- * a note that is about the file alone (a job or source of that very path) goes. A pushed document's source is any
- * word that its sender chose: it is looked for in no note, since it would be found in those of others.
+ * Notes that repeat a document's words go with it (notes.c). The others hold paths of files: a job's problem that names
+ * the file leaves the job's note, and a note that is about the file alone (a job or source of that very path) goes. A
+ * pushed document's source is any word that its sender chose: it is looked for in no note, since it would be found in
+ * those of others.
  * Threads: any; the writer's place is held through 1, 2 and 3 in turn. Failure: index.h. */
 #include <stdio.h>
 #include <string.h>
@@ -438,7 +439,7 @@ static int note_clean_next(struct erase *p, struct key *at, struct err *e)
 		memcpy(kind, key.p, kind_n + 1);
 		memcpy(name, zero + 1, name_n);
 		name[name_n] = 0;
-		if (kind_is_kept(kind) || rec_note_get(&json, at, value, NULL)) continue;
+		if (kind_is_kept(kind) || rec_note_get(&json, at, value, NULL) || note_is_of(json)) continue;
 		rc = note_forget(p, kind, json, &gone, &text, e);
 		if (rc || gone || text) break;
 	}

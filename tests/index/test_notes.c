@@ -159,3 +159,76 @@ TEST(notes_damage_is_found)
 	buf_clear(&b);
 	index_close(x);
 }
+
+/* Puts a note that belongs to the documents a and b, whose keys are 1 and 2 in a new store. */
+static int of_put(struct index *x, const char *name, const char *json, struct err *e)
+{
+	struct write *w;
+	int rc;
+	CHECK_OK(index_write_begin(&w, x, e), *e);
+	rc = index_note_put(w, "answer", name, json, strlen(json), e);
+	if (rc) index_write_abort(w);
+	else CHECK_OK(index_write_commit(w, e), *e);
+	return rc;
+}
+
+static uint64_t key_of(struct index *x, const char *id)
+{
+	const struct reader all = { .all_groups = 1 };
+	struct snapshot *s;
+	struct arena a;
+	struct doc d;
+	struct err e;
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_doc(s, &all, id, &a, &d, &e), e);
+	snapshot_close(s);
+	arena_clear(&a);
+	return d.key;
+}
+
+TEST(notes_of_documents_go_with_them)
+{
+	char out[200], json[400], first[200], ida[64], idb[64];
+	const char *got[8];
+	struct index *x = help_open(test_dir());
+	struct snapshot *s;
+	struct arena a;
+	struct err e;
+	size_t n;
+	help_add(x, "c", "a", "/a.txt", 1, 2, NULL, ida);
+	help_add(x, "c", "b", "/b.txt", 5, 2, NULL, idb);
+	snprintf(first, sizeof first, "{\"of_documents\":[{\"id\":\"%s\",\"key\":%llu}]}", ida, (unsigned long long)key_of(x, ida));
+	snprintf(json, sizeof json, "{\"of_documents\":[{\"id\":\"%s\",\"key\":%llu},{\"id\":\"%s\",\"key\":%llu}]}",
+		ida, (unsigned long long)key_of(x, ida), idb, (unsigned long long)key_of(x, idb));
+	CHECK_OK(of_put(x, "one", first, &e), e);
+	CHECK_OK(of_put(x, "both", json, &e), e);
+	CHECK_OK(of_put(x, "none", "{\"of_documents\":[]}", &e), e);
+	CHECK_STR(names(x, "answer", "", 20, out), "both,none,one,");
+	arena_init(&a, 1 << 20);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_note_names(s, "answer", "both", 8, &a, got, &n, &e), e);
+	CHECK_INT(n, 2);
+	CHECK_STR(got[1], "one");
+	snapshot_close(s);
+	/* refused: gone, another of the same id, a bad list; the store stays whole */
+	CHECK_INT(of_put(x, "x", "{\"of_documents\":[{\"id\":\"c\",\"key\":1}]}", &e), E_NOT_FOUND);
+	snprintf(json, sizeof json, "{\"of_documents\":[{\"id\":\"%s\",\"key\":77}]}", ida);
+	CHECK_INT(of_put(x, "x", json, &e), E_NOT_FOUND);
+	CHECK_INT(of_put(x, "x", "{\"of_documents\":\"a\"}", &e), E_USAGE);
+	CHECK_INT(of_put(x, "x", "{\"of_documents\":[{\"key\":1}]}", &e), E_USAGE);
+	/* a text that changes leaves them; what belongs to b alone no more leaves with a only */
+	help_add(x, "c", "a2", "/a.txt", 9, 1, NULL, NULL);
+	CHECK_STR(names(x, "answer", "", 20, out), "both,none,one,");
+	help_delete(x, idb);
+	CHECK_STR(names(x, "answer", "", 20, out), "none,one,");
+	CHECK_OK(of_put(x, "one", "{\"of_documents\":[]}", &e), e);
+	CHECK_STR(names(x, NOTE_OF, "", 20, out), "");
+	CHECK_OK(of_put(x, "one", first, &e), e);
+	help_delete(x, ida);
+	CHECK_STR(names(x, "answer", "", 20, out), "none,");
+	CHECK_STR(names(x, NOTE_OF, "", 20, out), "");
+	help_check_clean(x);
+	arena_clear(&a);
+	index_close(x);
+}
