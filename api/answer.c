@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "api/abstain.h"
+#include "api/answercache.h"
 #include "api/cite.h"
 #include "api/judge.h"
 #include "api/rerank.h"
@@ -249,16 +250,19 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	memset(out, 0, sizeof *out);
 	if (!q->conf) q->conf = &s->conf;
 	out->question = q->question;
-	out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = "";
+	out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = out->cached = "";
 	out->style = STYLE_EXTRACTIVE;
 	out->explain = q->explain;
 	int rc = answer_id_make(out->id, e);
 	if (!rc) rc = question_check(s, q, e);
 	if (!rc) rc = answer_find(s, q, a, out, e);
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
-	if (!rc) rc = answer_make(s, q, sink, a, out, t0, e);
+	if (!rc && !answercache_get(s, q, sink, a, out)) {
+		rc = answer_make(s, q, sink, a, out, t0, e);
+		out->confidence = confidence(out);
+		if (!rc) answercache_put(s, q, out);
+	}
 	out->total_ms = clock_ms() - t0;
-	out->confidence = confidence(out);
 	if (rc == OK) {
 		char labels[40];
 		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));

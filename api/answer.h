@@ -31,6 +31,8 @@ struct answer_request {
 	/* What holds for this request: every answer.* and search.* that may vary by request is read from here, never from
 	 * the service. NULL: the service's; inside answer_run never NULL. */
 	const struct conf *conf;
+	int fresh;                       /* made anew, and not given again: no cached answer */
+	int unkept;                      /* leaves no record, and counts for nobody */
 	int traffic;                     /* a person's question as it comes in: may be taken into an experiment */
 	const char *user;                /* who it is for, as the asker names them: user or session; NULL: not said */
 	const char *key_id;              /* of the asker's access key; NULL: none */
@@ -66,6 +68,8 @@ struct answer {                      /* everything in the arena given, or borrow
 	struct retrieval retrieval;      /* open until answer_close */
 	const char *prompt_name; int prompt_version;
 	const char *experiment, *arm;    /* what it was part of; "" outside of any */
+	const char *cached;              /* "exact", "semantic": given before (answercache.h); "" otherwise */
+	double cost;                     /* by the prices of the settings */
 	const char *model;               /* "" when extractive */
 	size_t prompt_tokens, completion_tokens, reused_tokens;
 	double embed_ms, search_ms, rerank_ms, judge_ms, first_sentence_ms, generate_ms, verify_ms, total_ms;

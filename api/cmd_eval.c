@@ -325,7 +325,8 @@ static void tally_answer(struct tally *t, const struct eval_question *q, const s
 static int answer_one(struct eval_run *r, const struct eval_question *q, struct arena *a, struct err *e)
 {
 	struct answer x;
-	struct answer_request req = { .reader = r->reader, .question = q->text, .style = r->style, .prompt = r->prompt, .temperature = -1, .cancel = r->call->cancel };
+	struct answer_request req = { .reader = r->reader, .question = q->text, .style = r->style, .prompt = r->prompt, .temperature = -1,
+		.cancel = r->call->cancel, .fresh = 1, .unkept = 1 };
 	int rc = answer_run(r->call->service, &req, NULL, a, &x, e);
 	if (!rc) tally_answer(&r->t, q, &x, a);
 	answer_close(&x);

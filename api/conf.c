@@ -318,6 +318,30 @@ static const struct setting settings[] = {
 	{NULL, "audit.questions", T_CHOICE, AT(questions), 0, 0, "hash", "hash keep",
 		"Whether the text of questions is stored as a hash or kept as it was asked."},
 
+	{"Memory of answers", "answers.keep_max", T_INT, AT(keep_max), 0, 10000000, "100000", "records",
+		"Answers of which a record is kept (GET /v1/answers/{id}: what it rested on, what made it, and how long it "
+		"took); the oldest go first. A record takes about 4 KiB. It goes with the documents it quotes. 0: none is kept."},
+	{NULL, "answers.keep_days", T_REAL, AT(keep_days), 0, 36500, "90", "days",
+		"Age at which a record of an answer, and what was said of it, is removed. 0: never for its age."},
+	{NULL, "answers.commit_ms", T_INT, AT(keep_commit_ms), 0, 60000, "500", "milliseconds",
+		"Records are written together, so long after the first of them at most. A crash loses those not yet written; "
+		"an orderly end loses none."},
+	{NULL, "answers.cache_bytes", T_SIZE, AT(cache_bytes), 0, 16 * GIB, "32m", "bytes",
+		"Memory for answers that are given again when the same is asked and the same passages are found: documents are "
+		"always searched, so a change of theirs, or another reader, is another answer. 0: none."},
+	{NULL, "answers.cache_cosine", T_REAL, AT(cache_cosine), 0, 1, "0", NULL,
+		"Cosine from which another wording of a question is taken for the same one, where passages, numbers, negations "
+		"and question words are equal; such an answer says \"cached\": \"semantic\". Above 0.95 is prudent. 0: never."},
+	{NULL, "usage.keep_days", T_INT, AT(usage_days), 1, 36500, "400", "days",
+		"How long the daily sums of tokens, time and money are kept (one row a day and access key)."},
+	{NULL, "price.prompt_1k", T_REAL, AT(price_prompt), 0, 1e6, "0", NULL,
+		"Money for a thousand tokens of prompts, in a currency of your own; it makes the cost told with each answer and "
+		"in the sums by day and key. Tokens that were reused count as well."},
+	{NULL, "price.completion_1k", T_REAL, AT(price_completion), 0, 1e6, "0", NULL,
+		"The same for a thousand tokens that are written."},
+	{NULL, "price.hour", T_REAL, AT(price_hour), 0, 1e6, "0", NULL,
+		"Money for an hour of this machine, charged to an answer for the time it takes."},
+
 	{"Service", "serve.listen", T_TEXT, AT(listen), 1, 127, "127.0.0.1:8080", NULL,
 		"Address and port of footnote serve: 127.0.0.1:8080, [::1]:8080. --listen overrides it."},
 	{NULL, "serve.threads", T_INT, AT(http_threads), 1, 64, "2", "threads",

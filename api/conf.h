@@ -98,6 +98,15 @@ struct conf {
 	char summary_prompt[64];            /* summary.prompt */
 	char prompts_dir[CONF_TEXT];        /* prompts.dir */
 	char questions[8];                  /* audit.questions: "hash" or "keep" */
+	/* what is remembered of answers, and what they cost */
+	int keep_max;                       /* answers.keep_max: records, 0: none */
+	double keep_days;                   /* answers.keep_days: 0: for ever */
+	int keep_commit_ms;                 /* answers.commit_ms */
+	uint64_t cache_bytes;               /* answers.cache_bytes, 0: no cache */
+	double cache_cosine;                /* answers.cache_cosine, 0: only equal questions */
+	int usage_days;                     /* usage.keep_days */
+	double price_prompt, price_completion; /* price.prompt_1k, price.completion_1k: of a thousand tokens */
+	double price_hour;                  /* price.hour: of an hour's work */
 	/* serve */
 	char listen[128];                   /* serve.listen */
 	int http_threads;                   /* serve.threads: epoll threads */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "api/acl.h"
+#include "api/answercache.h"
 #include "api/keys.h"
 #include "api/models.h"
 #include "api/templates.h"
@@ -224,6 +225,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	if (!rc) rc = keys_open(&s->keys, s->index, e);
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
 	if (!rc) rc = templates_open(s, e);
+	if (!rc) rc = answercache_open(&s->answers, (size_t)c->cache_bytes, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
 	if (rc) {
 		service_close(s);
@@ -238,6 +240,7 @@ void service_close(struct service *s)
 	if (!s) return;
 	engine_close(s->engine);
 	reader_close(s->reader);
+	answercache_close(s->answers);
 	if (s->prompts) prompts_close(s->prompts);
 	parsers_close(s->parsers);
 	keys_close(s->keys);

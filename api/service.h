@@ -14,6 +14,7 @@
 struct folders;
 struct open_embedder;
 struct keys;
+struct answercache;
 
 struct service {
 	struct conf conf;
@@ -23,6 +24,7 @@ struct service {
 	struct retention ages;           /* in the arena below */
 	struct parsers *parsers;         /* processes that read files; started by the first */
 	struct keys *keys;               /* keys.h */
+	struct answercache *answers;     /* answercache.h; NULL: none are given again */
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c */

@@ -405,7 +405,7 @@ int summary_run(struct service *s, const struct summary_request *q, const struct
 	struct summing m = { .service = s, .q = q, .a = a, .out = out, .sentences = q->sentences > 0 ? q->sentences : s->conf.summary_sentences_max };
 	double t0 = clock_ms();
 	memset(out, 0, sizeof *out);
-	out->question = out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = "";
+	out->question = out->text = out->reason = out->model = out->prompt_name = out->experiment = out->arm = out->cached = "";
 	out->style = STYLE_EXTRACTIVE;
 	int rc = answer_id_make(out->id, e);
 	if (!rc) rc = snapshot_open(&out->retrieval.snapshot, s->index, e);

@@ -293,7 +293,7 @@ static int add_figures(cJSON *o, const struct answer *a)
 	cJSON *u = cJSON_AddObjectToObject(o, "usage"), *t = cJSON_AddObjectToObject(o, "timings_ms");
 	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
 		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
-		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", 0) &&
+		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", a->cost) &&
 		view_put_rounded(t, "embed", a->embed_ms) && view_put_rounded(t, "search", a->search_ms) &&
 		view_put_rounded(t, "rerank", a->rerank_ms) && view_put_rounded(t, "judge", a->judge_ms) && view_put_rounded(t, "first_sentence", a->first_sentence_ms) &&
 		view_put_rounded(t, "generate", a->generate_ms) && view_put_rounded(t, "verify", a->verify_ms) &&
@@ -309,7 +309,7 @@ cJSON *view_answer(const struct answer *a)
 	ok = ok && cJSON_AddStringToObject(o, "style", a->style == STYLE_GENERATE ? "generate" : "extractive") && add_short(o, a) &&
 		add_sentences(o, a) && add_citations(o, a) && view_put_rounded(o, "confidence", a->confidence) && add_passages(o, a) &&
 		add_prompt(o, a) && add_experiment(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
-		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && cJSON_AddFalseToObject(o, "cached") && add_figures(o, a);
+		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && (*a->cached ? cJSON_AddStringToObject(o, "cached", a->cached) : cJSON_AddFalseToObject(o, "cached")) && add_figures(o, a);
 	return whole(o, ok);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/sha.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,24 @@ void sha256_of(const void *data, size_t len, uint8_t out[32])
 	SHA256_CTX ctx;
 	SHA256_Init(&ctx);
 	SHA256_Update(&ctx, data, len);
+	SHA256_Final(out, &ctx);
+}
+
+void hmac_sha256_of(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32])
+{
+	uint8_t pad[64] = { 0 };
+	SHA256_CTX ctx;
+	if (key_len > sizeof pad) sha256_of(key, key_len, pad);
+	else if (key_len) memcpy(pad, key, key_len);
+	for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36;
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, pad, sizeof pad);
+	SHA256_Update(&ctx, data, len);
+	SHA256_Final(out, &ctx);
+	for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36 ^ 0x5c;
+	SHA256_Init(&ctx);
+	SHA256_Update(&ctx, pad, sizeof pad);
+	SHA256_Update(&ctx, out, 32);
 	SHA256_Final(out, &ctx);
 }
 

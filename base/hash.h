@@ -10,6 +10,8 @@ struct sha256 *sha256_new(void);                           /* NULL: out of memor
 void sha256_put(struct sha256 *h, const void *data, size_t len);
 void sha256_end(struct sha256 *h, uint8_t out[32]);        /* finishes and frees h */
 void sha256_of(const void *data, size_t len, uint8_t out[32]);
+/* HMAC-SHA-256 (RFC 2104). */
+void hmac_sha256_of(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]);
 /* Hash of a whole file; progress (may be NULL) is called with bytes done so far. */
 int sha256_file(const char *path, uint8_t out[32], void (*progress)(void *ctx, uint64_t done), void *ctx,
 	struct err *e);

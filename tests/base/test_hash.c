@@ -71,3 +71,16 @@ TEST(sha256_of_files)
 	CHECK_INT(sha256_file("/nonexistent/x", out, NULL, NULL, &e), E_NOT_FOUND);
 	mem_free(text);
 }
+
+TEST(hmac_of_rfc_4231)
+{
+	uint8_t key[131], out[32];
+	memset(key, 0x0b, 20);
+	hmac_sha256_of(key, 20, "Hi There", 8, out);
+	CHECK_STR(hex_of(out), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+	hmac_sha256_of("Jefe", 4, "what do ya want for nothing?", 28, out);
+	CHECK_STR(hex_of(out), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	memset(key, 0xaa, sizeof key);
+	hmac_sha256_of(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, out);
+	CHECK_STR(hex_of(out), "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}

@@ -68,7 +68,7 @@ def ending_at_rest(s):
         pass
 
 
-@test(generate__model="small", serve__drain_s=30, serve__answer_threads=1)
+@test(generate__model="small", answers__cache_bytes=0, serve__drain_s=30, serve__answer_threads=1)
 def draining(s):
     fill(s)
     kept, streaming, waiting = s.connect(), s.connect(), s.connect()
@@ -96,7 +96,7 @@ def draining(s):
     assert s.proc.wait(40) == 0
 
 
-@test(generate__model="small", serve__drain_s=0)
+@test(generate__model="small", answers__cache_bytes=0, serve__drain_s=0)
 def draining_without_patience(s):
     fill(s)
     c = s.connect()
@@ -109,7 +109,7 @@ def draining_without_patience(s):
     assert s.proc.wait(20) == 0 and time.time() - began < 15
 
 
-@test(generate__model="small", generate__kernel="ref", serve__drain_s=600)
+@test(generate__model="small", answers__cache_bytes=0, generate__kernel="ref", serve__drain_s=600)
 def a_second_signal_ends_the_patience(s):
     fill(s)
     c = s.connect()

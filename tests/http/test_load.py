@@ -7,7 +7,7 @@ RUNNING = 'footnote_jobs_running{pool="%s"}'
 LONG = {"question": "How many days of paid leave do employees receive, and how are they carried over?", "collection": "answers", "stream": True, "max_tokens": 160}
 
 
-@test(serve__answer_threads=1, serve__answer_queue=1, generate__model="small")
+@test(serve__answer_threads=1, serve__answer_queue=1, generate__model="small", answers__cache_bytes=0)
 def a_full_queue_says_so(s):
     fill(s)
     conns = [s.connect() for _ in range(12)]
@@ -23,7 +23,7 @@ def a_full_queue_says_so(s):
     s.settle(RUNNING % "answer", 0)
 
 
-@test(generate__model="small")
+@test(generate__model="small", answers__cache_bytes=0)
 def clients_that_leave(s):
     fill(s)
     for i in range(12):
@@ -117,7 +117,7 @@ def many_at_once(s):
     assert len(s.get("/v1/documents?collection=writers").json["documents"]) == 12
 
 
-@test(generate__model="small")
+@test(generate__model="small", answers__cache_bytes=0)
 def answers_together_are_answers_alone(s):
     fill(s)
     asked = [{"question": q, "collection": "answers"} for q in (
@@ -173,7 +173,7 @@ def connections_are_limited(s):
             time.sleep(0.1)
 
 
-@test(answer__deadline_s=1, serve__answer_threads=1, generate__model="small")
+@test(answer__deadline_s=1, serve__answer_threads=1, generate__model="small", answers__cache_bytes=0)
 def deadlines_end_answers(s):
     fill(s)
     conns = [s.connect() for _ in range(4)]

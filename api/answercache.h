@@ -1,0 +1,23 @@
+/* answercache.h: answers that are given again. Documents are always searched first: an answer is given again only where
+ * the same passages of the same revisions were found for this reader, so it is right for any reader, and no change of a
+ * document needs to be told to it. In memory, under a limit; the least lately used go first. */
+#ifndef API_ANSWERCACHE_H
+#define API_ANSWERCACHE_H
+#include "api/answer.h"
+
+struct answercache;
+/* max_bytes 0: *out is NULL, which every function takes for an empty cache that keeps nothing. E_MEMORY. */
+int answercache_open(struct answercache **out, size_t max_bytes, struct err *e);
+void answercache_close(struct answercache *c);
+/* With out->retrieval filled: 1 and the answer in out, told to the sink, where it is known. Equal must be: passages (id,
+ * revision, chunk, place, order), the question in its normal form (question.h), history, every setting, the template's text,
+ * models, style, tone and the numbers of the request. With answers.cache_cosine also another wording: equal numbers,
+ * negations and question words, and a cosine of at least that. Thread-safe. */
+int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out);
+/* Keeps a copy, unless it is partial or another style than was asked for, which the next try may do better. */
+void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a);
+/* Forgets all: for an erasure, that leaves no byte of a document. */
+void answercache_clear(struct answercache *c);
+size_t answercache_bytes(struct answercache *c);
+
+#endif
