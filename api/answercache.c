@@ -75,7 +75,6 @@ static void put_passages(struct sha256 *h, const struct retrieval *r)
 static void put_rest(struct sha256 *h, struct service *s, const struct answer_request *q, const struct retrieval *r)
 {
 	const struct prompt_template *t;
-	const char *prompt = q->prompt ? q->prompt : q->conf->answer_prompt;
 	const int numbers[] = { q->k, (int)q->style, q->style_given, q->max_tokens };
 	put_passages(h, r);
 	put_text(h, snapshot_embedder(r->snapshot));
@@ -85,8 +84,8 @@ static void put_rest(struct sha256 *h, struct service *s, const struct answer_re
 		put_text(h, q->history[i].text);
 	}
 	put_bytes(h, q->conf, sizeof *q->conf);      /* the models are of the settings, and stay those of the process */
-	put_text(h, prompt);
-	put_text(h, prompts_find(s->prompts, prompt, &t, NULL) ? "" : prompt_source(t));
+	put_text(h, q->prompt);
+	put_text(h, prompts_find_for(s->prompts, "answer", q->prompt, &t, NULL) ? "" : prompt_source(t));
 	put_text(h, q->tone);
 	put_bytes(h, numbers, sizeof numbers);
 	put_bytes(h, &q->temperature, sizeof q->temperature);
