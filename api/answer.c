@@ -246,6 +246,7 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 int answer_run(struct service *s, const struct answer_request *asked, const struct answer_sink *sink, struct arena *a, struct answer *out, struct err *e)
 {
 	struct answer_request own = *asked, *q = &own;
+	struct answer_keys keys;
 	double t0 = clock_ms();
 	memset(out, 0, sizeof *out);
 	if (!q->conf) q->conf = &s->conf;
@@ -257,10 +258,10 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	if (!rc) rc = question_check(s, q, e);
 	if (!rc) rc = answer_find(s, q, a, out, e);
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
-	if (!rc && !answercache_get(s, q, sink, a, out)) {
+	if (!rc && !answercache_get(s, q, sink, a, out, &keys)) {
 		rc = answer_make(s, q, sink, a, out, t0, e);
 		out->confidence = confidence(out);
-		if (!rc) answercache_put(s, q, out);
+		if (!rc) answercache_put(s, q, out, &keys);
 	}
 	out->total_ms = clock_ms() - t0;
 	if (rc == OK) {

@@ -18,13 +18,13 @@
 
 enum { BUCKETS = 4096, KEY_ARENA = 8 << 20, FIRST_BLOCK = 4096 };
 
-struct keys_of { uint8_t exact[32], near[32]; };
 struct entry {
-	struct keys_of keys;
+	struct answer_keys keys;
 	struct entry *next;                  /* of the same bucket */
 	struct entry *newer, *older;         /* by use */
 	struct arena arena;                  /* of the answer and the vector */
 	struct answer a;
+	const uint64_t *chunks;              /* of each citation's passage, then of the short answer's */
 	const float *query;                  /* (dim) */
 	int dim;
 };
@@ -116,7 +116,7 @@ static int put_core(struct sha256 *h, const char *question, struct arena *a)
 	return OK;
 }
 
-static int keys_make(struct service *s, const struct answer_request *q, const struct answer *a, struct keys_of *out)
+static int keys_make(struct service *s, const struct answer_request *q, const struct answer *a, struct answer_keys *out)
 {
 	struct sha256 *exact = sha256_new(), *near = sha256_new();
 	struct arena arena;
@@ -229,9 +229,8 @@ static int answer_copy(struct answer *to, const struct answer *from, struct aren
 	to->has_short = from->has_short;
 	to->short_answer = from->short_answer;
 	to->confidence = from->confidence;
-	to->relevance = from->relevance;
-	to->support = from->support;
-	to->refusal = from->refusal;
+	to->answerable = from->answerable;
+	to->evidence = from->evidence;
 	to->prompt_name = copy(a, from->prompt_name, strlen(from->prompt_name), &failed);
 	to->prompt_version = from->prompt_version;
 	to->model = copy(a, from->model, strlen(from->model), &failed);
@@ -247,14 +246,14 @@ static double cosine_of(const float *x, const float *y, int dim)
 	return sum;
 }
 
-static struct entry *find_exact(struct answercache *c, const struct keys_of *k)
+static struct entry *find_exact(struct answercache *c, const struct answer_keys *k)
 {
 	struct entry *n = *bucket_of(c, k->exact);
 	while (n && memcmp(n->keys.exact, k->exact, 32) != 0) n = n->next;
 	return n;
 }
 
-static struct entry *find_near(struct answercache *c, const struct keys_of *k, const struct retrieval *r, double least)
+static struct entry *find_near(struct answercache *c, const struct answer_keys *k, const struct retrieval *r, double least)
 {
 	struct entry *best = NULL;
 	int dim = r->embedder ? embedder_info(r->embedder)->dim : 0;
@@ -266,11 +265,12 @@ static struct entry *find_near(struct answercache *c, const struct keys_of *k, c
 	return best;
 }
 
-/* Takes the words of a place from the snapshot. */
-static int quote_take(struct answer *a, struct answer_citation *c)
+/* Finds the passage of a place among those of now, and takes its words from the snapshot. */
+static int quote_take(struct answer *a, struct answer_citation *c, uint64_t chunk)
 {
 	const char *text;
 	size_t len;
+	for (c->passage = 0; c->passage < a->retrieval.n && a->retrieval.passages[c->passage].chunk.id != chunk;) c->passage++;
 	if (c->passage >= a->retrieval.n || snapshot_text(a->retrieval.snapshot, &a->retrieval.passages[c->passage].doc, &text, &len, NULL)) return 0;
 	if (c->range.off > len || c->range.len > len - c->range.off) return 0;
 	c->quote = text + c->range.off;
@@ -278,11 +278,11 @@ static int quote_take(struct answer *a, struct answer_citation *c)
 	return 1;
 }
 
-static int quotes_take(struct answer *a)
+static int quotes_take(struct answer *a, const uint64_t *chunks)
 {
 	for (size_t i = 0; i < a->citation_n; i++)
-		if (!quote_take(a, &a->citations[i])) return 0;
-	return !a->has_short || quote_take(a, &a->short_answer);
+		if (!quote_take(a, &a->citations[i], chunks[i])) return 0;
+	return !a->has_short || quote_take(a, &a->short_answer, chunks[a->citation_n]);
 }
 
 /* Tells the sink as if the answer were being written: each citation before the sentence that uses it first. */
@@ -305,26 +305,26 @@ static void tell(const struct answer *a, const struct answer_sink *sink)
 	}
 }
 
-int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out)
+int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out,
+	struct answer_keys *k)
 {
 	struct answercache *c = s->answers;
 	struct answer hit = *out;
-	struct keys_of k;
-	if (!c || q->fresh || keys_make(s, q, out, &k)) return 0;
+	k->known = c && !q->fresh && !keys_make(s, q, out, k);
+	if (!k->known || q->explain) return 0;
 	pthread_mutex_lock(&c->lock);
-	struct entry *n = find_exact(c, &k);
+	struct entry *n = find_exact(c, k);
 	hit.cached = "exact";
 	if (!n && q->conf->cache_cosine > 0) {
-		n = find_near(c, &k, &out->retrieval, q->conf->cache_cosine);
+		n = find_near(c, k, &out->retrieval, q->conf->cache_cosine);
 		hit.cached = "semantic";
 	}
-	int found = n && !answer_copy(&hit, &n->a, a);
+	int found = n && !answer_copy(&hit, &n->a, a) && quotes_take(&hit, n->chunks);
 	if (found) {
 		use_unlink(c, n);
 		use_first(c, n);
 	}
 	pthread_mutex_unlock(&c->lock);
-	found = found && quotes_take(&hit);
 	stat_count("footnote_answer_cache_total", !found ? "result=\"miss\"" : *hit.cached == 'e' ? "result=\"exact\"" : "result=\"semantic\"", 1);
 	if (!found) return 0;
 	*out = hit;
@@ -334,15 +334,19 @@ int answercache_get(struct service *s, const struct answer_request *q, const str
 
 /* ---- keeping ---- */
 
-static struct entry *entry_make(const struct keys_of *k, const struct answer *a, size_t max_bytes)
+static struct entry *entry_make(const struct answer_keys *k, const struct answer *a, size_t max_bytes)
 {
 	struct entry *n = mem_calloc(1, sizeof *n);
+	uint64_t *chunks;
 	int failed = 0;
 	if (!n) return NULL;
 	n->keys = *k;
 	arena_init(&n->arena, max_bytes);
+	n->chunks = chunks = arena_calloc(&n->arena, a->citation_n + 1, sizeof *chunks);
+	for (size_t i = 0; chunks && i < a->citation_n; i++) chunks[i] = a->retrieval.passages[a->citations[i].passage].chunk.id;
+	if (chunks && a->has_short) chunks[a->citation_n] = a->retrieval.passages[a->short_answer.passage].chunk.id;
 	n->dim = a->retrieval.query && a->retrieval.embedder ? embedder_info(a->retrieval.embedder)->dim : 0;
-	if (answer_copy(&n->a, a, &n->arena)) failed = 1;
+	if (!chunks || answer_copy(&n->a, a, &n->arena)) failed = 1;
 	n->query = copy(&n->arena, a->retrieval.query, (size_t)n->dim * sizeof *n->query, &failed);
 	if (!failed) return n;
 	arena_clear(&n->arena);
@@ -350,16 +354,15 @@ static struct entry *entry_make(const struct keys_of *k, const struct answer *a,
 	return NULL;
 }
 
-void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a)
+void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a, const struct answer_keys *k)
 {
 	struct answercache *c = s->answers;
-	struct keys_of k;
 	struct entry *n, *old;
-	if (!c || q->fresh || a->status == ANSWER_PARTIAL || (a->status == ANSWER_ANSWERED && a->style != (int)q->style)) return;
-	if (keys_make(s, q, a, &k) || !(n = entry_make(&k, a, c->max_bytes))) return;
+	if (!k->known || a->status == ANSWER_PARTIAL || (a->status == ANSWER_ANSWERED && a->style != (int)q->style)) return;
+	if (!(n = entry_make(k, a, c->max_bytes))) return;
 	pthread_mutex_lock(&c->lock);
-	if ((old = find_exact(c, &k))) entry_drop(c, old);
-	struct entry **at = bucket_of(c, k.exact);
+	if ((old = find_exact(c, k))) entry_drop(c, old);
+	struct entry **at = bucket_of(c, k->exact);
 	n->next = *at;
 	*at = n;
 	use_first(c, n);

@@ -6,16 +6,19 @@
 #include "api/answer.h"
 
 struct answercache;
+struct answer_keys { uint8_t exact[32], near[32]; int known; }; /* what an answer depends on; known 0: it can't be kept */
 /* max_bytes 0: *out is NULL, which every function takes for an empty cache that keeps nothing. E_MEMORY. */
 int answercache_open(struct answercache **out, size_t max_bytes, struct err *e);
 void answercache_close(struct answercache *c);
 /* With out->retrieval filled: 1 and the answer in out, told to the sink, where it is known. Equal must be: passages (id,
  * revision, chunk, place, order), the question in its normal form (question.h), history, every setting, the template's text,
- * models, style, tone and the numbers of the request. With answers.cache_cosine also another wording: equal numbers,
- * negations and question words, and a cosine of at least that. Thread-safe. */
-int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out);
+ * models, style, tone and the numbers of the request. Who wants it explained gets none. With answers.cache_cosine also another wording: equal numbers,
+ * negations and question words, and a cosine of at least that. k is
+ * for answercache_put, since later steps may change the passages. Thread-safe. */
+int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out,
+	struct answer_keys *k);
 /* Keeps a copy, unless it is partial or another style than was asked for, which the next try may do better. */
-void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a);
+void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a, const struct answer_keys *k);
 /* Forgets all: for an erasure, that leaves no byte of a document. */
 void answercache_clear(struct answercache *c);
 size_t answercache_bytes(struct answercache *c);
