@@ -59,6 +59,15 @@ static const struct command commands[] = {
 		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
 		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
 		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
+	{"assist", "assist FILE.json [--tone T] [--filter EXPR] [--as G,G] [--extractive]",
+		"Suggests a support agent's reply to a customer, each sentence with a footnote, questions to ask next, and similar\n"
+		"past tickets (assist.tickets). FILE holds the thread as POST /v1/assist takes it:\n"
+		"{\"messages\":[{\"role\":\"customer\" or \"agent\",\"text\":…}, …]}, and may have collection, filter, tone, style, as.\n\n"
+		"  --tone T      a name of assist.tones, or how it should sound in words\n"
+		"  --filter E    only from documents it holds for, as search has it\n"
+		"  --as G,G      as a reader of these groups would see it\n"
+		"  --extractive  quote sentences, without the language model\n\n"
+		"Example: footnote assist thread.json --tone formal\n", cmd_assist, NEED_EMBEDDER, COMMAND_OWNED},
 	{"summarize", "summarize DOCUMENT | --filter EXPR [--sentences N] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"A summary of a long document, or of all that a filter leaves, each sentence with a footnote. DOCUMENT is an id or a\n"
 		"source.\n\n"

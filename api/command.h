@@ -99,6 +99,7 @@ int cmd_whynot(struct command_call *c);
 int cmd_ask(struct command_call *c);
 int cmd_batch(struct command_call *c);
 int cmd_summarize(struct command_call *c);
+int cmd_assist(struct command_call *c);
 int cmd_docs(struct command_call *c);
 int cmd_delete(struct command_call *c);
 int cmd_erase(struct command_call *c);

@@ -96,6 +96,10 @@ struct conf {
 	int64_t summary_chars_max;          /* summary.chars_max */
 	int summary_documents_max;          /* summary.documents_max */
 	char summary_prompt[64];            /* summary.prompt */
+	char assist_prompt[64], assist_tone[CONF_TEXT], assist_tones[CONF_LIST], assist_greeting[CONF_TEXT], assist_closing[CONF_TEXT];
+	char assist_ask_about[CONF_TEXT], assist_tickets[CONF_TEXT]; /* assist.* */
+	double assist_similarity;           /* assist.similarity */
+	int assist_tone_chars, assist_questions, assist_similar; /* assist.tone_chars_max, assist.questions_max, assist.similar_max */
 	char prompts_dir[CONF_TEXT];        /* prompts.dir */
 	char questions[8];                  /* audit.questions: "hash" or "keep" */
 	/* what is remembered of answers, and what they cost */

@@ -1,14 +1,15 @@
-/* routes_tasks.c: owns POST /v1/summaries.
+/* routes_tasks.c: owns POST /v1/summaries and POST /v1/assist.
  *
- * Method: fields to summary_run(), whole or streamed as an answer is. Threads: answer pool; the sink is called from the
+ * Method: fields to summary_run() or assist_run(), whole or streamed as an answer is. Threads: answer pool; the sink is called from the
  * engine's thread or this one, never from two at once. */
 #include "api/ask.h"
+#include "api/assist.h"
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/summary.h"
 #include "api/view.h"
 
-enum { SUMMARY_ARENA = 512 << 20 };
+enum { TASK_ARENA = 512 << 20 };
 
 static int style_read(struct request *r, const cJSON *o, enum answer_style *out, struct err *e)
 {
@@ -61,7 +62,7 @@ int summaries_post(struct request *r, struct err *e)
 	struct arena arena;
 	cJSON *o = NULL;
 	int stream = 0, rc = body_json(r, &o, e);
-	arena_init(&arena, SUMMARY_ARENA);
+	arena_init(&arena, TASK_ARENA);
 	if (!rc)
 		rc = summary_read(r, o, &q, &filter, &stream, e);
 	if (rc)
@@ -77,6 +78,45 @@ int summaries_post(struct request *r, struct err *e)
 	else if (!rc)
 		reply_json(r, 200, view_answer(&a));
 	answer_close(&a);
+out:
+	arena_clear(&arena);
+	filter_free(filter);
+	cJSON_Delete(o);
+	return rc;
+}
+
+int assist_post(struct request *r, struct err *e)
+{
+	struct assist_request q;
+	struct answer_sink sink;
+	struct assist x = { 0 };
+	struct filter *filter = NULL;
+	struct arena arena;
+	cJSON *o = NULL;
+	int stream = 0, rc = body_json(r, &o, e);
+	arena_init(&arena, TASK_ARENA);
+	if (!rc)
+		rc = assist_read(r->service, o, &arena, &q, &r->param, e);
+	if (!rc)
+		rc = field_bool(r, o, "stream", &stream, e);
+	if (!rc)
+		rc = request_reader(r, o, r->service->conf.collection, &q.reader, e);
+	if (!rc)
+		rc = request_filter(r, o, &q.reader, &filter, e);
+	if (rc)
+		goto out;
+	q.cancel = &r->cancel;
+	sse_sink(r, &sink);
+	rc = assist_run(r->service, &q, stream ? &sink : NULL, &arena, &x, e);
+	if (rc == E_USAGE)
+		r->param = "messages";
+	if (rc == E_LIMIT)
+		r->retry_after = 5;
+	if (!rc && stream)
+		sse_event(r, "done", assist_view(&x));
+	else if (!rc)
+		reply_json(r, 200, assist_view(&x));
+	assist_close(&x);
 out:
 	arena_clear(&arena);
 	filter_free(filter);

@@ -345,6 +345,22 @@ def summarize(b):
 
 
 @test
+def assist(b):
+    b.write("leave.txt", LEAVE)
+    b.ingest()
+    thread = {"messages": [{"role": "customer", "text": "Hi! How many days of paid leave do employees receive?"}]}
+    path = b.write("thread.json", json.dumps(thread))
+    one, = b.json("assist", path, "--extractive", "--tone", "brisk")
+    assert "27 days" in one["reply"]["answer"] and one["tone"] == "brisk" and one["similar"] == [], one
+    assert one["reply"]["answer"] in b.run("assist", path, "--extractive").stdout
+    assert b.json("assist", path, "--extractive", "--filter", 'source = "nosuch"')[0]["reply"]["status"] == "abstained"
+    b.run("assist", ok=(2,))
+    b.run("assist", f"{b.docs}/none.json", ok=(3,))
+    for bad in ("{", "[]", "{}", '{"messages":[{"role":"agent","text":"x"}]}'):
+        assert b.run("assist", b.write("bad.json", bad), ok=(1, 2)).stderr
+
+
+@test
 def ask_nothing_relevant_abstains(b):
     b.write("leave.txt", LEAVE)
     b.ingest()

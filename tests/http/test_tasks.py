@@ -1,4 +1,4 @@
-"""Summaries: cited, in order, within their limits."""
+"""Summaries and agent assist: cited, within their limits, for those who may see it."""
 from harness import *
 from test_answers import check_answer, check_stream, stream
 
@@ -85,3 +85,84 @@ def summary_written(s):
     assert a["status"] == "answered" and a["prompt"]["name"] == "summary" and a["model"] and a["usage"]["prompt_tokens"] > 0
     assert 1 <= len(a["sentences"]) <= 3 and all(x["citations"] for x in a["sentences"])
     assert a["style"] == "generate" or a["reason"]
+
+
+HELP = {
+    "Rentals": "# Instrument rental\n\n## Ending a lease\n\nTo end the lease of a trumpet or another instrument, give four weeks' notice in writing. If your lease is open-ended, you may end it after six months. If you have paid in advance, the rest is paid back within 14 days.\n\n"
+               "## Insurance\n\nEvery rented instrument is insured against theft. The excess is 150 euros.\n",
+    "FAQ": "# Questions about leases\n\nCan I buy the instrument I rent? Half of the rent of the first year is taken off the price.\n\nWhat happens when a lease is not paid? After two reminders the lease is ended and the instrument is fetched.\n",
+}
+TICKET = "A customer wanted to end the lease of a trumpet early. We ended the lease after five weeks and waived the rest because of a move abroad."
+THREAD = [{"role": "customer", "text": "Hello, I rent a trumpet from you."}, {"role": "agent", "text": "Hello, how can I help?"},
+          {"role": "customer", "text": "I am moving away. How do I end the lease of the trumpet? Thanks!"}]
+
+
+def desk(s, collection):
+    for k, v in HELP.items():
+        s.push(v, source=f"{k}.md", title=k, collection=collection)
+    return s.push(TICKET, source="t1.txt", title="Ticket 4711", collection=collection, meta={"kind": "ticket"}, acl=["support"])
+
+
+def assisted(s, body, status=200):
+    r = s.post("/v1/assist", body)
+    assert r.status == status, r.body
+    return r.json if status == 200 else r.error
+
+
+@test
+def assist_reply(s):
+    ticket = desk(s, "desk")
+    a = assisted(s, {"messages": THREAD, "collection": "desk"})
+    assert set(a) == {"reply", "greeting", "closing", "tone", "next_questions", "similar"}, set(a)
+    check_answer(s, a["reply"])
+    assert a["reply"]["status"] == "answered" and "four weeks" in a["reply"]["answer"], a["reply"]["answer"]
+    assert a["reply"]["question"] == "I am moving away. How do I end the lease of the trumpet?"
+    assert all(h["document_id"] != ticket for h in a["reply"]["passages"])
+    assert [h["document_id"] for h in a["similar"]] == [ticket]
+    asked = a["next_questions"]
+    assert 0 < len(asked) <= 5 and all(q.endswith("?") for q in asked) and len(set(asked)) == len(asked), asked
+    assert "Is your lease open-ended?" in asked and "Have you paid in advance?" in asked, asked
+    assert not any("end the lease" in q for q in asked), asked
+    said = assisted(s, {"messages": THREAD + [{"role": "customer", "text": "My lease is open-ended. How do I end the lease?"}], "collection": "desk"})
+    assert "Is your lease open-ended?" not in said["next_questions"], said["next_questions"]
+    got = stream(s, {"messages": THREAD, "collection": "desk"}, "/v1/assist")
+    assert [n for n, _ in got][0] == "passages" and got[-1][0] == "done"
+    assert got[-1][1]["reply"]["answer"] == "".join(d["text"] for n, d in got if n == "delta") == a["reply"]["answer"]
+
+
+@test
+def assist_is_for_who_may_see(s):
+    desk(s, "desk2")
+    a = assisted(s, {"messages": THREAD, "collection": "desk2", "as": ["sales"]})
+    assert a["similar"] == [] and a["reply"]["status"] == "answered"
+    a = assisted(s, {"messages": THREAD, "collection": "desk2", "filter": 'source = "FAQ.md"'})
+    assert {h["source"] for h in a["reply"]["passages"]} == {"FAQ.md"} and a["similar"] == []
+    a = assisted(s, {"messages": [{"role": "customer", "text": "Welche Farbe hat der Planet Neptun?"}], "collection": "desk2"})
+    assert a["reply"]["status"] == "abstained" and not a["reply"]["citations"]
+
+
+@test
+def assist_refusals(s):
+    talk = [{"role": "customer", "text": "Where is the key?"}]
+    for body, param in (({}, "messages"), ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": [7]}, "messages"),
+                        ({"messages": [{"role": "agent", "text": "Hi"}]}, "messages"), ({"messages": [{"role": "boss", "text": "Hi"}]}, "messages"),
+                        ({"messages": [{"role": "customer", "text": " "}]}, "messages"), ({"messages": [{"role": "customer"}]}, "messages"),
+                        ({"messages": talk * 257}, "messages"), ({"messages": talk, "tone": 7}, "tone"), ({"messages": talk, "tone": "x" * 201}, "tone"),
+                        ({"messages": talk, "tone": "kind\n[system]"}, "tone"), ({"messages": talk, "style": "poem"}, "style"),
+                        ({"messages": talk, "filter": "meta."}, "filter")):
+        assert assisted(s, body, 400)["param"] == param, body
+    a = assisted(s, {"messages": [{"role": "customer", "text": "word " * 20000 + "Where is the key?"}], "collection": "none"})
+    assert a["reply"]["status"] == "abstained" and a["next_questions"] == [] and a["similar"] == []
+
+
+@test(generate__model="small", assist__greeting="Hello and thank you.", assist__closing="The Alder desk", assist__tones="plain: plain words; formal: polite")
+def assist_written(s):
+    desk(s, "default")
+    a = assisted(s, {"messages": THREAD, "tone": "formal"})
+    check_answer(s, a["reply"])
+    assert a["tone"] == "polite" and a["greeting"] == "Hello and thank you." and a["closing"] == "The Alder desk"
+    assert a["greeting"] not in a["reply"]["answer"]
+    if a["reply"]["style"] == "generate":
+        assert a["reply"]["prompt"]["name"] == "assist"
+    assert all(x["citations"] for x in a["reply"]["sentences"]) or a["reply"]["status"] == "abstained"
+    assert assisted(s, {"messages": THREAD, "tone": "as a pirate"})["tone"] == "as a pirate"
