@@ -15,6 +15,7 @@
 #include "api/abstain.h"
 #include "api/answercache.h"
 #include "api/cite.h"
+#include "api/experiment.h"
 #include "api/judge.h"
 #include "api/rerank.h"
 #include "api/select.h"
@@ -256,6 +257,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	out->explain = q->explain;
 	int rc = answer_id_make(out->id, e);
 	if (!rc) rc = question_check(s, q, e);
+	if (!rc) rc = experiments_enter(s->experiments, q, out, a, e);
 	if (!rc) rc = answer_find(s, q, a, out, e);
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
 	if (!rc && !answercache_get(s, q, sink, a, out, &keys)) {
@@ -264,6 +266,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 		if (!rc) answercache_put(s, q, out, &keys);
 	}
 	out->total_ms = clock_ms() - t0;
+	experiments_count(s->experiments, out, rc);
 	if (rc == OK) {
 		char labels[40];
 		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));

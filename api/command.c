@@ -205,6 +205,16 @@ static const struct command commands[] = {
 		"  --eval DIR    score this question set with the version first, and\n"
 		"  --gate FILE   leave everything as it is (exit code 1) when a figure is under the file's floor\n\n"
 		"Example: footnote prompts use answer@2 --gate floors.json --eval questions/handbook\n", cmd_prompts, 0, COMMAND_OWNED},
+	{"experiments", "experiments list | start FILE | stop NAME | show NAME | export NAME | remove NAME",
+		"Splits the questions that come in over HTTP between arms and counts what becomes of each: answered, refused, times,\n"
+		"tokens, ratings, with 95 % intervals. One experiment runs at a time. The same asker (the request's user, else its\n"
+		"key, else the question) always comes into the same arm. A request that chooses its own prompt, style, k or max_tokens\n"
+		"stays outside. start: takes a file {\"name\",\"arms\":[{\"name\",\"share\",\"prompt\",\"style\",\"settings\":{key:value}}]};\n"
+		"shares sum to 100. export: the figures as CSV, with --json as JSON. remove: forgets one that was stopped.\n\n"
+		"Settings of an arm: search.fuse_depth, search.fusion, search.word_weight, search.rrf_k, search.rerank,\n"
+		"search.rerank_weight, search.exact_max, answer.passages, answer.context_tokens, answer.max_tokens,\n"
+		"answer.sentences_max, answer.confidence, answer.support, answer.refusal\n\n"
+		"Example: footnote experiments start formal.json\n", cmd_experiments, 0, COMMAND_OWNED},
 	{"conf", "conf",
 		"Prints service.conf: every setting with its meaning, range, default and the value in force.\n\n"
 		"Example: footnote conf > service.conf\n", cmd_conf, 0, COMMAND_LOCAL},

@@ -111,6 +111,7 @@ int cmd_restore(struct command_call *c);
 int cmd_check(struct command_call *c);
 int cmd_reembed(struct command_call *c);
 int cmd_stats(struct command_call *c);
+int cmd_experiments(struct command_call *c);
 int cmd_prompts(struct command_call *c);
 int cmd_keys(struct command_call *c);
 int cmd_conf(struct command_call *c);

@@ -523,8 +523,7 @@ int conf_set(struct conf *c, const char *key, const char *value, struct err *e)
 
 /* ---- files ---- */
 
-/* What no single value can tell. */
-static int conf_check(const struct conf *c, struct err *e)
+int conf_check(const struct conf *c, struct err *e)
 {
 	if (c->chunk_overlap_tokens >= c->chunk_tokens)
 		return err_set(e, E_USAGE, "ingest.chunk_overlap_tokens = %d: must be under ingest.chunk_tokens = %d",

@@ -127,6 +127,7 @@ struct conf {
 void conf_default(struct conf *c);
 int conf_load(struct conf *c, const char *path, struct err *e);         /* over what is in c; E_NOT_FOUND, E_USAGE */
 int conf_set(struct conf *c, const char *key, const char *value, struct err *e);
+int conf_check(const struct conf *c, struct err *e);                    /* what no single value can tell: E_USAGE */
 int conf_print(const struct conf *c, struct buf *out);                  /* the commented manual, with c's values */
 /* Setting i as texts; 0 past the end. */
 struct conf_row { const char *key, *unset, *help; char value[CONF_LIST]; };

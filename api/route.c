@@ -41,6 +41,12 @@ static const struct route routes[] = {
 	{ "GET", "/v1/prompts/{name}", "prompts_get", POOL_ADMIN, 0, 0, prompts_get, ROLE_ADMIN },
 	{ "POST", "/v1/prompts/{name}/use", "prompts_use", POOL_ADMIN, 0, 0, prompts_use_post, ROLE_ADMIN },
 	{ "GET", "/v1/prompts/{name}/diff", "prompts_diff", POOL_ADMIN, 0, 0, prompts_diff_get, ROLE_ADMIN },
+	{ "GET", "/v1/experiments", "experiments_list", POOL_ADMIN, 0, 0, experiments_get, ROLE_ADMIN },
+	{ "POST", "/v1/experiments", "experiments_post", POOL_ADMIN, 0, 0, experiments_post, ROLE_ADMIN },
+	{ "GET", "/v1/experiments/{name}", "experiments_get", POOL_ADMIN, 0, 0, experiments_get, ROLE_ADMIN },
+	{ "DELETE", "/v1/experiments/{name}", "experiments_delete", POOL_ADMIN, 0, 0, experiments_delete, ROLE_ADMIN },
+	{ "POST", "/v1/experiments/{name}/stop", "experiments_stop", POOL_ADMIN, 0, 0, experiments_stop_post, ROLE_ADMIN },
+	{ "GET", "/v1/experiments/{name}/export", "experiments_export", POOL_ADMIN, 0, 0, experiments_export, ROLE_ADMIN },
 	{ "POST", "/v1/backup", "backup", POOL_WRITE, 0, 0, backup_post, ROLE_ADMIN },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };

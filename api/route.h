@@ -64,6 +64,12 @@ int prompts_get(struct request *r, struct err *e);      /* also one of them */
 int prompts_post(struct request *r, struct err *e);
 int prompts_use_post(struct request *r, struct err *e);
 int prompts_diff_get(struct request *r, struct err *e);
+/* routes_experiments.c */
+int experiments_get(struct request *r, struct err *e);  /* also one of them */
+int experiments_post(struct request *r, struct err *e);
+int experiments_stop_post(struct request *r, struct err *e);
+int experiments_export(struct request *r, struct err *e);
+int experiments_delete(struct request *r, struct err *e);
 /* routes_admin.c */
 int page_get(struct request *r, struct err *e);
 int healthz_get(struct request *r, struct err *e);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "api/acl.h"
 #include "api/answercache.h"
+#include "api/experiment.h"
 #include "api/keys.h"
 #include "api/models.h"
 #include "api/templates.h"
@@ -226,6 +227,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
 	if (!rc) rc = templates_open(s, e);
 	if (!rc) rc = answercache_open(&s->answers, (size_t)c->cache_bytes, e);
+	if (!rc) rc = experiments_open(&s->experiments, s, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
 	if (rc) {
 		service_close(s);
@@ -241,6 +243,7 @@ void service_close(struct service *s)
 	engine_close(s->engine);
 	reader_close(s->reader);
 	answercache_close(s->answers);
+	experiments_close(s->experiments);
 	if (s->prompts) prompts_close(s->prompts);
 	parsers_close(s->parsers);
 	keys_close(s->keys);
