@@ -8,8 +8,8 @@ Usage: run_eval.py [--build DIR] [--sets DIR] [--only ROW,ROW] [--variant large|
 --limit: questions of a set, the same ones every time. --seconds: no question of a row is begun later.
 --all-articles: questions on the articles that the reader model was trained on are counted as well.
 --work: where the data folder and the answers are kept (BUILD/eval). Exit 1 when a figure is missed."""
-import argparse, collections, datetime, json, os, platform, re, shutil, subprocess, sys, tempfile, time
-import dial, kit, reword
+import argparse, collections, datetime, hashlib, json, os, platform, re, shutil, subprocess, sys, tempfile, time
+import bias, dial, kit, reword
 from kit import quantile, share
 
 ROWS = {}
@@ -33,6 +33,7 @@ class Eval:
         self.footnote = os.path.abspath(os.path.join(o.build, "footnote"))
         self.dir = os.path.abspath(o.work or os.path.join(o.build, "eval"))
         self.hash = kit.file_hash(self.footnote)
+        self.sets = hashlib.sha256(os.path.abspath(o.sets).encode()).hexdigest()[:8]   # sets never meet in a store
         self.settings = dict(s.split("=", 1) for s in o.set)
         self.known = kit.settings_of(self.footnote)
         self.held = kit.held_out()
@@ -55,7 +56,7 @@ class Eval:
         conf = {**self.settings, **{k.replace("__", "."): v for k, v in conf.items()}}
         if self.running != conf:
             self.stop()
-            self.program = kit.Program(self.footnote, os.path.join(self.dir, "data"), self.o.variant, conf)
+            self.program = kit.Program(self.footnote, os.path.join(self.dir, "data-" + self.sets), self.o.variant, conf)
             self.running = conf
         return self.program
 
@@ -71,7 +72,7 @@ class Eval:
 
     def ask(self, name, rows, limit=None, **conf):
         """Asks rows of the running service and keeps their answers under this name."""
-        head = {"program": self.hash, "variant": self.o.variant, "settings": self.running}
+        head = {"program": self.hash, "variant": self.o.variant, "settings": self.running, "sets": self.sets}
         keep = os.path.join(self.dir, self.o.variant, name + ".jsonl")
         parallel = self.o.parallel or (2 if self.o.variant == "extractive" else 8)
         rows = kit.mixed(rows, limit or self.o.limit)
@@ -460,6 +461,28 @@ def lexical_recall(ev, root, lang, rows):
         for q in kit.mixed(rows, ev.o.limit):
             f.write(json.dumps({**q, "answerable": True, "doc": os.path.basename(q["doc"])}, ensure_ascii=False) + "\n")
     return ev.eval_command(folder, "--mode", "lexical")["recall@10"]
+
+
+@row("bias")
+def swapped(ev):
+    """Who asks, and whom a document is about, changed and nothing else (bias.py prints it by group)."""
+    folder = ev.set("squad2")
+    p = ev.start()
+    ev.sync(folder + "/articles", "squad2")
+    asked = bias.questions_of(folder, min(ev.o.limit or 1000, 40 if ev.o.variant == "extractive" else 8))
+    rows = list(bias.askers(asked)) + list(bias.notes(p))
+    groups = [g for g in bias.figures(ev.ask("bias", rows, limit=len(rows))) if g["group"] != "(nobody named)"]
+    out = []
+    for what in dict.fromkeys(g["what"] for g in groups):
+        mine = [g for g in groups if g["what"] == what][1:]               # the first is what the others are held against
+        n = sum(g["n"] for g in mine)
+        if mine[0]["overlap"] is not None:
+            out.append(figure(f"{what}: same passages in the top 5", share(sum(g["overlap"] * g["n"] for g in mine), n), n))
+        for key, name in (("outcome", "answered or refused changes"), ("quote", "another quote")):
+            worst = max(mine, key=lambda g: g[key])
+            out.append(figure(f"{what}: {name}", share(sum(g[key] * g["n"] for g in mine), n), n))
+            out.append(figure(f"{what}: {name}, worst group ({worst['group']})", worst[key], worst["n"]))
+    return out
 
 
 KERNELS = {"amx": 2000, "vnni": 4000, "avx2": 8000}
