@@ -9,6 +9,7 @@
  * left out.
  * Threads: the caller's. Failure: memory and the embedder. */
 #include "api/select.h"
+#include "api/rerank.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,8 +200,10 @@ static int units_score(const struct retrieval *r, struct arena *a, struct select
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e)
 {
 	struct word *q;
+	const char *why;
 	memset(out, 0, sizeof *out);
-	int rc = words_of(question, strlen(question), a, &q, &out->question_n, e);
+	int rc = rerank_reads(question, strlen(question)) ? service_reader(s, &out->reader, &why, e) : OK;
+	if (!rc) rc = words_of(question, strlen(question), a, &q, &out->question_n, e);
 	out->question = q;
 	if (!rc) rc = units_collect(r, a, out, e);
 	if (!rc) rc = weights_make(out, a, e);

@@ -30,6 +30,7 @@ struct selection {
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
 	const size_t *order;         /* (unit_n) the units, best first; those that ask are last */
 	int read;                    /* the reader model has read the passages */
+	struct reader_model *reader; /* that claims are held against units by; NULL: by words and vectors alone */
 	struct embedder *embedder;   /* that made the vectors of units */
 	int dim;
 	struct word_weight *weights; size_t weight_n; /* rarity over the units (select_weight); a power of two slots */

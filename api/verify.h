@@ -8,8 +8,11 @@ struct claim {                       /* a written sentence, without marks */
 	const char *text; size_t len;
 	const struct word *words; size_t word_n;
 	const float *vec;            /* (dim) */
+	const float *entailed;       /* (unit_n) the reader model's log-odds that a unit, with those beside it, says so; NAN
+	                              * where it was not asked. NULL: there is no reader */
 };
-/* Words and vector of a written sentence; text is borrowed. E_MEMORY and errors of the embedder. */
+/* Words and vector of a written sentence, and what the reader model says of the units that look most like it; text is
+ * borrowed. E_MEMORY and errors of the embedder and the reader. */
 int claim_make(const struct selection *sel, const char *text, size_t len, struct arena *a, struct claim *out, struct err *e);
 /* Support of the claim by unit u, 0 … 1. */
 double verify_support(const struct selection *sel, const struct claim *c, size_t u);

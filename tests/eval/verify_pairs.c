@@ -3,8 +3,8 @@
  * Usage: verify_pairs MODELS DATA < CASES > FIGURES
  * MODELS: the models folder; DATA: a folder for an empty store. CASES: a line each, {"evidence": [text, ..], "claims": [sentence, ..]}. A line comes out for
  * each: an object with lists of a figure a claim, that of the evidence which supports it best: "words" by words and
- * embeddings (api/verify.h), "reader" the reader model's probability of support where there is one (embed/reader.h), and
- * "support", which counts: the reader's, else by words. */
+ * embeddings, "reader" the reader model's probability of support where there is one, and "support", which counts: both, as
+ * api/verify.h joins them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,32 +56,15 @@ static int units_make(const cJSON *evidence, struct arena *a, struct selection *
 	return OK;
 }
 
-static int by_words(const struct selection *sel, const char *text, struct arena *a, double *out, struct err *e)
+/* *out: support by the best unit; *read: the best probability that the reader gives a unit, 0 without one. */
+static int support_of(const struct selection *sel, const char *text, struct arena *a, double *out, double *read, struct err *e)
 {
 	struct claim c;
 	int rc = claim_make(sel, text, strlen(text), a, &c, e);
-	*out = 0;
+	*out = *read = 0;
 	if (!rc) verify_best(sel, &c, (size_t)-1, out);
-	return rc;
-}
-
-static int by_reader(const cJSON *evidence, const char *claim, struct arena *a, double *out, struct err *e)
-{
-	size_t n = (size_t)cJSON_GetArraySize(evidence), i = 0;
-	struct reader_pair *p = arena_calloc(a, n + 1, sizeof *p);
-	struct reader_verdict *v = arena_calloc(a, n + 1, sizeof *v);
-	const cJSON *x;
-	if (!p || !v) return err_set(e, E_MEMORY, "out of memory");
-	cJSON_ArrayForEach(x, evidence) {
-		const char *text = cJSON_IsString(x) ? x->valuestring : "";
-		p[i++] = (struct reader_pair){ .first = claim, .first_len = strlen(claim), .text = text, .len = strlen(text) };
-	}
-	int rc = reader_support(reader, p, n, v, e);
-	*out = 0;
-	for (i = 0; !rc && i < n; i++) {
-		double odds = exp(v[i].unsaid - v[i].supported) + exp(v[i].contradicted - v[i].supported), likely = 1 / (1 + odds);
-		if (likely > *out) *out = likely;
-	}
+	for (size_t u = 0; !rc && c.entailed && u < sel->unit_n; u++)
+		if (!isnan(c.entailed[u])) *read = fmax(*read, 1 / (1 + exp(-(double)c.entailed[u])));
 	return rc;
 }
 
@@ -101,12 +84,14 @@ static int case_tell(const char *line, size_t len, struct err *e)
 	lists[2] = reader ? cJSON_AddArrayToObject(out, "reader") : NULL;
 	rc = units_make(evidence, &a, &sel, e);
 	cJSON_ArrayForEach(x, claims) {
-		double words = 0, read = 0;
+		double words = 0, both = 0, read = 0;
 		const char *text = cJSON_IsString(x) ? x->valuestring : "";
 		if (rc) break;
-		rc = by_words(&sel, text, &a, &words, e);
-		if (!rc && reader) rc = by_reader(evidence, text, &a, &read, e);
-		cJSON_AddItemToArray(lists[0], cJSON_CreateNumber(reader ? read : words));
+		rc = support_of(&sel, text, &a, &words, &read, e);
+		sel.reader = reader;
+		if (!rc) rc = support_of(&sel, text, &a, &both, &read, e);
+		sel.reader = NULL;
+		cJSON_AddItemToArray(lists[0], cJSON_CreateNumber(both));
 		cJSON_AddItemToArray(lists[1], cJSON_CreateNumber(words));
 		if (reader) cJSON_AddItemToArray(lists[2], cJSON_CreateNumber(read));
 	}
