@@ -1,6 +1,6 @@
 /* answer.c: the query pipeline (answer.h).
  *
- *   question -> retrieve -> select_units -> decide: is it there? -> select_choose -> write_answer -> done
+ *   question -> plan_make -> retrieve_many -> select_units -> decide: is it there? -> select_choose -> write_answer -> done
  *                                           no: abstain             no generator, or nothing it wrote is carried by the
  *                                                                   passages: quote the best sentence (extractive)
  * The best unit is known before anything is written, and with it the probability that an answer from it is right
@@ -22,11 +22,10 @@
 #include "api/short.h"
 #include "api/write.h"
 #include "base/clock.h"
-#include "base/language.h"
 #include "base/stat.h"
 #include "base/utf8.h"
 
-enum { BEFORE_CHARS = 300, JUDGE_BUDGET_MIN = 20 };
+enum { JUDGE_BUDGET_MIN = 20 };
 static const double JUDGE_SHARE = 0.15; /* of answer.confidence: under it the generator is not asked either */
 
 const char *answer_status_name(int status)
@@ -55,24 +54,11 @@ static int question_check(const struct service *s, const struct answer_request *
 	return OK;
 }
 
-/* What is searched: a follow-up is read together with the question before it, whose beginning comes last: an encoder
- * cuts what is too long for it, and a long story drowns a short question. */
-static const char *query_text(const struct answer_request *q, struct arena *a)
-{
-	size_t i = q->history_n, at = 0;
-	while (i > 0 && strcmp(q->history[i - 1].role, "user") != 0) i--;
-	if (i == 0) return q->question;
-	const char *before = q->history[i - 1].text;
-	size_t len = strlen(before);
-	for (int n = 0; at < len && n < BEFORE_CHARS; n++) utf8_next(before, len, &at);
-	return arena_printf(a, "%s %.*s", q->question, (int)at, before);
-}
-
 static void abstain(struct answer *a, const char *reason)
 {
 	a->status = ANSWER_ABSTAINED;
 	a->reason = reason;
-	a->text = abstain_text(language_of(a->question, strlen(a->question)));
+	a->text = abstain_text(a->plan.language);
 	a->text_len = strlen(a->text);
 }
 
@@ -123,11 +109,9 @@ static int generate_style(struct service *s, struct engine *n, const struct answ
 
 static int answer_find(struct service *s, const struct answer_request *q, struct arena *arena, struct answer *out, struct err *e)
 {
-	const char *query = query_text(q, arena);
 	size_t k = (size_t)(q->k > 0 ? q->k : q->conf->answer_passages);
-	if (!query) return err_set(e, E_MEMORY, "answer: out of memory");
 	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k, .conf = q->conf };
-	int rc = retrieve(s, &q->reader, query, strlen(query), &want, arena, &out->retrieval, e);
+	int rc = retrieve_many(s, &q->reader, out->plan.queries, out->plan.query_n, &want, arena, &out->retrieval, e);
 	out->embed_ms = out->retrieval.embed_ms;
 	out->search_ms = out->retrieval.search_ms;
 	return rc;
@@ -258,6 +242,8 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	int rc = answer_id_make(out->id, e);
 	if (!rc) rc = question_check(s, q, e);
 	if (!rc) rc = experiments_enter(s->experiments, q, out, a, e);
+	if (!rc) rc = plan_make(s, q, a, &out->plan, e);
+	if (!rc) q->question = out->plan.question;
 	if (!rc) rc = answer_find(s, q, a, out, e);
 	if (!rc && sink && sink->passages) sink->passages(sink->ctx, out);
 	if (!rc && !answercache_get(s, q, sink, a, out, &keys)) {
@@ -265,6 +251,8 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 		out->confidence = confidence(out);
 		if (!rc) answercache_put(s, q, out, &keys);
 	}
+	out->prompt_tokens += out->plan.prompt_tokens;
+	out->completion_tokens += out->plan.completion_tokens;
 	out->total_ms = clock_ms() - t0;
 	experiments_count(s->experiments, out, rc);
 	if (rc == OK) {

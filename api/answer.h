@@ -7,6 +7,7 @@
 #include "api/decide.h"
 #include "api/retrieve.h"
 #include "api/service.h"
+#include "api/understand.h"
 
 enum answer_style { STYLE_GENERATE, STYLE_EXTRACTIVE };
 enum answer_status { ANSWER_ANSWERED, ANSWER_ABSTAINED, ANSWER_PARTIAL };
@@ -52,7 +53,8 @@ struct answer_sentence {
 };
 struct answer {                      /* everything in the arena given, or borrowed from retrieval's snapshot */
 	char id[40];
-	const char *question;
+	const char *question;            /* as asked */
+	struct plan plan;                /* how it was understood; the steps after it read plan.question */
 	const char *text; size_t text_len;
 	int status;
 	const char *reason;              /* why abstained or partial, or extractive though asked to generate; "" otherwise */

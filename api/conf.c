@@ -294,6 +294,17 @@ static const struct setting settings[] = {
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
 		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
 		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},
+	{NULL, "answer.rewrite", T_CHOICE, AT(answer_rewrite), 0, 0, "rules", "none rules model",
+		"How a question that leans on the conversation (\"and in winter?\") is made to stand alone before it is searched. rules: "
+		"with the words that the conversation is about. model: by the language model as well, where rules see the need; it "
+		"takes a second or more, and what it writes is used only when its words are those of the conversation. none: not "
+		"at all."},
+	{NULL, "answer.rewrite_tokens", T_INT, AT(answer_rewrite_tokens), 8, 1024, "64", "tokens",
+		"Tokens that the language model may write for it."},
+	{NULL, "answer.rewrite_s", T_REAL, AT(answer_rewrite_s), 0.1, 3600, "5", "seconds",
+		"Time after which the rules' result is taken instead, waiting in the queue included."},
+	{NULL, "answer.history_turns", T_INT, AT(answer_history_turns), 0, 64, "16", "turns",
+		"Turns of the conversation before a question that are looked at, the latest ones, and that chat remembers. 0: none."},
 	{NULL, "answer.question_chars_max", T_INT, AT(question_chars_max), 16, 100000, "2000", "characters",
 		"Longer questions are refused."},
 	{NULL, "answer.deadline_s", T_REAL, AT(answer_deadline_s), 1, 86400, "120", "seconds",

@@ -90,6 +90,10 @@ struct conf {
 	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
 	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
+	char answer_rewrite[8];             /* answer.rewrite: "none", "rules" or "model" */
+	int answer_rewrite_tokens;          /* answer.rewrite_tokens */
+	double answer_rewrite_s;            /* answer.rewrite_s */
+	int answer_history_turns;           /* answer.history_turns */
 	int question_chars_max;             /* answer.question_chars_max */
 	double answer_deadline_s;           /* answer.deadline_s */
 	int summary_sentences_max, summary_parts_max, summary_context_tokens, summary_max_tokens; /* summary.* */

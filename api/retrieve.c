@@ -7,6 +7,7 @@
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
  * would repeat and lose hits.) One hit a document is cut from the same order: the first of each.
  * The first hits of the joined order are read, each together with the query, and get a part for that (rerank.h).
+ * Several queries are searched one after another, each taking a millisecond or two, and their rankings are joined by places.
  * An identifier in the query that few passages hold as it is written puts these first (exact.h), whatever it means to the
  * embedding.
  * Threads: any; nothing is shared. Failure: out is closed, nothing stays open. */
@@ -161,13 +162,14 @@ static int highlight(struct passage *p, struct marks *m, struct arena *a, struct
 }
 
 /* How near the chunk is to the query, where the ranking by meaning does not tell. */
-static int cosine_of(const struct retrieval *r, uint64_t chunk, double *out, struct err *e)
+static int cosine_of(const struct retrieval *r, uint64_t chunk, size_t query, double *out, struct err *e)
 {
 	int dim = embedder_info(r->embedder)->dim;
+	const float *q = r->query + query * (size_t)dim;
 	float *v = mem_alloc((size_t)dim * sizeof *v);
 	int rc = v ? snapshot_vector(r->snapshot, chunk, v, e) : err_set(e, E_MEMORY, "search: out of memory");
 	*out = 0;
-	for (int i = 0; !rc && i < dim; i++) *out += (double)r->query[i] * v[i];
+	for (int i = 0; !rc && i < dim; i++) *out += (double)q[i] * v[i];
 	mem_free(v);
 	return rc;
 }
@@ -193,19 +195,20 @@ static int passage_fill(const struct reader *r, const struct fused_hit *hit, str
 	p->reading = rerank_reading(out, hit->chunk_id);
 	p->exact = hit->exact;
 	p->cosine = hit->by_vector.score;
-	if (out->query && !hit->by_vector.rank) rc = cosine_of(out, hit->chunk_id, &p->cosine, e);
+	p->query = hit->query;
+	if (out->query && !hit->by_vector.rank) rc = cosine_of(out, hit->chunk_id, hit->query, &p->cosine, e);
 	return rc;
 }
 
-static int query_embed(struct service *s, const char *query, size_t len, struct arena *a, struct retrieval *out, struct err *e)
+static int query_embed(struct service *s, const struct embed_text *texts, size_t n, struct arena *a, struct retrieval *out, struct err *e)
 {
-	struct embed_text text = { query, len };
 	double t0 = clock_ms();
 	int rc = service_embedder_of(s, out->snapshot, &out->embedder, e);
 	if (rc) return rc;
-	out->query = arena_alloc(a, (size_t)embedder_info(out->embedder)->dim * sizeof *out->query);
+	out->query = arena_alloc(a, n * (size_t)embedder_info(out->embedder)->dim * sizeof *out->query);
+	out->query_n = n;
 	if (!out->query) return err_set(e, E_MEMORY, "search: out of memory");
-	rc = embedder_encode(out->embedder, &text, 1, EMBED_QUERY, EMBED_FIRST, out->query, e);
+	rc = embedder_encode(out->embedder, texts, n, EMBED_QUERY, EMBED_FIRST, out->query, e);
 	out->embed_ms = clock_ms() - t0;
 	return rc;
 }
@@ -342,13 +345,13 @@ static int rank_group(const struct reader *r, const struct ranking *all, const s
 
 /* At least `want` hits, or documents, where there are so many. How deep it looks changes nothing above: lists of one depth
  * give the beginning, and each doubling only adds what was not there. */
-static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, int by_document, struct retrieval *found,
-	struct arena *a, struct ranking *out, struct err *e)
+static int rank(struct service *s, const struct reader *r, const struct ask *ask, size_t want, int by_document, int reread,
+	struct retrieval *found, struct arena *a, struct ranking *out, struct err *e)
 {
 	struct ranking all, deeper;
 	size_t depth = (size_t)ask->conf->search_depth;
 	int more, rc = rank_at(r, ask, depth, found, a, &all, &more, e);
-	if (!rc && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
+	if (!rc && reread && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
 	for (;; depth *= 2) {
 		*out = all;
 		if (!rc && by_document) rc = rank_group(r, &all, found, a, out, e);
@@ -369,14 +372,34 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	int rc = query_check(query, len, "query", e);
 	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);
 	if (rc) return rc;
-	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, query, len, a, out, e);
+	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, &(struct embed_text){ query, len }, 1, a, out, e);
 	double t0 = clock_ms();
 	out->seq = snapshot_seq(out->snapshot);
-	if (!rc) rc = rank(s, r, &ask, want->k + want->skip, want->by_document, out, a, &ranked, e);
+	if (!rc) rc = rank(s, r, &ask, want->k + want->skip, want->by_document, 1, out, a, &ranked, e);
 	*hits = ranked.hits;
 	*n = ranked.n;
 	out->search_ms = clock_ms() - t0 - out->rerank_ms;
 	if (rc) retrieve_close(out);
+	return rc;
+}
+
+/* The passages of hits[want->skip …], marked where they hold words of the ask. */
+static int passages_take(const struct reader *r, const struct ask *ask, const struct search_want *want, const struct fused_hit *hits,
+	size_t n, struct arena *a, struct retrieval *out, struct err *e)
+{
+	struct marks marks;
+	double t0 = clock_ms();
+	int rc = OK;
+	out->passages = arena_calloc(a, want->k + 1, sizeof *out->passages);
+	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
+	if (!rc) rc = marks_take(out->snapshot, ask, a, &marks, e);
+	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
+		struct passage *p = &out->passages[out->n];
+		rc = passage_fill(r, &hits[i], out, a, p, e);
+		if (rc == OK) rc = highlight(p, &marks, a, e);
+		if (rc == OK) out->n++;
+	}
+	out->search_ms += clock_ms() - t0;
 	return rc;
 }
 
@@ -385,21 +408,183 @@ int retrieve(struct service *s, const struct reader *r, const char *query, size_
 {
 	const struct ask ask = { query, len, want->mode, want->conf ? want->conf : &s->conf };
 	struct fused_hit *hits;
-	struct marks marks;
 	size_t n;
 	int rc = retrieve_order(s, r, query, len, want, a, out, &hits, &n, e);
 	if (rc) return rc;
-	double t0 = clock_ms();
-	out->passages = arena_calloc(a, want->k + 1, sizeof *out->passages);
-	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
-	if (!rc) rc = marks_take(out->snapshot, &ask, a, &marks, e);
-	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
-		struct passage *p = &out->passages[out->n];
-		rc = passage_fill(r, &hits[i], out, a, p, e);
-		if (rc == OK) rc = highlight(p, &marks, a, e);
-		if (rc == OK) out->n++;
+	rc = passages_take(r, &ask, want, hits, n, a, out, e);
+	if (rc) retrieve_close(out);
+	return rc;
+}
+
+/* ---- several queries ---- */
+/* A hit of a ranking. value: what its place there counts; score: that of all rankings joined; from: which one it is. */
+struct joined { struct fused_hit hit; double value, score; size_t place, from; };
+struct rankings { struct ranking at[RETRIEVE_QUERIES_MAX]; size_t n; };
+
+static int by_joined_id(const void *a, const void *b)
+{
+	const struct joined *x = a, *y = b;
+	if (x->hit.chunk_id != y->hit.chunk_id) return x->hit.chunk_id < y->hit.chunk_id ? -1 : 1;
+	return (x->from > y->from) - (x->from < y->from);
+}
+
+static int by_joined_score(const void *a, const void *b)
+{
+	const struct joined *x = a, *y = b;
+	if (x->score != y->score) return x->score > y->score ? -1 : 1;
+	if (x->from != y->from) return x->from < y->from ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place);
+}
+
+/* One row for the rows of a chunk, from where it counts most: the values added up, or the highest alone. */
+static size_t rows_join(struct joined *rows, size_t n, int add)
+{
+	size_t kept = 0;
+	if (n) qsort(rows, n, sizeof *rows, by_joined_id);
+	for (size_t i = 0; i < n;) {
+		struct joined best = rows[i];
+		double sum = rows[i].value;
+		for (i++; i < n && rows[i].hit.chunk_id == best.hit.chunk_id; i++) {
+			sum += rows[i].value;
+			if (rows[i].value > best.value) best = rows[i];
+		}
+		best.score = add ? sum : best.value;
+		rows[kept++] = best;
 	}
-	out->search_ms += clock_ms() - t0;
+	return kept;
+}
+
+/* Parts of a score go on summing to it. */
+static void hit_scale(struct fused_hit *h, double score)
+{
+	double by = h->score != 0 ? score / h->score : 0;
+	h->by_vector.part *= by;
+	h->by_words.part *= by;
+	h->by_reader.part *= by;
+	h->exact *= by;
+	h->score = score;
+}
+
+/* Rankings joined by places, best first: their weights added up, or (weight NULL) by the best place alone. */
+static int rankings_join(const struct rankings *r, const double *weight, double k, struct arena *a, struct ranking *out, struct err *e)
+{
+	size_t all = 0, at = 0;
+	double weights = 0, most = 0;
+	for (size_t i = 0; i < r->n; i++) {
+		all += r->at[i].n;
+		weights += weight ? weight[i] : 0;
+		if (r->at[i].n && r->at[i].hits[0].score > most) most = r->at[i].hits[0].score;
+	}
+	struct joined *rows = arena_alloc(a, (all + 1) * sizeof *rows);
+	*out = (struct ranking){ arena_alloc(a, (all + 1) * sizeof *out->hits), 0 };
+	if (!rows || !out->hits) return err_set(e, E_MEMORY, "search: out of memory for %zu hits", all);
+	for (size_t i = 0; i < r->n; i++)
+		for (size_t j = 0; j < r->at[i].n; j++)
+			rows[at++] = (struct joined){ r->at[i].hits[j], (weight ? weight[i] / weights : 1) * (k + 1) / (k + 1 + (double)j), 0, j, i };
+	out->n = rows_join(rows, all, weight != NULL);
+	if (out->n) qsort(rows, out->n, sizeof *rows, by_joined_score);
+	for (size_t i = 0; i < out->n; i++) {
+		out->hits[i] = rows[i].hit;
+		hit_scale(&out->hits[i], most * rows[i].score);
+	}
+	return OK;
+}
+
+/* What is marked in passages of several queries: the words of all. */
+static int ask_join(const struct retrieve_query *q, size_t n, struct arena *a, struct ask *out, struct err *e)
+{
+	const char *all = arena_strndup(a, q[0].text, q[0].len);
+	for (size_t i = 1; all && i < n; i++) all = arena_printf(a, "%s\n%.*s", all, (int)q[i].len, q[i].text);
+	if (!all) return err_set(e, E_MEMORY, "search: out of memory");
+	out->query = all;
+	out->len = strlen(all);
+	return OK;
+}
+
+/* The ranking of one group, read where there is a reader. *any 0: the group has no query. */
+static int group_rank(struct service *s, const struct reader *r, const struct retrieve_query *q, size_t n, int group, struct ask *ask,
+	const struct search_want *want, struct retrieval *out, struct arena *a, struct ranking *ranked, int *any, struct err *e)
+{
+	struct rankings all = { .n = 0 };
+	double weights[RETRIEVE_QUERIES_MAX], spent = out->rerank_ms;
+	const char *read = NULL;
+	float *vectors = out->query;
+	int rc = OK;
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct ranking *one = &all.at[all.n];
+		if (q[i].group != group) continue;
+		ask->query = q[i].text, ask->len = q[i].len;
+		if (vectors) out->query = vectors + i * (size_t)embedder_info(out->embedder)->dim;
+		rc = rank(s, r, ask, want->k + want->skip, 0, 0, out, a, one, e);
+		for (size_t j = 0; !rc && j < one->n; j++) one->hits[j].query = (uint32_t)i;
+		if (!all.n) read = q[i].read ? q[i].read : q[i].text;
+		weights[all.n++] = q[i].weight;
+	}
+	out->query = vectors;
+	*any = all.n > 0;
+	if (rc || !all.n) return rc;
+	rc = rankings_join(&all, weights, ask->conf->search_rrf_k, a, ranked, e);
+	if (!rc && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, read, strlen(read), ranked->hits, ranked->n, out, a, e);
+	if (out->rerank_ms != spent) out->rerank_ms += spent;
+	return rc;
+}
+
+static int queries_check(const struct retrieve_query *q, size_t n, const struct search_want *want, struct embed_text *texts, struct err *e)
+{
+	if (n == 0 || n > RETRIEVE_QUERIES_MAX || want->by_document) return err_set(e, E_BUG, "search: %zu queries at once", n);
+	for (size_t i = 0; i < n; i++) {
+		texts[i] = (struct embed_text){ q[i].text, q[i].len };
+		if (q[i].group < 0 || q[i].group >= RETRIEVE_QUERIES_MAX || !(q[i].weight > 0)) return err_set(e, E_BUG, "search: query %zu of several", i);
+		if (query_check(q[i].text, q[i].len, "query", e)) return e->status;
+	}
+	return OK;
+}
+
+/* What was read for each group; passages are told by the group of their query. */
+struct readings { const struct read_hit *at[RETRIEVE_QUERIES_MAX]; size_t n[RETRIEVE_QUERIES_MAX]; };
+
+static void readings_give(const struct retrieve_query *q, const struct readings *read, struct retrieval *out)
+{
+	for (size_t i = 0; i < out->n; i++) {
+		struct passage *p = &out->passages[i];
+		out->read = read->at[q[p->query].group];
+		out->read_n = read->n[q[p->query].group];
+		p->reading = rerank_reading(out, p->chunk.id);
+	}
+	out->read = NULL;
+	out->read_n = 0;
+}
+
+int retrieve_many(struct service *s, const struct reader *r, const struct retrieve_query *q, size_t n, const struct search_want *want,
+	struct arena *a, struct retrieval *out, struct err *e)
+{
+	struct ask ask = { NULL, 0, want->mode, want->conf ? want->conf : &s->conf };
+	struct embed_text texts[RETRIEVE_QUERIES_MAX];
+	struct readings read = { { NULL }, { 0 } };
+	struct rankings groups = { .n = 0 };
+	struct ranking ranked = { NULL, 0 };
+	int any = 1;
+	if (n == 1) return retrieve(s, r, q->text, q->len, want, a, out, e);
+	memset(out, 0, sizeof *out);
+	int rc = queries_check(q, n, want, texts, e);
+	if (!rc) rc = snapshot_open(&out->snapshot, s->index, e);
+	if (rc) return rc;
+	out->seq = snapshot_seq(out->snapshot);
+	if (want->mode != SEARCH_LEXICAL) rc = query_embed(s, texts, n, a, out, e);
+	double t0 = clock_ms();
+	for (int g = 0; !rc && any && g < RETRIEVE_QUERIES_MAX; g++) {
+		out->read = NULL, out->read_n = 0;
+		rc = group_rank(s, r, q, n, g, &ask, want, out, a, &groups.at[groups.n], &any, e);
+		read.at[g] = out->read, read.n[g] = out->read_n;
+		groups.n += any;
+	}
+	out->end = SIZE_MAX;
+	if (!rc && groups.n == 1) ranked = groups.at[0];
+	else if (!rc) rc = rankings_join(&groups, NULL, ask.conf->search_rrf_k, a, &ranked, e);
+	if (!rc) rc = ask_join(q, n, a, &ask, e);
+	out->search_ms = clock_ms() - t0 - out->rerank_ms;
+	if (!rc) rc = passages_take(r, &ask, want, ranked.hits, ranked.n, a, out, e);
+	if (!rc) readings_give(q, &read, out);
 	if (rc) retrieve_close(out);
 	return rc;
 }

@@ -28,6 +28,7 @@ struct passage {
 	size_t text_len;
 	enum words_language language; /* of the document: how its words are stemmed */
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
+	size_t query;            /* which of several queries it comes best by (retrieve_many); its cosine is that to it */
 	struct rank_part by_vector, by_words, by_reader; /* the parts of the score; they sum to it, with */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
@@ -46,7 +47,7 @@ struct retrieval {
 	struct passage *passages;
 	size_t n;
 	struct embedder *embedder; /* of the snapshot's vectors; NULL in lexical mode */
-	float *query;            /* (dim), in the arena; NULL likewise */
+	float *query; size_t query_n; /* (query_n, dim), in the arena; NULL likewise */
 	const struct read_hit *read; size_t read_n; /* rerank.h: what the reader said; in the arena */
 	size_t end;              /* how many hits there are, when the last of them came in sight; else SIZE_MAX */
 	double embed_ms, search_ms, rerank_ms; /* search_ms is without the other two */
@@ -57,6 +58,20 @@ struct retrieval {
  * Quotation marks are ordinary characters here; who searches for phrases has parsed them into the reader (phrase.h).
  * E_USAGE: empty query or not UTF-8, a phrase of too frequent words; errors of embedder and index. */
 int retrieve(struct service *s, const struct reader *r, const char *query, size_t len, const struct search_want *want,
+	struct arena *a, struct retrieval *out, struct err *e);
+enum { RETRIEVE_QUERIES_MAX = 4 };
+struct retrieve_query {
+	const char *text; size_t len;
+	double weight;           /* > 0 */
+	int group;               /* 0 … RETRIEVE_QUERIES_MAX - 1, none left out */
+	const char *read;        /* what the group's passages are read with (rerank.h); of its first query; NULL: text */
+};
+/* Passages for several queries at once, in one snapshot, each searched as retrieve does. Queries of one group are wordings of
+ * one thing: their rankings are joined by places, each counting by its weight (reciprocal rank fusion, Cormack et al. 2009).
+ * Groups are several things: a passage counts by the group it is best in, so that the first of each come first. A score is
+ * what one query would give at best, less the further back the passage stands; with one query all is as retrieve has it.
+ * n: 1 to RETRIEVE_QUERIES_MAX; want->by_document: not here. Errors as above. */
+int retrieve_many(struct service *s, const struct reader *r, const struct retrieve_query *q, size_t n, const struct search_want *want,
 	struct arena *a, struct retrieval *out, struct err *e);
 /* The order that retrieve cuts its hits from, at least the first skip + k where there are so many, not looked up: out has
  * no passages. *hits in the arena. */

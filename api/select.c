@@ -191,6 +191,7 @@ static int units_score(const struct retrieval *r, struct arena *a, struct select
 			last = u->passage;
 		}
 		u->cosine = select_cosine(sel, u->vec, r->query);
+		for (size_t k = 1; k < r->query_n; k++) u->cosine = fmax(u->cosine, select_cosine(sel, u->vec, r->query + k * (size_t)sel->dim));
 		u->coverage = coverage(sel, u, around, n);
 		u->score = unit_score(p, u, sel->read);
 	}

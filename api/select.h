@@ -15,7 +15,7 @@ struct unit {                        /* one quotable sentence, table row or list
 	size_t len;
 	const struct word *words; size_t word_n;
 	const float *vec;            /* (dim) */
-	double cosine;               /* to the question */
+	double cosine;               /* to the query it is nearest to */
 	double coverage;             /* share of the question's content words it holds, weighted by rarity, 0 … 1 */
 	double span;                 /* logit of the reader's best answer inside it, over "no answer"; only with answer.len */
 	struct span answer;          /* that answer, bytes in the document's text; len 0: the reader sees none here */

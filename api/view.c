@@ -231,6 +231,16 @@ static int add_prompt(cJSON *o, const struct answer *a)
 	return p && cJSON_AddStringToObject(p, "name", a->prompt_name) && cJSON_AddNumberToObject(p, "version", a->prompt_version);
 }
 
+static int add_plan(cJSON *o, const struct plan *p)
+{
+	const char *queries[RETRIEVE_QUERIES_MAX];
+	for (size_t i = 0; i < p->query_n; i++) queries[i] = p->queries[i].text;
+	cJSON *x = cJSON_AddObjectToObject(o, "plan");
+	return x && cJSON_AddStringToObject(x, "question", p->question) && view_put_list(x, "parts", p->parts, p->part_n) &&
+		view_put_list(x, "queries", queries, p->query_n) && cJSON_AddStringToObject(x, "language", p->language) &&
+		cJSON_AddStringToObject(x, "rewritten", p->rewritten_by);
+}
+
 static int add_experiment(cJSON *o, const struct answer *a)
 {
 	if (!*a->experiment) return 1;
@@ -294,7 +304,7 @@ static int add_figures(cJSON *o, const struct answer *a)
 	return u && t && cJSON_AddNumberToObject(u, "prompt_tokens", (double)a->prompt_tokens) &&
 		cJSON_AddNumberToObject(u, "completion_tokens", (double)a->completion_tokens) &&
 		cJSON_AddNumberToObject(u, "reused_tokens", (double)a->reused_tokens) && cJSON_AddNumberToObject(u, "cost", a->cost) &&
-		view_put_rounded(t, "embed", a->embed_ms) && view_put_rounded(t, "search", a->search_ms) &&
+		view_put_rounded(t, "understand", a->plan.ms) && view_put_rounded(t, "embed", a->embed_ms) && view_put_rounded(t, "search", a->search_ms) &&
 		view_put_rounded(t, "rerank", a->rerank_ms) && view_put_rounded(t, "judge", a->judge_ms) && view_put_rounded(t, "first_sentence", a->first_sentence_ms) &&
 		view_put_rounded(t, "generate", a->generate_ms) && view_put_rounded(t, "verify", a->verify_ms) &&
 		view_put_rounded(t, "total", a->total_ms);
@@ -308,7 +318,7 @@ cJSON *view_answer(const struct answer *a)
 	if (ok && *a->reason) ok = cJSON_AddStringToObject(o, "reason", a->reason) != NULL;
 	ok = ok && cJSON_AddStringToObject(o, "style", a->style == STYLE_GENERATE ? "generate" : "extractive") && add_short(o, a) &&
 		add_sentences(o, a) && add_citations(o, a) && view_put_rounded(o, "confidence", a->confidence) && add_passages(o, a) &&
-		add_prompt(o, a) && add_experiment(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
+		add_prompt(o, a) && add_plan(o, &a->plan) && add_experiment(o, a) && (*a->model ? cJSON_AddStringToObject(o, "model", a->model) : cJSON_AddNullToObject(o, "model")) &&
 		cJSON_AddNumberToObject(o, "snapshot", (double)a->retrieval.seq) && (*a->cached ? cJSON_AddStringToObject(o, "cached", a->cached) : cJSON_AddFalseToObject(o, "cached")) && add_figures(o, a);
 	return whole(o, ok);
 }

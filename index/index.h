@@ -254,7 +254,7 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
-struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words, by_reader; double exact; }; /* exact: a part too, of fuse_lift */
+struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words, by_reader; double exact; uint32_t query; }; /* exact: a part too, of fuse_lift; query: for who joins several queries, else 0 */
 /* FUSE_SCORES: weight * the score's share of its list's range, for meaning from the list's lowest to its highest (1 when
  * these are one), for words from 0 to the highest (Bruch et al. 2023). FUSE_RANKS: weight / (k + rank) (Cormack et al.
  * 2009). Either way nothing from a list that lacks the chunk. */
