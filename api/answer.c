@@ -16,6 +16,7 @@
 #include "api/answercache.h"
 #include "api/cite.h"
 #include "api/experiment.h"
+#include "api/gaps.h"
 #include "api/judge.h"
 #include "api/rerank.h"
 #include "api/select.h"
@@ -255,6 +256,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	out->completion_tokens += out->plan.completion_tokens;
 	out->total_ms = clock_ms() - t0;
 	experiments_count(s->experiments, out, rc);
+	if (!rc && q->traffic) gaps_note(s, q, out);
 	if (rc == OK) {
 		char labels[40];
 		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));

@@ -11,6 +11,7 @@
 #include "api/assist.h"
 #include <string.h>
 #include "api/ask.h"
+#include "api/gaps.h"
 #include "api/nextask.h"
 #include "api/view.h"
 #include "base/sentence.h"
@@ -161,6 +162,7 @@ static int reply_make(struct service *s, const struct assist_request *q, size_t 
 	if (rc) return err_wrap(e, "assist.tickets");
 	r.reader.filter = filter;
 	rc = answer_run(s, &r, sink, a, &out->reply, e);
+	if (!rc) gaps_note(s, &r, &out->reply);
 	filter_free(filter);
 	return rc;
 }

@@ -2,6 +2,7 @@
  * footnotes below; or the whole answer object with --json.
  * Threads: runs in its caller's; sentences may come from the engine's thread, never two at once, and never after
  * answer_run returned. Failure: an error line and the exit code of its kind; an abstention is an answer (exit 0). */
+#include "api/gaps.h"
 #include "api/show.h"
 
 enum { ARENA_BYTES_MAX = 256 << 20 };
@@ -34,6 +35,7 @@ int cmd_ask(struct command_call *c)
 	q.style = extractive ? STYLE_EXTRACTIVE : STYLE_GENERATE;
 	q.prompt = prompt;
 	rc = answer_run(c->service, &q, c->json || no_stream ? NULL : &sink, &arena, &answer, &e);
+	if (!rc) gaps_note(c->service, &q, &answer);
 	if (rc && view.started) out_printf(c->out, 1, "\n");
 	if (!rc) rc = show_answer(&view, &answer, &e);
 	if (rc) code = command_fail(c, &e);

@@ -59,6 +59,13 @@ static const struct command commands[] = {
 		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
 		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
 		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
+	{"gaps", "gaps [--limit N] [--least N] [--as G,G]",
+		"Questions of the collection that found nothing, were abstained from or got a thumb down, in clusters of like ones, the largest\n"
+		"first, with the documents that came nearest. Texts of questions are shown where audit.questions = keep.\n\n"
+		"  --limit N     at most so many clusters (default 50)\n"
+		"  --least N     only clusters of so many questions\n"
+		"  --as G,G      name only documents that a reader of these groups sees\n\n"
+		"Example: footnote gaps --least 3\n", cmd_gaps, 0, COMMAND_OWNED},
 	{"assist", "assist FILE.json [--tone T] [--filter EXPR] [--as G,G] [--extractive]",
 		"Suggests a support agent's reply to a customer, each sentence with a footnote, questions to ask next, and similar\n"
 		"past tickets (assist.tickets). FILE holds the thread as POST /v1/assist takes it:\n"

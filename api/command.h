@@ -98,6 +98,7 @@ int cmd_search(struct command_call *c);
 int cmd_whynot(struct command_call *c);
 int cmd_ask(struct command_call *c);
 int cmd_batch(struct command_call *c);
+int cmd_gaps(struct command_call *c);
 int cmd_summarize(struct command_call *c);
 int cmd_assist(struct command_call *c);
 int cmd_docs(struct command_call *c);

@@ -347,6 +347,13 @@ static const struct setting settings[] = {
 		"How near in meaning (cosine) to what the customer asks a ticket must be to be listed."},
 	{NULL, "assist.similar_max", T_INT, AT(assist_similar), 0, 100, "3", "tickets",
 		"Similar tickets that a reply comes with, at most."},
+	{NULL, "gaps.kept", T_INT, AT(gaps_kept), 0, 20000, "1000", "questions",
+		"Questions without an answer that are remembered for the gap report, the latest ones. What is stored of each: time, reason, "
+		"collection, where it led, one bit a dimension of its vector, and its text or hash as audit.questions says. 0: none is."},
+	{NULL, "gaps.days", T_REAL, AT(gaps_days), 0.01, 36500, "90", "days",
+		"How long they are remembered at most."},
+	{NULL, "gaps.similarity", T_REAL, AT(gaps_similarity), 0, 1, "0.6", NULL,
+		"Cosine from which two of them are put into one cluster. Lower: fewer, wider clusters."},
 	{NULL, "prompts.dir", T_TEXT, AT(prompts_dir), 0, PATH_MAX_LEN, "", NULL,
 		"A folder of prompt templates (NAME.vN.txt) that are added to those built in and override them."},
 	{NULL, "audit.questions", T_CHOICE, AT(questions), 0, 0, "hash", "hash keep",

@@ -104,6 +104,8 @@ struct conf {
 	char assist_ask_about[CONF_TEXT], assist_tickets[CONF_TEXT]; /* assist.* */
 	double assist_similarity;           /* assist.similarity */
 	int assist_tone_chars, assist_questions, assist_similar; /* assist.tone_chars_max, assist.questions_max, assist.similar_max */
+	int gaps_kept;                      /* gaps.kept */
+	double gaps_days, gaps_similarity;  /* gaps.days, gaps.similarity */
 	char prompts_dir[CONF_TEXT];        /* prompts.dir */
 	char questions[8];                  /* audit.questions: "hash" or "keep" */
 	/* what is remembered of answers, and what they cost */

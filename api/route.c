@@ -14,6 +14,7 @@ static const struct route routes[] = {
 	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post, ROLE_READ },
 	{ "GET", "/v1/suggest", "suggest", POOL_SEARCH, 0, 0, suggest_get, ROLE_READ },
 	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post, ROLE_READ },
+	{ "GET", "/v1/gaps", "gaps", POOL_SEARCH, 0, 0, gaps_get, ROLE_ADMIN },
 	{ "POST", "/v1/assist", "assist", POOL_ANSWER, 0, 0, assist_post, ROLE_READ },
 	{ "POST", "/v1/summaries", "summaries", POOL_ANSWER, 0, 0, summaries_post, ROLE_READ },
 	{ "GET", "/v1/models", "models", POOL_ANSWER, 0, 0, models_get, ROLE_READ },

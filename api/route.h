@@ -34,6 +34,7 @@ int search_post(struct request *r, struct err *e);
 int suggest_get(struct request *r, struct err *e);
 /* routes_answers.c */
 int answers_post(struct request *r, struct err *e);
+int gaps_get(struct request *r, struct err *e);
 int assist_post(struct request *r, struct err *e);
 int summaries_post(struct request *r, struct err *e);
 /* routes_chat.c */

@@ -1,9 +1,10 @@
-/* routes_tasks.c: owns POST /v1/summaries and POST /v1/assist.
+/* routes_tasks.c: owns POST /v1/summaries, POST /v1/assist and GET /v1/gaps.
  *
  * Method: fields to summary_run() or assist_run(), whole or streamed as an answer is. Threads: answer pool; the sink is called from the
  * engine's thread or this one, never from two at once. */
 #include "api/ask.h"
 #include "api/assist.h"
+#include "api/gaps.h"
 #include "api/route.h"
 #include "api/sse.h"
 #include "api/summary.h"
@@ -121,5 +122,26 @@ out:
 	arena_clear(&arena);
 	filter_free(filter);
 	cJSON_Delete(o);
+	return rc;
+}
+
+int gaps_get(struct request *r, struct err *e)
+{
+	uint64_t least, limit;
+	struct reader reader;
+	struct arena arena;
+	cJSON *o = NULL;
+	int rc = query_u64(r, "least", 1, 1000000, 1, &least, e);
+	if (!rc)
+		rc = query_u64(r, "limit", 1, 10000, 50, &limit, e);
+	if (!rc)
+		rc = request_reader(r, NULL, NULL, &reader, e);
+	if (rc)
+		return rc;
+	arena_init(&arena, TASK_ARENA);
+	rc = gaps_report(r->service, &reader, (size_t)least, (size_t)limit, &arena, &o, e);
+	if (!rc)
+		reply_json(r, 200, o);
+	arena_clear(&arena);
 	return rc;
 }

@@ -1,4 +1,4 @@
-"""Summaries and agent assist: cited, within their limits, for those who may see it."""
+"""Summaries, agent assist and the gap report: cited, within their limits, for those who may see it."""
 from harness import *
 from test_answers import check_answer, check_stream, stream
 
@@ -166,3 +166,58 @@ def assist_written(s):
         assert a["reply"]["prompt"]["name"] == "assist"
     assert all(x["citations"] for x in a["reply"]["sentences"]) or a["reply"]["status"] == "abstained"
     assert assisted(s, {"messages": THREAD, "tone": "as a pirate"})["tone"] == "as a pirate"
+
+
+LACKING = ("Which planet is the farthest from the sun?", "What planet is farthest away from the sun?", "Who won the football cup in 1966?")
+
+
+def gaps(s, query="", **kw):
+    r = s.get("/v1/gaps" + query, **kw)
+    assert r.status == 200, r.body
+    return r.json
+
+
+@test(audit__questions="keep", gaps__kept=4, gaps__similarity=0.5, answer__confidence=0.6)
+def gaps_are_clustered(s):
+    s.push("The boiler stands in the cellar of Bramley and is serviced in June.", source="boiler.txt", title="Boiler", collection="default", acl=["house"])
+    for q in LACKING:
+        assert s.post("/v1/answers", {"question": q}).json["status"] == "abstained"
+    g = gaps(s)
+    assert g["questions"] == 3 and g["clusters"] == 2 and g["texts_kept"] is True, g
+    big, small = g["gaps"]
+    assert big["size"] == 2 and big["why"] == {"abstained": 2, "nothing_found": 0, "thumbs_down": 0} and set(big["examples"]) == set(LACKING[:2]), big
+    assert small["examples"] == [LACKING[2]] and small["first"] == small["last"] and big["first"] < big["last"]
+    assert big["documents"][0]["title"] == "Boiler" and big["documents"][0]["times"] == 2
+    assert all(x["documents"] == [] for x in gaps(s, "?as=other")["gaps"])
+    assert gaps(s, "?least=2")["clusters"] == 1 and len(gaps(s, "?limit=1")["gaps"]) == 1 and gaps(s, "?collection=else")["questions"] == 0
+    s.post("/v1/assist", {"messages": [{"role": "customer", "text": LACKING[2]}]})
+    s.post("/v1/answers", {"question": LACKING[2], "collection": "empty"})
+    g = gaps(s)
+    assert g["questions"] == 4 and sorted((x["collection"], x["size"]) for x in g["gaps"]) == [("default", 1), ("default", 2), ("empty", 1)], g
+    assert s.get("/v1/gaps?limit=x").error["param"] == "limit"
+    text = s.cli("gaps").stdout
+    assert LACKING[2] in text and "near: Boiler" in text, text
+
+
+@test(own=True)
+def gaps_without_texts(s):
+    s.push("The boiler stands in the cellar of Bramley.", source="boiler.txt", title="Boiler")
+    for _ in range(2):
+        assert s.post("/v1/answers", {"question": LACKING[0]}).json["status"] == "abstained"
+    assert s.post("/v1/answers", {"question": "Where does the boiler of Bramley stand?"}).json["status"] == "answered"
+    g = gaps(s)
+    assert g["questions"] == 2 and g["texts_kept"] is False and g["gaps"][0]["size"] == 2 and g["gaps"][0]["examples"] == [], g
+    assert "farthest" not in json.dumps(g) and g["gaps"][0]["documents"][0]["title"] == "Boiler"
+    s.stop()
+    for name in os.listdir(s.data):
+        if os.path.isfile(f"{s.data}/{name}"):
+            with open(f"{s.data}/{name}", "rb") as f:
+                assert b"farthest" not in f.read(), name
+
+
+@test(own=True)
+def gaps_need_an_admin(s):
+    h = {"Authorization": "Bearer " + s.post("/v1/keys", {"name": "chief", "role": "admin", "groups": "*"}).json["key"]}
+    read = s.post("/v1/keys", {"name": "reader", "role": "read"}, headers=h).json["key"]
+    assert s.get("/v1/gaps").status == 401 and s.get("/v1/gaps", headers={"Authorization": "Bearer " + read}).status == 403
+    assert gaps(s, headers=h)["questions"] == 0
