@@ -98,7 +98,6 @@ static int generate_style(struct service *s, struct engine *n, const struct answ
 	struct answer *a = c->answer;
 	int rc = write_answer(s, n, q, c, sel, &w, e);
 	if (rc) return rc;
-	a->evidence.refusal = w.refusal;
 	a->evidence.support = w.support;
 	if (a->sentence_n) a->style = STYLE_GENERATE;
 	if (w.end == WRITE_REFUSED) abstain(a, "the model finds no answer in the passages");

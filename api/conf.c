@@ -288,9 +288,10 @@ static const struct setting settings[] = {
 		"0: always answers."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
-	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "-0.5", "log-odds",
-		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention. "
-		"Lower: it refuses sooner."},
+	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "2", "log-odds",
+		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention whatever "
+		"else is known; under it, it counts into the probability that answer.confidence is held against. Lower: it "
+		"refuses sooner."},
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
 		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
 		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},

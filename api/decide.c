@@ -2,19 +2,23 @@
  *
  * A logistic regression of "the answer holds what was asked" on the evidence (Platt 1999 for the idea of it), one row of
  * weights for each state of knowledge: with and without the reader model, with and without the generator's judgement,
- * before and after writing. tests/eval/fit_confidence.py makes the weights from questions whose answers are known and
+ * before writing, when it has begun, and after it. tests/eval/fit_confidence.py makes the weights from questions whose answers are known and
  * tells how well they hold on articles that were not fitted; EVALUATION.md has its figures.
  * Threads: pure functions. Failure: none. */
 #include "api/decide.h"
 #include <math.h>
 
 struct weights { double bias, score, margin, cosine, coverage, span, answerable, relevance, judge, support, refusal; };
-enum { READ = 1, JUDGED = 2, WRITTEN = 4 };
-static const struct weights table[8] = {
-	[0] = { .bias = -3.2, .cosine = 2.3, .coverage = 1.8, .score = 0.1 },
-	[READ] = { .bias = -1.5, .cosine = 0.5, .coverage = 1.0, .span = 0.3, .answerable = 0.3, .relevance = 0.1 },
-	[JUDGED] = { .bias = -2.5, .cosine = 1.5, .coverage = 1.5, .judge = 0.6 },
-	[READ | JUDGED] = { .bias = -1.5, .cosine = 0.5, .coverage = 0.5, .span = 0.2, .answerable = 0.2, .judge = 0.4 },
+enum { READ = 1, JUDGED = 2, BEFORE = 0, BEGUN = 4, WRITTEN = 8 };
+static const struct weights table[12] = {
+	[BEFORE] = { .bias = -3.2, .cosine = 2.3, .coverage = 1.8, .score = 0.1 },
+	[BEFORE | READ] = { .bias = -1.5, .cosine = 0.5, .coverage = 1.0, .span = 0.3, .answerable = 0.3, .relevance = 0.1 },
+	[BEFORE | JUDGED] = { .bias = -2.5, .cosine = 1.5, .coverage = 1.5, .judge = 0.6 },
+	[BEFORE | READ | JUDGED] = { .bias = -1.5, .cosine = 0.5, .coverage = 0.5, .span = 0.2, .answerable = 0.2, .judge = 0.4 },
+	[BEGUN] = { .bias = -3.2, .cosine = 1.5, .coverage = 1.3, .refusal = -0.7 },
+	[BEGUN | READ] = { .bias = -1.5, .cosine = 0.5, .coverage = 0.5, .span = 0.2, .answerable = 0.2, .refusal = -0.7 },
+	[BEGUN | JUDGED] = { .bias = -2.5, .cosine = 1.5, .coverage = 1.3, .judge = 0.4, .refusal = -0.5 },
+	[BEGUN | READ | JUDGED] = { .bias = -1.5, .cosine = 0.5, .coverage = 0.5, .span = 0.2, .answerable = 0.2, .judge = 0.3, .refusal = -0.5 },
 	[WRITTEN] = { .bias = -4.1, .cosine = 1.5, .coverage = 1.3, .support = 1.9, .refusal = -0.5 },
 	[WRITTEN | READ] = { .bias = -2.5, .cosine = 0.5, .coverage = 0.5, .span = 0.2, .answerable = 0.2, .support = 1.0, .refusal = -0.3 },
 	[WRITTEN | JUDGED] = { .bias = -3.5, .cosine = 1.5, .coverage = 1.3, .judge = 0.4, .support = 1.9, .refusal = -0.3 },
@@ -23,7 +27,7 @@ static const struct weights table[8] = {
 
 void decide_look(const struct selection *sel, const struct retrieval *r, struct evidence *out)
 {
-	*out = (struct evidence){ .read = sel->read };
+	*out = (struct evidence){ .looked = 1, .read = sel->read };
 	if (!sel->unit_n) return;
 	const struct unit *u = &sel->units[sel->order[0]];
 	const struct passage *p = &r->passages[u->passage];
@@ -39,9 +43,9 @@ void decide_look(const struct selection *sel, const struct retrieval *r, struct 
 	out->relevance = p->reading->relevance;
 }
 
-static double probability(const struct evidence *e, int row)
+static double probability(const struct evidence *e, int stage)
 {
-	const struct weights *w = &table[row | (e->read ? READ : 0) | (e->judged ? JUDGED : 0)];
+	const struct weights *w = &table[stage | (e->read ? READ : 0) | (e->judged ? JUDGED : 0)];
 	double x = w->bias + w->score * e->score + w->margin * e->margin + w->cosine * e->cosine + w->coverage * e->coverage +
 		w->span * e->span + w->answerable * e->answerable + w->relevance * e->relevance + w->judge * e->judge +
 		w->support * e->support + w->refusal * e->refusal;
@@ -50,7 +54,12 @@ static double probability(const struct evidence *e, int row)
 
 double decide_before(const struct evidence *e)
 {
-	return probability(e, 0);
+	return probability(e, BEFORE);
+}
+
+double decide_begun(const struct evidence *e)
+{
+	return probability(e, BEGUN);
 }
 
 double decide_after(const struct evidence *e)

@@ -5,6 +5,7 @@
 #include "api/select.h"
 
 struct evidence {                    /* figures of the best unit, unless said otherwise; 0 where unknown */
+	int looked;                  /* decide_look has filled it */
 	int read;                    /* the reader model has read the passages */
 	int judged;                  /* the generator was asked whether the passage answers the question */
 	double score, margin;        /* of select.h; and how far the next unit is behind, at most EVIDENCE_MARGIN_MAX */
@@ -19,9 +20,10 @@ enum { EVIDENCE_MARGIN_MAX = 8, EVIDENCE_NO_SPAN = -8 };
 
 /* What the selection tells; a selection without units gives zeros. */
 void decide_look(const struct selection *sel, const struct retrieval *r, struct evidence *out);
-/* Probability, 0 … 1, that an answer from the best unit is right, before anything is written. */
+/* Probability, 0 … 1, that an answer from the best unit is right: before anything is written; when the generator has begun
+ * and its inclination to refuse is known; and of what was written. */
 double decide_before(const struct evidence *e);
-/* The same of an answer that was written (support and refusal count). */
+double decide_begun(const struct evidence *e);
 double decide_after(const struct evidence *e);
 
 #endif

@@ -6,8 +6,9 @@
  * passage carries is never sent: writing ends there. So a mark can name only a given passage, and only one that says
  * what the sentence says.
  * The first token also tells whether the model would refuse: the template gives it one sentence for that, and the
- * log-odds of its first token against all others is compared with answer.refusal. A "no" under the threshold is
- * replaced by the likeliest other token.
+ * log-odds of its first token against all others go into the evidence (decide.h), which is held against
+ * answer.confidence, and are compared with answer.refusal. A "no" under the threshold is replaced by the likeliest other
+ * token.
  * Threads: next() runs in the engine thread; the caller waits, so the state needs no lock. Failure: an error inside
  * next() stops decoding and is returned by write_answer. */
 #include "api/write.h"
@@ -34,7 +35,8 @@ struct writer {
 	struct citer *citer;
 	const struct selection *sel;
 	struct written *out;
-	double refusal_floor, support_floor;
+	struct evidence *evidence;       /* of the answer */
+	double refusal_floor, confidence_floor, support_floor;
 	int sentences_max;
 	enum writing state;
 	size_t from;                     /* where the sentence being written begins in the generated text */
@@ -232,7 +234,8 @@ static enum gen_verdict next(void *ctx, const struct gen_view *v, struct gen_ste
 	struct writer *w = ctx;
 	if (v->step == 0) {
 		w->out->refusal = refusal_odds(w, v);
-		if (w->out->refusal > w->refusal_floor) {
+		w->evidence->refusal = w->out->refusal;
+		if (w->out->refusal > w->refusal_floor || (w->evidence->looked && decide_begun(w->evidence) < w->confidence_floor)) {
 			w->out->end = WRITE_REFUSED;
 			return GEN_STOP;
 		}
@@ -321,7 +324,7 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	struct gen_result r = { 0 };
 	struct gen_params p;
 	struct writer w = { .service = s, .generator = engine_generator(n), .citer = c, .sel = c->sel, .out = out,
-		.refusal_floor = q->conf->answer_refusal, .support_floor = q->conf->answer_support,
+		.evidence = &c->answer->evidence, .confidence_floor = q->conf->answer_confidence, .refusal_floor = q->conf->answer_refusal, .support_floor = q->conf->answer_support,
 		.sentences_max = q->conf->answer_sentences_max, .err = e };
 	struct gen_constraint constraint = { &w, next };
 	struct answer *a = c->answer;

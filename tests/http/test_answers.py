@@ -152,7 +152,7 @@ def generated_answers(s):
     assert s.metric('footnote_answer_tokens_total{kind="prompt"}') > 0
 
 
-@test(generate__model="small", answers__cache_bytes=0, generate__context=640, answer__refusal=100)
+@test(generate__model="small", answers__cache_bytes=0, generate__context=640, answer__refusal=100, answer__confidence=0)
 def what_does_not_fit_the_context(s):
     """The encoder's one unknown word is dozens of the generator's tokens: less is shown. A question alone that is too long
     is refused as what it is, not as a queue that may empty."""
