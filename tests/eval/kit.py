@@ -22,7 +22,8 @@ class Program(harness.Service):
         harness.FOOTNOTE = os.path.abspath(program)
         self.style = "extractive" if variant == "extractive" else "generate"
         self.variant, self.texts = variant, {}
-        settings = {"log.level": "warn", "generate.model": MODELS.get(variant, "none"), "answer.deadline_s": 3600, "serve.answer_threads": 16}
+        settings = {"log.level": "warn", "generate.model": MODELS.get(variant, "none"), "answer.deadline_s": 3600, "serve.answer_threads": 16,
+                    "answers.cache_bytes": 0}                        # every question is answered anew
         super().__init__({**settings, **(conf or {})}, data=data, wait=False)
         if not self.wait_ready(600).get("generator") and variant in MODELS:
             self.close()

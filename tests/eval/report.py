@@ -66,11 +66,15 @@ def dial_table(all_of):
 
 
 def runs_table(all_of):
-    out = ["| variant | date | machine | program | rows, seconds |", "|---|---|---|---|---|"]
+    """Rows of a variant that one program measured on one day, with their seconds (answers that were kept cost none again)."""
+    out = ["| variant | day | program (SHA-256) | machine | rows, seconds |", "|---|---|---|---|---|"]
     for v, r in all_of.items():
-        m = r["machine"]
-        rows = ", ".join(f"{x['row']} {x['seconds']:.0f}" for x in r["rows"] if "figures" in x)
-        out.append(f"| {run_eval.TEXT[v]} | {r['date']} | {m['cpu']}, {m['cores']} core{'s' if m['cores'] > 1 else ''}, {'/'.join(m['kernels'])} | {r['program'][:8]} | {rows} |")
+        m, by = r["machine"], {}
+        for x in r["rows"]:
+            if "figures" in x:
+                by.setdefault((x["date"], x["program"]), []).append(f"{x['row']} {x['seconds']:.0f}")
+        for (day, program), rows in sorted(by.items()):
+            out.append(f"| {run_eval.TEXT[v]} | {day} | {program} | {m['cpu']}, {m['cores']} core{'s' if m['cores'] > 1 else ''}, {'/'.join(m['kernels'])} | {', '.join(rows)} |")
     return out
 
 
@@ -117,7 +121,7 @@ def plot(all_of):
             times.append((COLOURS[v], ms / 1000, correct, v))
     out = ['<svg xmlns="http://www.w3.org/2000/svg" width="760" height="360" font-family="sans-serif" font-size="11">', '<rect width="760" height="360" fill="white"/>']
     out += panel(0, "Wrong answers against refusals", "share of all questions refused", "wrong of the answered", 1, lines, dots)
-    top = max([1] + [x for _, x, _, _ in times]) * 1.3
+    top = next(t for t in (.1, .2, .5, 1, 2, 5, 10, 20, 50, 100, 1e9) if t >= max([0.05] + [x for _, x, _, _ in times]) * 1.2)
     out += panel(380, "Right answers against time", "seconds of a whole answer, median", "right of all with an answer", top, [], times)
     for i, v in enumerate(all_of):
         out.append(f'<rect x="{50 + 230 * i}" y="330" width="12" height="12" fill="{COLOURS[v]}"/><text x="{68 + 230 * i}" y="340">{run_eval.TEXT[v]}</text>')

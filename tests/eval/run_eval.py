@@ -448,7 +448,7 @@ def languages(ev):
         spoken = [language_of(kit.unmarked(r["answer"])) for r in got]
         reply, told = reply + sum(s == lang for s in spoken), told + sum(s is not None for s in spoken)
         if lang in ("ar", "zh"):
-            out.append(figure(f"xquad {lang}: passage recall@10 by words", lexical_recall(ev, root, lang, rows), len(rows), least=.60))
+            out.append(figure(f"xquad {lang}: passage recall@10 by words", *lexical_recall(ev, root, lang, rows), least=.60))
     return out + [figure("replies in the question's language", share(reply, told), told, least=1)]
 
 
@@ -460,7 +460,8 @@ def lexical_recall(ev, root, lang, rows):
     with open(folder + "/questions.jsonl", "w", encoding="utf-8") as f:
         for q in kit.mixed(rows, ev.o.limit):
             f.write(json.dumps({**q, "answerable": True, "doc": os.path.basename(q["doc"])}, ensure_ascii=False) + "\n")
-    return ev.eval_command(folder, "--mode", "lexical")["recall@10"]
+    got = ev.eval_command(folder, "--mode", "lexical")
+    return got["recall@10"], got["questions_retrieved"]
 
 
 @row("bias")
@@ -579,17 +580,31 @@ def measure(ev):
     try:
         for name in ev.o.only:
             began = time.monotonic()
-            r = {"row": name, "command": command_of(ev.o, name)}
+            r = {"row": name, "command": command_of(ev.o, name), "program": ev.hash[:8], "date": datetime.date.today().isoformat()}
             try:
                 r["figures"] = ROWS[name](ev)
             except Missing as e:
                 r["missing"] = str(e)
             r["seconds"] = round(time.monotonic() - began, 1)
             results.append(r)
+            write(ev, results)
             ev.say(f"{name}: {r['seconds']:.0f} s")
     finally:
         ev.stop()
     return results
+
+
+def write(ev, results):
+    """The results as JSON; rows that were not measured now stay as they were."""
+    path, old = ev.o.write or os.path.join(ev.dir, f"results-{ev.o.variant}.json"), {}
+    if os.path.exists(path):
+        with open(path) as f:
+            old = {r["row"]: r for r in json.load(f)["rows"]}
+    old.update({r["row"]: r for r in results})
+    with open(path, "w") as f:
+        json.dump({"variant": ev.o.variant, "machine": machine(), "settings": ev.settings, "rows": [old[k] for k in ROWS if k in old]}, f, indent=1, ensure_ascii=False)
+        f.write("\n")
+    return path
 
 
 def main():
@@ -598,17 +613,7 @@ def main():
     results = measure(ev)
     print(f"{TEXT[o.variant]}; sets of {o.sets}")
     print(table(results))
-    path = o.write or os.path.join(ev.dir, f"results-{o.variant}.json")
-    old = {}
-    if os.path.exists(path):
-        with open(path) as f:
-            old = {r["row"]: r for r in json.load(f)["rows"]}
-    old.update({r["row"]: r for r in results})
-    with open(path, "w") as f:
-        json.dump({"variant": o.variant, "program": ev.hash[:16], "date": datetime.date.today().isoformat(), "machine": machine(), "settings": ev.settings,
-                   "rows": [old[k] for k in ROWS if k in old]}, f, indent=1, ensure_ascii=False)
-        f.write("\n")
-    print(f"written: {os.path.relpath(path)}")
+    print(f"written: {os.path.relpath(write(ev, results))}")
     sys.exit(any(f["met"] is False for r in results for f in r.get("figures", [])))
 
 
