@@ -20,6 +20,7 @@
 #include "api/judge.h"
 #include "api/rerank.h"
 #include "api/select.h"
+#include "api/tier.h"
 #include "api/short.h"
 #include "api/write.h"
 #include "base/clock.h"
@@ -218,7 +219,8 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	out->selection = sel;
 	decide_look(sel, &out->retrieval, &out->evidence);
 	int hopeless = is_hopeless(out, n ? floor * JUDGE_SHARE : floor);
-	if (!hopeless && n) {
+	if (!hopeless && n) rc = tier_engine(s, q, out, &n, e);
+	if (!rc && !hopeless && n) {
 		rc = judge_best(s, n, q, out, e);
 		hopeless = !rc && is_hopeless(out, floor);
 	}

@@ -220,7 +220,8 @@ static const struct command commands[] = {
 		"shares sum to 100. export: the figures as CSV, with --json as JSON. remove: forgets one that was stopped.\n\n"
 		"Settings of an arm: search.fuse_depth, search.fusion, search.word_weight, search.rrf_k, search.rerank,\n"
 		"search.rerank_weight, search.exact_max, answer.passages, answer.context_tokens, answer.max_tokens,\n"
-		"answer.sentences_max, answer.confidence, answer.support, answer.refusal\n\n"
+		"answer.sentences_max, answer.confidence, answer.support, answer.refusal,\n"
+		"answer.route_extractive, answer.route_small\n\n"
 		"Example: footnote experiments start formal.json\n", cmd_experiments, 0, COMMAND_OWNED},
 	{"conf", "conf",
 		"Prints service.conf: every setting with its meaning, range, default and the value in force.\n\n"

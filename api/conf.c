@@ -97,6 +97,9 @@ static const struct setting settings[] = {
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
 		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
 		"\"none\": no model; answers are then sentences quoted from the documents."},
+	{NULL, "generate.small", T_TEXT, AT(generate_small), 1, PATH_MAX_LEN, "none", NULL,
+		"A smaller language model beside that one, for short questions of fact (answer.route_small): a name or a path as above. "
+		"It takes memory of its own: its file's size and generate.kv_bytes. \"none\": there is none."},
 	{NULL, "generate.lora", T_TEXT, AT(generate_lora), 0, PATH_MAX_LEN, "", NULL,
 		"Adapters (GGUF files of type lora) that are added to the language model when it is opened, each as FILE or "
 		"FILE:SCALE, with commas between: style.gguf, domain.gguf:0.5. An adapter that is not of this model is an error. "
@@ -306,6 +309,11 @@ static const struct setting settings[] = {
 		"Time after which the rules' result is taken instead, waiting in the queue included."},
 	{NULL, "answer.history_turns", T_INT, AT(answer_history_turns), 0, 64, "16", "turns",
 		"Turns of the conversation before a question that are looked at, the latest ones, and that chat remembers. 0: none."},
+	{NULL, "answer.route_extractive", T_REAL, AT(route_extractive), 0, 1, "0", NULL,
+		"Confidence, before anything is written, from which a short question of fact is answered by quoting, without the "
+		"language model: many times faster, and cheaper. 0: none is. Requests that choose a style are left alone."},
+	{NULL, "answer.route_small", T_REAL, AT(route_small), 0, 1, "0", NULL,
+		"The same, from which the model of generate.small writes the answer. 0: none."},
 	{NULL, "answer.question_chars_max", T_INT, AT(question_chars_max), 16, 100000, "2000", "characters",
 		"Longer questions are refused."},
 	{NULL, "answer.deadline_s", T_REAL, AT(answer_deadline_s), 1, 86400, "120", "seconds",

@@ -28,6 +28,7 @@ struct conf {
 	char embed_query_prefix[256], embed_passage_prefix[256];
 	char reader_model[CONF_TEXT];       /* models.reader: "": the built-in one; name or path; "none" */
 	char generate_model[CONF_TEXT];     /* generate.model: name or path; "none": extractive only */
+	char generate_small[CONF_TEXT];     /* generate.small: another, for questions that need no more */
 	char generate_lora[CONF_TEXT];      /* generate.lora: adapters, "FILE[:SCALE], …" */
 	int generate_threads;               /* generate.threads, 0: one per core */
 	int generate_context;               /* generate.context */
@@ -94,6 +95,7 @@ struct conf {
 	int answer_rewrite_tokens;          /* answer.rewrite_tokens */
 	double answer_rewrite_s;            /* answer.rewrite_s */
 	int answer_history_turns;           /* answer.history_turns */
+	double route_extractive, route_small; /* answer.route_*: tier.h */
 	int question_chars_max;             /* answer.question_chars_max */
 	double answer_deadline_s;           /* answer.deadline_s */
 	int summary_sentences_max, summary_parts_max, summary_context_tokens, summary_max_tokens; /* summary.* */

@@ -29,7 +29,7 @@ static const char kind[] = "experiment";
 /* Settings that a request may have of its own: all are read from its struct conf. */
 static const char *const allowed[] = { "search.fuse_depth", "search.fusion", "search.word_weight", "search.rrf_k", "search.rerank",
 	"search.rerank_weight", "search.exact_max", "answer.passages", "answer.context_tokens", "answer.max_tokens", "answer.sentences_max",
-	"answer.confidence", "answer.support", "answer.refusal" };
+	"answer.confidence", "answer.support", "answer.refusal", "answer.route_extractive", "answer.route_small" };
 
 struct setting { char key[40], value[VALUE_SIZE]; };
 struct figures {

@@ -240,7 +240,8 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 void service_close(struct service *s)
 {
 	if (!s) return;
-	engine_close(s->engine);
+	engine_close(s->large.engine);
+	engine_close(s->small.engine);
 	reader_close(s->reader);
 	answercache_close(s->answers);
 	experiments_close(s->experiments);
@@ -344,22 +345,21 @@ int service_reader(struct service *s, struct reader_model **out, const char **wh
 
 /* ---- the language model ---- */
 
-/* Under the lock. Sets engine, or engine_why when there is no model, or fails. */
-static int engine_start(struct service *s, struct err *e)
+/* Under the lock. Sets n's engine, or why there is none, or fails. Adapters belong to the large model. */
+static int engine_start(const struct conf *c, const char *key, const char *model, const char *lora, struct service_engine *n, struct err *e)
 {
-	const struct conf *c = &s->conf;
 	struct generator_options o = {0};
 	struct buf path, packs;
 	int rc;
-	if (strcmp(c->generate_model, "none") == 0) {
-		snprintf(s->engine_why, sizeof s->engine_why, "no language model is configured (generate.model = none)");
+	if (strcmp(model, "none") == 0) {
+		snprintf(n->why, sizeof n->why, "no language model is configured (%s = none)", key);
 		return OK;
 	}
 	buf_init(&path, MODEL_PATH_MAX);
 	buf_init(&packs, MODEL_PATH_MAX);
-	rc = model_find(c, c->generate_model, &path, e);
+	rc = model_find(c, model, &path, e);
 	if (rc == E_NOT_FOUND) {
-		snprintf(s->engine_why, sizeof s->engine_why, "no language model: %s", e->msg);
+		snprintf(n->why, sizeof n->why, "no language model: %s", e->msg);
 		rc = OK;
 		goto out;
 	}
@@ -368,7 +368,7 @@ static int engine_start(struct service *s, struct err *e)
 	o.path = buf_cstr(&path);
 	o.threads = service_threads(c->generate_threads);
 	o.context_max = c->generate_context;
-	o.lora = c->generate_lora;
+	o.lora = lora;
 	o.sequences = c->generate_sequences;
 	o.kv_bytes = c->generate_kv_bytes;
 	o.chunk_ms = c->generate_chunk_ms;
@@ -376,26 +376,37 @@ static int engine_start(struct service *s, struct err *e)
 	o.kernel = c->generate_kernel;
 	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
-	rc = engine_open(&s->engine, &o, (size_t)c->generate_queue, e);
+	rc = engine_open(&n->engine, &o, (size_t)c->generate_queue, e);
 out:
 	buf_clear(&path);
 	buf_clear(&packs);
 	return rc;
 }
 
-int service_engine(struct service *s, struct engine **out, const char **why, struct err *e)
+static int engine_get(struct service *s, const char *key, const char *model, const char *lora, struct service_engine *n, struct engine **out,
+	const char **why, struct err *e)
 {
 	int rc;
 	pthread_mutex_lock(s->lock);
-	if (!s->engine_tried) {
-		s->engine_tried = 1;
-		rc = engine_start(s, &s->engine_err);
-		if (!rc) s->engine_err.status = OK;
+	if (!n->tried) {
+		n->tried = 1;
+		rc = engine_start(&s->conf, key, model, lora, n, &n->err);
+		if (!rc) n->err.status = OK;
 	}
-	rc = s->engine_err.status;
-	if (rc && e) *e = s->engine_err;
-	*out = s->engine;
-	*why = s->engine ? "" : s->engine_why;
+	rc = n->err.status;
+	if (rc && e) *e = n->err;
+	*out = n->engine;
+	*why = n->engine ? "" : n->why;
 	pthread_mutex_unlock(s->lock);
 	return rc;
+}
+
+int service_engine(struct service *s, struct engine **out, const char **why, struct err *e)
+{
+	return engine_get(s, "generate.model", s->conf.generate_model, s->conf.generate_lora, &s->large, out, why, e);
+}
+
+int service_engine_small(struct service *s, struct engine **out, const char **why, struct err *e)
+{
+	return engine_get(s, "generate.small", s->conf.generate_small, "", &s->small, out, why, e);
 }

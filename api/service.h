@@ -36,10 +36,7 @@ struct service {
 	int reader_tried;
 	struct err reader_err;
 	char reader_why[300];
-	struct engine *engine;
-	int engine_tried;
-	struct err engine_err;
-	char engine_why[300];
+	struct service_engine { struct engine *engine; int tried; struct err err; char why[300]; } large, small;
 	struct arena arena;              /* of ingest_limits.acl and ages */
 	void *lock;
 };
@@ -72,5 +69,7 @@ int service_reader(struct service *s, struct reader_model **out, const char **wh
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */
 int service_engine(struct service *s, struct engine **out, const char **why, struct err *e);
+/* The engine of generate.small, for questions that need no more (tier.h). Otherwise the same. */
+int service_engine_small(struct service *s, struct engine **out, const char **why, struct err *e);
 
 #endif

@@ -80,3 +80,19 @@ def experiments_from_the_command_line(s):
     assert len(rows) == 1 and sum(a["requests"] for a in rows[0]["arms"]) == 6, rows
     s.cli("experiments", "remove", "styles")
     assert s.cli("--json", "experiments", "list").stdout == ""
+
+
+@test(own=True, generate__model="small", generate__small=need_generator() if model(SMALL) else "none", answer__route_small=0.01)
+def short_questions_of_fact_go_to_the_small_model(s):
+    s.push("Employees of Alder receive 27 days of paid leave a year.", source="leave.txt")
+    tiers = lambda: [s.metric(f'footnote_answer_tiers_total{{tier="{t}"}}') for t in ("extractive", "small", "large")]
+    assert ask(s)["status"] in ("answered", "abstained") and tiers() == [0, 1, 0], tiers()
+    s.post("/v1/answers", {"question": QUESTION, "style": "generate", "seed": 2})
+    assert tiers() == [0, 1, 1], tiers()
+
+
+@test(own=True, generate__model="small", answer__route_extractive=0.01)
+def short_questions_of_fact_are_quoted(s):
+    s.push("Employees of Alder receive 27 days of paid leave a year.", source="leave.txt")
+    a = ask(s)
+    assert a["style"] == "extractive" and "without the language model" in a["reason"] and a["model"] is None, a
