@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Fits the weights of the confidence (api/decide.c): a logistic regression of "the answer holds what was asked" on the
-evidence that an answer carries. Features are the numbers of the answer's `evidence`; true and false split the answers into
-states of knowledge, each with weights of its own, as does whether something was written.
+"""Fits the weights by which answers are chosen and doubted, from answers to questions whose right ones are known, asked with
+answer.confidence = 0, answer.refusal = 100 and explain (dumps as dial.py takes them; kit.ask makes them):
 
-Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--use NAME,NAME] [--all]
-       (dumps as dial.py takes them, asked with answer.confidence = 0; --use: of the features only these; --all: articles that the
-       reader model was trained on too: its figures on them are better than they are elsewhere, so they are left out)
-Prints for each state how well the weights hold on articles that were not fitted (AUC, calibration error, log loss; the articles
-take turns), then the weights as C, fitted on all. Plain Python, the same every time."""
-import argparse, collections, math
+  api/decide.c  the confidence: a logistic regression of "the answer is right" on the evidence it carries, a row for each
+                state of knowledge (reader model or not, judged by the generator or not) and stage (before, begun, written)
+  api/select.c  with --units: the score of a sentence: a conditional logit, of a question's units, which holds the answer?
+
+Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--units] [--all]
+       (--all: articles that the reader model was trained on too: its figures on them are better than they are elsewhere, so
+       they are left out)
+Prints how well the weights hold on articles that were not fitted (AUC, calibration error, log loss; the articles take turns),
+then the weights as C, fitted on all. Plain Python, the same every time."""
+import argparse, math
 import kit
 
 
@@ -63,9 +66,25 @@ def judged(ps, ys):
             "log_loss": -sum(math.log(max(1e-9, p if y else 1 - p)) for p, y in zip(ps, ys)) / len(ps)}
 
 
-def state(row):
-    e = row["answer"]["evidence"]
-    return tuple(sorted(k for k, v in e.items() if v is True)) + (("written",) if row["answer"]["style"] == "generate" else ())
+# What may count at a stage, as the JSON calls it and as decide.c does; without the reader model only the first two and what
+# the generator says.
+NAMES = [("cosine", "cosine"), ("coverage", "coverage"), ("margin", "margin"), ("span", "span"), ("reader_answerable", "answerable"),
+         ("judge", "judge"), ("refusal", "refusal"), ("support", "support")]
+IN_C = dict(NAMES)
+STAGES = {"BEFORE": (), "BEGUN": ("refusal",), "WRITTEN": ("refusal", "support")}
+
+
+def rows_of_table(rows):
+    """(row of the table, answers that tell of it, names of its features)."""
+    written = [r for r in rows if r["answer"]["style"] == "generate"]
+    begun = [r for r in rows if r["answer"]["evidence"]["refusal"]]
+    for stage, more in STAGES.items():
+        for read in (True, False):
+            for judged_too in (True, False):
+                part = {"BEFORE": rows, "BEGUN": begun, "WRITTEN": written}[stage]
+                part = [r for r in part if (not read or r["answer"]["evidence"]["read"]) and (not judged_too or r["answer"]["evidence"]["judged"])]
+                names = ["cosine", "coverage"] + (["margin", "span", "reader_answerable"] if read else []) + (["judge"] if judged_too else []) + list(more)
+                yield " | ".join([stage] + ["READ"] * read + ["JUDGED"] * judged_too), part, names
 
 
 def crossed(rows, names, decay, folds):
@@ -92,34 +111,87 @@ def right(row):
     return float(kit.is_right(row["question"], row["answer"]))
 
 
+UNIT = [("cosine", "cosine"), ("coverage", "coverage"), ("passage_cosine", "passage"), ("has", "has"), ("span", "span"),
+        ("answerable", "answerable"), ("relevance", "relevance")]
+LOGIT_MAX = 8
+
+
+def unit_features(u):
+    clamp = lambda x: max(-LOGIT_MAX, min(LOGIT_MAX, x))
+    return [u["cosine"], u["coverage"], u["passage_cosine"], float("span" in u), clamp(u.get("span", 0)), clamp(u.get("answerable", -LOGIT_MAX)), clamp(u.get("relevance", -LOGIT_MAX))]
+
+
+def choices(rows):
+    """Of each answerable question its units that ask nothing: (features, which of them hold the answer, article)."""
+    out = []
+    for r in rows:
+        units = [u for u in r["answer"]["evidence"]["units"] if not u["text"].endswith("?")]
+        holds = [kit.holds(u["text"], r["question"]["answers"]) for u in units] if r["question"]["answerable"] else []
+        if any(holds):
+            out.append(([unit_features(u) for u in units], holds, r["question"]["doc"]))
+    return out
+
+
+def fit_choice(data, use, decay, steps=60):
+    """Weights of a conditional logit by Newton's method on the expected Hessian."""
+    n = len(use)
+    w = [0.0] * n
+    for _ in range(steps):
+        g, h = [-decay * len(data) * x for x in w], [[decay * len(data) * (i == j) for j in range(n)] for i in range(n)]
+        for xs, holds, _ in data:
+            xs = [[x[i] for i in use] for x in xs]
+            z = [sum(a * b for a, b in zip(w, x)) for x in xs]
+            top = max(z)
+            p = [math.exp(v - top) for v in z]
+            p = [v / sum(p) for v in p]
+            right_mass = sum(v for v, y in zip(p, holds) if y)
+            mean = [sum(v * x[i] for v, x in zip(p, xs)) for i in range(n)]
+            for v, x, y in zip(p, xs, holds):
+                t = v / right_mass if y else 0.0
+                for i in range(n):
+                    g[i] += (t - v) * x[i]
+                    for j in range(n):
+                        h[i][j] += v * (x[i] - mean[i]) * (x[j] - mean[j])
+        w = [a + 0.7 * b for a, b in zip(w, solve(h, g))]
+    return w
+
+
+def fit_units(rows, folds, decay):
+    data = choices(rows)
+    articles = sorted({d for _, _, d in data})
+    for title, use in (("plain_weights", range(3)), ("read_weights", range(len(UNIT)))):
+        hit = 0
+        for f in range(folds):
+            w = fit_choice([d for d in data if articles.index(d[2]) % folds != f], use, decay)
+            for xs, holds, doc in data:
+                if articles.index(doc) % folds == f:
+                    z = [sum(a * x[i] for a, i in zip(w, use)) for x in xs]
+                    hit += holds[z.index(max(z))]
+        w = fit_choice(data, use, decay)
+        print(f"{title}: the best unit holds the answer of {hit / len(data):.3f} of {len(data)} questions, on articles not fitted")
+        print("  { " + ", ".join(f".{UNIT[i][1]} = {v:.2f}" for i, v in zip(use, w)) + " }")
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("dumps", nargs="+"), p.add_argument("--folds", type=int, default=5), p.add_argument("--decay", type=float, default=0.01)
-    p.add_argument("--use"), p.add_argument("--all", action="store_true")
+    p.add_argument("--units", action="store_true"), p.add_argument("--all", action="store_true")
     o = p.parse_args()
     held = kit.held_out()
-    rows = [r for path in o.dumps for r in kit.lines(path) if "answer" in r and r["answer"]["status"] != "abstained"]
+    rows = [r for path in o.dumps for r in kit.lines(path) if "answer" in r and r["answer"]["passages"]]
     rows = [r for r in rows if o.all or kit.is_held_out(r["question"], held)]
-    by = collections.defaultdict(list)
-    for r in rows:
-        by[state(r)].append(r)
-    for s, part in sorted(by.items()):
-        numbers = [k for k, v in part[0]["answer"]["evidence"].items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        names = [k for k in numbers if (not o.use or k in o.use.split(",")) and len({r["answer"]["evidence"].get(k) for r in part}) > 1]
+    if o.units:
+        fit_units(rows, o.folds, o.decay)
+        return
+    for title, part, names in rows_of_table(rows):
         ys = [right(r) for r in part]
-        title = " and ".join(s) or "nothing written or read"
-        if len(part) < 40 or not 0 < sum(ys) < len(ys) or not names:
-            print(f"{title}: {len(part)} answers, {sum(ys):.0f} right: too few to fit")
+        if len(part) < 40 or not 0 < sum(ys) < len(ys):
+            print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right: too few to fit")
             continue
         f = judged(crossed(part, names, o.decay, o.folds), ys)
-        now = judged([min(max(r["answer"]["confidence"], 1e-6), 1 - 1e-6) for r in part], ys)
-        print(f"{title}: {len(part)} answers, {sum(ys):.0f} right; on articles not fitted: AUC {f['auc']:.3f}, calibration error {f['ece']:.3f}, log loss {f['log_loss']:.3f}"
-              f" (as they came: {now['auc']:.3f}, {now['ece']:.3f}, {now['log_loss']:.3f})")
-        for k in names:
-            alone = kit.auc([features(r, [k])[0] for r, y in zip(part, ys) if y], [features(r, [k])[0] for r, y in zip(part, ys) if not y])
-            print(f"  {k} alone: AUC {max(alone, 1 - alone):.3f}")
+        print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right; on articles not fitted: AUC {f['auc']:.3f}, calibration error {f['ece']:.3f}, log loss {f['log_loss']:.3f}")
         w = fit([features(r, names) for r in part], ys, o.decay)
-        print("  { .bias = " + f"{w[0]:.3f}, " + ", ".join(f".{k} = {v:.3f}" for k, v in zip(names, w[1:])) + " },")
+        print(f"\t[{title}] = {{ .bias = {w[0]:.2f}, " + ", ".join(f".{IN_C[k]} = {v:.2f}" for k, v in zip(names, w[1:])) + " },")
 
 
 if __name__ == "__main__":
