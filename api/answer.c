@@ -17,8 +17,7 @@
 #include "api/cite.h"
 #include "api/experiment.h"
 #include "api/gaps.h"
-#include "api/judge.h"
-#include "api/rerank.h"
+#include "api/evidence.h"
 #include "api/select.h"
 #include "api/tier.h"
 #include "api/short.h"
@@ -75,15 +74,19 @@ static void abstain_send(struct answer *a, const struct answer_sink *sink, struc
 	if (sink && sink->sentence) sink->sentence(sink->ctx, a, a->text, a->text_len);
 }
 
-/* Quotes the best unit. */
+/* Quotes the best unit, of each part of the question. */
 static int quote_best(struct citer *c, const struct selection *sel, struct err *e)
 {
-	size_t best = sel->order[0];
-	const struct unit *u = &sel->units[best];
-	char *line = arena_strndup(c->arena, u->text, u->len);
-	if (!line) return err_set(e, E_MEMORY, "answer: out of memory");
-	cite_plain(line, u->len);
-	return citer_add(c, line, u->len, &best, 1, e);
+	int rc = OK;
+	for (size_t i = 0; !rc && i < sel->lead_n; i++) {
+		size_t best = sel->order[i];
+		const struct unit *u = &sel->units[best];
+		char *line = arena_strndup(c->arena, u->text, u->len);
+		if (!line) return err_set(e, E_MEMORY, "answer: out of memory");
+		cite_plain(line, u->len);
+		if (!citer_said(c, line, u->len)) rc = citer_add(c, line, u->len, &best, 1, e);
+	}
+	return rc;
 }
 
 static double confidence(const struct answer *a)
@@ -118,73 +121,11 @@ static int answer_find(struct service *s, const struct answer_request *q, struct
 	return rc;
 }
 
-/* Has the reader model read what the search has not had it read. Without one, or in a language that it does not know,
- * passages stay unread. */
-static int passages_read(struct service *s, const struct answer_request *q, struct arena *arena, struct retrieval *r, struct err *e)
-{
-	struct reader_model *m = NULL;
-	const char *why;
-	size_t n = 0;
-	struct reader_pair *pairs = arena_calloc(arena, r->n + 1, sizeof *pairs);
-	struct reader_reading *readings = arena_calloc(arena, r->n + 1, sizeof *readings);
-	if (!pairs || !readings) return err_set(e, E_MEMORY, "answer: out of memory");
-	int rc = rerank_reads(q->question, strlen(q->question)) ? service_reader(s, &m, &why, e) : OK;
-	if (rc || !m) return rc;
-	for (size_t i = 0; i < r->n; i++) {
-		const struct passage *p = &r->passages[i];
-		if (!p->reading) pairs[n++] = (struct reader_pair){ q->question, strlen(q->question), p->doc.title, strlen(p->doc.title), p->text, p->text_len };
-	}
-	rc = n ? reader_read(m, pairs, n, readings, e) : OK;
-	for (size_t i = 0; !rc && i < r->n; i++)
-		if (!r->passages[i].reading) r->passages[i].reading = readings++;
-	return rc;
-}
-
-/* The sentences around unit u, itself among them, as they stand in its passage: as many as have `budget` tokens. */
-static struct span surroundings(const struct selection *sel, size_t u, size_t budget)
-{
-	size_t from = u, to = u, used = embedder_count_tokens(sel->embedder, sel->units[u].text, sel->units[u].len);
-	for (int more = 1; more;) {
-		more = 0;
-		for (int side = 0; side < 2; side++) {
-			size_t x = side ? to + 1 : from - 1;
-			if ((side ? to + 1 == sel->unit_n : from == 0) || sel->units[x].passage != sel->units[u].passage) continue;
-			size_t n = embedder_count_tokens(sel->embedder, sel->units[x].text, sel->units[x].len);
-			if (used + n > budget) continue;
-			used += n;
-			*(side ? &to : &from) = x;
-			more = 1;
-		}
-	}
-	return (struct span){ sel->units[from].range.off, sel->units[to].range.off + sel->units[to].range.len - sel->units[from].range.off };
-}
-
-/* The generator's judgement of the best unit with what stands around it. What does not fit its context is not judged; a queue
- * that is full is told by the writing that follows. */
-static int judge_best(struct service *s, struct engine *n, const struct answer_request *q, struct answer *a, struct err *e)
-{
-	const struct selection *sel = a->selection;
-	const struct passage *p = &a->retrieval.passages[sel->units[sel->order[0]].passage];
-	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
-	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
-	double t0 = clock_ms();
-	int rc = E_LIMIT;
-	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
-		struct span r = surroundings(sel, sel->order[0], budget);
-		rc = judge_answerable(s, n, q->question, p->doc.title, p->text + (r.off - p->chunk.range.off), r.len, q->cancel, deadline,
-			&a->evidence.judge, &tokens, e);
-	}
-	a->judge_ms = clock_ms() - t0;
-	a->prompt_tokens += tokens;
-	a->evidence.judged = !rc;
-	return rc == E_LIMIT ? OK : rc;
-}
-
 /* Nothing to answer from, or too little to be sure of. */
 static int is_hopeless(struct answer *out, double floor)
 {
 	const struct selection *sel = out->selection;
-	int found = sel->unit_n && !sel->units[sel->order[0]].is_question;
+	int found = sel->lead_n > 0;
 	out->answerable = found ? decide_before(&out->evidence) : 0;
 	if (found && out->answerable >= floor) return 0;
 	abstain(out, found ? "what was found does not seem to answer the question" : out->retrieval.n ? "nothing relevant was found" : "no documents were found");
@@ -211,8 +152,9 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	struct engine *n = NULL;
 	struct citer c;
 	double t0 = clock_ms(), floor = q->conf->answer_confidence;
-	int rc = sel ? passages_read(s, q, arena, &out->retrieval, e) : err_set(e, E_MEMORY, "answer: out of memory");
+	int rc = sel ? evidence_read(s, q->question, arena, &out->retrieval, e) : err_set(e, E_MEMORY, "answer: out of memory");
 	if (!rc) rc = select_units(s, &out->retrieval, q->question, arena, sel, e);
+	if (!rc && out->plan.part_n > 1) rc = select_lead(sel, &out->retrieval, out->plan.query_part, out->plan.part_n, arena, e);
 	out->rerank_ms += clock_ms() - t0;
 	if (!rc && q->style == STYLE_GENERATE) rc = service_engine(s, &n, &out->reason, e);
 	if (rc) return rc;
@@ -221,7 +163,7 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	int hopeless = is_hopeless(out, n ? floor * JUDGE_SHARE : floor);
 	if (!hopeless && n) rc = tier_engine(s, q, out, &n, e);
 	if (!rc && !hopeless && n) {
-		rc = judge_best(s, n, q, out, e);
+		rc = evidence_judge(s, n, q, out, e);
 		hopeless = !rc && is_hopeless(out, floor);
 	}
 	if (!rc && !hopeless) rc = citer_begin(&c, out, sel, sink, arena, began, e);

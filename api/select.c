@@ -172,6 +172,30 @@ int select_rank(struct selection *sel, struct arena *a, struct err *e)
 	for (size_t i = 0; i < sel->unit_n; i++) order[i] = i;
 	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
 	sel->order = order;
+	sel->lead_n = sel->unit_n && !sel->units[order[0]].is_question;
+	return OK;
+}
+
+int select_lead(struct selection *sel, const struct retrieval *r, const int *part_of, size_t part_n, struct arena *a, struct err *e)
+{
+	size_t *order = arena_alloc(a, (sel->unit_n + 1) * sizeof *order), n = 0;
+	uint64_t led = 0;
+	if (!order) return err_set(e, E_MEMORY, "answer: out of memory");
+	for (int front = 1; front >= 0; front--) {
+		uint64_t seen = 0;
+		for (size_t i = 0; i < sel->unit_n; i++) {
+			const struct unit *u = &sel->units[sel->order[i]];
+			int part = part_of[r->passages[u->passage].query], leads = 0;
+			if (part >= 0 && (size_t)part < part_n && !u->is_question) {
+				leads = !(seen & UINT64_C(1) << part);
+				seen |= UINT64_C(1) << part;
+			}
+			if (leads == front) order[n++] = sel->order[i];
+		}
+		if (front) led = n;
+	}
+	if (led) sel->lead_n = led;
+	sel->order = order;
 	return OK;
 }
 

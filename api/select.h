@@ -29,6 +29,7 @@ struct selection {
 	const struct word *question; size_t question_n;
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
 	const size_t *order;         /* (unit_n) the units, best first; those that ask are last */
+	size_t lead_n;               /* so many of them, in front, are what an answer rests on: one, or one a part of the question */
 	int read;                    /* the reader model has read the passages */
 	struct reader_model *reader; /* that claims are held against units by; NULL: by words and vectors alone */
 	struct embedder *embedder;   /* that made the vectors of units */
@@ -40,6 +41,9 @@ struct selection {
 int select_units(struct service *s, const struct retrieval *r, const char *question, struct arena *a, struct selection *out, struct err *e);
 /* Puts the units in order anew after their scores were changed. E_MEMORY. */
 int select_rank(struct selection *sel, struct arena *a, struct err *e);
+/* Puts the best unit of each part of a question in front, the best of these first. part_of: the part that each query looked
+ * for (passage.query), -1: all of them. E_MEMORY. */
+int select_lead(struct selection *sel, const struct retrieval *r, const int *part_of, size_t part_n, struct arena *a, struct err *e);
 /* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. May be called again
  * with another budget. */
 int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);

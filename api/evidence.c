@@ -1,0 +1,71 @@
+/* evidence.c: who is asked before anything is written (evidence.h).
+ *
+ * The search has its first passages read by the reader model where it orders them anew; what lies behind is read here. The
+ * generator is shown the best unit with the sentences around it and not the whole prompt: told apart from "no", a "yes" to
+ * one passage is worth more than to five (EVALUATION.md).
+ * Threads: the caller's. Failure: what does not fit the generator's context goes without its judgement. */
+#include "api/evidence.h"
+#include <string.h>
+#include "api/judge.h"
+#include "api/rerank.h"
+#include "base/clock.h"
+
+enum { JUDGE_BUDGET_MIN = 20 };
+
+int evidence_read(struct service *s, const char *question, struct arena *arena, struct retrieval *r, struct err *e)
+{
+	struct reader_model *m = NULL;
+	const char *why;
+	size_t n = 0;
+	struct reader_pair *pairs = arena_calloc(arena, r->n + 1, sizeof *pairs);
+	struct reader_reading *readings = arena_calloc(arena, r->n + 1, sizeof *readings);
+	if (!pairs || !readings) return err_set(e, E_MEMORY, "answer: out of memory");
+	int rc = rerank_reads(question, strlen(question)) ? service_reader(s, &m, &why, e) : OK;
+	if (rc || !m) return rc;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct passage *p = &r->passages[i];
+		if (!p->reading) pairs[n++] = (struct reader_pair){ question, strlen(question), p->doc.title, strlen(p->doc.title), p->text, p->text_len };
+	}
+	rc = n ? reader_read(m, pairs, n, readings, e) : OK;
+	for (size_t i = 0; !rc && i < r->n; i++)
+		if (!r->passages[i].reading) r->passages[i].reading = readings++;
+	return rc;
+}
+
+/* The sentences around unit u, itself among them, as they stand in its passage: as many as have `budget` tokens. */
+static struct span surroundings(const struct selection *sel, size_t u, size_t budget)
+{
+	size_t from = u, to = u, used = embedder_count_tokens(sel->embedder, sel->units[u].text, sel->units[u].len);
+	for (int more = 1; more;) {
+		more = 0;
+		for (int side = 0; side < 2; side++) {
+			size_t x = side ? to + 1 : from - 1;
+			if ((side ? to + 1 == sel->unit_n : from == 0) || sel->units[x].passage != sel->units[u].passage) continue;
+			size_t n = embedder_count_tokens(sel->embedder, sel->units[x].text, sel->units[x].len);
+			if (used + n > budget) continue;
+			used += n;
+			*(side ? &to : &from) = x;
+			more = 1;
+		}
+	}
+	return (struct span){ sel->units[from].range.off, sel->units[to].range.off + sel->units[to].range.len - sel->units[from].range.off };
+}
+
+int evidence_judge(struct service *s, struct engine *n, const struct answer_request *q, struct answer *a, struct err *e)
+{
+	const struct selection *sel = a->selection;
+	const struct passage *p = &a->retrieval.passages[sel->units[sel->order[0]].passage];
+	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
+	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
+	double t0 = clock_ms();
+	int rc = E_LIMIT;
+	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
+		struct span r = surroundings(sel, sel->order[0], budget);
+		rc = judge_answerable(s, n, q->question, p->doc.title, p->text + (r.off - p->chunk.range.off), r.len, q->cancel, deadline,
+			&a->evidence.judge, &tokens, e);
+	}
+	a->judge_ms = clock_ms() - t0;
+	a->prompt_tokens += tokens;
+	a->evidence.judged = !rc;
+	return rc == E_LIMIT ? OK : rc;
+}
