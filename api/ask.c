@@ -9,9 +9,9 @@
 enum { HISTORY_MAX = 64, PASSAGES_MAX = 100, GROUPS_MAX = 256, USER_BYTES_MAX = 256 };
 static const double SEED_MAX = 9007199254740991.0;   /* 2^53 - 1: what a JSON number carries exactly */
 
-static int history_read(const cJSON *o, struct arena *a, struct answer_request *q, struct err *e)
+int ask_history(const cJSON *list, struct arena *a, struct answer_request *q, struct err *e)
 {
-	const cJSON *list = json_get(o, "history"), *item;
+	const cJSON *item;
 	struct answer_turn *turns;
 	size_t n = 0;
 	if (!list) return OK;
@@ -71,7 +71,7 @@ int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_r
 	if (!rc) *param = "style", rc = ask_style(o, &q->style, &q->style_given, e);
 	if (!rc) *param = "prompt", rc = prompt_read(s, o, q, e);
 	if (!rc) *param = "user", rc = user_read(o, q, e);
-	if (!rc) *param = "history", rc = history_read(o, a, q, e);
+	if (!rc) *param = "history", rc = ask_history(json_get(o, "history"), a, q, e);
 	if (rc) return rc;
 	*param = NULL;
 	q->k = (int)k;

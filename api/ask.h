@@ -15,6 +15,8 @@ int ask_filter(const struct conf *c, const cJSON *o, const char *absent, struct 
 int ask_read(struct service *s, const cJSON *o, struct arena *a, struct answer_request *q, const char **param, struct err *e);
 /* o's `style` and that it has one; else nothing changes. E_USAGE. */
 int ask_style(const cJSON *o, enum answer_style *out, int *given, struct err *e);
+/* A `history` array into *q, which borrows from it and the arena; NULL: there is none. E_USAGE, E_MEMORY. */
+int ask_history(const cJSON *list, struct arena *a, struct answer_request *q, struct err *e);
 /* Narrows the reader to those of its groups that o's `as` names: a list, or "G,G"; where o has none, to those of absent
  * ("G,G"), where that is not NULL. o may be NULL. Borrows from o; names in the arena. E_USAGE, E_MEMORY. */
 int ask_narrow(const cJSON *o, const char *absent, struct reader *r, struct arena *a, struct err *e);

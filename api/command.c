@@ -43,14 +43,21 @@ static const struct command commands[] = {
 		"would need, and the words of the query that it lacks. DOCUMENT is an id or a source; the options are those of\n"
 		"search.\n\n"
 		"Example: footnote why-not \"notice period\" ~/handbook/contracts.md\n", cmd_whynot, 0, COMMAND_OWNED},
-	{"ask", "ask QUESTION [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
+	{"ask", "ask QUESTION [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream] [--history JSON]",
 		"Answers from the documents. Each sentence carries marks like [1]; below stand the quotes they rest on.\n\n"
 		"  --filter E    only from documents it holds for, as search has it\n"
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --prompt N    prompt template, with @V a version of it\n"
 		"  --extractive  quote sentences, without the language model\n"
-		"  --no-stream   print when the answer is complete\n\n"
+		"  --no-stream   print when the answer is complete\n"
+		"  --history J   what was said before: [{\"role\":\"user\" or \"assistant\",\"content\":\"…\"}]\n\n"
 		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER, COMMAND_OWNED},
+	{"chat", "chat [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
+		"Questions line by line from standard input, each answered as ask answers it. What was said before is remembered\n"
+		"(answer.history_turns), so that \"and in winter?\" is understood. /new forgets it, /quit or the end of input ends.\n"
+		"With --json an answer object a line.\n\n"
+		"  The options are those of ask.\n\n"
+		"Example: footnote chat --extractive\n", cmd_chat, NEED_EMBEDDER, COMMAND_TALK},
 	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume] [--as G,G]",
 		"Answers many questions: a line {\"id\",\"question\", …} of IN becomes a line {\"id\",\"answer\",\"error\"} of OUT,\n"
 		"in the same order, written as soon as it is known. Beside the question a line may have history, collection,\n"

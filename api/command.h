@@ -34,6 +34,8 @@ struct command_call {
 	const volatile int *cancel;
 };
 enum command_place {
+	COMMAND_TALK,                /* reads standard input: runs where it was called; without the data folder when another owns it,
+	                              * which then is sent each turn (chat) */
 	COMMAND_OWNED,               /* runs in the process that owns the data folder */
 	COMMAND_LOCAL,               /* runs without the data folder (conf, models, doctor) */
 	COMMAND_OWNER,               /* must be the owner itself (serve) */
@@ -97,6 +99,7 @@ int cmd_ingest(struct command_call *c);
 int cmd_search(struct command_call *c);
 int cmd_whynot(struct command_call *c);
 int cmd_ask(struct command_call *c);
+int cmd_chat(struct command_call *c);
 int cmd_batch(struct command_call *c);
 int cmd_gaps(struct command_call *c);
 int cmd_summarize(struct command_call *c);

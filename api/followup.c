@@ -20,7 +20,7 @@
 
 enum { TURN_CHARS = 300, LOOKED_AT_BYTES = 8192, SHORT_WORDS = 2, OPENING_WORDS = 4, TERMS_MAX = 32, EXPLAINS_WORDS = 2,
 	CANDIDATES_MAX = 2048 };
-static const double DECAY = 0.4, ANSWERED = 0.5, NAME = 1.5; /* a turn further back; said by the assistant; a capital or a digit */
+static const double DECAY = 0.4, ANSWERED = 0.5, NAME = 1.5; /* a turn further back; said by the assistant; a capital letter */
 
 /* asks, verbs: open a question. refers: stand for what was named before. opens: how a turn begins that goes on from another,
  * "|" between. empty: say nothing of a topic. Lower case, blanks between. */
@@ -257,7 +257,7 @@ static int terms_collect(const char *question, const struct answer_turn *turns, 
 			while (j < *n && terms[j].stem != w->stem) j++;
 			if (j == CANDIDATES_MAX) continue;
 			if (j == *n) terms[(*n)++] = (struct term){ w->stem, 0, turn->text, i, w->off, w->len };
-			terms[j].weight += far * (person ? 1 : ANSWERED) * (w->capital || w->number ? NAME : 1);
+			terms[j].weight += far * (person ? 1 : ANSWERED) * (w->capital ? NAME : 1);
 		}
 		if (person) far *= DECAY;
 	}
@@ -278,8 +278,9 @@ int followup_terms(const char *question, const struct answer_turn *turns, size_t
 	if (have) qsort(terms, have, sizeof *terms, by_place);
 	for (size_t i = 0; *out && i < have; i++) {
 		const struct term *t = &terms[i], *before = i ? t - 1 : NULL;
-		int beside = before && before->turn == t->turn && before->off + before->len + 1 == t->off && t->text[t->off - 1] == ' ';
-		*out = arena_printf(a, "%s%s%.*s", *out, !i ? "" : beside ? " " : ", ", (int)t->len, t->text + t->off);
+		int beside = before && before->turn == t->turn && before->off + before->len + 1 == t->off && strchr(" -", t->text[t->off - 1]);
+		const char *gap = !before ? "" : !beside ? ", " : t->text[t->off - 1] == '-' ? "-" : " ";
+		*out = arena_printf(a, "%s%s%.*s", *out, gap, (int)t->len, t->text + t->off);
 	}
 	return *out ? OK : err_set(e, E_MEMORY, "question: out of memory");
 }

@@ -151,6 +151,8 @@ static int run_alone(struct owner *owner, const struct command *command, struct 
 static int run_through_owner(const struct command_call *call, int *code, struct err *e)
 {
 	char **argv = mem_calloc((size_t)call->argc + 4, sizeof *argv);
+	struct local local = {0};
+	struct out out = { .ctx = &local, .write = local_write };
 	int n = 0, rc;
 	if (!argv) return err_set(e, E_MEMORY, "out of memory");
 	argv[n++] = "--collection";
@@ -158,7 +160,8 @@ static int run_through_owner(const struct command_call *call, int *code, struct 
 	if (call->json) argv[n++] = "--json";
 	if (call->quiet) argv[n++] = "-q";
 	for (int i = 0; i < call->argc; i++) argv[n++] = call->argv[i];
-	rc = owner_send(call->conf->data_dir, n, argv, code, e);
+	rc = owner_send(call->conf->data_dir, n, argv, &out, NULL, code, e);
+	if (!rc) *code = local_end(&local, *code);
 	mem_free(argv);
 	return rc;
 }
@@ -184,6 +187,7 @@ static int run_owned(const struct command *command, struct command_call *call)
 		if (!rc && command->local == COMMAND_ALONE) return run_alone(owner, command, call);
 		if (!rc) return run_as_owner(owner, command, call);
 		if (rc != E_BUSY) return fail(&busy);
+		if (command->local == COMMAND_TALK) return run_here(command, call);   /* without a store: its turns go to the owner */
 		if (command->local == COMMAND_OWNED) {
 			rc = run_through_owner(call, &code, &e);
 			if (!rc) return code;

@@ -542,38 +542,26 @@ static int request_make(int argc, char **argv, char **text, struct err *e)
 	return rc;
 }
 
-/* To fd 1 or 2 of this process. 0, or errno. */
-static int fd_write(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-		if (n < 0 && errno == EINTR) continue;
-		if (n < 0) return errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Copies a frame's bytes. *own_errno: what kept us from writing them. 1 whole, else as recv_all. */
-static int frame_copy(int fd, int stream, uint32_t len, int *own_errno)
+/* Copies a frame's bytes. *refused: they could not be written. 1 whole, else as recv_all. */
+static int frame_copy(int fd, int stream, uint32_t len, struct out *out, struct buf *said, int *refused)
 {
 	char part[16384];
 	while (len) {
 		size_t n = len < sizeof part ? len : sizeof part;
 		int got = recv_all(fd, part, n);
 		if (got != 1) return got;
-		*own_errno = fd_write(stream, part, n);
-		if (*own_errno) return 1;
+		if (said && stream == 1) (void)buf_put(said, part, n);
+		*refused = out->write(out->ctx, stream, part, n) != 0;
+		if (*refused) return 1;
 		len -= (uint32_t)n;
 	}
 	return 1;
 }
 
 /* Reads frames until the exit code. */
-static int reply_copy(int fd, const char *data_dir, int *exit_code, struct err *e)
+static int reply_copy(int fd, const char *data_dir, struct out *out, struct buf *said, int *exit_code, struct err *e)
 {
-	int taken = 0, own_errno = 0;
+	int taken = 0, refused = 0;
 	for (;;) {
 		uint8_t head[HEADER_BYTES], code;
 		uint32_t len;
@@ -586,22 +574,21 @@ static int reply_copy(int fd, const char *data_dir, int *exit_code, struct err *
 			*exit_code = code;
 			return OK;
 		} else if (head[0] == 1 || head[0] == 2) {
-			if (frame_copy(fd, head[0], len, &own_errno) != 1) break;
-			if (own_errno && head[0] == 1) goto blocked;
+			if (frame_copy(fd, head[0], len, out, said, &refused) != 1) break;
+			if (refused && head[0] == 1) {
+				out->broken = 1;
+				*exit_code = EXIT_SOME_FAILED;
+				return OK;
+			}
 		} else {
 			return err_set(e, E_FORMAT, "%s: its owner speaks another version", data_dir);
 		}
 	}
 	if (!taken) return err_set(e, E_NOT_FOUND, "%s: its owner just left", data_dir);
 	return err_set(e, E_IO, "%s: the process that owned it ended before the command did", data_dir);
-blocked:
-	*exit_code = EXIT_SOME_FAILED;
-	if (own_errno == EPIPE) return OK;
-	errno = own_errno;
-	return err_sys(e, "write to standard output");
 }
 
-int owner_send(const char *data_dir, int argc, char **argv, int *exit_code, struct err *e)
+int owner_send(const char *data_dir, int argc, char **argv, struct out *out, struct buf *said, int *exit_code, struct err *e)
 {
 	char *text = NULL;
 	uint8_t head[4];
@@ -612,7 +599,7 @@ int owner_send(const char *data_dir, int argc, char **argv, int *exit_code, stru
 	u32_put(head, (uint32_t)strlen(text));
 	/* An owner that refuses may have closed already; its reason is still there to read. */
 	if (send_all(fd, head, sizeof head) == 0) send_all(fd, text, strlen(text));
-	rc = reply_copy(fd, data_dir, exit_code, e);
+	rc = reply_copy(fd, data_dir, out, said, exit_code, e);
 out:
 	fd_close(&fd);
 	cJSON_free(text);

@@ -13,6 +13,7 @@
 #ifndef API_OWNER_H
 #define API_OWNER_H
 #include "api/command.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 struct owner;
@@ -27,9 +28,10 @@ void owner_drain(struct owner *o, const volatile int *cancel);
 /* Stops at once (as owner_drain with a set cancel) when owner_drain was not called, and drops the lock. Close the
  * service between the two. NULL is allowed. */
 void owner_release(struct owner *o);
-/* Sends a command to the owner and copies its output to fds 1 and 2. *exit_code is the command's.
- * E_NOT_FOUND: nobody listens (yet, or any more), nothing was run: try owner_take again. E_USAGE: arguments that are
- * not UTF-8; E_IO, E_FULL: our own output, or the owner died. A reader of our stdout that left: OK, exit code 1. */
-int owner_send(const char *data_dir, int argc, char **argv, int *exit_code, struct err *e);
+/* Sends a command to the owner and copies its output to `out`; what goes to stdout is put into said as well, where that is
+ * not NULL, as far as it fits. *exit_code is the command's. E_NOT_FOUND: nobody listens (yet, or any more), nothing was run:
+ * try owner_take again. E_USAGE: arguments that are not UTF-8; E_IO: the owner died. A reader of stdout that left: OK, exit
+ * code 1, and out->broken is set. */
+int owner_send(const char *data_dir, int argc, char **argv, struct out *out, struct buf *said, int *exit_code, struct err *e);
 
 #endif

@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 
-enum { QUERIES_MAX = 3, SEARCHED_TERMS = 10, SHOWN_TERMS = 4, PART_TERMS = 6, PROMPT_TURN_CHARS = 400, REWRITTEN_CHARS_MAX = 400 };
+enum { QUERIES_MAX = 3, SEARCHED_TERMS = 10, SHOWN_TERMS = 6, PART_TERMS = 6, PROMPT_TURN_CHARS = 400, REWRITTEN_CHARS_MAX = 400 };
 
 static size_t chars(const char *text, size_t max)
 {

@@ -60,7 +60,7 @@ TEST(followup_carries_the_words_of_the_latest_turns)
 	const char *terms;
 	arena_init(&arena, 16 << 20);
 	CHECK_OK(followup_terms("How do I use them?", talk, 4, "en", 4, &arena, &terms, &e), e);
-	CHECK_MSG(strstr(terms, "6.15.0") && strstr(terms, "VPC"), "%s", terms);
+	CHECK_MSG(strstr(terms, "new commands") && strstr(terms, "VPC"), "%s", terms);
 	CHECK_MSG(!strstr(terms, "Lindholm") && !strstr(terms, "What"), "%s", terms);
 	CHECK_OK(followup_terms("Which commands?", talk, 4, "en", 32, &arena, &terms, &e), e);
 	CHECK_MSG(!strstr(terms, "commands") && strstr(terms, "Lindholm") && !strstr(terms, "1]"), "%s", terms);

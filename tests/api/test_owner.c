@@ -34,7 +34,13 @@ static struct owner *bare_start(const char *dir, int commands_max)
 	return owner_start(dir, &bare);
 }
 
-/* owner_send with stdout and stderr caught. */
+static int fd_write(void *ctx, int stream, const char *data, size_t len)
+{
+	(void)ctx;
+	return write(stream, data, len) != (ssize_t)len;
+}
+
+/* owner_send with stdout and stderr caught; what it keeps of stdout is the same. */
 static int sent(const char *dir, int *code, char out[4096], char err[4096], struct err *e, int argc, char **argv)
 {
 	char path[2][512];
@@ -48,7 +54,10 @@ static int sent(const char *dir, int *code, char out[4096], char err[4096], stru
 		dup2(fd, i + 1);
 		close(fd);
 	}
-	rc = owner_send(dir, argc, argv, code, e);
+	struct out to = { .write = fd_write };
+	struct buf said;
+	buf_init(&said, 4095);
+	rc = owner_send(dir, argc, argv, &to, &said, code, e);
 	for (int i = 0; i < 2; i++) {
 		dup2(saved[i], i + 1);
 		close(saved[i]);
@@ -57,6 +66,8 @@ static int sent(const char *dir, int *code, char out[4096], char err[4096], stru
 		snprintf(i ? err : out, 4096, "%s", buf_cstr(&got));
 		buf_clear(&got);
 	}
+	CHECK_STR(buf_cstr(&said), out);
+	buf_clear(&said);
 	return rc;
 }
 
@@ -213,7 +224,7 @@ TEST(owner_that_does_not_listen_is_not_found)
 	CHECK_INT(bind(fd, (struct sockaddr *)&a, sizeof a), 0);  /* as a killed owner leaves it */
 	close(fd);
 	CHECK_INT(sent(dir, &code, out, err, &e, 1, argv), E_NOT_FOUND);
-	CHECK_INT(owner_send("/no/such/folder", 1, argv, &code, &e), E_NOT_FOUND);
+	CHECK_INT(owner_send("/no/such/folder", 1, argv, &(struct out){ .write = fd_write }, NULL, &code, &e), E_NOT_FOUND);
 }
 
 static void *release_later(void *owner)

@@ -325,6 +325,44 @@ def ask_extractive(b):
 
 
 @test
+def chat_remembers(b):
+    b.write("leave.txt", LEAVE)
+    b.write("travel.md", TRAVEL)
+    b.ingest()
+    talk = "How many days of paid leave do employees receive?\n\n  And in winter?  \n/new\nAnd in winter?\n/quit\nnever read\n"
+
+    def chat(*args, said=talk, ok=0):
+        r = subprocess.run([FOOTNOTE, "--data", b.data, *args], input=said, capture_output=True, text=True, timeout=120)
+        assert r.returncode == ok, (r.returncode, r.stdout, r.stderr)
+        return r
+
+    def check():
+        a = [json.loads(line) for line in chat("--json", "chat", "--extractive").stdout.splitlines()]
+        assert [x["question"] for x in a] == ["How many days of paid leave do employees receive?", "And in winter?", "And in winter?"], a
+        assert [x["plan"]["rewritten"] for x in a] == ["none", "rules", "none"] and "paid leave" in a[1]["plan"]["question"], a[1]["plan"]
+        people = chat("chat", "--extractive")
+        assert "27 days" in people.stdout and "leave.txt" in people.stdout and "never" not in people.stdout, people.stdout
+
+    check()
+    p = subprocess.Popen([FOOTNOTE, "--data", b.data, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        p.stdout.readline()
+        check()          # a service owns the folder: each turn is sent to it
+    finally:
+        p.terminate()
+        p.communicate()
+    assert chat("chat", said="").stdout == ""
+    assert "/new" in chat("chat", said="/what\n").stderr
+    r = chat("--json", "chat", "--extractive", said="x" * 100000 + "\nHow many days of paid leave do employees receive?", ok=1)
+    assert "question_chars_max" in r.stderr and json.loads(r.stdout)["status"] == "answered", r
+    assert "standard input" in chat("chat", "a question", ok=2).stderr
+    history = json.dumps([{"role": "user", "content": "How many days of paid leave do employees receive?"}])
+    assert b.json("ask", "--extractive", "And in winter?", "--history", history)[0]["plan"]["rewritten"] == "rules"
+    for bad in ("[", "7", '[{"role":"other","content":"x"}]'):
+        assert "history" in b.run("ask", "x", "--history", bad, ok=(2,)).stderr
+
+
+@test
 def summarize(b):
     path = b.write("leave.txt", LEAVE)
     b.write("travel.md", TRAVEL)

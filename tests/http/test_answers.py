@@ -206,3 +206,27 @@ def what_does_not_fit_the_memory_for_keys(s):
     assert r.status == 400 and r.error["param"] == "messages" and "224" in r.error["message"] and "Retry-After" not in r.headers, r.body
     r = chat(20)
     assert r.status == 200 and r.json["usage"]["total_tokens"] <= 224, r.body
+
+
+@test
+def follow_ups_and_parts(s):
+    fill(s, "understood")
+    talk = [{"role": "user", "content": "How many days of paid leave do employees of Alder receive?"}, {"role": "assistant", "content": "They receive 27 days. [1]"}]
+
+    def ask(question, history=()):
+        a = s.post("/v1/answers", {"question": question, "history": list(history), "style": "extractive", "collection": "understood"}).json
+        check_answer(s, a)
+        assert a["question"] == question and 1 <= len(a["plan"]["queries"]) <= 3 and 1 <= len(a["plan"]["parts"]) <= 3, a["plan"]
+        return a
+
+    a = ask("And until when may they be carried over?", talk)
+    assert a["plan"]["rewritten"] == "rules" and "paid leave" in a["plan"]["question"] and a["plan"]["language"] == "en", a["plan"]
+    assert a["passages"][0]["source"] == "leave.txt"
+    a = ask("What is the limit for a hotel night?", talk)
+    assert a["plan"]["question"] == a["question"] and a["plan"]["rewritten"] == "none" and a["plan"]["queries"] == [a["question"]], a["plan"]
+    a = ask("What is the limit for a hotel night, and when is the on-call phone passed on?")
+    assert len(a["plan"]["parts"]) == 2 and {h["source"] for h in a["passages"][:2]} == {"travel.txt", "oncall.txt"}, a["plan"]
+    big = "x " * 50000
+    a = ask("And then?", [{"role": "user", "content": big}, {"role": "assistant", "content": ""}] * 32)
+    assert all(len(q) < 1000 for q in a["plan"]["queries"])
+    assert s.post("/v1/answers", {"question": "And then?", "history": [{"role": "system", "content": "x"}]}).status == 400
