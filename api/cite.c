@@ -85,7 +85,7 @@ int citer_add(struct citer *c, const char *text, size_t len, const size_t *units
 	if (rc) return err_set(e, rc, "answer: longer than %d bytes", ANSWER_TEXT_MAX);
 	if (from) (void)buf_putc(&c->text, ' ');
 	struct answer_sentence *s = &a->sentences[a->sentence_n];
-	*s = (struct answer_sentence){ .start = (uint32_t)c->text.len, .verified = 1 };
+	*s = (struct answer_sentence){ .start = (uint32_t)c->text.len, .verified = n > 0 };
 	(void)buf_put(&c->text, text, len);
 	for (size_t i = 0; i < n && s->citation_n < 2; i++) {
 		int k = number_of(c, units[i]);

@@ -17,7 +17,7 @@ struct citer {
 };
 
 int citer_begin(struct citer *c, struct answer *out, const struct selection *sel, const struct answer_sink *sink, struct arena *a, double began_ms, struct err *e);
-/* Appends one sentence carried by units[0 … n), n 1 or 2, and tells the sink. text has no marks. E_LIMIT, E_MEMORY. */
+/* Appends one sentence carried by units[0 … n), at most 2, and tells the sink; by none: it is unverified. text has no marks. E_LIMIT, E_MEMORY. */
 int citer_add(struct citer *c, const char *text, size_t len, const size_t *units, size_t n, struct err *e);
 /* Makes text fit to stand in an answer, in place: one line, and a "[3]" of its own, which would read as a footnote of
  * the answer, becomes "(3)". */

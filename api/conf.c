@@ -291,6 +291,9 @@ static const struct setting settings[] = {
 		"0: always answers."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
+	{NULL, "answer.unsupported", T_CHOICE, AT(answer_unsupported), 0, 0, "remove", "remove mark",
+		"What becomes of a written sentence that no passage carries, when writing it again in a passage's own words came to "
+		"nothing: it is removed, or kept without a footnote and marked as unverified."},
 	{NULL, "answer.refusal", T_REAL, AT(answer_refusal), -100, 100, "2", "log-odds",
 		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention whatever "
 		"else is known; under it, it counts into the probability that answer.confidence is held against. Lower: it "

@@ -89,6 +89,7 @@ struct conf {
 	int answer_sentences_max;           /* answer.sentences_max */
 	double answer_confidence;           /* answer.confidence: probability of being right under which it abstains */
 	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
+	char answer_unsupported[8];         /* answer.unsupported: "remove" or "mark" */
 	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
 	char answer_rewrite[8];             /* answer.rewrite: "none", "rules" or "model" */

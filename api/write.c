@@ -1,14 +1,18 @@
 /* write.c: constrained writing (write.h).
  *
- * The model writes freely inside a sentence. When one ends (or the model opens a mark itself), the constraint takes
+ * Inside a sentence the model writes its own words, but of numbers only those of the chosen sentences and the question, and
+ * between quotation marks only what stands in the chosen sentences (generate/constrain.h): a token that would be another is
+ * refused, and the next likeliest taken. When one ends (or the model opens a mark itself), the constraint takes
  * over: the sentence is verified against every chosen passage, " [" is forced, and the model chooses among the numbers
- * of those passages that carry it; then "]" is forced and the sentence goes out with its quote. A sentence that no
- * passage carries is never sent: writing ends there. So a mark can name only a given passage, and only one that says
- * what the sentence says.
+ * of those passages that carry it; then "]" is forced and the sentence goes out with its quote. So a mark can name only a
+ * given passage, and only one that says what the sentence says.
+ * A sentence that no passage carries is taken back, and the model writes another in its place that must be a piece of the chosen
+ * sentences, word for word. Where that comes to nothing, writing ends there, and the first one is gone or, as
+ * answer.unsupported says, sent as unverified.
  * The first token also tells whether the model would refuse: the template gives it one sentence for that, and the
  * log-odds of its first token against all others go into the evidence (decide.h), which is held against
- * answer.confidence, and are compared with answer.refusal. A "no" under the threshold is replaced by the likeliest other
- * token.
+ * answer.confidence, and are compared with answer.refusal. A "no" under the threshold is refused for the likeliest
+ * other token.
  * Threads: next() runs in the engine thread; the caller waits, so the state needs no lock. Failure: an error inside
  * next() stops decoding and is returned by write_answer. */
 #include "api/write.h"
@@ -22,10 +26,11 @@
 #include "base/sentence.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
+#include "generate/constrain.h"
 
 const char write_refusal[] = "Not found in the documents.";
 
-enum { MARKS_MAX = 9, RANKS = 24, PROMPT_PASSAGES_MAX = 5, BUDGET_MIN = 8 };
+enum { MARKS_MAX = 9, PROMPT_PASSAGES_MAX = 5, BUDGET_MIN = 8 };
 static const double CLOSE_SUPPORT = 0.1; /* passages this near the best one are left to the model's choice */
 
 enum writing { IN_SENTENCE, IN_MARK, MARK_CHOSEN };
@@ -37,9 +42,16 @@ struct writer {
 	struct written *out;
 	struct evidence *evidence;       /* of the answer */
 	double refusal_floor, confidence_floor, support_floor;
-	int sentences_max;
+	int sentences_max, mark_unsupported;
+	int looked;                      /* at the first token's logits */
 	enum writing state;
-	size_t from;                     /* where the sentence being written begins in the generated text */
+	size_t from, from_tokens;        /* where the sentence being written begins in the generated text */
+	int begins;                      /* from_tokens is not known yet */
+	struct constrain *mask;          /* what may be written */
+	struct constrain_state mask_at;
+	int copying;                     /* the sentence is written a second time, in the passages' words */
+	const char *first; size_t first_len; /* what it was at first, in the arena; NULL: nothing is left of it */
+	double first_support;
 	int last;                        /* the model wanted to stop after this sentence */
 	int32_t refusal_token, digits[MARKS_MAX];
 	char *sentence; size_t sentence_len; /* being marked, in the arena */
@@ -57,40 +69,14 @@ static enum gen_verdict fail(struct writer *w, int status)
 	return GEN_STOP;
 }
 
-/* The likeliest tokens, best first; n at most RANKS. */
-static void top_tokens(const struct gen_view *v, int32_t *ids, size_t n)
+static void sentence_begin(struct writer *w, size_t from)
 {
-	size_t have = 0;
-	for (int32_t t = 0; t < v->vocab; t++) {
-		if (have == n && v->logits[t] <= v->logits[ids[n - 1]]) continue;
-		size_t i = have < n ? have++ : n - 1;
-		while (i > 0 && v->logits[t] > v->logits[ids[i - 1]]) {
-			ids[i] = ids[i - 1];
-			i--;
-		}
-		ids[i] = t;
-	}
-}
-
-/* The likeliest token that begins a sentence: no refusal, no mark, no stop, no white space alone. */
-static enum gen_verdict choose_other(struct writer *w, const struct gen_view *v, struct gen_steer *s)
-{
-	int32_t ids[RANKS];
-	struct buf piece;
-	buf_init(&piece, 1024);
-	top_tokens(v, ids, RANKS);
-	w->choice_n = 0;
-	for (size_t i = 0; i < RANKS && !w->choice_n; i++) {
-		size_t k = 0;
-		buf_reset(&piece);
-		if (ids[i] == w->refusal_token || generator_is_stop(w->generator, ids[i]) || generator_piece(w->generator, ids[i], &piece)) continue;
-		while (k < piece.len && isspace((unsigned char)piece.data[k])) k++;
-		if (k < piece.len && !memchr(piece.data, '[', piece.len)) w->choices[w->choice_n++] = ids[i];
-	}
-	buf_clear(&piece);
-	if (!w->choice_n) return GEN_STOP;
-	*s = (struct gen_steer){ .choices = w->choices, .choice_n = 1 };
-	return GEN_CHOOSE;
+	w->state = IN_SENTENCE;
+	w->from = from;
+	w->begins = 1;
+	w->copying = 0;
+	w->first = NULL;
+	constrain_begin(w->mask, &w->mask_at, CONSTRAIN_FREE);
 }
 
 /* Log-odds of the refusal's first token against everything else. */
@@ -114,7 +100,7 @@ static enum gen_verdict sentence_add(struct writer *w, size_t mark)
 	int rc = citer_add(w->citer, w->sentence, w->sentence_len, units, n, w->err);
 	if (rc) return fail(w, rc);
 	if (w->out->support == 0 || w->scores[mark] < w->out->support) w->out->support = w->scores[mark];
-	w->state = IN_SENTENCE;
+	w->first = NULL;
 	return w->last || (int)a->sentence_n >= w->sentences_max ? GEN_STOP : GEN_ACCEPT;
 }
 
@@ -151,13 +137,41 @@ static int is_refusal(const char *s, size_t len)
 	return 0;
 }
 
+/* Neither the sentence nor what was written instead stands: there is nothing more to write. */
+static enum gen_verdict give_up(struct writer *w)
+{
+	const char *first = w->first;
+	w->first = NULL;
+	w->out->end = WRITE_UNSUPPORTED;
+	if (!first || !w->mark_unsupported) return GEN_STOP;
+	int rc = citer_add(w->citer, first, w->first_len, NULL, 0, w->err);
+	if (rc) return fail(w, rc);
+	w->out->end = WRITE_DONE;
+	w->out->unverified++;
+	if (w->out->support == 0 || w->first_support < w->out->support) w->out->support = w->first_support;
+	return GEN_STOP;
+}
+
+/* No passage carries the sentence, whose support is so much. */
+static enum gen_verdict write_again(struct writer *w, double support, struct gen_steer *s)
+{
+	if (w->copying) return give_up(w);
+	w->first = w->sentence;
+	w->first_len = w->sentence_len;
+	w->first_support = support;
+	w->copying = 1;
+	constrain_begin(w->mask, &w->mask_at, CONSTRAIN_COPY);
+	s->keep = w->from_tokens;
+	return GEN_REWIND;
+}
+
 /* A sentence is complete: verify it and open its mark. */
 static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, const char *text, size_t len, struct gen_steer *s)
 {
 	double best = 0, t0 = clock_ms();
 	size_t only = 0;
 	int rc = sentence_take(w, text, len);
-	if (!rc && citer_said(w->citer, w->sentence, w->sentence_len)) return GEN_STOP; /* small models run in circles */
+	if (!rc && citer_said(w->citer, w->sentence, w->sentence_len)) return w->copying ? give_up(w) : GEN_STOP; /* small models run in circles */
 	if (!rc && is_refusal(w->sentence, w->sentence_len)) {
 		w->out->end = w->citer->answer->sentence_n ? WRITE_DONE : WRITE_REFUSED;
 		return GEN_STOP;
@@ -175,16 +189,13 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 		w->choices[w->choice_n++] = w->digits[i];
 		only = i;
 	}
-	if (!w->choice_n) {
-		w->out->end = WRITE_UNSUPPORTED;
-		return GEN_STOP;
-	}
+	if (!w->choice_n) return write_again(w, best, s);
 	w->last = w->last || v->is_stop;
 	if (w->choice_n == 1) {
 		enum gen_verdict verdict = sentence_add(w, only);
 		if (verdict == GEN_STOP) return verdict;
 		int n = snprintf(w->force, sizeof w->force, " [%zu]", only + 1);
-		w->from = v->len + (size_t)n;
+		sentence_begin(w, v->len + (size_t)n);
 		*s = (struct gen_steer){ .force = w->force, .force_len = (size_t)n };
 		return GEN_FORCE;
 	}
@@ -200,7 +211,7 @@ static enum gen_verdict mark_close(struct writer *w, const struct gen_view *v, s
 	if (mark >= w->sel->passage_n) return fail(w, err_set(w->err, E_BUG, "answer: a mark outside the passages was chosen"));
 	enum gen_verdict verdict = sentence_add(w, mark);
 	if (verdict == GEN_STOP) return verdict;
-	w->from = v->len + 1;
+	sentence_begin(w, v->len + 1);
 	*s = (struct gen_steer){ .force = "]", .force_len = 1 };
 	return GEN_FORCE;
 }
@@ -215,31 +226,47 @@ static int has_word(const char *s, size_t len)
 	return 0;
 }
 
+/* Has the token, which adds to the sentence, or another. */
+static enum gen_verdict token_take(struct writer *w, const struct gen_view *v)
+{
+	return constrain_put(w->mask, &w->mask_at, v->piece, v->piece_len) ? GEN_ACCEPT : GEN_REFUSE;
+}
+
+/* An answer begins with a word of it: no refusal, mark, stop or white space alone. */
+static enum gen_verdict first_token(struct writer *w, const struct gen_view *v)
+{
+	size_t k = 0;
+	while (k < v->piece_len && isspace((unsigned char)v->piece[k])) k++;
+	if (v->token == w->refusal_token || v->is_stop || k == v->piece_len || memchr(v->piece, '[', v->piece_len)) return GEN_REFUSE;
+	return token_take(w, v);
+}
+
 static enum gen_verdict in_sentence(struct writer *w, const struct gen_view *v, struct gen_steer *s)
 {
-	const char *text = v->text + w->from, *bracket = memchr(v->piece, '[', v->piece_len);
+	const char *text = v->text + w->from;
 	size_t len = v->len - w->from;
-	int content = has_word(text, len);
-	if (bracket) {
-		if (!content) return v->step == 0 ? choose_other(w, v, s) : GEN_STOP;
-		return mark_open(w, v, text, len, s);
-	}
-	if (!content) return v->is_stop ? GEN_STOP : GEN_ACCEPT;
-	if (v->is_stop || v->piece[0] == '\n' || sentence_ends(text, len, v->piece, v->piece_len)) return mark_open(w, v, text, len, s);
-	return GEN_ACCEPT;
+	int ends = v->is_stop || memchr(v->piece, '[', v->piece_len) != NULL;
+	if (w->begins) w->from_tokens = v->tokens;
+	w->begins = 0;
+	if (v->tokens == 0) return first_token(w, v);
+	if (!has_word(text, len)) return !ends ? token_take(w, v) : w->copying ? give_up(w) : GEN_STOP;
+	ends |= *v->piece == '\n';
+	if (!ends && !sentence_ends(text, len, v->piece, v->piece_len)) return token_take(w, v);
+	if (constrain_may_end(w->mask, &w->mask_at)) return mark_open(w, v, text, len, s);
+	return ends ? GEN_REFUSE : token_take(w, v); /* a quotation or a number is open */
 }
 
 static enum gen_verdict next(void *ctx, const struct gen_view *v, struct gen_steer *s)
 {
 	struct writer *w = ctx;
-	if (v->step == 0) {
+	if (!w->looked) {
+		w->looked = 1;
 		w->out->refusal = refusal_odds(w, v);
 		w->evidence->refusal = w->out->refusal;
 		if (w->out->refusal > w->refusal_floor || (w->evidence->looked && decide_begun(w->evidence) < w->confidence_floor)) {
 			w->out->end = WRITE_REFUSED;
 			return GEN_STOP;
 		}
-		if (v->token == w->refusal_token || v->is_stop) return choose_other(w, v, s);
 	}
 	switch (w->state) {
 	case IN_MARK:
@@ -249,6 +276,32 @@ static enum gen_verdict next(void *ctx, const struct gen_view *v, struct gen_ste
 	case MARK_CHOSEN: return mark_close(w, v, s);
 	default: return in_sentence(w, v, s);
 	}
+}
+
+/* What may be quoted: the chosen sentences, as they stand together in their passages, titles and headings. The question's
+ * numbers may be used too. */
+static int mask_make(struct writer *w, const struct answer_request *q, struct err *e)
+{
+	const struct selection *sel = w->sel;
+	const struct retrieval *r = &w->citer->answer->retrieval;
+	struct constrain_source *src = arena_alloc(w->citer->arena, (sel->unit_n + 2 * sel->passage_n + 1) * sizeof *src);
+	size_t n = 0;
+	if (!src) return err_set(e, E_MEMORY, "answer: out of memory");
+	src[n++] = (struct constrain_source){ q->question, strlen(q->question), 0 };
+	for (size_t i = 0; i < sel->passage_n; i++) {
+		const struct passage *p = &r->passages[sel->passages[i]];
+		src[n++] = (struct constrain_source){ p->doc.title, strlen(p->doc.title), 1 };
+		src[n++] = (struct constrain_source){ p->chunk.heading, strlen(p->chunk.heading), 1 };
+	}
+	for (size_t i = 0; i < sel->unit_n; i++) {
+		const struct unit *u = &sel->units[i];
+		if (!u->chosen) continue;
+		if (i && u[-1].chosen && u[-1].passage == u->passage) src[n - 1].len = (size_t)(u->text - src[n - 1].text) + u->len;
+		else src[n++] = (struct constrain_source){ u->text, u->len, 1 };
+	}
+	int rc = constrain_new(&w->mask, src, n, e);
+	if (!rc) sentence_begin(w, 0);
+	return rc;
 }
 
 /* The ids of the digits and of the refusal's first word. */
@@ -324,8 +377,10 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	struct gen_result r = { 0 };
 	struct gen_params p;
 	struct writer w = { .service = s, .generator = engine_generator(n), .citer = c, .sel = c->sel, .out = out,
-		.evidence = &c->answer->evidence, .confidence_floor = q->conf->answer_confidence, .refusal_floor = q->conf->answer_refusal, .support_floor = q->conf->answer_support,
-		.sentences_max = q->conf->answer_sentences_max, .err = e };
+		.evidence = &c->answer->evidence, .confidence_floor = q->conf->answer_confidence, .refusal_floor = q->conf->answer_refusal,
+		.support_floor = q->conf->answer_support,
+		.sentences_max = q->conf->answer_sentences_max,
+		.mark_unsupported = strcmp(q->conf->answer_unsupported, "mark") == 0, .err = e };
 	struct gen_constraint constraint = { &w, next };
 	struct answer *a = c->answer;
 	*out = (struct written){ .end = WRITE_DONE };
@@ -336,10 +391,12 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
 	if (!rc) rc = write_prompt(s, q, c, w.generator, sel, NULL, &prompt, e);
+	if (!rc) rc = mask_make(&w, q, e);
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	double t0 = clock_ms();
 	if (!rc) rc = engine_generate(n, prompt.ids, prompt.n, &p, &constraint, NULL, NULL, q->cancel, deadline, &r, e);
 	a->generate_ms = clock_ms() - t0;
+	if (!rc && r.finish == GEN_END_CONSTRAINT && w.first) give_up(&w); /* nothing was allowed any more */
 	if (!rc) rc = w.status;
 	if (!rc && r.finish == GEN_END_CANCELLED && flag_is(q->cancel)) rc = err_set(e, E_CANCELLED, "answer: cancelled");
 	if (!rc && (r.finish == GEN_END_CANCELLED || r.finish == GEN_END_LENGTH)) out->end = WRITE_CUT;
@@ -349,5 +406,6 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	a->reused_tokens = r.reused_tokens;
 	buf_clear(&r.text);
 	tokens_clear(&prompt);
+	constrain_free(w.mask);
 	return rc;
 }

@@ -7,13 +7,14 @@
 enum write_end {
 	WRITE_DONE,         /* every sentence written was kept */
 	WRITE_REFUSED,      /* the model says the passages do not hold the answer */
-	WRITE_UNSUPPORTED,  /* a sentence was written that no passage carries; what came before stands */
+	WRITE_UNSUPPORTED,  /* a sentence was written that no passage carries, twice; what came before stands */
 	WRITE_CUT           /* max_tokens or the deadline came in mid-sentence; what came before stands */
 };
 struct written {
 	enum write_end end;
 	double refusal;     /* log-odds of refusing, at the first token; 0 when the model was not asked */
 	double support;     /* lowest support of the sentences kept */
+	int unverified;     /* sentences kept that no passage carries (answer.unsupported = mark): at most the last */
 };
 /* The words with which the template lets the model refuse. */
 extern const char write_refusal[];
