@@ -16,6 +16,7 @@
 #include "api/answercache.h"
 #include "api/cite.h"
 #include "api/experiment.h"
+#include "api/figures.h"
 #include "api/gaps.h"
 #include "api/evidence.h"
 #include "api/select.h"
@@ -23,7 +24,6 @@
 #include "api/short.h"
 #include "api/write.h"
 #include "base/clock.h"
-#include "base/stat.h"
 #include "base/utf8.h"
 
 enum { JUDGE_BUDGET_MIN = 20 };
@@ -200,15 +200,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	out->total_ms = clock_ms() - t0;
 	experiments_count(s->experiments, out, rc);
 	if (!rc && q->traffic) gaps_note(s, q, out);
-	if (rc == OK) {
-		char labels[40];
-		snprintf(labels, sizeof labels, "status=\"%s\"", answer_status_name(out->status));
-		stat_count("footnote_answers_total", labels, 1);
-		stat_observe_ms("footnote_answer_seconds", "", out->total_ms);
-		stat_count("footnote_answer_tokens_total", "kind=\"prompt\"", (double)out->prompt_tokens);
-		stat_count("footnote_answer_tokens_total", "kind=\"completion\"", (double)out->completion_tokens);
-		stat_count("footnote_answer_tokens_total", "kind=\"reused\"", (double)out->reused_tokens);
-	}
+	if (!rc) figures_answer(out);
 	return rc;
 }
 

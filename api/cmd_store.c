@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api/command.h"
+#include "api/figures.h"
 #include "api/screen.h"
 #include "base/file.h"
 #include "ingest/ingest.h"
@@ -90,59 +91,6 @@ int cmd_check(struct command_call *c)
 
 /* ---- stats ---- */
 
-static const char *beside_name(enum beside status)
-{
-	return status == BESIDE_KEPT ? "kept" : "building";
-}
-
-static int beside_put(cJSON *o, const struct index_embedder *b)
-{
-	cJSON *x;
-	if (!b->status) return cJSON_AddNullToObject(o, "beside") != NULL;
-	x = cJSON_AddObjectToObject(o, "beside");
-	return x && cJSON_AddStringToObject(x, "model", b->model) && cJSON_AddStringToObject(x, "embedder", b->fingerprint) &&
-		cJSON_AddNumberToObject(x, "dim", b->dim) && cJSON_AddNumberToObject(x, "vectors", (double)b->vectors) &&
-		cJSON_AddStringToObject(x, "status", beside_name(b->status));
-}
-
-static int numbers_put(cJSON *o, const struct index_stats *s)
-{
-	const struct { const char *name; uint64_t value; } row[] = {
-		{"snapshot", s->seq}, {"collections", s->collections}, {"documents", s->documents},
-		{"documents_without_text", s->documents_without_text}, {"chunks", s->chunks}, {"vectors", s->vectors},
-		{"text_bytes", s->text_bytes}, {"file_bytes", s->file_bytes}, {"used_bytes", s->used_bytes},
-		{"map_bytes", s->map_bytes},
-		{"graph_vectors", s->graph_vectors}, {"tail_vectors", s->tail_vectors}, {"tombstones", s->tombstones},
-		{"vector_memory_bytes", s->memory_bytes},
-		{"words_memory_bytes", s->words_bytes},
-		{"documents_memory_bytes", s->docs_bytes},
-		{"dim", (uint64_t)s->serving.dim},
-	};
-	for (size_t i = 0; i < sizeof row / sizeof *row; i++)
-		if (!cJSON_AddNumberToObject(o, row[i].name, (double)row[i].value)) return 0;
-	return cJSON_AddBoolToObject(o, "rebuilding", s->rebuilding) &&
-		cJSON_AddStringToObject(o, "embedder", s->serving.fingerprint) && cJSON_AddStringToObject(o, "model", s->serving.model) &&
-		beside_put(o, &s->beside);
-}
-
-static cJSON *stats_object(const struct index_stats *s, const struct collection_info *k, size_t n)
-{
-	cJSON *o = cJSON_CreateObject(), *list, *x;
-	int ok = o && numbers_put(o, s) && (list = cJSON_AddArrayToObject(o, "by_collection"));
-	for (size_t i = 0; ok && i < n; i++) {
-		x = cJSON_CreateObject();
-		ok = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "name", k[i].name) &&
-			cJSON_AddNumberToObject(x, "documents", (double)k[i].documents) &&
-			cJSON_AddNumberToObject(x, "chunks", (double)k[i].chunks) &&
-			cJSON_AddNumberToObject(x, "graph_vectors", (double)k[i].graph_vectors) &&
-			cJSON_AddNumberToObject(x, "tail_vectors", (double)k[i].tail_vectors) &&
-			cJSON_AddNumberToObject(x, "tombstones", (double)k[i].tombstones);
-	}
-	if (ok) return o;
-	cJSON_Delete(o);
-	return NULL;
-}
-
 static void stats_text(struct command_call *c, const struct index_stats *s, const struct collection_info *k, size_t n)
 {
 	struct out *o = c->out;
@@ -178,7 +126,9 @@ int cmd_stats(struct command_call *c)
 	struct index_stats stats;
 	struct collection_info *k = NULL;
 	struct arena arena;
+	struct buf lines;
 	struct err e = {0};
+	cJSON *o = NULL;
 	size_t n = 0;
 	int code = EXIT_DONE, rc = options_parse(c, NULL, 0, &e);
 	if (!rc && c->argc != 1) rc = err_set(&e, E_USAGE, "stats: takes no argument");
@@ -186,8 +136,18 @@ int cmd_stats(struct command_call *c)
 	arena_init(&arena, ARENA_BYTES_MAX);
 	rc = index_stats(c->service->index, &stats, &e);
 	if (!rc) rc = index_collections(c->service->index, &arena, &k, &n, &e);
-	if (!rc && c->json) rc = command_json(c, stats_object(&stats, k, n), &e);
-	else if (!rc) stats_text(c, &stats, k, n);
+	if (!rc) rc = figures_view(c->service, &o, &e);
+	if (!rc && c->json) {
+		rc = command_json(c, o, &e);
+		o = NULL;
+	} else if (!rc) {
+		buf_init(&lines, ARENA_BYTES_MAX);
+		stats_text(c, &stats, k, n);
+		rc = figures_lines(o, &lines) ? err_set(&e, E_MEMORY, "stats: out of memory") : OK;
+		if (!rc) out_printf(c->out, 1, "%s", buf_cstr(&lines));
+		buf_clear(&lines);
+	}
+	cJSON_Delete(o);
 	if (rc) code = command_fail(c, &e);
 	arena_clear(&arena);
 	return code;

@@ -48,6 +48,7 @@ static const struct route routes[] = {
 	{ "DELETE", "/v1/experiments/{name}", "experiments_delete", POOL_ADMIN, 0, 0, experiments_delete, ROLE_ADMIN },
 	{ "POST", "/v1/experiments/{name}/stop", "experiments_stop", POOL_ADMIN, 0, 0, experiments_stop_post, ROLE_ADMIN },
 	{ "GET", "/v1/experiments/{name}/export", "experiments_export", POOL_ADMIN, 0, 0, experiments_export, ROLE_ADMIN },
+	{ "GET", "/v1/stats", "stats", POOL_ADMIN, 0, 0, stats_get, ROLE_ADMIN },
 	{ "POST", "/v1/backup", "backup", POOL_WRITE, 0, 0, backup_post, ROLE_ADMIN },
 };
 enum { ROUTES_N = sizeof routes / sizeof *routes };

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "api/figures.h"
 #include "api/job.h"
 #include "api/route.h"
 #include "api/server.h"
+#include "api/view.h"
 #include "base/clock.h"
 #include "base/embedded.h"
 #include "base/file.h"
@@ -163,6 +165,33 @@ int metrics_get(struct request *r, struct err *e)
 	if ((rc = stat_print(&r->out)))
 		return err_set(e, rc, "metrics: do not fit");
 	reply_static(r, 200, "text/plain; version=0.0.4; charset=utf-8", r->out.data, r->out.len);
+	return OK;
+}
+
+static int queues_put(cJSON *all, struct http *h)
+{
+	cJSON *o = cJSON_AddObjectToObject(all, "queues");
+	for (int p = POOL_ADMIN; o && p < POOL_N; p++) {
+		cJSON *x = cJSON_AddObjectToObject(o, pool_name((enum pool_kind)p));
+		if (!x || !cJSON_AddNumberToObject(x, "waiting", (double)jobs_waiting(h->jobs, (enum pool_kind)p)) ||
+		    !cJSON_AddNumberToObject(x, "running", (double)jobs_running(h->jobs, (enum pool_kind)p)))
+			return 0;
+	}
+	return o && cJSON_AddNumberToObject(o, "engine", h->engine ? (double)engine_waiting(h->engine) : 0) &&
+		view_put_time(all, "started", h->service->started_ms);
+}
+
+int stats_get(struct request *r, struct err *e)
+{
+	cJSON *o;
+	int rc = figures_view(r->service, &o, e);
+	if (rc)
+		return rc;
+	if (!queues_put(o, r->http)) {
+		cJSON_Delete(o);
+		o = NULL;
+	}
+	reply_json(r, 200, o);
 	return OK;
 }
 

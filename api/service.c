@@ -410,3 +410,10 @@ int service_engine_small(struct service *s, struct engine **out, const char **wh
 {
 	return engine_get(s, "generate.small", s->conf.generate_small, "", &s->small, out, why, e);
 }
+
+void service_engine_open(struct service *s, const struct service_engine *slot, struct engine **out)
+{
+	pthread_mutex_lock(s->lock);
+	*out = slot->engine;
+	pthread_mutex_unlock(s->lock);
+}

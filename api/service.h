@@ -69,6 +69,8 @@ int service_reader(struct service *s, struct reader_model **out, const char **wh
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */
 int service_engine(struct service *s, struct engine **out, const char **why, struct err *e);
+/* One of those two if it is open already, else NULL: opens nothing. Thread-safe. */
+void service_engine_open(struct service *s, const struct service_engine *slot, struct engine **out);
 /* The engine of generate.small, for questions that need no more (tier.h). Otherwise the same. */
 int service_engine_small(struct service *s, struct engine **out, const char **why, struct err *e);
 

@@ -14,9 +14,9 @@
 #include <string.h>
 
 enum { SERIES_MAX = 512, SLOTS = 2 * SERIES_MAX };
-enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
+enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM, KIND_SHARES };
 static const double bounds_ms[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 60000 };
-enum { BOUNDS = sizeof bounds_ms / sizeof *bounds_ms };
+enum { BOUNDS = sizeof bounds_ms / sizeof *bounds_ms, SHARE_BOUNDS = 10 };
 
 struct series {
 	char *name, *labels;              /* owned */
@@ -134,6 +134,16 @@ void stat_observe_ms(const char *name, const char *labels, double ms)
 	value_add(&s->value, ms);
 }
 
+void stat_observe_share(const char *name, const char *labels, double share)
+{
+	struct series *s = series_get(name, labels, KIND_SHARES);
+	int bin = 0;
+	if (!s || !isfinite(share)) return;
+	while (bin < SHARE_BOUNDS && share > (bin + 1) / 10.0) bin++;
+	atomic_fetch_add_explicit(&s->bins[bin], 1, memory_order_relaxed);
+	value_add(&s->value, share);
+}
+
 static void line_put(struct buf *out, const struct series *s)
 {
 	buf_printf(out, *s->labels ? "%s{%s} %.15g\n" : "%s%s %.15g\n", s->name, s->labels, bits_double(s->value));
@@ -143,20 +153,21 @@ static void histogram_put(struct buf *out, const struct series *s)
 {
 	const char *open = *s->labels ? "{" : "", *close = *s->labels ? "}" : "", *comma = *s->labels ? "," : "";
 	uint64_t count = 0;
-	for (int i = 0; i <= BOUNDS; i++) {
+	int shares = s->kind == KIND_SHARES, bounds = shares ? SHARE_BOUNDS : BOUNDS;
+	for (int i = 0; i <= bounds; i++) {
 		count += atomic_load_explicit(&s->bins[i], memory_order_relaxed);
 		buf_printf(out, "%s_bucket{%s%sle=\"", s->name, s->labels, comma);
-		if (i < BOUNDS) buf_printf(out, "%g\"} %llu\n", bounds_ms[i] / 1000, (unsigned long long)count);
+		if (i < bounds) buf_printf(out, "%g\"} %llu\n", shares ? (i + 1) / 10.0 : bounds_ms[i] / 1000, (unsigned long long)count);
 		else buf_printf(out, "+Inf\"} %llu\n", (unsigned long long)count);
 	}
-	buf_printf(out, "%s_sum%s%s%s %.15g\n", s->name, open, s->labels, close, bits_double(s->value) / 1000);
+	buf_printf(out, "%s_sum%s%s%s %.15g\n", s->name, open, s->labels, close, bits_double(s->value) / (shares ? 1 : 1000));
 	buf_printf(out, "%s_count%s%s%s %llu\n", s->name, open, s->labels, close, (unsigned long long)count);
 }
 
 /* The format wants all series of a name together, under one TYPE line: each name is printed where it was first used. */
 int stat_print(struct buf *out)
 {
-	static const char *const kinds[] = { "counter", "gauge", "histogram" };
+	static const char *const kinds[] = { "counter", "gauge", "histogram", "histogram" };
 	int n = atomic_load_explicit(&series_n, memory_order_acquire);
 	for (int i = 0; i < n; i++) {
 		const struct series *first = in_order[i];
@@ -167,7 +178,7 @@ int stat_print(struct buf *out)
 		for (int k = i; k < n; k++) {
 			const struct series *s = in_order[k];
 			if (strcmp(s->name, first->name) != 0 || s->kind != first->kind) continue;
-			if (s->kind == KIND_HISTOGRAM) histogram_put(out, s);
+			if (s->kind >= KIND_HISTOGRAM) histogram_put(out, s);
 			else line_put(out, s);
 		}
 	}

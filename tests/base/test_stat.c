@@ -125,3 +125,16 @@ TEST(stat_threads_lose_nothing)
 	CHECK(strstr(printed(), "f_shared_seconds_count 16000\n"));
 	CHECK(strstr(printed(), "f_shared_seconds_sum 32\n"));
 }
+
+TEST(stat_shares_have_bins_of_a_tenth)
+{
+	struct buf out;
+	buf_init(&out, 1 << 20);
+	const double shares[] = { 0, 0.1, 0.11, 0.95, 1, 1.5 };
+	for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) stat_observe_share("test_share", "", shares[i]);
+	CHECK_INT(stat_print(&out), 0);
+	CHECK(strstr(buf_cstr(&out), "# TYPE test_share histogram\ntest_share_bucket{le=\"0.1\"} 2\ntest_share_bucket{le=\"0.2\"} 3\n"));
+	CHECK(strstr(buf_cstr(&out), "test_share_bucket{le=\"0.9\"} 3\ntest_share_bucket{le=\"1\"} 5\ntest_share_bucket{le=\"+Inf\"} 6\n"));
+	CHECK(strstr(buf_cstr(&out), "test_share_sum 3.66\ntest_share_count 6\n"));
+	buf_clear(&out);
+}

@@ -109,3 +109,22 @@ def prompts_change_what_writes(s):
     second, third = s.post("/v1/answers", ask).json, s.post("/v1/answers", {**ask, "prompt": "answer@1"}).json
     told = [x["prompt"] and x["prompt"]["version"] for x in (first, second, third)]
     assert told == [1, 2, 1], told
+
+
+@test(own=True)
+def stats_tell_of_store_queues_models_and_answers(s):
+    for i in range(3):
+        s.push(f"Employees of Alder receive 27 days of paid leave a year, {i}.", source=f"leave{i}.txt")
+    s.post("/v1/answers", {"question": "How many days of paid leave do employees of Alder receive?"})
+    s.post("/v1/answers", {"question": "Which colour has the harbour of Valparaiso at noon?"})
+    t = s.get("/v1/stats").json
+    assert t["documents"] == 3 and t["by_collection"][0]["documents"] == 3 and t["models"]["embedder"] and t["models"]["generator"] is None, t
+    assert t["prompts"]["answer"] == "answer@1" and set(t["queues"]) == {"admin", "search", "answer", "write", "engine"}, t
+    a = t["answers"]
+    assert a["answered"] + a["abstained"] + a["partial"] == 2 and a["latency_ms"]["p95"] >= a["latency_ms"]["p50"] > 0, a
+    row = json.loads(s.cli("--json", "stats").stdout)
+    assert row["documents"] == 3 and row["answers"]["answered"] == a["answered"], row
+    assert "2 since the start" in s.cli("stats").stdout
+    text = s.get("/metrics").text
+    assert 'footnote_answer_confidence_bucket{le="0.1"}' in text and "footnote_answer_confidence_count 2" in text
+    assert 'footnote_answers_by_prompt_total{prompt="none",status=' in text
