@@ -5,6 +5,9 @@
  * what they say joins what the pair's other windows said. Beside every id a piece keeps the bytes of the text that it
  * stands for, so that a span is told in bytes without looking at the text again.
  *
+ * A cross-encoder of the usual form (BertForSequenceClassification) has one head, the pooler with tanh and the classifier,
+ * and knows of nothing but relevance.
+ *
  * The heads are fp32 in plain loops over vectors of floats, with sums in one order: the same bits on every CPU. They
  * cost some hundredths of the encoder's time.
  *
@@ -32,7 +35,8 @@ enum {
 	THREADS_MAX = 64, PATH_BYTES_MAX = 4096, LANES = 16, SUPPORTS = 3
 };
 
-struct head { float *dense, *dense_bias, *out, *out_bias; int outputs; }; /* (hidden, hidden), (outputs, hidden) */
+/* (hidden, hidden), (outputs, hidden) */
+struct head { float *dense, *dense_bias, *out, *out_bias; int outputs, squash; /* tanh between the two, else relu */ };
 
 struct reader_model {
 	struct reader_info info;
@@ -40,7 +44,7 @@ struct reader_model {
 	struct wordpiece *words;
 	struct encoder *encoder;
 	float *span, *span_bias;             /* (2, hidden): start, end */
-	struct head answerable, relevance, support;
+	struct head answerable, relevance, support; /* relevance alone where info.only_relevance is set */
 	pthread_mutex_t lock;                /* guards the space */
 	struct encoder_space *space;
 };
@@ -85,21 +89,34 @@ static int floats_load(const struct safetensors *f, const char *name, size_t row
 	return safetensors_floats(f, t, *out, e);
 }
 
-static int head_load(const struct safetensors *f, const char *name, size_t h, int outputs, struct head *to,
+/* A layer NAME.weight (rows, columns) and NAME.bias. */
+static int layer_load(const struct safetensors *f, const char *name, size_t rows, size_t columns, float **w, float **bias, struct err *e)
+{
+	char full[64];
+	snprintf(full, sizeof full, "%s.weight", name);
+	int rc = floats_load(f, full, rows, columns, w, e);
+	snprintf(full, sizeof full, "%s.bias", name);
+	return rc == OK ? floats_load(f, full, rows, 0, bias, e) : rc;
+}
+
+static int head_load(const struct safetensors *f, const char *dense, const char *out, size_t h, int outputs, struct head *to,
 	struct err *e)
 {
-	const struct { const char *part; size_t rows, columns; float **out; } parts[] = {
-		{"dense.weight", h, h, &to->dense}, {"dense.bias", h, 0, &to->dense_bias},
-		{"out.weight", (size_t)outputs, h, &to->out}, {"out.bias", (size_t)outputs, 0, &to->out_bias},
-	};
-	char full[64];
-	int rc = OK;
 	to->outputs = outputs;
-	for (size_t i = 0; i < sizeof parts / sizeof parts[0] && rc == OK; i++) {
-		snprintf(full, sizeof full, "%s.%s", name, parts[i].part);
-		rc = floats_load(f, full, parts[i].rows, parts[i].columns, parts[i].out, e);
-	}
-	return rc;
+	int rc = layer_load(f, dense, h, h, &to->dense, &to->dense_bias, e);
+	return rc == OK ? layer_load(f, out, (size_t)outputs, h, &to->out, &to->out_bias, e) : rc;
+}
+
+/* The pooler and classifier of a BertForSequenceClassification with one output, or two of which the second means yes. */
+static int classifier_load(struct reader_model *m, const struct safetensors *f, const char *dir, struct err *e)
+{
+	const struct safetensor *w = safetensors_find(f, "classifier.weight");
+	if (!w) return err_set(e, E_FORMAT, "%s: has neither the heads of a reader (span …) nor a classifier", dir);
+	if (w->rank != 2 || w->shape[0] < 1 || w->shape[0] > 2)
+		return err_set(e, E_UNSUPPORTED, "%s: tensor classifier.weight: a classifier of 1 or 2 outputs is needed, of relevance", dir);
+	m->info.only_relevance = m->relevance.squash = 1;
+	return head_load(f, safetensors_find(f, "pooler.dense.weight") ? "pooler.dense" : "bert.pooler.dense", "classifier",
+		(size_t)m->card.shape.hidden, (int)w->shape[0], &m->relevance, e);
 }
 
 static void head_clear(struct head *h)
@@ -110,14 +127,14 @@ static void head_clear(struct head *h)
 	mem_free(h->out_bias);
 }
 
-static int heads_load(struct reader_model *m, const struct safetensors *f, struct err *e)
+static int heads_load(struct reader_model *m, const struct safetensors *f, const char *dir, struct err *e)
 {
 	size_t h = (size_t)m->card.shape.hidden;
-	int rc = floats_load(f, "span.weight", 2, h, &m->span, e);
-	if (rc == OK) rc = floats_load(f, "span.bias", 2, 0, &m->span_bias, e);
-	if (rc == OK) rc = head_load(f, "answerable", h, 1, &m->answerable, e);
-	if (rc == OK) rc = head_load(f, "relevance", h, 1, &m->relevance, e);
-	if (rc == OK) rc = head_load(f, "support", h, SUPPORTS, &m->support, e);
+	if (!safetensors_find(f, "relevance.out.weight")) return classifier_load(m, f, dir, e);
+	int rc = layer_load(f, "span", 2, h, &m->span, &m->span_bias, e);
+	if (rc == OK) rc = head_load(f, "answerable.dense", "answerable.out", h, 1, &m->answerable, e);
+	if (rc == OK) rc = head_load(f, "relevance.dense", "relevance.out", h, 1, &m->relevance, e);
+	if (rc == OK) rc = head_load(f, "support.dense", "support.out", h, SUPPORTS, &m->support, e);
 	return rc;
 }
 
@@ -158,7 +175,7 @@ static int model_open(struct reader_model *m, const struct reader_options *o, st
 	if (rc == OK && !(o->kernel && strcmp(o->kernel, "ref") == 0)) rc = gemm8_choose(&kernel, o->kernel, e);
 	m->info.kernel = kernel ? kernel->name : "ref";
 	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, kernel, e);
-	if (rc == OK) rc = heads_load(m, weights, e);
+	if (rc == OK) rc = heads_load(m, weights, o->dir, e);
 	if ((size_t)m->info.max_tokens > rows) rows = (size_t)m->info.max_tokens;
 	if (rc == OK) rc = encoder_space_open(&m->space, m->encoder, o->threads, rows, e);
 	safetensors_close(weights);
@@ -223,7 +240,7 @@ static void head_run(const struct head *head, const float *cls, size_t h, float 
 {
 	for (size_t i = 0; i < h; i++) {
 		float x = dot(head->dense + i * h, cls, h) + head->dense_bias[i];
-		hidden[i] = x > 0 ? x : 0;
+		hidden[i] = head->squash ? tanhf(x) : x > 0 ? x : 0;
 	}
 	for (size_t i = 0; i < (size_t)head->outputs; i++) out[i] = dot(head->out + i * h, hidden, h) + head->out_bias[i];
 }
@@ -268,6 +285,18 @@ static void spans_join(struct reader_reading *r, const struct reader_span *more,
 		const struct reader_span *s = k == n || (i < olds && old[i].logit >= more[k].logit) ? &old[i++] : &more[k++];
 		if (!overlaps(r->spans, r->spans_n, s)) r->spans[r->spans_n++] = *s;
 	}
+}
+
+/* Of a cross-encoder: the one logit, or by how much that of yes is over that of no. */
+static void relevance_take(struct call *c, size_t window, const float *states, size_t rows)
+{
+	struct reader_reading *r = &c->readings[c->piece.windows[window].pair];
+	float x[2] = {0, 0};
+	(void)rows;
+	head_run(&c->m->relevance, states, (size_t)c->m->card.shape.hidden, c->hidden, x);
+	if (c->m->relevance.outputs == 2) x[0] = x[1] - x[0];
+	if (x[0] > r->relevance) r->relevance = x[0];
+	r->answerable = 0;
 }
 
 static void reading_take(struct call *c, size_t window, const float *states, size_t rows)
@@ -336,7 +365,7 @@ static int opening_make(const struct reader_model *m, const struct reader_pair *
 	rc = wordpiece_encode(m->words, pair->title, pair->title_len, WORDPIECE_PLAIN, o->ids + o->n, READER_TITLE, &n, e);
 	if (rc != OK || n == 0) return rc;
 	o->n += n;
-	o->ids[o->n++] = wordpiece_sep(m->words);
+	if (!m->info.only_relevance) o->ids[o->n++] = wordpiece_sep(m->words); /* others know two texts, no third */
 	return OK;
 }
 
@@ -411,7 +440,7 @@ int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t 
 	struct call *c = mem_calloc(1, sizeof *c);
 	if (!c) return err_set(e, E_MEMORY, "read %zu pairs", n);
 	c->m = m;
-	c->take = reading_take;
+	c->take = m->info.only_relevance ? relevance_take : reading_take;
 	c->readings = out;
 	for (size_t i = 0; i < n; i++) out[i] = (struct reader_reading){.relevance = -INFINITY, .answerable = -INFINITY};
 	return call_run(c, pairs, n, e);
@@ -420,6 +449,8 @@ int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t 
 int reader_support(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_verdict *out,
 	struct err *e)
 {
+	if (m->info.only_relevance)
+		return err_set(e, E_UNSUPPORTED, "%s: a model of relevance alone, which does not tell what evidence carries", m->info.name);
 	struct call *c = mem_calloc(1, sizeof *c);
 	if (!c) return err_set(e, E_MEMORY, "read %zu pairs", n);
 	c->m = m;

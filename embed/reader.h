@@ -8,7 +8,9 @@
  * relu and an `out` layer over the state of [CLS]. embed/reader_train makes one, with weights in int8
  * (nn/safetensors.h). A pair becomes [CLS] first [SEP] title [SEP] text [SEP], without "title [SEP]" where there is
  * none; all behind the first [SEP] is of type 1. The first text is cut to READER_FIRST tokens, the title to
- * READER_TITLE. A text that does not fit beside them is read in windows that overlap by READER_STRIDE tokens, and the
+ * READER_TITLE. Or it is any cross-encoder of the BERT family (BertForSequenceClassification with 1 or 2 outputs: a pooler
+ * with tanh and a classifier), in floats as it was made: it tells relevance alone, and a title stands in front of the text
+ * without a [SEP] between. A text that does not fit beside them is read in windows that overlap by READER_STRIDE tokens, and the
  * pair has the best of what these have.
  * Method: Devlin et al. 2018 (spans, with [CLS] as "no answer", as for SQuAD 2.0), Nogueira & Cho 2019 (relevance).
  * In int8 a figure has the same bits on every CPU, beside any pairs, with any number of threads.
@@ -35,6 +37,7 @@ struct reader_info {
 	char name[64];        /* the folder's base name, or what stands for it */
 	int max_tokens;       /* of a window, as the model was trained */
 	const char *kernel;   /* in use */
+	int only_relevance;   /* a cross-encoder: readings have no spans and 0 as answerable, reader_support is E_UNSUPPORTED */
 	char fingerprint[65]; /* hex SHA-256 over config, vocabulary and weights */
 };
 
@@ -70,7 +73,7 @@ int reader_open(struct reader_model **out, const struct reader_options *o, struc
 void reader_close(struct reader_model *m);                    /* NULL is allowed */
 const struct reader_info *reader_info(const struct reader_model *m);
 /* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY;
- * out is then partly written. */
+ * out is then partly written. Logits of other cross-encoders have a scale of their own. */
 int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,
 	struct err *e);
 /* Of evidence in several windows the verdict of that which supports most (`supported` over the larger of the rest). */

@@ -26,13 +26,13 @@ static const char *text_of(const cJSON *item, const char *key, size_t *len)
 	return s;
 }
 
-static struct golden golden_read(void)
+static struct golden golden_open(const char *name)
 {
 	struct golden g = {0};
 	const cJSON *item;
 	struct buf b;
 	buf_init(&b, 1 << 20);
-	CHECK_OK(file_read(test_data("golden/reader/expected.json"), &b, &e), e);
+	CHECK_OK(file_read(test_data(name), &b, &e), e);
 	CHECK_OK(json_parse(&g.json, b.data, b.len, 1 << 20, "expected.json", &e), e);
 	buf_clear(&b);
 	cJSON_ArrayForEach(item, g.json) {
@@ -42,17 +42,28 @@ static struct golden golden_read(void)
 		p->title = text_of(item, "title", &p->title_len);
 		p->text = text_of(item, "text", &p->len);
 	}
+	return g;
+}
+
+static struct golden golden_read(void)
+{
+	struct golden g = golden_open("golden/reader/expected.json");
 	CHECK(g.n >= 10);
 	return g;
 }
 
-static struct reader_model *tiny(int threads, const char *kernel)
+static struct reader_model *model_open(const char *dir, int threads, const char *kernel)
 {
 	struct reader_model *m;
-	struct reader_options o = {.dir = test_data("golden/reader/tiny"), .threads = threads, .kernel = kernel};
+	struct reader_options o = {.dir = test_data(dir), .threads = threads, .kernel = kernel};
 	if (reader_open(&m, &o, &e) == E_UNSUPPORTED) return NULL;
 	CHECK_MSG(m != NULL, "%s", e.msg);
 	return m;
+}
+
+static struct reader_model *tiny(int threads, const char *kernel)
+{
+	return model_open("golden/reader/tiny", threads, kernel);
 }
 
 static double number(const cJSON *item, const char *key)
@@ -226,6 +237,35 @@ TEST(reader_callers_do_not_meet)
 	cJSON_Delete(g.json);
 }
 
+/* Cross-encoders as transformers writes them, of one output and of two (in half precision): relevance alone. */
+TEST(reader_takes_any_cross_encoder)
+{
+	static const char *const names[] = {"cross1", "cross2"};
+	struct golden g = golden_open("golden/reader/cross.json");
+	struct reader_reading r[PAIRS_MAX];
+	struct reader_verdict v;
+	char dir[64];
+	CHECK_INT(g.n, 6);
+	for (size_t k = 0; k < 4; k++) {
+		const char *name = names[k / 2];
+		snprintf(dir, sizeof dir, "golden/reader/%s", name);
+		struct reader_model *m = model_open(dir, 1, k % 2 ? NULL : "ref");
+		CHECK(reader_info(m)->only_relevance && !reader_info(m)->fingerprint[64] && reader_info(m)->max_tokens == 192);
+		CHECK_OK(reader_read(m, g.pairs, g.n, r, &e), e);
+		for (size_t i = 0; i < g.n; i++) {
+			double want = number(cJSON_GetArrayItem(g.json, (int)i), name);
+			CHECK_MSG(near(r[i].relevance, want, k % 2 ? 0.4 : 1e-4), "%s, pair %zu: %.6f, not %.6f", name, i, r[i].relevance, want);
+			CHECK(r[i].spans_n == 0 && r[i].answerable == 0);
+		}
+		CHECK_INT(reader_support(m, g.pairs, 1, &v, &e), E_UNSUPPORTED);
+		reader_close(m);
+	}
+	struct reader_model *m = tiny(1, NULL);
+	CHECK(!reader_info(m)->only_relevance);
+	reader_close(m);
+	cJSON_Delete(g.json);
+}
+
 /* The same model from memory, as it is carried inside the program, is the same model. */
 TEST(reader_opens_from_memory)
 {
@@ -277,10 +317,10 @@ TEST(reader_bad_texts_are_refused)
 	reader_close(m);
 }
 
-/* A copy of the tiny folder in which `from` of the file `name` is `to` (of the same length, or it would not be read). */
-static void refuse(const char *name, const char *from, const char *to, int status, const char *word)
+/* A copy of a folder in which `from` of the file `name` is `to` (of the same length, or it would not be read). */
+static void refuse_in(const char *folder, const char *name, const char *from, const char *to, int status, const char *word)
 {
-	static const char *const names[] = {"config.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"};
+	static const char *const names[] = {"config.json", "vocab.txt", "model.safetensors", "tokenizer_config.json"};
 	struct reader_model *m;
 	char path[600], dir[300];
 	struct buf b;
@@ -289,7 +329,8 @@ static void refuse(const char *name, const char *from, const char *to, int statu
 	buf_init(&b, 1 << 20);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		buf_reset(&b);
-		snprintf(path, sizeof path, "golden/reader/tiny/%s", names[i]);
+		snprintf(path, sizeof path, "golden/reader/%s/%s", folder, names[i]);
+		if (i == 3 && strcmp(folder, "tiny") != 0) continue;
 		CHECK_OK(file_read(test_data(path), &b, &e), e);
 		char *at = strcmp(name, names[i]) == 0 ? memmem(b.data, b.len, from, strlen(from)) : NULL;
 		if (at) memcpy(at, to, strlen(to));
@@ -305,6 +346,11 @@ static void refuse(const char *name, const char *from, const char *to, int statu
 	CHECK_MSG(strstr(e.msg, word), "\"%s\" lacks \"%s\"", e.msg, word);
 }
 
+static void refuse(const char *name, const char *from, const char *to, int status, const char *word)
+{
+	refuse_in("tiny", name, from, to, status, word);
+}
+
 TEST(reader_bad_folders_are_refused)
 {
 	struct reader_model *m;
@@ -317,6 +363,8 @@ TEST(reader_bad_folders_are_refused)
 	refuse("model.safetensors", "\"span.weight\"", "\"spam.weight\"", E_FORMAT, "tensor span.weight: missing");
 	refuse("model.safetensors", "\"support.out.bias\"", "\"support.out.bios\"", E_FORMAT, "tensor support.out.bias: missing");
 	refuse("model.safetensors", "query.weight.scale", "query.weight.scare", E_FORMAT, "I8 without 36 scales");
+	refuse_in("cross1", "model.safetensors", "\"classifier.weight", "\"classifies.weight", E_FORMAT, "neither the heads of a reader");
+	refuse_in("cross1", "model.safetensors", "pooler.dense.weight", "cooler.dense.weight", E_FORMAT, "bert.pooler.dense.weight: missing");
 }
 
 TEST(reader_survives_any_allocation_failing)
