@@ -9,6 +9,11 @@
  * language that it was not taught. The same hits always come out in the same order. Errors of the reader and the store. */
 int rerank(struct service *s, const struct conf *c, const struct reader *r, const char *query, size_t len, struct fused_hit *hits,
 	size_t n, struct retrieval *found, struct arena *a, struct err *e);
+/* How much each text is about the query, 0 … 1, to scores[n]: by the reader, or, where there is none or it was not taught the
+ * query's language, by the embedder and the share of the query's words that a text has. *model: the name of what judged;
+ * static or of the service. Errors of either. */
+int rerank_texts(struct service *s, const char *query, size_t len, const struct embed_text *texts, size_t n, double *scores,
+	const char **model, struct err *e);
 /* What was read of a chunk; NULL: nothing. */
 const struct reader_reading *rerank_reading(const struct retrieval *found, uint64_t chunk);
 /* 1: the reader was taught the language of this text (English). */

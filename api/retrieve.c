@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/exact.h"
+#include "api/gist.h"
 #include "api/rerank.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -383,21 +384,34 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	return rc;
 }
 
+/* Takes the gist of the passage to gists[n]; *again: one of the n before says the same. */
+static int gist_seen(const struct passage *p, struct gist *gists, size_t n, struct arena *a, int *again, struct err *e)
+{
+	int rc = gist_take(p->text, p->text_len, p->language, a, &gists[n], e);
+	for (size_t i = 0; rc == OK && i < n && !*again; i++) *again = gist_repeats(&gists[n], &gists[i]);
+	return rc;
+}
+
 /* The passages of hits[want->skip …], marked where they hold words of the ask. */
 static int passages_take(const struct reader *r, const struct ask *ask, const struct search_want *want, const struct fused_hit *hits,
 	size_t n, struct arena *a, struct retrieval *out, struct err *e)
 {
+	struct gist *gists = NULL;
 	struct marks marks;
 	double t0 = clock_ms();
 	int rc = OK;
 	out->passages = arena_calloc(a, want->k + 1, sizeof *out->passages);
-	if (!out->passages) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
+	if (want->distinct) gists = arena_alloc(a, (want->k + 1) * sizeof *gists);
+	if (!out->passages || (want->distinct && !gists)) rc = err_set(e, E_MEMORY, "search: out of memory for %zu hits", want->k);
 	if (!rc) rc = marks_take(out->snapshot, ask, a, &marks, e);
 	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
 		struct passage *p = &out->passages[out->n];
+		int again = 0;
 		rc = passage_fill(r, &hits[i], out, a, p, e);
-		if (rc == OK) rc = highlight(p, &marks, a, e);
-		if (rc == OK) out->n++;
+		if (rc == OK && gists) rc = gist_seen(p, gists, out->n, a, &again, e);
+		if (rc == OK && !again) rc = highlight(p, &marks, a, e);
+		if (rc == OK && !again) out->n++;
+		if (again) memset(p, 0, sizeof *p);
 	}
 	out->search_ms += clock_ms() - t0;
 	return rc;

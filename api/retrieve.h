@@ -18,6 +18,7 @@ struct search_want {
 	enum search_mode mode;
 	size_t k, skip;          /* at most k hits, behind the first `skip` */
 	int by_document;         /* of each document only its best passage counts and is a hit */
+	int distinct;            /* what says the same as a hit before it is none (gist.h); only with skip 0 */
 	const struct conf *conf; /* search.* that hold; NULL: the service's */
 };
 
