@@ -114,10 +114,11 @@ static int generate_style(struct service *s, struct engine *n, const struct answ
 static int answer_find(struct service *s, const struct answer_request *q, struct arena *arena, struct answer *out, struct err *e)
 {
 	size_t k = (size_t)(q->k > 0 ? q->k : q->conf->answer_passages);
-	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k, .conf = q->conf };
+	const struct search_want want = { .mode = SEARCH_HYBRID, .k = k, .distinct = 1, .conf = q->conf };
 	int rc = retrieve_many(s, &q->reader, out->plan.queries, out->plan.query_n, &want, arena, &out->retrieval, e);
 	out->embed_ms = out->retrieval.embed_ms;
 	out->search_ms = out->retrieval.search_ms;
+	out->rerank_ms = out->retrieval.rerank_ms;
 	return rc;
 }
 

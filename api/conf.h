@@ -79,6 +79,8 @@ struct conf {
 	int search_terms_max;               /* search.terms_max */
 	int rerank;                         /* search.rerank */
 	double rerank_weight;               /* search.rerank_weight */
+	int rerank_documents_max;           /* rerank.documents_max: texts of one /v1/rerank */
+	uint64_t rerank_bytes_max;          /* rerank.bytes_max */
 	int search_exact_max;               /* search.exact_max */
 	int search_similar_max;             /* search.similar_max */
 	int search_phrase_max;              /* search.phrase_max */

@@ -20,6 +20,7 @@ static const struct route routes[] = {
 	{ "GET", "/v1/models", "models", POOL_ANSWER, 0, 0, models_get, ROLE_READ },
 	{ "GET", "/v1/models/{id}", "models", POOL_ANSWER, 0, 0, models_get, ROLE_READ },
 	{ "POST", "/v1/chat/completions", "chat_completions", POOL_ANSWER, 0, 0, chat_completions_post, ROLE_READ },
+	{ "POST", "/v1/rerank", "rerank", POOL_SEARCH, 0, 0, rerank_post, ROLE_READ },
 	{ "POST", "/v1/embeddings", "embeddings", POOL_SEARCH, 0, 0, embeddings_post, ROLE_READ },
 	{ "GET", "/v1/documents", "documents_list", POOL_SEARCH, 0, 0, documents_list, ROLE_READ },
 	{ "POST", "/v1/documents", "documents_post", POOL_WRITE, 1, 0, documents_post, ROLE_WRITE },

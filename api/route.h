@@ -42,6 +42,7 @@ int chat_completions_post(struct request *r, struct err *e);
 /* routes_models.c */
 int models_get(struct request *r, struct err *e);
 int embeddings_post(struct request *r, struct err *e);
+int rerank_post(struct request *r, struct err *e);
 /* routes_documents.c */
 int documents_list(struct request *r, struct err *e);
 int documents_get(struct request *r, struct err *e);

@@ -228,3 +228,36 @@ TEST(whynot_tells_no_more_than_the_asker_sees)
 	CHECK(w.step == WHYNOT_FOUND && w.place == 1 && w.dense.place == 1 && w.lexical.place == 1 && w.held_words_n == 1 && w.lacking_n == 0);
 	close_filled();
 }
+
+/* Copies of a passage come once where distinct ones are asked for, and others take their places. */
+TEST(retrieve_distinct_passages)
+{
+	static const char text[] = "The lighthouse of Kolm was built by the harbour guild and shows a red light every seven seconds to the north.";
+	const struct reader all = { .collection = "default", .all_groups = 1 };
+	struct search_want want = { .mode = SEARCH_HYBRID, .k = 4 };
+	struct retrieval found;
+	char source[32], copy[sizeof text + 32];
+	open_filled();
+	for (int i = 0; i < 4; i++) {
+		snprintf(source, sizeof source, "light%d", i);
+		snprintf(copy, sizeof copy, "%s%.*s", text, i, "!!!"); /* not one file four times */
+		put(source, copy);
+	}
+	put("other", "The lighthouse of Kolm was built by the harbour guild and shows a red light every 9 seconds to the north.");
+	CHECK_OK(retrieve(service, &all, "lighthouse of Kolm", 18, &want, &arena, &found, &e), e);
+	CHECK_INT(found.n, 4);
+	CHECK(strncmp(found.passages[1].doc.source, "d", 1) != 0);
+	retrieve_close(&found);
+	want.distinct = 1;
+	CHECK_OK(retrieve(service, &all, "lighthouse of Kolm", 18, &want, &arena, &found, &e), e);
+	CHECK_INT(found.n, 4);
+	size_t lights = 0, others = 0;
+	for (size_t i = 0; i < found.n; i++) {
+		lights += strncmp(found.passages[i].doc.source, "light", 5) == 0;
+		others += strcmp(found.passages[i].doc.source, "other") == 0;
+		CHECK(found.passages[i].text_len > 0 && (i == 0 || found.passages[i].score <= found.passages[i - 1].score));
+	}
+	CHECK(lights == 1 && others == 1);
+	retrieve_close(&found);
+	close_filled();
+}

@@ -12,9 +12,9 @@ import kit
 
 p = argparse.ArgumentParser()
 p.add_argument("footnote"), p.add_argument("sets", nargs="+"), p.add_argument("--data", required=True)
-p.add_argument("--reader", default=""), p.add_argument("--most", type=int, default=400), p.add_argument("--lists")
+p.add_argument("--reader", default=""), p.add_argument("--most", type=int, default=200), p.add_argument("--lists")
 p.add_argument("--only", default="")
-DEPTH, COUNTS, WEIGHTS = 30, (0, 5, 10, 15, 20, 30), (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)
+DEPTH, COUNTS, WEIGHTS = 20, (0, 5, 8, 10, 15, 20), (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)
 
 
 def lines(path):
