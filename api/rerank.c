@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/language.h"
 #include "base/mem.h"
 #include "base/words.h"
@@ -27,6 +28,14 @@ const struct reader_reading *rerank_reading(const struct retrieval *found, uint6
 	return NULL;
 }
 
+/* A document that says no title has its file's name as one, which tells nothing of a passage. */
+static int is_file_name(const char *title, const char *source)
+{
+	const char *name = path_base(source);
+	size_t n = strlen(title);
+	return strncmp(name, title, n) == 0 && (name[n] == 0 || name[n] == '.');
+}
+
 /* The pair of a hit; its title lives in the arena, its text in the snapshot. */
 static int pair_fill(const struct retrieval *found, const struct reader *r, const struct fused_hit *hit, struct arena *a,
 	struct reader_pair *out, struct err *e)
@@ -41,8 +50,8 @@ static int pair_fill(const struct retrieval *found, const struct reader *r, cons
 	if (rc) return rc;
 	if (c.range.off > len || c.range.len > len - c.range.off)
 		return err_set(e, E_CORRUPT, "chunk %llu of %s lies outside its text", (unsigned long long)c.id, d.id);
-	out->title = d.title;
-	out->title_len = strlen(d.title);
+	out->title = is_file_name(d.title, d.source) ? c.heading : d.title;
+	out->title_len = strlen(out->title);
 	out->text = text + c.range.off;
 	out->len = c.range.len;
 	return OK;
