@@ -37,7 +37,7 @@ void decide_look(const struct selection *sel, const struct retrieval *r, struct 
 	out->cosine = u->cosine;
 	out->coverage = u->coverage;
 	out->passage = p->cosine;
-	out->span = u->answer.len ? u->span : EVIDENCE_NO_SPAN;
+	out->span = u->answer_n ? u->answers[0].logit : EVIDENCE_NO_SPAN;
 	if (!p->reading) return;
 	out->answerable = p->reading->answerable;
 	out->relevance = p->reading->relevance;

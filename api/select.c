@@ -124,7 +124,18 @@ static double coverage(const struct selection *sel, const struct unit *u, const 
 	return all > 0 ? have / all : 0;
 }
 
-/* Gives each unit the reader's best answer that begins in it. */
+/* An answer without the signs around it that do not belong to it, and with the bracket that closes one of its own. text: of the
+ * document from `from` on, `end` bytes of it in the unit. */
+static size_t answer_tidy(const char *text, size_t len, size_t end)
+{
+	long open = 0;
+	while (len && strchr(".,;:!?\"'(", text[len - 1])) len--;
+	for (size_t i = 0; i < len; i++) open += (text[i] == '(') - (text[i] == ')');
+	if (open == 1 && len < end && text[len] == ')') len++;
+	return len;
+}
+
+/* Gives each unit the reader's answers that begin in it. */
 static void answers_place(const struct retrieval *r, struct selection *sel)
 {
 	for (size_t i = 0; i < sel->unit_n; i++) {
@@ -133,9 +144,9 @@ static void answers_place(const struct retrieval *r, struct selection *sel)
 		for (size_t k = 0; p->reading && k < p->reading->spans_n; k++) {
 			const struct reader_span *x = &p->reading->spans[k];
 			size_t from = p->chunk.range.off + x->from, to = p->chunk.range.off + x->to, end = u->range.off + u->range.len;
-			if (from < u->range.off || from >= end || (u->answer.len && u->span >= x->logit)) continue;
-			u->span = x->logit;
-			u->answer = (struct span){ (uint32_t)from, (uint32_t)((to < end ? to : end) - from) };
+			if (from < u->range.off || from >= end) continue;
+			size_t len = answer_tidy(p->text + x->from, (to < end ? to : end) - from, end - from);
+			if (len) u->answers[u->answer_n++] = (struct unit_answer){ { (uint32_t)from, (uint32_t)len }, x->logit };
 		}
 		sel->read |= p->reading != NULL;
 	}
@@ -150,7 +161,7 @@ static double unit_score(const struct passage *p, const struct unit *u, int read
 {
 	const struct weights *w = read ? &read_weights : &plain_weights;
 	double score = w->cosine * u->cosine + w->coverage * u->coverage + w->passage * p->cosine;
-	if (read && u->answer.len) score += w->has + w->span * clamp(u->span);
+	if (read && u->answer_n) score += w->has + w->span * clamp(u->answers[0].logit);
 	if (read) score += w->answerable * (p->reading ? clamp(p->reading->answerable) : -LOGIT_MAX);
 	if (read) score += w->relevance * (p->reading ? clamp(p->reading->relevance) : -LOGIT_MAX);
 	return score;

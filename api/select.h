@@ -17,8 +17,8 @@ struct unit {                        /* one quotable sentence, table row or list
 	const float *vec;            /* (dim) */
 	double cosine;               /* to the query it is nearest to */
 	double coverage;             /* share of the question's content words it holds, weighted by rarity, 0 … 1 */
-	double span;                 /* logit of the reader's best answer inside it, over "no answer"; only with answer.len */
-	struct span answer;          /* that answer, bytes in the document's text; len 0: the reader sees none here */
+	struct unit_answer { struct span range; double logit; } answers[READER_SPANS]; /* that the reader sees in it, best first: */
+	size_t answer_n;             /* bytes in the document's text, and the logit over "no answer" */
 	double score;                /* how likely it is to hold the answer, all together: higher is likelier, no scale of its own */
 	int is_question;             /* ends with a question mark: says nothing, so it is never quoted */
 	int chosen;                  /* part of the prompt */

@@ -1,11 +1,14 @@
 /* short.c: the core of an answer (short.h).
  *
- * The reader model's span of a cited sentence, as it saw it in its passage; where it saw none there, as it sees it in the
- * sentence alone. Without the model: the longest run of the sentence's words that the answer repeats and the question
+ * The reader model's span of a cited sentence, as it saw it in its passage: of several the one that it is surest of and that
+ * the answer repeats; where it saw none there, as it sees it in the sentence alone. Without the model: the longest run of the sentence's words that the answer repeats and the question
  * does not hold.
  * Threads: none of its own. Failure: the answer keeps having no short one. */
 #include "api/short.h"
+#include <math.h>
 #include <string.h>
+
+static const double REPEATED = 4; /* logits that the answer's repeating a span is worth */
 
 static size_t unit_of(const struct selection *sel, const struct answer *a, const struct answer_citation *k)
 {
@@ -67,28 +70,53 @@ int short_by_words(const struct selection *sel, const struct word *written, size
 	return best > 0;
 }
 
+/* The share of a span's words that were written, 0 … 1. */
+static double repeated(const struct answer *a, const struct unit *x, struct span span, const struct word *written, size_t n,
+	struct arena *arena, struct err *e)
+{
+	struct word *w;
+	size_t have = 0, all = 0, m;
+	const struct passage *p = &a->retrieval.passages[x->passage];
+	if (words_of(p->text + (span.off - p->chunk.range.off), span.len, arena, &w, &m, e)) return 0;
+	for (size_t i = 0; i < m; i++) {
+		all += !w[i].stop;
+		have += !w[i].stop && words_have(written, n, w[i].stem);
+	}
+	return all ? (double)have / (double)all : 0;
+}
+
+/* The cited unit that the reader is surest of, or the first. */
+static size_t unit_cited(const struct citer *c, const struct answer_sentence *s)
+{
+	size_t best = (size_t)-1;
+	for (int i = 0; i < s->citation_n; i++) {
+		size_t u = unit_of(c->sel, c->answer, &c->answer->citations[s->citations[i] - 1]);
+		if (u == (size_t)-1) continue;
+		const struct unit *x = &c->sel->units[u], *y = best == (size_t)-1 ? NULL : &c->sel->units[best];
+		if (!y || (x->answer_n && (!y->answer_n || x->answers[0].logit > y->answers[0].logit))) best = u;
+	}
+	return best;
+}
+
 int short_take(struct service *s, const char *question, struct citer *c, struct err *e)
 {
 	struct answer *a = c->answer;
 	const struct answer_sentence *first = a->sentences;
-	size_t u = (size_t)-1, n;
+	size_t u = a->sentence_n ? unit_cited(c, first) : (size_t)-1, n, best = 0;
+	double high = -INFINITY;
 	struct span span;
 	struct word *w;
-	if (!a->sentence_n || !first->citation_n) return OK;
-	for (int i = 0; i < first->citation_n; i++) {
-		size_t v = unit_of(c->sel, a, &a->citations[first->citations[i] - 1]);
-		int better = v != (size_t)-1 && c->sel->units[v].answer.len && (u == (size_t)-1 || !c->sel->units[u].answer.len ||
-			c->sel->units[v].span > c->sel->units[u].span);
-		if (better || u == (size_t)-1) u = v;
-	}
 	if (u == (size_t)-1) return OK;
 	const struct unit *x = &c->sel->units[u];
-	if (x->answer.len) {
-		take(a, x->passage, x->answer);
-		return OK;
-	}
-	if (c->sel->read) return read_alone(s, question, c->sel, u, a, e);
+	if (!x->answer_n && c->sel->read) return read_alone(s, question, c->sel, u, a, e);
 	int rc = words_of(c->text.data + first->start, first->end - first->start, c->arena, &w, &n, e);
-	if (!rc && short_by_words(c->sel, w, n, u, &span)) take(a, x->passage, span);
+	for (size_t i = 0; !rc && i < x->answer_n; i++) {
+		double score = x->answers[i].logit + REPEATED * repeated(a, x, x->answers[i].range, w, n, c->arena, e);
+		if (score <= high) continue;
+		high = score;
+		best = i;
+	}
+	if (!rc && x->answer_n) take(a, x->passage, x->answers[best].range);
+	else if (!rc && short_by_words(c->sel, w, n, u, &span)) take(a, x->passage, span);
 	return rc;
 }

@@ -265,8 +265,9 @@ static cJSON *unit_explained(const struct answer *a, const struct unit *u)
 		cJSON_AddNumberToObject(o, "passage", (double)u->passage) && view_put_rounded(o, "score", u->score) &&
 		view_put_rounded(o, "cosine", u->cosine) && view_put_rounded(o, "coverage", u->coverage) &&
 		view_put_rounded(o, "passage_cosine", p->cosine) && view_put_rounded(o, "passage_score", p->score);
-	if (ok && u->answer.len)
-		ok = view_put_rounded(o, "span", u->span) && add_text(o, "answer", p->text + (u->answer.off - p->chunk.range.off), u->answer.len);
+	if (ok && u->answer_n)
+		ok = view_put_rounded(o, "span", u->answers[0].logit) &&
+			add_text(o, "answer", p->text + (u->answers[0].range.off - p->chunk.range.off), u->answers[0].range.len);
 	if (ok && p->reading)
 		ok = view_put_rounded(o, "answerable", p->reading->answerable) && view_put_rounded(o, "relevance", p->reading->relevance);
 	return whole(o, ok);
