@@ -2,16 +2,16 @@
 """Asks the questions of a set over HTTP and holds every answer against the contract (kit.broken). Also prints how many
 answers hold a gold text.
 
-Usage: check_answers.py FOOTNOTE SET [N] [--style generate|extractive] [--data DIR] [--set KEY=VALUE]... [--dump FILE]
+Usage: check_answers.py FOOTNOTE SET [N] [--style generate|extractive] [--data DIR] [--set KEY=VALUE]... [--dump FILE] [--explain]
        (SET: a folder with articles/ and questions.jsonl; N: questions, spread evenly over the set, default 100; --dump: question
-       and answer, a line each, for fit_confidence.py and dial.py)
+       and answer, a line each, for fit_confidence.py and dial.py; --explain: with every sentence that was weighed)
 Last line: N passed, N failed, N skipped."""
 import argparse, collections, json, sys, time
 import kit
 
 p = argparse.ArgumentParser()
 p.add_argument("footnote"), p.add_argument("folder", metavar="SET"), p.add_argument("n", nargs="?", type=int, default=100)
-p.add_argument("--style", default="generate"), p.add_argument("--data"), p.add_argument("--set", action="append", default=[]), p.add_argument("--dump")
+p.add_argument("--style", default="generate"), p.add_argument("--data"), p.add_argument("--set", action="append", default=[]), p.add_argument("--dump"), p.add_argument("--explain", action="store_true")
 o = p.parse_args()
 
 rows = kit.lines(f"{o.folder}/questions.jsonl")
@@ -22,7 +22,7 @@ with kit.Program(o.footnote, o.data, "large" if o.style == "generate" else "extr
     s.ingest(f"{o.folder}/articles", "check")
     for q in rows:
         began = time.monotonic()
-        a = s.answer(q["question"], "check")
+        a = s.answer(q["question"], "check", **({"explain": True} if o.explain else {}))
         times.append(time.monotonic() - began)
         bad = kit.broken(a, s.text_of)
         failed += bool(bad)

@@ -90,7 +90,7 @@ class Eval:
             self.start(**conf)
             self.sync(folder + "/articles", name)
             rows = [{"id": q["id"], "question": slim(q), "ask": {"question": q["question"], "collection": name}} for q in self.questions(folder + "/questions.jsonl")]
-            self.answers[key] = self.ask("-".join([name] + [f"{k}={v}" for k, v in key[1]]), rows)
+            self.answers[key] = self.ask(name + ("-open" if conf else ""), rows)
         return self.answers[key]
 
     def eval_command(self, folder, *args):
@@ -101,10 +101,10 @@ def slim(q):
     return {k: q[k] for k in ("id", "question", "answerable", "answers", "doc", "kind") if k in q}
 
 
-def figure(what, value, n, least=None, most=None, unit=""):
-    """One figure; least and most: what is asked of it, None: told only."""
+def figure(what, value, n, least=None, most=None, unit="", note=""):
+    """One figure; least and most: what is asked of it, None: told only; note: of which case it is."""
     met = None if value is None or (least is None and most is None) else (least is None or value >= least) and (most is None or value <= most)
-    return {"what": what, "value": value, "n": n, "least": least, "most": most, "met": met, "unit": unit}
+    return {"what": what, "value": value, "n": n, "least": least, "most": most, "met": met, "unit": unit, "note": note}
 
 
 # ---- rows ----
@@ -170,20 +170,23 @@ def cut(ev):
     out = [figure("squad2_cut `kept`: wrongly refused", refused.get("kept"), len(by["kept"]), most=.15),
            figure("squad2_cut `cut`: rightly refused", refused.get("cut"), len(by["cut"]), least=.85),
            figure("squad2_cut `misleading`: rightly refused", refused.get("misleading"), len(by["misleading"]), least=.55)]
-    for kind in ("cut", "misleading"):
-        out.append(figure(f"AUC of the confidence, `kept` against `{kind}`", kit.auc([a["confidence"] for a in by["kept"]], [a["confidence"] for a in by[kind]]), len(by["kept"]) + len(by[kind])))
+    likely = lambda a: a["evidence"].get("answerable", a["confidence"])        # what is thought before anything is written, also of what is refused
+    kept = sorted(map(likely, by["kept"]))
+    line = kept[int(.15 * len(kept))] if kept else None
+    out.append(figure("threshold before writing that refuses 15 % of `kept`", line, len(kept)))
+    for kind in ("cut", "misleading") if kept else ():
+        out.append(figure(f"at that threshold: `{kind}` refused", share(sum(likely(a) < line for a in by[kind]), len(by[kind])), len(by[kind])))
+        out.append(figure(f"AUC before writing, `kept` against `{kind}`", kit.auc(kept, [likely(a) for a in by[kind]]), len(by["kept"]) + len(by[kind])))
     return out
 
 
-DIAL = "answer.confidence"
+DIAL = {"answer.confidence": "0", "answer.refusal": "100"}     # nothing is refused
 
 
 @row("dial")
 def threshold(ev):
     """The same questions with the threshold at nothing: what each position of it would answer, and how often that is wrong."""
-    if DIAL not in ev.known:
-        raise Missing(f"this program has no setting {DIAL}")
-    rows = ev.squad("squad2", **{DIAL: "0"})
+    rows = ev.squad("squad2", **{k: v for k, v in DIAL.items() if k in ev.known})
     bins, ece = dial.calibration(rows)
     f = figure("calibration error of the confidence", ece, len(dial.points(rows)[0]))
     f["bins"], f["positions"] = bins, dial.positions(rows)
@@ -482,7 +485,7 @@ def swapped(ev):
         for key, name in (("outcome", "answered or refused changes"), ("quote", "another quote")):
             worst = max(mine, key=lambda g: g[key])
             out.append(figure(f"{what}: {name}", share(sum(g[key] * g["n"] for g in mine), n), n))
-            out.append(figure(f"{what}: {name}, worst group ({worst['group']})", worst[key], worst["n"]))
+            out.append(figure(f"{what}: {name}, worst group", worst[key], worst["n"], note=worst["group"]))
     return out
 
 
@@ -543,7 +546,7 @@ def table(results):
         if r.get("missing"):
             rows.append((r["row"], "not measured: " + r["missing"], "", "", "", "", ""))
         for i, f in enumerate(r.get("figures", [])):
-            rows.append((r["row"] if not i else "", f["what"], asked_of(f), shown(f["value"], f["unit"]), {True: "met", False: "MISSED", None: ""}[f["met"]],
+            rows.append((r["row"] if not i else "", f["what"] + (f" ({f['note']})" if f["note"] else ""), asked_of(f), shown(f["value"], f["unit"]), {True: "met", False: "MISSED", None: ""}[f["met"]],
                          str(f["n"]), f"{r['seconds']:.0f}" if not i else ""))
     width = [max(len(x[i]) for x in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(x, width)).rstrip() for x in rows)
