@@ -121,6 +121,9 @@ $(BUILD)/tests/read_pairs: $(BUILD)/tests/bench/read_pairs.o $(call objs,embed) 
 # The verifier of answers over given evidence and sentences, for tests/eval/run_eval.py.
 $(BUILD)/tests/verify_pairs: $(BUILD)/tests/eval/verify_pairs.o $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_api),$(call objs,$(r))))
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(NEED_api))
+# What the mask of generate/constrain.h costs beside a model's steps.
+$(BUILD)/tests/mask_cost: $(BUILD)/tests/bench/mask_cost.o $(call objs,generate) $(call objs,nn) $(call objs,base)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,generate nn base)
 # The program beside others that do the same, on this machine (tests/bench/run.py; ONLY=decode,embed: some of the works;
 # KERNEL=vnni or avx2: with those kernels).
 bench: all $(BUILD)/tests/roofline

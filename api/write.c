@@ -100,6 +100,7 @@ static enum gen_verdict sentence_add(struct writer *w, size_t mark)
 	int rc = citer_add(w->citer, w->sentence, w->sentence_len, units, n, w->err);
 	if (rc) return fail(w, rc);
 	if (w->out->support == 0 || w->scores[mark] < w->out->support) w->out->support = w->scores[mark];
+	w->out->rewritten += w->copying;
 	w->first = NULL;
 	return w->last || (int)a->sentence_n >= w->sentences_max ? GEN_STOP : GEN_ACCEPT;
 }

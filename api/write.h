@@ -14,6 +14,7 @@ struct written {
 	enum write_end end;
 	double refusal;     /* log-odds of refusing, at the first token; 0 when the model was not asked */
 	double support;     /* lowest support of the sentences kept */
+	int rewritten;      /* sentences kept in the passages' own words, after another that no passage carries was taken back */
 	int unverified;     /* sentences kept that no passage carries (answer.unsupported = mark): at most the last */
 };
 /* The words with which the template lets the model refuse. */
