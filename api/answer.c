@@ -14,6 +14,7 @@
 #include <sys/random.h>
 #include "api/abstain.h"
 #include "api/answercache.h"
+#include "api/answerrecord.h"
 #include "api/cite.h"
 #include "api/experiment.h"
 #include "api/figures.h"
@@ -38,7 +39,9 @@ const char *answer_status_name(int status)
 int answer_id_make(char id[40], struct err *e)
 {
 	unsigned char r[16];
+	uint64_t now = (uint64_t)clock_wall_ms();
 	if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r) return err_sys(e, "answer: random numbers");
+	for (int i = 0; i < 6; i++) r[i] = (unsigned char)(now >> (40 - 8 * i));
 	memcpy(id, "ans_", 4);
 	for (size_t i = 0; i < sizeof r; i++) snprintf(id + 4 + 2 * i, 3, "%02x", r[i]);
 	return OK;
@@ -199,6 +202,7 @@ int answer_run(struct service *s, const struct answer_request *asked, const stru
 	out->prompt_tokens += out->plan.prompt_tokens;
 	out->completion_tokens += out->plan.completion_tokens;
 	out->total_ms = clock_ms() - t0;
+	if (!rc) answer_remember(s, q, out);
 	experiments_count(s->experiments, out, rc);
 	if (!rc && q->traffic) gaps_note(s, q, out);
 	if (!rc) figures_answer(out);

@@ -90,7 +90,7 @@ struct answer_sink {
  * An abstention is OK with status ANSWER_ABSTAINED. out must be closed also after an error. */
 int answer_run(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out, struct err *e);
 void answer_close(struct answer *a);
-/* A fresh id, "ans_" and 128 random bits. E_IO. */
+/* A fresh id, "ans_", 48 bits of the time in milliseconds, so that records lie in their order, and 80 random ones. E_IO. */
 int answer_id_make(char id[40], struct err *e);
 
 #endif

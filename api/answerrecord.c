@@ -195,6 +195,13 @@ void answer_remember(struct service *s, const struct answer_request *q, struct a
 
 /* ---- reading ---- */
 
+/* Floats of a vector in the snapshot; 0: its embedder is not there, and then no passage can be told from one that is gone. */
+static int dim_of(struct service *s, const struct snapshot *snap)
+{
+	struct embedder *m;
+	return service_embedder_of(s, snap, &m, NULL) ? 0 : embedder_info(m)->dim;
+}
+
 static int refuse(const char *id, struct err *e)
 {
 	return err_set(e, E_NOT_FOUND, "no answer %.60s", id);
@@ -206,25 +213,23 @@ static int is_owner(const struct caller *c, const cJSON *record)
 	return caller_may(c, ROLE_ADMIN) || (by && c->key_id ? strcmp(by, c->key_id) == 0 : !by && !c->key_id);
 }
 
-/* A reader of the same collection who sees all: tells what is gone from what is not for someone. */
-static struct reader seeing_all(const struct reader *r)
+/* Is the chunk there, whoever may see it? Each has a vector. */
+static int chunk_exists(struct snapshot *s, uint64_t id, struct arena *a, int dim)
 {
-	return (struct reader){ .collection = r->collection, .all_groups = 1 };
+	float *v = dim ? arena_alloc(a, (size_t)dim * sizeof *v) : NULL;
+	return v && !snapshot_vector(s, id, v, NULL);
 }
 
 /* The passage of an entry of "passages", as far as it is there; 1: it is, 0: gone. E_NOT_FOUND in *rc: it is not for r. */
-static int passage_find(struct snapshot *s, const struct reader *r, const cJSON *x, struct arena *a, struct passage *p, int *rc, struct err *e)
+static int passage_find(struct snapshot *s, const struct reader *r, const cJSON *x, struct arena *a, int dim, struct passage *p, int *rc, struct err *e)
 {
-	const struct reader all = seeing_all(r);
 	uint64_t id = strtoull(json_str(x, "chunk_id", "0"), NULL, 10);
 	const char *text;
 	size_t len;
 	memset(p, 0, sizeof *p);
-	*rc = snapshot_chunk(s, &all, id, a, &p->chunk, e);
-	if (*rc == E_NOT_FOUND) {
-		*rc = OK;
-		return 0;
-	}
+	*rc = OK;
+	if (!chunk_exists(s, id, a, dim)) return 0;
+	*rc = snapshot_chunk(s, r, id, a, &p->chunk, e);
 	if (!*rc) *rc = snapshot_doc_by_key(s, r, p->chunk.doc_key, a, &p->doc, e);
 	if (!*rc) *rc = snapshot_text(s, &p->doc, &text, &len, e);
 	if (*rc) return 0;
@@ -234,7 +239,7 @@ static int passage_find(struct snapshot *s, const struct reader *r, const cJSON 
 	return 1;
 }
 
-static int access_check(struct snapshot *s, const struct reader *r, const cJSON *record, struct arena *a, struct err *e)
+static int access_check(struct snapshot *s, const struct reader *r, const cJSON *record, struct arena *a, int dim, struct err *e)
 {
 	const cJSON *x;
 	struct passage p;
@@ -243,16 +248,17 @@ static int access_check(struct snapshot *s, const struct reader *r, const cJSON 
 	cJSON_ArrayForEach(x, json_get(record, "of_documents"))
 		if (!rc) rc = snapshot_doc(s, r, json_str(x, "id", ""), a, &d, e);
 	cJSON_ArrayForEach(x, json_get(record, "passages"))
-		if (!rc) passage_find(s, r, x, a, &p, &rc, e);
+		if (!rc) passage_find(s, r, x, a, dim, &p, &rc, e);
 	return rc;
 }
 
 int answerrecord_read(struct service *s, const struct caller *c, const struct reader *r, const char *id, struct arena *a, cJSON **out, struct err *e)
 {
-	struct reader reader = *r;
+	struct reader reader;
 	struct snapshot *snap;
 	struct note n;
 	cJSON *o = NULL;
+	reader = *r;
 	*out = NULL;
 	remember_flush(s->memory);
 	if (strlen(id) >= sizeof ((struct memo *)0)->name || strncmp(id, "ans_", 4) != 0) return refuse(id, e);
@@ -263,7 +269,7 @@ int answerrecord_read(struct service *s, const struct caller *c, const struct re
 	if (!rc && !is_owner(c, o)) rc = E_NOT_FOUND;
 	if (!rc) {
 		reader.collection = json_str(json_get(o, "request"), "collection", "");
-		rc = access_check(snap, &reader, o, a, e);
+		rc = access_check(snap, &reader, o, a, dim_of(s, snap), e);
 	}
 	snapshot_close(snap);
 	if (!rc) *out = o;
@@ -271,7 +277,7 @@ int answerrecord_read(struct service *s, const struct caller *c, const struct re
 	return rc == E_NOT_FOUND ? refuse(id, e) : rc;
 }
 
-static cJSON *passages_told(struct snapshot *s, const struct reader *r, const cJSON *kept, struct arena *a, int *rc, struct err *e)
+static cJSON *passages_told(struct snapshot *s, const struct reader *r, const cJSON *kept, struct arena *a, int dim, int *rc, struct err *e)
 {
 	cJSON *list = cJSON_CreateArray(), *one;
 	const cJSON *x;
@@ -279,7 +285,7 @@ static cJSON *passages_told(struct snapshot *s, const struct reader *r, const cJ
 	*rc = list ? OK : err_set(e, E_MEMORY, "out of memory");
 	cJSON_ArrayForEach(x, kept) {
 		if (*rc) break;
-		int there = passage_find(s, r, x, a, &p, rc, e);
+		int there = passage_find(s, r, x, a, dim, &p, rc, e);
 		if (*rc) break;
 		one = there ? view_hit(&p, 0, 0) : cJSON_Duplicate(x, 1);
 		if (!one || (!there && !cJSON_AddTrueToObject(one, "gone")) || !cJSON_AddItemToArray(list, one)) {
@@ -314,15 +320,16 @@ static cJSON *stale_list(struct snapshot *s, const struct reader *r, const cJSON
 
 int answerrecord_view(struct service *s, const struct reader *r, const char *id, cJSON *record, struct arena *a, cJSON **out, struct err *e)
 {
-	struct reader reader = *r;
+	struct reader reader;
 	struct snapshot *snap;
 	cJSON *answer = cJSON_GetObjectItemCaseSensitive(record, "answer"), *stale = NULL, *passages = NULL;
 	int rc = snapshot_open(&snap, s->index, e);
 	*out = NULL;
+	reader = *r;
 	if (!rc) {
 		reader.collection = json_str(json_get(record, "request"), "collection", "");
 		stale = stale_list(snap, &reader, answer, a, &rc, e);
-		if (!rc) passages = passages_told(snap, &reader, json_get(record, "passages"), a, &rc, e);
+		if (!rc) passages = passages_told(snap, &reader, json_get(record, "passages"), a, dim_of(s, snap), &rc, e);
 		snapshot_close(snap);
 	}
 	if (!rc) {
@@ -440,8 +447,8 @@ static cJSON *replay_view(struct service *s, const struct answer_request *q, con
 	}
 	cJSON *list = now ? differences(record, now, &same) : NULL;
 	cJSON_Delete(now);
-	if (list && put(o, "answer", view_answer(a)) && cJSON_AddBoolToObject(o, "same", same) && put(o, "differs", list)) return o;
-	if (!o) cJSON_Delete(list);
+	int ok = put(o, "differs", list);
+	if (ok && put(o, "answer", view_answer(a)) && cJSON_AddBoolToObject(o, "same", same)) return o;
 	cJSON_Delete(o);
 	return NULL;
 }

@@ -4,6 +4,7 @@
 #ifndef API_ANSWERRECORD_H
 #define API_ANSWERRECORD_H
 #include "api/answer.h"
+#include "api/auth.h"
 #include "base/json.h"
 
 #define NOTE_ANSWER "answer"

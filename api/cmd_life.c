@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api/command.h"
+#include "api/remember.h"
 #include "api/remove.h"
 #include "api/retention.h"
 #include "api/screen.h"
@@ -245,7 +246,7 @@ struct ageing {
 	struct arena arena;              /* of a page */
 	int64_t now_ms;
 	int apply, dry_run;
-	uint64_t removed, held;
+	uint64_t removed, held, records;     /* records of answers and the like that went for their age or number */
 };
 
 struct due { struct doc d; const struct retention_rule *rule; int64_t changed_ms; const char *held; }; /* held: why it stays, or NULL */
@@ -422,7 +423,7 @@ static int summary_print(struct ageing *g, struct err *e)
 	o = cJSON_CreateObject();
 	x = o ? cJSON_AddObjectToObject(o, "summary") : NULL;
 	return command_json(g->c, whole(o, x && cJSON_AddNumberToObject(x, "removed", (double)g->removed) &&
-		cJSON_AddNumberToObject(x, "held", (double)g->held) && cJSON_AddBoolToObject(x, "dry_run", g->dry_run)), e);
+		cJSON_AddNumberToObject(x, "held", (double)g->held) && cJSON_AddNumberToObject(x, "records", (double)g->records) && cJSON_AddBoolToObject(x, "dry_run", g->dry_run)), e);
 }
 
 int cmd_retention(struct command_call *c)
@@ -443,6 +444,7 @@ int cmd_retention(struct command_call *c)
 	arena_init(&g.arena, ARENA_BYTES_MAX);
 	g.tally = arena_calloc(&arena, g.rules->n, sizeof *g.tally);
 	rc = g.tally ? ageing_run(&g, &e) : err_set(&e, E_MEMORY, "out of memory");
+	if (!rc && g.apply && !g.dry_run) rc = remember_trim(c->service, &g.records, &e);
 	for (size_t i = 0; !rc && !g.apply && i < g.rules->n; i++) rc = rule_print(&g, i, &e);
 	if (!rc && g.apply) rc = summary_print(&g, &e);
 	arena_clear(&g.arena);

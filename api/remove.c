@@ -2,6 +2,7 @@
  * Threads: the caller's. Failure: before the commit nothing is changed. */
 #include <string.h>
 #include "api/remove.h"
+#include "api/answercache.h"
 #include "api/folders.h"
 
 int remove_plan(struct removal *m, struct snapshot *s, const struct doc *d, struct arena *a, struct err *e)
@@ -72,6 +73,7 @@ int remove_erase(struct service *s, struct removal *m, struct err *e)
 	if (rc) return rc;
 	rc = erase_each(s->index, m, &done, e);
 	folders_erase_end(s, m->docs, m->n);
+	answercache_clear(s->answers);
 	if (!rc) m->n = done;
 	return rc;
 }

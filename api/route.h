@@ -37,6 +37,12 @@ int answers_post(struct request *r, struct err *e);
 int gaps_get(struct request *r, struct err *e);
 int assist_post(struct request *r, struct err *e);
 int summaries_post(struct request *r, struct err *e);
+/* routes_records.c */
+int answers_get(struct request *r, struct err *e);
+int answers_replay(struct request *r, struct err *e);
+int feedback_post(struct request *r, struct err *e);
+int feedback_get(struct request *r, struct err *e);
+int usage_get(struct request *r, struct err *e);
 /* routes_chat.c */
 int chat_completions_post(struct request *r, struct err *e);
 /* routes_models.c */

@@ -19,6 +19,7 @@
 #include "api/experiment.h"
 #include "api/keys.h"
 #include "api/models.h"
+#include "api/remember.h"
 #include "api/templates.h"
 #include "base/clock.h"
 #include "base/embedded.h"
@@ -226,6 +227,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	if (!rc) rc = keys_open(&s->keys, s->index, e);
 	if (!rc) rc = prompts_open(&s->prompts, c->prompts_dir, e);
 	if (!rc) rc = templates_open(s, e);
+	if (!rc) rc = remember_open(&s->memory, s, e);
 	if (!rc) rc = answercache_open(&s->answers, (size_t)c->cache_bytes, e);
 	if (!rc) rc = experiments_open(&s->experiments, s, e);
 	if (!rc && need & NEED_GENERATOR) rc = service_engine(s, &engine, &why, e);
@@ -243,6 +245,7 @@ void service_close(struct service *s)
 	engine_close(s->large.engine);
 	engine_close(s->small.engine);
 	reader_close(s->reader);
+	remember_close(s->memory);       /* writes what waits */
 	answercache_close(s->answers);
 	experiments_close(s->experiments);
 	if (s->prompts) prompts_close(s->prompts);

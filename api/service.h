@@ -15,6 +15,7 @@ struct folders;
 struct open_embedder;
 struct keys;
 struct answercache;
+struct remember;
 struct experiments;
 
 struct service {
@@ -25,6 +26,7 @@ struct service {
 	struct retention ages;           /* in the arena below */
 	struct parsers *parsers;         /* processes that read files; started by the first */
 	struct keys *keys;               /* keys.h */
+	struct remember *memory;         /* remember.h */
 	struct answercache *answers;     /* answercache.h; NULL: none are given again */
 	struct experiments *experiments; /* experiment.h */
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */

@@ -192,7 +192,7 @@ def hold_is_stronger_than_everything(b):
     b.settings(retention__days=0.00001)
     time.sleep(1)
     rows = b.json("retention", "apply")
-    assert {x["source"]: x["verdict"] for x in rows[:-1]} == {held: "skipped", free: "removed"} and rows[-1]["summary"] == {"removed": 1, "held": 1, "dry_run": False}, rows
+    assert {x["source"]: x["verdict"] for x in rows[:-1]} == {held: "skipped", free: "removed"} and rows[-1]["summary"] == {"removed": 1, "held": 1, "records": 0, "dry_run": False}, rows
     assert [(h["document_id"], h["source"]) for h in b.json("hold", "list")] == [(id, held)] and "case 17" in b.run("hold", "list").stdout
     b.run("check")
     assert b.json("hold", "remove", id)[0]["hold"] == "removed"
@@ -251,7 +251,7 @@ def retention_by_path(b):
         b.write(name, f"Text of {name} and nothing else.\n")
     b.ingest()
     assert [(r["rule"], r["documents"], r["due"], r["next_due"]) for r in b.json("retention", "show")] == [("retention.days", 4, 0, None)]
-    assert b.json("retention", "apply") == [{"summary": {"removed": 0, "held": 0, "dry_run": False}}]
+    assert b.json("retention", "apply") == [{"summary": {"removed": 0, "held": 0, "records": 0, "dry_run": False}}]
     time.sleep(0.2)
     b.settings(retention__rules=f"{b.docs}/mail 0.000001, {b.docs}/mail/deep/ 0, {b.docs}/mailbox 30")
     rows = b.json("retention", "show")
@@ -284,7 +284,7 @@ def retention_is_not_undone_by_a_sync(b):
     due = b.json("retention", "show")[:-1]
     assert {os.path.basename(r["source"]) for r in due} == {"old.txt", "heron.eml", "heron.eml#berths.txt", "heron.eml#tides.txt"}, due
     assert len({r["updated"] for r in due}) == 2               # attachments are as old as their mail
-    assert b.json("retention", "apply")[-1]["summary"] == {"removed": 4, "held": 0, "dry_run": False}
+    assert b.json("retention", "apply")[-1]["summary"] == {"removed": 4, "held": 0, "records": 0, "dry_run": False}
     for _ in range(2):
         rows = b.ingest("--prune", b.docs)
         assert {n: r["verdict"] for n, r in rows.items()} == {"old.txt": "skipped", "heron.eml": "skipped", "fresh.txt": "unchanged"}, rows
