@@ -120,12 +120,14 @@ static int keys_make(struct service *s, const struct answer_request *q, const st
 {
 	struct sha256 *exact = sha256_new(), *near = sha256_new();
 	struct arena arena;
-	const char *normal;
+	const char *asked, *normal;              /* as it came, and as it stands without the conversation */
 	int rc;
 	arena_init(&arena, KEY_ARENA);
-	rc = exact && near ? question_normal(q->question, &arena, &normal, NULL) : E_MEMORY;
+	rc = exact && near ? question_normal(a->question, &arena, &asked, NULL) : E_MEMORY;
+	if (!rc) rc = question_normal(q->question, &arena, &normal, NULL);
 	if (!rc) {
 		put_rest(exact, s, q, &a->retrieval);
+		put_text(exact, asked);
 		put_text(exact, normal);
 		put_rest(near, s, q, &a->retrieval);
 		rc = put_core(near, normal, &arena);

@@ -165,12 +165,21 @@ static char *history_join(const struct answer_turn *turns, size_t n)
 	return buf_take(&b, NULL);
 }
 
+/* The setting that names the model of an answer; NULL: it was quoted. */
+static const char *model_of(struct service *s, const struct answer *a)
+{
+	struct engine *n = NULL;
+	const char *why;
+	if (!*a->model || service_engine(s, &n, &why, NULL)) return NULL;
+	return n && strcmp(generator_info(engine_generator(n))->name, a->model) == 0 ? s->conf.generate_model : s->conf.generate_small;
+}
+
 static void record_leave(struct service *s, const struct answer_request *q, const struct answer *a)
 {
-	struct memo m = { .kind = NOTE_ANSWER, .modelled = *a->model != 0 };
+	struct memo m = { .kind = NOTE_ANSWER, .model = model_of(s, a) };
 	snprintf(m.name, sizeof m.name, "%s", a->id);
 	m.json = record_make(s, q, a);
-	m.question = mem_strdup(q->question);
+	m.question = mem_strdup(a->question);    /* as asked: the request's may have been made to stand alone */
 	m.history = history_join(q->history, q->history_n);
 	if (m.json && m.question && (m.history || !q->history_n)) {
 		remember_memo(s->memory, &m);
@@ -441,8 +450,9 @@ static cJSON *replay_view(struct service *s, const struct answer_request *q, con
 	int same;
 	with.conf = &s->conf;
 	cJSON *o = cJSON_CreateObject(), *now = record_make(s, &with, a);
-	if (now && *a->model) {
-		remember_model_hash(s, hex);
+	const char *model = model_of(s, a);
+	if (now && model) {
+		remember_model_hash(s, model, hex);
 		if (*hex) cJSON_AddStringToObject(cJSON_GetObjectItemCaseSensitive(now, "made_by"), "model_sha256", hex);
 	}
 	cJSON *list = now ? differences(record, now, &same) : NULL;

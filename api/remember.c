@@ -39,7 +39,7 @@ struct remember {
 	double trimmed_ms;                   /* the thread's; 0: never */
 	uint64_t records;                    /* likewise: written since */
 	pthread_mutex_t hash_lock;
-	char hash[65]; int hashed;
+	struct { char model[CONF_TEXT], hex[65]; } hashes[2]; /* of the models asked for; "": free */
 };
 
 int remember_open(struct remember **out, struct service *s, struct err *e)
@@ -108,7 +108,7 @@ static int hash_known(struct service *s, const char *name, const char *stamp, ch
 	return known;
 }
 
-static void hash_make(struct remember *m)
+static void hash_make(struct remember *m, const char *model, char hex[65])
 {
 	char name[33], stamp[64], json[200];
 	uint8_t sum[32];
@@ -116,14 +116,14 @@ static void hash_make(struct remember *m)
 	struct buf path;
 	struct err e;
 	buf_init(&path, PATH_BYTES);
-	if (model_find(&m->s->conf, m->s->conf.generate_model, &path, &e) || !hash_note(buf_cstr(&path), name, stamp)) goto out;
-	if (hash_known(m->s, name, stamp, m->hash)) goto out;
+	if (model_find(&m->s->conf, model, &path, &e) || !hash_note(buf_cstr(&path), name, stamp)) goto out;
+	if (hash_known(m->s, name, stamp, hex)) goto out;
 	if (sha256_file(buf_cstr(&path), sum, NULL, NULL, &e)) {
 		log_put(LOG_WARN, "answers", "the language model's file: %s", e.msg);
 		goto out;
 	}
-	hex_put(m->hash, sum, sizeof sum);
-	snprintf(json, sizeof json, "{\"stamp\":\"%s\",\"sha256\":\"%s\"}", stamp, m->hash);
+	hex_put(hex, sum, sizeof sum);
+	snprintf(json, sizeof json, "{\"stamp\":\"%s\",\"sha256\":\"%s\"}", stamp, hex);
 	if (index_write_begin(&w, m->s->index, &e)) goto out;
 	if (index_note_put(w, "model_hash", name, json, strlen(json), &e)) index_write_abort(w);
 	else if (index_write_commit(w, &e)) log_put(LOG_WARN, "answers", "the hash of the language model is not kept: %s", e.msg);
@@ -131,13 +131,18 @@ out:
 	buf_clear(&path);
 }
 
-void remember_model_hash(struct service *s, char hex[65])
+void remember_model_hash(struct service *s, const char *model, char hex[65])
 {
 	struct remember *m = s->memory;
+	size_t i = 0;
 	pthread_mutex_lock(&m->hash_lock);
-	if (!m->hashed) hash_make(m);
-	m->hashed = 1;
-	memcpy(hex, m->hash, sizeof m->hash);
+	while (i < 1 && *m->hashes[i].model && strcmp(m->hashes[i].model, model) != 0) i++;
+	if (strcmp(m->hashes[i].model, model) != 0) {
+		m->hashes[i].hex[0] = 0;
+		hash_make(m, model, m->hashes[i].hex);
+		snprintf(m->hashes[i].model, sizeof m->hashes[i].model, "%s", model);
+	}
+	memcpy(hex, m->hashes[i].hex, sizeof m->hashes[i].hex);
 	pthread_mutex_unlock(&m->hash_lock);
 }
 
@@ -253,8 +258,8 @@ static int memo_finish(struct service *s, struct memo *x, struct err *e)
 		rc = question_hash(s, x->history, hex, e);
 		if (!rc && !cJSON_AddStringToObject(x->json, "history_hash", hex)) rc = err_set(e, E_MEMORY, "out of memory");
 	}
-	if (rc || !x->modelled) return rc;
-	remember_model_hash(s, hex);
+	if (rc || !x->model) return rc;
+	remember_model_hash(s, x->model, hex);
 	if (*hex && !cJSON_AddStringToObject(cJSON_GetObjectItemCaseSensitive(x->json, "made_by"), "model_sha256", hex))
 		rc = err_set(e, E_MEMORY, "out of memory");
 	return rc;

@@ -13,7 +13,7 @@ struct memo {                        /* a note to be (index_note_put) */
 	cJSON *json;                 /* taken */
 	char *question;              /* put into it as question_stored has it; NULL: none. mem_alloc'd, taken, as the next */
 	char *history;               /* put into it as "history_hash"; NULL: none */
-	int modelled;                /* "made_by" gets the model's file as "model_sha256" */
+	const char *model;           /* setting of the language model, whose file is told in "made_by" as "model_sha256"; NULL: none */
 };
 int remember_open(struct remember **out, struct service *s, struct err *e);
 void remember_close(struct remember *m);                 /* writes what waits; NULL is allowed */
@@ -26,8 +26,8 @@ void remember_flush(struct remember *m);
 /* Removes records of answers, and what was said of them, that are over answers.keep_max or answers.keep_days, and rows of usage
  * over usage.keep_days. Done now and then by the thread as well. *removed: how many. Errors of the store. */
 int remember_trim(struct service *s, uint64_t *removed, struct err *e);
-/* SHA-256 of the language model's file in hex; read once, and kept in the store with the file's size and time. "" where there
- * is none. Reads a gigabyte the first time. Thread-safe. */
-void remember_model_hash(struct service *s, char hex[65]);
+/* SHA-256 of a language model's file in hex, named as settings name it; kept in the store with the file's size and time. ""
+ * where there is none. Reads a gigabyte the first time. Thread-safe. */
+void remember_model_hash(struct service *s, const char *model, char hex[65]);
 
 #endif
