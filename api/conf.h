@@ -109,6 +109,9 @@ struct conf {
 	char assist_ask_about[CONF_TEXT], assist_tickets[CONF_TEXT]; /* assist.* */
 	double assist_similarity;           /* assist.similarity */
 	int assist_tone_chars, assist_questions, assist_similar; /* assist.tone_chars_max, assist.questions_max, assist.similar_max */
+	uint64_t batches_bytes;             /* batches.bytes_max */
+	int batches_lines, batches_queue;   /* batches.lines_max, batches.queue */
+	double batches_days;                /* batches.days */
 	int gaps_kept;                      /* gaps.kept */
 	double gaps_days, gaps_similarity;  /* gaps.days, gaps.similarity */
 	char prompts_dir[CONF_TEXT];        /* prompts.dir */

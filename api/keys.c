@@ -355,6 +355,26 @@ int keys_find(struct keys *k, const char *secret, size_t len, int64_t now_ms, st
 	return rc;
 }
 
+int keys_caller(struct keys *k, const char *id, int64_t now_ms, struct arena *a, struct caller *out, struct err *e)
+{
+	struct entry *found = NULL;
+	int rc;
+	*out = (struct caller){ .role = ROLE_ADMIN, .all_groups = 1 };
+	if (!id)
+		return OK;
+	*out = (struct caller){ 0 };
+	pthread_rwlock_rdlock(&k->lock);
+	for (size_t i = 0; i < k->n; i++)
+		if (!strcmp(k->list[i]->key.id, id) && k->list[i]->key.role != ROLE_NONE)
+			found = k->list[i];
+	if (!found || (found->key.expires_ms && found->key.expires_ms <= now_ms))
+		rc = err_set(e, E_KEY, "key %.40s %s", id, found ? "has expired" : "was ended");
+	else
+		rc = caller_make(found, a, out, e);
+	pthread_rwlock_unlock(&k->lock);
+	return rc;
+}
+
 /* ---- changes ---- */
 
 static int name_check(const char *s, struct err *e)

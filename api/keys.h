@@ -28,6 +28,9 @@ int keys_any(const struct keys *k);
 /* Who presents this key, groups in the arena. E_KEY: none that is known, or one that has expired by now_ms. Compares
  * with every key in constant time; never waits for a writer. */
 int keys_find(struct keys *k, const char *secret, size_t len, int64_t now_ms, struct arena *a, struct caller *out, struct err *e);
+/* Who has the key of this id, groups in the arena. E_KEY: it was ended, or has expired by now_ms. id NULL: who
+ * came while no key was asked for, which is someone on this machine who sees everything. */
+int keys_caller(struct keys *k, const char *id, int64_t now_ms, struct arena *a, struct caller *out, struct err *e);
 /* Makes a key of in's name, role, groups and expiry; out->id and the rest is filled. E_USAGE: a bad name, role or group,
  * an expiry that has passed; E_CONFLICT: the name is taken. */
 int keys_add(struct keys *k, const struct key *in, struct arena *a, struct key *out, char secret[KEY_SECRET_LEN + 1], struct err *e);

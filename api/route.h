@@ -34,6 +34,11 @@ int search_post(struct request *r, struct err *e);
 int suggest_get(struct request *r, struct err *e);
 /* routes_answers.c */
 int answers_post(struct request *r, struct err *e);
+int batches_post(struct request *r, struct err *e);
+int batches_get_all(struct request *r, struct err *e);
+int batches_get_one(struct request *r, struct err *e);
+int batches_get_output(struct request *r, struct err *e);
+int batches_delete_one(struct request *r, struct err *e);
 int gaps_get(struct request *r, struct err *e);
 int assist_post(struct request *r, struct err *e);
 int summaries_post(struct request *r, struct err *e);

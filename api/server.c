@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "api/auth.h"
+#include "api/batches.h"
 #include "api/folders.h"
 #include "api/job.h"
 #include "api/keys.h"
@@ -462,7 +463,7 @@ static int http_start(struct http *h, struct err *e)
 	struct embedder *embedder;
 	if (service_embedder(h->service, &embedder, e) || service_engine(h->service, &h->engine, &why, e))
 		return e->status;
-	if (folders_open(&h->folders, h->service, e))
+	if (folders_open(&h->folders, h->service, e) || batches_open(&h->batches, h->service, e))
 		return e->status;
 	if (!h->engine)
 		log_put(LOG_WARN, "serve", "answers are extractive: %s", why ? why : "no generator");
@@ -509,6 +510,7 @@ static int serve_run(struct command_call *c, struct http *h, const char *address
 	while (!rc && !flag_is(&asked) && !flag_is(c->cancel))
 		nap(100);
 	http_drain(h, d);
+	batches_close(h->batches);
 	folders_close(h->folders);
 	jobs_close(h->jobs);
 	return rc ? command_fail(c, &e) : 0;

@@ -9,12 +9,14 @@
 
 struct jobs;
 struct folders;
+struct batches;
 
 enum http_state { HTTP_STARTING, HTTP_READY, HTTP_DRAINING };
 struct http {
 	struct service *service;
 	struct jobs *jobs;
 	struct folders *folders;           /* set before HTTP_READY */
+	struct batches *batches;           /* likewise */
 	_Atomic int state;                 /* enum http_state */
 	struct engine *engine;             /* NULL: no generator; set before HTTP_READY */
 	char address[80];                  /* "http://127.0.0.1:8080" */
