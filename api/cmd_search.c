@@ -51,6 +51,7 @@ static int hit_text(struct command_call *c, const struct passage *p, size_t rank
 		buf_printf(&b, "\n   score %.4f is the sum of\n", p->score);
 		part_text(&b, "by meaning", &p->by_vector);
 		part_text(&b, "by words", &p->by_words);
+		part_text(&b, "by the query's parts", &p->by_parts);
 		part_text(&b, "by reading", &p->by_reader);
 		if (p->exact != 0) buf_printf(&b, "   %.4f holds what the query names, as it is written\n", p->exact);
 	}

@@ -77,6 +77,8 @@ struct conf {
 	double search_word_weight;          /* search.word_weight */
 	double bm25_k1, bm25_b;             /* search.bm25_k1, search.bm25_b */
 	int search_terms_max;               /* search.terms_max */
+	int parts;                          /* search.parts */
+	double parts_weight;                /* search.parts_weight */
 	int rerank;                         /* search.rerank */
 	double rerank_weight;               /* search.rerank_weight */
 	int rerank_documents_max;           /* rerank.documents_max: texts of one /v1/rerank */

@@ -97,7 +97,7 @@ int rerank(struct service *s, const struct conf *c, const struct reader *r, cons
 		found->read_n = first;
 	}
 	arena_clear(&scratch);
-	found->rerank_ms = clock_ms() - t0;
+	found->rerank_ms += clock_ms() - t0;
 	return rc;
 }
 

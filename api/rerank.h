@@ -5,7 +5,7 @@
 #include "api/retrieve.h"
 
 /* Reads the first search.rerank (of c) of n hits, best first, gives them their parts and puts all in order again. What was said of
- * each goes to found->read, the time to found->rerank_ms. Does nothing where there is no reader, or the query is in a
+ * each goes to found->read, the time is added to found->rerank_ms. Does nothing where there is no reader, or the query is in a
  * language that it was not taught. The same hits always come out in the same order. Errors of the reader and the store. */
 int rerank(struct service *s, const struct conf *c, const struct reader *r, const char *query, size_t len, struct fused_hit *hits,
 	size_t n, struct retrieval *found, struct arena *a, struct err *e);

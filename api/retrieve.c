@@ -6,6 +6,7 @@
  * one search are cut from one order; a page below it looks into rankings of double depth, as often as needed, for hits
  * that were not there yet, which come behind. (Joining anew at another depth would move the first places too, and pages
  * would repeat and lose hits.) One hit a document is cut from the same order: the first of each.
+ * A long query is compared with the first hits part by part too (longquery.h).
  * The first hits of the joined order are read, each together with the query, and get a part for that (rerank.h).
  * Several queries are searched one after another, each taking a millisecond or two, and their rankings are joined by places.
  * An identifier in the query that few passages hold as it is written puts these first (exact.h), whatever it means to the
@@ -16,6 +17,7 @@
 #include <string.h>
 #include "api/exact.h"
 #include "api/gist.h"
+#include "api/longquery.h"
 #include "api/rerank.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -192,6 +194,7 @@ static int passage_fill(const struct reader *r, const struct fused_hit *hit, str
 	p->score = hit->score;
 	p->by_vector = hit->by_vector;
 	p->by_words = hit->by_words;
+	p->by_parts = hit->by_parts;
 	p->by_reader = hit->by_reader;
 	p->reading = rerank_reading(out, hit->chunk_id);
 	p->exact = hit->exact;
@@ -352,6 +355,7 @@ static int rank(struct service *s, const struct reader *r, const struct ask *ask
 	struct ranking all, deeper;
 	size_t depth = (size_t)ask->conf->search_depth;
 	int more, rc = rank_at(r, ask, depth, found, a, &all, &more, e);
+	if (!rc && ask->mode == SEARCH_HYBRID) rc = longquery_rank(ask->conf, ask->query, ask->len, all.hits, all.n, found, a, e);
 	if (!rc && reread && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
 	for (;; depth *= 2) {
 		*out = all;
@@ -474,6 +478,7 @@ static void hit_scale(struct fused_hit *h, double score)
 	double by = h->score != 0 ? score / h->score : 0;
 	h->by_vector.part *= by;
 	h->by_words.part *= by;
+	h->by_parts.part *= by;
 	h->by_reader.part *= by;
 	h->exact *= by;
 	h->score = score;
@@ -520,7 +525,7 @@ static int group_rank(struct service *s, const struct reader *r, const struct re
 	const struct search_want *want, struct retrieval *out, struct arena *a, struct ranking *ranked, int *any, struct err *e)
 {
 	struct rankings all = { .n = 0 };
-	double weights[RETRIEVE_QUERIES_MAX], spent = out->rerank_ms;
+	double weights[RETRIEVE_QUERIES_MAX];
 	const char *read = NULL;
 	float *vectors = out->query;
 	int rc = OK;
@@ -539,7 +544,6 @@ static int group_rank(struct service *s, const struct reader *r, const struct re
 	if (rc || !all.n) return rc;
 	rc = rankings_join(&all, weights, ask->conf->search_rrf_k, a, ranked, e);
 	if (!rc && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, read, strlen(read), ranked->hits, ranked->n, out, a, e);
-	if (out->rerank_ms != spent) out->rerank_ms += spent;
 	return rc;
 }
 

@@ -30,7 +30,7 @@ struct passage {
 	enum words_language language; /* of the document: how its words are stemmed */
 	double score;            /* what it is ranked by: hybrid: the fused score; dense: the cosine; lexical: BM25 */
 	size_t query;            /* which of several queries it comes best by (retrieve_many); its cosine is that to it */
-	struct rank_part by_vector, by_words, by_reader; /* the parts of the score; they sum to it, with */
+	struct rank_part by_vector, by_words, by_parts, by_reader; /* the parts of the score; they sum to it, with */
 	double exact;            /* what it gets for holding a rare identifier of the query as it is written; hybrid only */
 	double cosine;           /* vector similarity to the query, however it was found; 0 in lexical mode */
 	const struct reader_reading *reading; /* of the query and this text (embed/reader.h), in the arena; its spans are bytes of

@@ -102,7 +102,7 @@ static int add_exact(cJSON *parts, double part)
 static int add_explain(cJSON *o, const struct passage *p)
 {
 	cJSON *x = cJSON_AddObjectToObject(o, "explain"), *parts = x ? cJSON_AddArrayToObject(x, "parts") : NULL;
-	return parts && add_part(parts, "dense", &p->by_vector) && add_part(parts, "lexical", &p->by_words) && add_part(parts, "reader", &p->by_reader) &&
+	return parts && add_part(parts, "dense", &p->by_vector) && add_part(parts, "lexical", &p->by_words) && add_part(parts, "query_parts", &p->by_parts) && add_part(parts, "reader", &p->by_reader) &&
 		add_exact(parts, p->exact) && cJSON_AddNumberToObject(x, "score", p->score);
 }
 

@@ -91,7 +91,7 @@ static int part_by_chunk(const void *a, const void *b)
 
 static double parts_sum(const struct fused_hit *h)
 {
-	return h->by_vector.part + h->by_words.part + h->by_reader.part + h->exact;
+	return h->by_vector.part + h->by_words.part + h->by_parts.part + h->by_reader.part + h->exact;
 }
 
 void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n)
@@ -107,12 +107,27 @@ void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t
 	qsort(hits, n, sizeof *hits, by_score);
 }
 
+/* The place of value i among m, from 1; of equals the first is first. */
+static uint32_t place_of(const float *values, size_t m, size_t i)
+{
+	uint32_t place = 1;
+	for (size_t k = 0; k < m; k++) place += values[k] > values[i] || (values[k] == values[i] && k < i);
+	return place;
+}
+
+void fuse_parts(struct fused_hit *hits, size_t n, const float *near, size_t m, double weight)
+{
+	for (size_t i = 0; i < m; i++) {
+		hits[i].by_parts = (struct rank_part){ place_of(near, m, i), near[i], near[i] > 0 ? weight * near[i] : 0 };
+		hits[i].score = parts_sum(&hits[i]);
+	}
+	if (n) qsort(hits, n, sizeof *hits, by_score);
+}
+
 void fuse_read(struct fused_hit *hits, size_t n, const float *logits, size_t m, double weight)
 {
 	for (size_t i = 0; i < m; i++) {
-		uint32_t rank = 1;
-		for (size_t k = 0; k < m; k++) rank += logits[k] > logits[i] || (logits[k] == logits[i] && k < i);
-		hits[i].by_reader = (struct rank_part){ rank, logits[i], weight / (1 + exp(-(double)logits[i])) };
+		hits[i].by_reader = (struct rank_part){ place_of(logits, m, i), logits[i], weight / (1 + exp(-(double)logits[i])) };
 		hits[i].score = parts_sum(&hits[i]);
 	}
 	if (n) qsort(hits, n, sizeof *hits, by_score);

@@ -254,7 +254,7 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 
 /* ---- both together ---- */
 struct rank_part { uint32_t rank; float score; double part; }; /* rank from 1, 0: not in that list; part: of the fused score */
-struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words, by_reader; double exact; uint32_t query; }; /* exact: a part too, of fuse_lift; query: for who joins several queries, else 0 */
+struct fused_hit { uint64_t chunk_id; double score; struct rank_part by_vector, by_words, by_parts, by_reader; double exact; uint32_t query; }; /* exact: a part too, of fuse_lift; query: for who joins several queries, else 0 */
 /* FUSE_SCORES: weight * the score's share of its list's range, for meaning from the list's lowest to its highest (1 when
  * these are one), for words from 0 to the highest (Bruch et al. 2023). FUSE_RANKS: weight / (k + rank) (Cormack et al.
  * 2009). Either way nothing from a list that lacks the chunk. */
@@ -270,7 +270,10 @@ double fuse_most(const struct fuse_options *o); /* what the best of both lists g
 struct fuse_part { uint64_t chunk_id; double part; };
 /* Adds parts, at most one a chunk, to the hits of these chunks and puts all in order again, the parts by chunk id. Pure. */
 void fuse_lift(struct fused_hit *hits, size_t n, struct fuse_part *parts, size_t part_n);
-/* A third ranking, of the first m hits alone: logits[i] is of hits[i]; its part is weight / (1 + e^-logit), 0 or more, so that
+/* A third ranking, of the first m hits alone, by the query's parts: near[i] is of hits[i], a cosine or a mean of some; its part
+ * is weight * near, 0 where that is below. Puts all in order again. Pure. */
+void fuse_parts(struct fused_hit *hits, size_t n, const float *near, size_t m, double weight);
+/* A fourth, of the first m likewise: logits[i] is of hits[i]; its part is weight / (1 + e^-logit), 0 or more, so that
  * none falls behind those that were not read. Puts all in order again. Pure. */
 void fuse_read(struct fused_hit *hits, size_t n, const float *logits, size_t m, double weight);
 

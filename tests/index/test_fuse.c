@@ -77,6 +77,18 @@ TEST(fuse_of_one_list_keeps_its_order)
 	CHECK_INT(fuse(NULL, 0, NULL, 0, &plain, out), 0);
 }
 
+TEST(fuse_parts_orders_the_first_anew)
+{
+	struct vec_hit vec[] = { { 5, 0.9f }, { 3, 0.8f }, { 9, 0.7f } };
+	const float near[] = { -0.5f, 0.5f };
+	struct fused_hit out[4];
+	CHECK_INT(fuse(vec, 3, NULL, 0, &plain, out), 3);
+	fuse_parts(out, 3, near, 2, 4);
+	CHECK(out[0].chunk_id == 3 && out[0].by_parts.rank == 1 && out[0].by_parts.part == 2 && out[0].score == out[0].by_vector.part + 2);
+	CHECK(out[1].chunk_id == 5 && out[1].by_parts.rank == 2 && out[1].by_parts.part == 0 && out[2].by_parts.rank == 0);
+	fuse_parts(NULL, 0, NULL, 0, 4);
+}
+
 /* What is read moves among itself and never behind what is not. */
 TEST(fuse_read_orders_the_first_anew)
 {

@@ -1,0 +1,12 @@
+/* longquery.h: a query of many words, compared with passages part by part as well. No HTTP here. Thread: any. */
+#ifndef API_LONGQUERY_H
+#define API_LONGQUERY_H
+#include "api/retrieve.h"
+
+/* Gives the first search.parts of n hits, best first, a part for how near their vectors are to those of the query's parts, and
+ * puts all in order again (fuse_parts). Does nothing for a query of at most 30 words, which is one part. The same hits always
+ * come out in the same order. Errors of embedder and store. */
+int longquery_rank(const struct conf *c, const char *query, size_t len, struct fused_hit *hits, size_t n, struct retrieval *found,
+	struct arena *a, struct err *e);
+
+#endif
