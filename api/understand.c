@@ -21,7 +21,8 @@
 #include "base/log.h"
 #include "base/utf8.h"
 
-enum { QUERIES_MAX = 3, SEARCHED_TERMS = 10, SHOWN_TERMS = 6, PART_TERMS = 6, PROMPT_TURN_CHARS = 400, REWRITTEN_CHARS_MAX = 400 };
+enum { QUERIES_MAX = 3, SEARCHED_TERMS = 14, SHOWN_TERMS = 6, PART_TERMS = 6, PROMPT_TURN_CHARS = 400, REWRITTEN_CHARS_MAX = 400 };
+static const double ENOUGH_WORDS = 3; /* a turn with more words of its own leans less on those carried over */
 
 static size_t chars(const char *text, size_t max)
 {
@@ -207,6 +208,18 @@ static int by_rules(const struct answer_request *q, const struct answer_turn *tu
 	return out->question ? OK : out_of_memory(e);
 }
 
+/* The turn with what is carried over, beside the turn alone; the less it says itself, the more that counts. */
+static int carried_add(const struct answer_request *q, const char *carried, struct arena *a, struct plan *out, struct err *e)
+{
+	const char *search = text_join(a, q->question, carried);
+	size_t own, before = out->query_n;
+	int rc = search ? followup_content(q->question, strlen(q->question), out->language, a, &own, e) : out_of_memory(e);
+	if (rc) return rc;
+	query_add(out, search, out->question, 0, 0);
+	if (out->query_n > before && (double)own > ENOUGH_WORDS) out->queries[before].weight = ENOUGH_WORDS / (double)own;
+	return OK;
+}
+
 static int plan_fill(struct service *s, const struct answer_request *q, struct arena *a, struct plan *out, struct err *e)
 {
 	struct answer_turn *turns;
@@ -231,11 +244,8 @@ static int plan_fill(struct service *s, const struct answer_request *q, struct a
 		out->rewritten_by = "model";
 	}
 	query_add(out, q->question, out->question, 0, 0);
-	if (*carried) {
-		const char *search = text_join(a, q->question, carried);
-		if (!search) return out_of_memory(e);
-		query_add(out, search, out->question, 0, 0);
-	}
+	if (*carried) rc = carried_add(q, carried, a, out, e);
+	if (rc) return rc;
 	if (line) query_add(out, line, line, 0, 0);
 	return sides_take(q->question, a, out, e);
 }
