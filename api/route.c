@@ -11,6 +11,7 @@ static const struct route routes[] = {
 	{ "GET", "/healthz", "healthz", POOL_NONE, 0, 1, healthz_get, ROLE_OPEN },
 	{ "GET", "/readyz", "readyz", POOL_ADMIN, 0, 1, readyz_get, ROLE_OPEN },
 	{ "GET", "/metrics", "metrics", POOL_ADMIN, 0, 1, metrics_get, ROLE_ADMIN },
+	{ "GET", "/openapi.json", "openapi", POOL_ADMIN, 0, 1, openapi_get, ROLE_OPEN },
 	{ "POST", "/v1/search", "search", POOL_SEARCH, 0, 0, search_post, ROLE_READ },
 	{ "GET", "/v1/suggest", "suggest", POOL_SEARCH, 0, 0, suggest_get, ROLE_READ },
 	{ "POST", "/v1/answers", "answers", POOL_ANSWER, 0, 0, answers_post, ROLE_READ },

@@ -87,6 +87,7 @@ int experiments_delete(struct request *r, struct err *e);
 int page_get(struct request *r, struct err *e);
 int healthz_get(struct request *r, struct err *e);
 int readyz_get(struct request *r, struct err *e);
+int openapi_get(struct request *r, struct err *e);
 int stats_get(struct request *r, struct err *e);
 int backup_post(struct request *r, struct err *e);
 int metrics_get(struct request *r, struct err *e);

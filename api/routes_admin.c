@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "api/figures.h"
 #include "api/job.h"
+#include "api/openapi.h"
 #include "api/route.h"
 #include "api/server.h"
 #include "api/view.h"
@@ -166,6 +167,15 @@ int metrics_get(struct request *r, struct err *e)
 		return err_set(e, rc, "metrics: do not fit");
 	reply_static(r, 200, "text/plain; version=0.0.4; charset=utf-8", r->out.data, r->out.len);
 	return OK;
+}
+
+int openapi_get(struct request *r, struct err *e)
+{
+	cJSON *o;
+	int rc = openapi_make(&o, e);
+	if (!rc)
+		reply_json(r, 200, o);
+	return rc;
 }
 
 static int queues_put(cJSON *all, struct http *h)
