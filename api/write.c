@@ -6,8 +6,8 @@
  * over: the sentence is verified against every chosen passage, " [" is forced, and the model chooses among the numbers
  * of those passages that carry it; then "]" is forced and the sentence goes out with its quote. So a mark can name only a
  * given passage, and only one that says what the sentence says.
- * A sentence that no passage carries is taken back, and the model writes another in its place that must be a piece of the chosen
- * sentences, word for word. Where that comes to nothing, writing ends there, and the first one is gone or, as
+ * A sentence that no passage carries is taken back, and the model writes another in its place that must be a piece of the best
+ * sentence not cited yet, word for word. Where that comes to nothing, writing ends there, and the first one is gone or, as
  * answer.unsupported says, sent as unverified.
  * The first token also tells whether the model would refuse: the template gives it one sentence for that, and the
  * log-odds of its first token against all others go into the evidence (decide.h), which is held against
@@ -48,6 +48,7 @@ struct writer {
 	size_t from, from_tokens;        /* where the sentence being written begins in the generated text */
 	int begins;                      /* from_tokens is not known yet */
 	struct constrain *mask;          /* what may be written */
+	struct constrain *best;          /* the same of the best sentence alone, while it is copied from */
 	struct constrain_state mask_at;
 	int copying;                     /* the sentence is written a second time, in the passages' words */
 	const char *first; size_t first_len; /* what it was at first, in the arena; NULL: nothing is left of it */
@@ -67,6 +68,12 @@ static enum gen_verdict fail(struct writer *w, int status)
 {
 	w->status = status;
 	return GEN_STOP;
+}
+
+/* What the sentence under way is held to. */
+static const struct constrain *mask_of(const struct writer *w)
+{
+	return w->copying ? w->best : w->mask;
 }
 
 static void sentence_begin(struct writer *w, size_t from)
@@ -153,15 +160,38 @@ static enum gen_verdict give_up(struct writer *w)
 	return GEN_STOP;
 }
 
+static int is_cited(const struct answer *a, const struct unit *u)
+{
+	for (size_t i = 0; i < a->citation_n; i++)
+		if (a->citations[i].passage == u->passage && a->citations[i].range.off == u->range.off) return 1;
+	return 0;
+}
+
+/* The best sentence shown that is not cited yet; NULL: there is none. */
+static const struct unit *best_left(const struct writer *w)
+{
+	for (size_t i = 0; i < w->sel->unit_n; i++) {
+		const struct unit *u = &w->sel->units[w->sel->order[i]];
+		if (u->chosen && !u->is_question && !is_cited(w->citer->answer, u)) return u;
+	}
+	return NULL;
+}
+
 /* No passage carries the sentence, whose support is so much. */
 static enum gen_verdict write_again(struct writer *w, double support, struct gen_steer *s)
 {
+	const struct unit *u = best_left(w);
 	if (w->copying) return give_up(w);
 	w->first = w->sentence;
 	w->first_len = w->sentence_len;
 	w->first_support = support;
+	if (!u) return give_up(w);
+	const struct constrain_source source = { u->text, u->len, 1 };
+	constrain_free(w->best);
+	int rc = constrain_new(&w->best, &source, 1, w->err);
+	if (rc) return fail(w, rc);
 	w->copying = 1;
-	constrain_begin(w->mask, &w->mask_at, CONSTRAIN_COPY);
+	constrain_begin(w->best, &w->mask_at, CONSTRAIN_COPY);
 	s->keep = w->from_tokens;
 	return GEN_REWIND;
 }
@@ -230,7 +260,7 @@ static int has_word(const char *s, size_t len)
 /* Has the token, which adds to the sentence, or another. */
 static enum gen_verdict token_take(struct writer *w, const struct gen_view *v)
 {
-	return constrain_put(w->mask, &w->mask_at, v->piece, v->piece_len) ? GEN_ACCEPT : GEN_REFUSE;
+	return constrain_put(mask_of(w), &w->mask_at, v->piece, v->piece_len) ? GEN_ACCEPT : GEN_REFUSE;
 }
 
 /* An answer begins with a word of it: no refusal, mark, stop or white space alone. */
@@ -253,7 +283,7 @@ static enum gen_verdict in_sentence(struct writer *w, const struct gen_view *v, 
 	if (!has_word(text, len)) return !ends ? token_take(w, v) : w->copying ? give_up(w) : GEN_STOP;
 	ends |= *v->piece == '\n';
 	if (!ends && !sentence_ends(text, len, v->piece, v->piece_len)) return token_take(w, v);
-	if (constrain_may_end(w->mask, &w->mask_at)) return mark_open(w, v, text, len, s);
+	if (constrain_may_end(mask_of(w), &w->mask_at)) return mark_open(w, v, text, len, s);
 	return ends ? GEN_REFUSE : token_take(w, v); /* a quotation or a number is open */
 }
 
@@ -408,5 +438,6 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	buf_clear(&r.text);
 	tokens_clear(&prompt);
 	constrain_free(w.mask);
+	constrain_free(w.best);
 	return rc;
 }
