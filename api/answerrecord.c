@@ -191,15 +191,19 @@ static void record_leave(struct service *s, const struct answer_request *q, cons
 	log_put(LOG_WARN, "answers", "no record of an answer: out of memory");
 }
 
-void answer_remember(struct service *s, const struct answer_request *q, struct answer *a)
+void answer_count(struct service *s, const struct answer_request *q, struct answer *a)
 {
 	struct usage u = { .answers = 1, .abstained = a->status == ANSWER_ABSTAINED, .cached = *a->cached != 0, .ms = a->total_ms,
 		.prompt_tokens = (double)a->prompt_tokens, .completion_tokens = (double)a->completion_tokens,
 		.reused_tokens = (double)a->reused_tokens };
 	a->cost = u.cost = usage_cost(q->conf, u.prompt_tokens, u.completion_tokens, u.ms);
-	if (q->unkept) return;
-	remember_usage(s->memory, q->key_id, &u);
-	if (s->conf.keep_max) record_leave(s, q, a);
+	if (!q->unkept) remember_usage(s->memory, q->key_id, &u);
+}
+
+void answer_remember(struct service *s, const struct answer_request *q, struct answer *a)
+{
+	answer_count(s, q, a);
+	if (!q->unkept && s->conf.keep_max) record_leave(s, q, a);
 }
 
 /* ---- reading ---- */

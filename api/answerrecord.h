@@ -11,6 +11,8 @@
 /* Settles what an answer cost, counts it for its day and key, and leaves its record to be written (remember.h), unless the
  * request is unkept. Called once an answer is whole. */
 void answer_remember(struct service *s, const struct answer_request *q, struct answer *a);
+/* The cost alone, of what is made like an answer; of the request conf, unkept and key_id count. */
+void answer_count(struct service *s, const struct answer_request *q, struct answer *a);
 
 /* A record as it is stored:
  *   {"created","by":key id|null,"question"|"question_hash","history_turns","history_hash"?,

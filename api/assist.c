@@ -152,7 +152,7 @@ static int reply_make(struct service *s, const struct assist_request *q, size_t 
 	size_t from = last > HISTORY_MAX ? last - HISTORY_MAX : 0;
 	struct answer_turn *turns = arena_calloc(a, last - from + 1, sizeof *turns);
 	struct answer_request r = { .reader = q->reader, .question = question, .style = q->style, .style_given = q->style_given,
-		.prompt = s->conf.assist_prompt, .tone = out->tone, .temperature = -1, .cancel = q->cancel };
+		.prompt = s->conf.assist_prompt, .tone = out->tone, .temperature = -1, .key_id = q->key_id, .cancel = q->cancel };
 	struct filter *filter;
 	if (!turns) return err_set(e, E_MEMORY, "assist: out of memory");
 	for (size_t i = from; i < last; i++)

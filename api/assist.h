@@ -12,6 +12,7 @@ struct assist_request {
 	const struct assist_message *messages; size_t n;     /* oldest first; one of the customer's */
 	const char *tone;                /* the name of one of assist.tones, or a text; NULL: assist.tone */
 	enum answer_style style; int style_given;
+	const char *key_id;              /* of the asker's access key; NULL: none */
 	const volatile int *cancel;      /* may be NULL */
 };
 struct assist {                      /* in the arena, or borrowed from the snapshots of both */

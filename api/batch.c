@@ -104,6 +104,7 @@ static int question_answer(struct batch *b, const cJSON *o, struct arena *arena,
 	q.reader.collection = collection;
 	q.cancel = b->cancel;
 	q.patient = 1;
+	q.key_id = b->key_id;
 	*param = NULL;
 	rc = answer_run(b->service, &q, NULL, arena, a, e);
 	if (rc == E_USAGE) *param = "question";

@@ -20,6 +20,7 @@ struct batch {
 	const struct buf *in;
 	size_t at;                   /* byte of `in` behind the last line taken; where to begin */
 	size_t done;                 /* results given, those of an earlier run included */
+	const char *key_id;          /* whose usage it is; NULL: nobody's */
 	const volatile int *cancel;  /* may be NULL */
 	void *ctx;
 	/* Who reads, before a line's own `as` narrows it; its collection is not looked at. Asked for each line; a failure ends

@@ -290,7 +290,8 @@ static void batch_do(struct batches *b, const char *id, cJSON *o)
 	struct buf in;
 	const char *line;
 	size_t len, done = (size_t)json_num(o, "done", 0);
-	struct batch run = { .service = b->service, .collection = json_str(o, "collection", ""), .in = &in, .cancel = &b->cancel, .ctx = &u,
+	struct batch run = { .service = b->service, .collection = json_str(o, "collection", ""),
+		.key_id = json_str(json_get(o, "maker"), "key", NULL), .in = &in, .cancel = &b->cancel, .ctx = &u,
 		.reader = reader_get, .put = result_put };
 	buf_init(&in, (size_t)b->service->conf.body_bytes_max + 1);
 	text_set(o, "state", "running");

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "api/answerrecord.h"
 #include "api/experiment.h"
+#include "api/gaps.h"
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -137,6 +138,7 @@ int feedback_put(struct service *s, const char *id, const cJSON *record, const s
 		if (!rc) rc = index_write_commit(w, e);
 		else index_write_abort(w);
 	}
+	if (!rc && f->rating < 0 && was >= 0) gaps_disliked(s, record, f->question);
 	if (!rc && was != f->rating) {
 		snprintf(labels, sizeof labels, "rating=\"%s\",prompt=\"%.60s@%d\"", f->rating > 0 ? "up" : "down", json_str(o, "prompt", ""),
 			(int)json_num(o, "version", 0));

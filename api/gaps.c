@@ -119,6 +119,40 @@ void gaps_note(struct service *s, const struct answer_request *q, const struct a
 	if (gaps_put(s, &g, &e)) log_put(LOG_WARN, "gaps", "a question without an answer was not noted: %s", e.msg);
 }
 
+/* The vector of a question as it would be searched; NULL: none can be had now. */
+static const float *question_vector(struct service *s, const char *question, struct gap *g, struct arena *a)
+{
+	const struct embed_text t = { question, strlen(question) };
+	struct embedder *m;
+	float *v;
+	if (service_embedder(s, &m, NULL)) return NULL;
+	g->dim = embedder_info(m)->dim;
+	g->embedder = embedder_info(m)->fingerprint;
+	v = arena_alloc(a, (size_t)g->dim * sizeof *v);
+	return v && !embedder_encode(m, &t, 1, EMBED_QUERY, EMBED_FIRST, v, NULL) ? v : NULL;
+}
+
+void gaps_disliked(struct service *s, const cJSON *record, const char *question)
+{
+	uint64_t chunks[GAP_CHUNKS];
+	struct gap g = { .why = GAP_DISLIKED, .collection = json_str(json_get(record, "request"), "collection", s->conf.collection), .chunks = chunks };
+	const cJSON *x;
+	struct arena a;
+	struct err e;
+	if (strcmp(json_str(json_get(record, "answer"), "status", ""), answer_status_name(ANSWER_ABSTAINED)) == 0) return;
+	arena_init(&a, 1 << 20);
+	g.question = question ? question : json_str(record, "question", NULL);
+	g.question_hash = json_str(record, "question_hash", NULL);
+	if (g.question) g.vector = question_vector(s, g.question, &g, &a);
+	cJSON_ArrayForEach(x, json_get(record, "passages")) {
+		const cJSON *id = json_get(x, "chunk_id");
+		double n = cJSON_IsString(id) ? strtod(id->valuestring, NULL) : json_num(x, "chunk_id", -1);
+		if (n >= 0 && g.chunk_n < GAP_CHUNKS) chunks[g.chunk_n++] = (uint64_t)n;
+	}
+	if (gaps_put(s, &g, &e)) log_put(LOG_WARN, "gaps", "an answer that was not liked was not noted: %s", e.msg);
+	arena_clear(&a);
+}
+
 /* ---- reading ---- */
 
 struct row {                         /* strings in the arena */

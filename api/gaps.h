@@ -26,6 +26,9 @@ enum { GAP_CHUNKS = 3 };
 int gaps_put(struct service *s, const struct gap *g, struct err *e);
 /* The same of an answer that is an abstention; of others nothing. A failure is logged. */
 void gaps_note(struct service *s, const struct answer_request *q, const struct answer *a);
+/* The same of an answer that somebody put a thumb down to, by its record (answerrecord.h); question: its text where the
+ * sender gave it. Of an abstention, which is noted already, nothing. */
+void gaps_disliked(struct service *s, const cJSON *record, const char *question);
 
 /* {"gaps":[{"size","why":{…},"first","last","collection","examples":[text],"documents":[{"document_id","title","source",
  * "heading","times"}]}],"questions","clusters","texts_kept"}: the largest first, at most limit, each of at least least questions.

@@ -50,6 +50,7 @@ static int summary_read(struct request *r, const cJSON *o, struct summary_reques
 		return e->status;
 	q->sentences = (int)sentences;
 	q->seed = (uint64_t)seed;
+	q->key_id = r->caller.key_id;
 	q->cancel = &r->cancel;
 	return request_filter(r, o, &q->reader, filter, e);
 }
@@ -106,6 +107,7 @@ int assist_post(struct request *r, struct err *e)
 		rc = request_filter(r, o, &q.reader, &filter, e);
 	if (rc)
 		goto out;
+	q.key_id = r->caller.key_id;
 	q.cancel = &r->cancel;
 	sse_sink(r, &sink);
 	rc = assist_run(r->service, &q, stream ? &sink : NULL, &arena, &x, e);

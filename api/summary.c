@@ -15,6 +15,7 @@
 #include <math.h>
 #include <string.h>
 #include "api/abstain.h"
+#include "api/answerrecord.h"
 #include "api/cite.h"
 #include "api/write.h"
 #include "base/clock.h"
@@ -90,7 +91,9 @@ static int sources_find(struct summing *m, struct err *e)
 	m->source_n = got;
 	if (rc) return rc;
 	m->out->question = got == 1 ? docs->title : arena_printf(m->a, "%s … %s", docs->title, docs[got - 1].title);
-	return m->out->question ? OK : no_memory(e);
+	if (!m->out->question) return no_memory(e);
+	m->out->plan = (struct plan){ .question = m->out->question, .language = language_of(m->out->question, strlen(m->out->question)), .rewritten_by = "none" };
+	return OK;
 }
 
 static void mean_add(float *sum, const float *v, int dim)
@@ -422,5 +425,7 @@ int summary_run(struct service *s, const struct summary_request *q, const struct
 	if (!rc && !out->sentence_n) rc = nothing_to_say(out, sink, a, e);
 	out->confidence = out->status == ANSWER_ABSTAINED ? 0 : out->evidence.support;
 	out->total_ms = clock_ms() - t0;
+	const struct answer_request counted = { .conf = &s->conf, .key_id = q->key_id };
+	if (!rc) answer_count(s, &counted, out);
 	return rc;
 }

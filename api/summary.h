@@ -11,6 +11,7 @@ struct summary_request {
 	const char *prompt;              /* template; NULL: conf */
 	int sentences;                   /* at most; 0: conf, which is also the most */
 	uint64_t seed;
+	const char *key_id;              /* of the asker's access key, whose usage it is; NULL: none */
 	const volatile int *cancel;      /* may be NULL */
 };
 

@@ -204,9 +204,15 @@ def gaps_without_texts(s):
     s.push("The boiler stands in the cellar of Bramley.", source="boiler.txt", title="Boiler")
     for _ in range(2):
         assert s.post("/v1/answers", {"question": LACKING[0]}).json["status"] == "abstained"
-    assert s.post("/v1/answers", {"question": "Where does the boiler of Bramley stand?"}).json["status"] == "answered"
+    liked = s.post("/v1/answers", {"question": "Where does the boiler of Bramley stand?"}).json
+    assert liked["status"] == "answered"
     g = gaps(s)
     assert g["questions"] == 2 and g["texts_kept"] is False and g["gaps"][0]["size"] == 2 and g["gaps"][0]["examples"] == [], g
+    for rating in (-1, -1):
+        r = s.post("/v1/feedback", {"answer_id": liked["id"], "rating": rating})
+        assert r.status in (200, 201), r.body
+    after = gaps(s)
+    assert after["questions"] == 3 and [x["why"]["thumbs_down"] for x in after["gaps"]] == [0, 1], after
     assert "farthest" not in json.dumps(g) and g["gaps"][0]["documents"][0]["title"] == "Boiler"
     s.stop()
     for name in os.listdir(s.data):
