@@ -18,7 +18,8 @@ enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12 };
 static const double LOGIT_MAX = 8; /* beyond it a logit says no more */
 /* Weights of what units are scored by. */
 static const struct weights { double cosine, coverage, passage, has, span, answerable, relevance; } read_weights =
-	{ 2.0, 2.0, 1.0, 1.5, 0.35, 0.15, 0.15 }, plain_weights = { .cosine = 4.5, .coverage = 3.5, .passage = 2.0 };
+	{ .cosine = 1.50, .coverage = 2.59, .passage = 0.45, .has = 2.68, .span = 0.35, .answerable = 0.47, .relevance = 0.43 },
+	plain_weights = { .cosine = 3.50, .coverage = 6.31, .passage = 1.90 };
 
 static struct word_weight *weight_slot(const struct selection *sel, uint64_t stem)
 {
