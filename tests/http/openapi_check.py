@@ -97,7 +97,12 @@ try:
     fits("POST", "/v1/experiments/split/stop", {}, template="/v1/experiments/{name}/stop")
     fits("GET", "/v1/experiments/split/export", template="/v1/experiments/{name}/export")
     fits("DELETE", "/v1/experiments/split", template="/v1/experiments/{name}")
-    fits("GET", "/v1/stats")
+    answer = s.post("/v1/answers", {"question": QUESTION}).json["id"]
+    fits("POST", "/v1/feedback", {"answer_id": answer, "rating": 1})
+    fits("GET", f"/v1/answers/{answer}", template="/v1/answers/{id}")
+    fits("POST", f"/v1/answers/{answer}/replay", {}, template="/v1/answers/{id}/replay")
+    for path in ("/v1/feedback", "/v1/usage", "/v1/batches", "/v1/stats"):
+        fits("GET", path)
     fits("POST", "/v1/backup", {"file": s.top + "/copy"})
     fits("DELETE", f"/v1/documents/{doc}", template="/v1/documents/{id}")
 finally:
