@@ -34,7 +34,7 @@ static const char *const allowed[] = { "search.fuse_depth", "search.fusion", "se
 struct setting { char key[40], value[VALUE_SIZE]; };
 struct figures {
 	uint64_t requests, status[3], failed, up, down;
-	double prompt_tokens, completion_tokens;
+	double prompt_tokens, completion_tokens, cost;
 	struct latency latency;
 };
 struct arm {
@@ -167,7 +167,8 @@ static int figures_keep(cJSON *arm, const struct figures *f)
 	cJSON *o = cJSON_AddObjectToObject(arm, "figures"), *l = latency_keep(&f->latency);
 	if (o && l && cJSON_AddItemToObject(o, "latency", l))
 		return counts_put(o, f) && cJSON_AddNumberToObject(o, "prompt_tokens", f->prompt_tokens) &&
-			cJSON_AddNumberToObject(o, "completion_tokens", f->completion_tokens) && cJSON_AddNumberToObject(o, "up", (double)f->up) &&
+			cJSON_AddNumberToObject(o, "completion_tokens", f->completion_tokens) && cJSON_AddNumberToObject(o, "cost", f->cost) &&
+			cJSON_AddNumberToObject(o, "up", (double)f->up) &&
 			cJSON_AddNumberToObject(o, "down", (double)f->down);
 	cJSON_Delete(l);
 	return 0;
@@ -190,6 +191,7 @@ static void figures_read(struct figures *f, const cJSON *o)
 	f->down = count_read(o, "down");
 	f->prompt_tokens = json_num(o, "prompt_tokens", 0);
 	f->completion_tokens = json_num(o, "completion_tokens", 0);
+	f->cost = json_num(o, "cost", 0);
 	latency_read(&f->latency, json_get(o, "latency"));
 }
 
@@ -448,15 +450,18 @@ void experiments_count(struct experiments *x, const struct answer *a, int rc)
 		if (!rc) latency_add(&m->f.latency, a->total_ms);
 		m->f.prompt_tokens += (double)a->prompt_tokens;
 		m->f.completion_tokens += (double)a->completion_tokens;
+		m->f.cost += a->cost;
 	}
 	pthread_mutex_unlock(&x->lock);
 }
 
-void experiments_rate(struct experiments *x, const char *experiment, const char *arm, int rating)
+void experiments_rate(struct experiments *x, const char *experiment, const char *arm, int was, int rating)
 {
 	struct arm *m;
 	pthread_mutex_lock(&x->lock);
 	m = arm_touch(x, experiment, arm);
+	if (m && was > 0 && m->f.up) m->f.up--;
+	if (m && was < 0 && m->f.down) m->f.down--;
 	if (m && rating > 0) m->f.up++;
 	else if (m && rating < 0) m->f.down++;
 	pthread_mutex_unlock(&x->lock);
@@ -493,7 +498,7 @@ static int figures_put(cJSON *o, const struct figures *f)
 	tokens = cJSON_AddObjectToObject(o, "tokens");
 	rated = cJSON_AddObjectToObject(o, "feedback");
 	return tokens && cJSON_AddNumberToObject(tokens, "prompt", f->prompt_tokens) && cJSON_AddNumberToObject(tokens, "completion", f->completion_tokens) &&
-		rated && cJSON_AddNumberToObject(rated, "up", (double)f->up) && cJSON_AddNumberToObject(rated, "down", (double)f->down) &&
+		cJSON_AddNumberToObject(o, "cost", f->cost) && rated && cJSON_AddNumberToObject(rated, "up", (double)f->up) && cJSON_AddNumberToObject(rated, "down", (double)f->down) &&
 		rate_put(rated, "up_rate", f->up, f->up + f->down);
 }
 
@@ -553,7 +558,7 @@ int experiments_csv(struct experiments *x, const char *name, struct buf *out, st
 {
 	const struct experiment *k;
 	buf_puts(out, "experiment,arm,share,prompt,style,settings,requests,answered,abstained,partial,failed,answered_rate,answered_low,answered_high,"
-		"abstained_rate,abstained_low,abstained_high,p50_ms,p95_ms,mean_ms,prompt_tokens,completion_tokens,up,down,up_rate,up_low,up_high\n");
+		"abstained_rate,abstained_low,abstained_high,p50_ms,p95_ms,mean_ms,prompt_tokens,completion_tokens,cost,up,down,up_rate,up_low,up_high\n");
 	pthread_mutex_lock(&x->lock);
 	k = find(x, name);
 	for (size_t i = 0; k && i < k->arm_n; i++) {
@@ -566,8 +571,8 @@ int experiments_csv(struct experiments *x, const char *name, struct buf *out, st
 			(unsigned long long)f->status[1], (unsigned long long)f->status[2], (unsigned long long)f->failed);
 		csv_rate(out, f->status[ANSWER_ANSWERED], done);
 		csv_rate(out, f->status[ANSWER_ABSTAINED], done);
-		buf_printf(out, ",%.1f,%.1f,%.1f,%.0f,%.0f,%llu,%llu", latency_quantile(&f->latency, 0.5), latency_quantile(&f->latency, 0.95),
-			f->latency.n ? f->latency.sum_ms / (double)f->latency.n : 0, f->prompt_tokens, f->completion_tokens, (unsigned long long)f->up,
+		buf_printf(out, ",%.1f,%.1f,%.1f,%.0f,%.0f,%.6g,%llu,%llu", latency_quantile(&f->latency, 0.5), latency_quantile(&f->latency, 0.95),
+			f->latency.n ? f->latency.sum_ms / (double)f->latency.n : 0, f->prompt_tokens, f->completion_tokens, f->cost, (unsigned long long)f->up,
 			(unsigned long long)f->down);
 		csv_rate(out, f->up, f->up + f->down);
 		buf_putc(out, '\n');

@@ -18,8 +18,8 @@ void experiments_close(struct experiments *x);
 int experiments_enter(struct experiments *x, struct answer_request *q, struct answer *out, struct arena *a, struct err *e);
 /* Counts the answer for its arm; rc: how answer_run ended. Written to the store some seconds later. */
 void experiments_count(struct experiments *x, const struct answer *a, int rc);
-/* Counts a rating (-1, 1) of an answer that was part of it. Unknown names are nobody's. */
-void experiments_rate(struct experiments *x, const char *experiment, const char *arm, int rating);
+/* Counts a rating (-1, 1) of an answer that was part of it, in the place of the one before (0: none). Unknown names are nobody's. */
+void experiments_rate(struct experiments *x, const char *experiment, const char *arm, int was, int rating);
 
 /* ---- administration; *out is the caller's ---- */
 /* Starts {"name","arms":[{"name","share","prompt"?,"style"?,"settings"?:{key:value}}]}; shares sum to 100. E_USAGE, with the

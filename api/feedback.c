@@ -143,7 +143,7 @@ int feedback_put(struct service *s, const char *id, const cJSON *record, const s
 		snprintf(labels, sizeof labels, "rating=\"%s\",prompt=\"%.60s@%d\"", f->rating > 0 ? "up" : "down", json_str(o, "prompt", ""),
 			(int)json_num(o, "version", 0));
 		stat_count("footnote_feedback_total", labels, 1);
-		experiments_rate(s->experiments, json_str(o, "experiment", ""), json_str(o, "arm", ""), f->rating);
+		experiments_rate(s->experiments, json_str(o, "experiment", ""), json_str(o, "arm", ""), was, f->rating);
 	}
 	cJSON_Delete(o);
 	return rc;

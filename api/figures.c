@@ -7,9 +7,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "api/feedback.h"
 #include "api/latency.h"
 #include "api/templates.h"
+#include "api/usage.h"
 #include "api/view.h"
+#include "base/clock.h"
 #include "base/stat.h"
 
 enum { ARENA_BYTES_MAX = 64 << 20 };
@@ -166,20 +169,40 @@ static int answers_put(cJSON *all)
 		cJSON_AddNumberToObject(tokens, "completion", sums.completion_tokens) && cJSON_AddNumberToObject(tokens, "reused", sums.reused_tokens);
 }
 
+static int today_put(cJSON *all, const struct usage *u)
+{
+	cJSON *o = cJSON_AddObjectToObject(all, "today");
+	return o && cJSON_AddNumberToObject(o, "answers", u->answers) && cJSON_AddNumberToObject(o, "abstained", u->abstained) &&
+		cJSON_AddNumberToObject(o, "cached", u->cached) && cJSON_AddNumberToObject(o, "prompt_tokens", u->prompt_tokens) &&
+		cJSON_AddNumberToObject(o, "completion_tokens", u->completion_tokens) && cJSON_AddNumberToObject(o, "cost", u->cost);
+}
+
+static int feedback_put_counts(cJSON *all, const struct feedback_count *c, size_t n)
+{
+	cJSON *o = cJSON_AddObjectToObject(all, "feedback");
+	double up = 0, down = 0;
+	for (size_t i = 0; i < n; i++) up += c[i].up, down += c[i].down;
+	return o && cJSON_AddNumberToObject(o, "up", up) && cJSON_AddNumberToObject(o, "down", down);
+}
+
 int figures_view(struct service *s, cJSON **out, struct err *e)
 {
 	struct index_stats stats;
 	struct collection_info *k = NULL;
+	struct feedback_count *counts = NULL;
+	struct usage today;
 	struct arena a;
 	cJSON *o = NULL;
-	size_t n = 0;
+	size_t n = 0, count_n = 0;
 	int ok, rc;
 	arena_init(&a, ARENA_BYTES_MAX);
 	rc = index_stats(s->index, &stats, e);
 	if (!rc) rc = index_collections(s->index, &a, &k, &n, e);
+	if (!rc) rc = usage_day(s, clock_wall_ms(), &today, e);
+	if (!rc) rc = feedback_counts(s, &a, &counts, &count_n, e);
 	if (!rc) {
 		o = store_view(&stats, k, n);
-		ok = o && models_put(o, s) && prompts_put(o, s);
+		ok = o && models_put(o, s) && prompts_put(o, s) && today_put(o, &today) && feedback_put_counts(o, counts, count_n);
 		pthread_mutex_lock(&lock);
 		ok = ok && answers_put(o);
 		pthread_mutex_unlock(&lock);
@@ -195,7 +218,13 @@ int figures_lines(const cJSON *o, struct buf *out)
 {
 	const cJSON *a = json_get(o, "answers"), *t = json_get(a, "latency_ms");
 	double all = json_num(a, "answered", 0) + json_num(a, "abstained", 0) + json_num(a, "partial", 0);
-	if (all == 0) return OK;
+	const cJSON *u = json_get(o, "today"), *f = json_get(o, "feedback");
+	if (json_num(u, "answers", 0) > 0)
+		buf_printf(out, "today        %.0f answers, %.0f prompt tokens, %.0f written, cost %g\n", json_num(u, "answers", 0),
+			json_num(u, "prompt_tokens", 0), json_num(u, "completion_tokens", 0), json_num(u, "cost", 0));
+	if (json_num(f, "up", 0) + json_num(f, "down", 0) > 0)
+		buf_printf(out, "ratings      %.0f up, %.0f down\n", json_num(f, "up", 0), json_num(f, "down", 0));
+	if (all == 0) return buf_failed(out);
 	buf_printf(out, "answers      %.0f since the start: %.0f answered, %.0f refused, %.0f partial; p50 %.0f ms, p95 %.0f ms\n", all,
 		json_num(a, "answered", 0), json_num(a, "abstained", 0), json_num(a, "partial", 0), json_num(t, "p50", 0), json_num(t, "p95", 0));
 	return buf_failed(out);

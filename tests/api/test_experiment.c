@@ -147,9 +147,11 @@ TEST(experiments_figures_outlive_the_process)
 	}
 	experiments_count(service->experiments, &a, E_IO);
 	experiments_count(service->experiments, &a, E_CANCELLED);
-	for (int i = 0; i < 4; i++) experiments_rate(service->experiments, "split", "new", i ? 1 : -1);
-	experiments_rate(service->experiments, "split", "nobody", 1);
-	experiments_rate(service->experiments, "nothing", "new", 1);
+	for (int i = 0; i < 4; i++) experiments_rate(service->experiments, "split", "new", 0, i ? 1 : -1);
+	experiments_rate(service->experiments, "split", "new", 1, -1);
+	experiments_rate(service->experiments, "split", "new", -1, 1);
+	experiments_rate(service->experiments, "split", "nobody", 0, 1);
+	experiments_rate(service->experiments, "nothing", "new", 0, 1);
 	end();
 	start();
 	CHECK_OK(experiments_view(service->experiments, "split", &o, &e), e);

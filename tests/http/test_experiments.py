@@ -33,13 +33,17 @@ def experiments_over_http(s):
         assert "experiment" not in ask(s, user="user 1", **more), more
     chat = s.post("/v1/chat/completions", {"model": "footnote", "user": "user 1", "messages": [{"role": "user", "content": QUESTION}]})
     assert chat.status == 200
+    rated = ask(s, user="user 0", seed=1)
+    for rating in (1, -1):
+        assert s.post("/v1/feedback", {"answer_id": rated["id"], "rating": rating}).status == 201
     shown = s.get("/v1/experiments/styles").json
-    assert sum(a["requests"] for a in shown["arms"]) == 29, shown
+    assert [(a["feedback"]["up"], a["feedback"]["down"]) for a in shown["arms"] if a["name"] == rated["experiment"]["arm"]] == [(0, 1)], shown
+    assert sum(a["requests"] for a in shown["arms"]) == 30, shown
     for a in shown["arms"]:
         assert a["requests"] == a["answered"] + a["abstained"] + a["partial"] + a["failed"], a
         assert a["answered_rate"]["low"] <= a["answered_rate"]["rate"] <= a["answered_rate"]["high"] and a["latency_ms"]["p50"] > 0, a
     rows = list(csv.DictReader(io.StringIO(s.get("/v1/experiments/styles/export?format=csv").text)))
-    assert [r["arm"] for r in rows] == ["plain", "few"] and sum(int(r["requests"]) for r in rows) == 29, rows
+    assert [r["arm"] for r in rows] == ["plain", "few"] and sum(int(r["requests"]) for r in rows) == 30, rows
     assert s.get("/v1/experiments/styles/export").json == shown and s.get("/v1/experiments/styles/export?format=xml").status == 400
     assert s.ask("DELETE", "/v1/experiments/styles").status == 409
     assert s.post("/v1/experiments/styles/stop", {}).json["status"] == "stopped"

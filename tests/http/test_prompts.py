@@ -122,6 +122,7 @@ def stats_tell_of_store_queues_models_and_answers(s):
     assert t["prompts"]["answer"] == "answer@1" and set(t["queues"]) == {"admin", "search", "answer", "write", "engine"}, t
     a = t["answers"]
     assert a["answered"] + a["abstained"] + a["partial"] == 2 and a["latency_ms"]["p95"] >= a["latency_ms"]["p50"] > 0, a
+    assert set(t["today"]) >= {"answers", "cost"} and set(t["feedback"]) == {"up", "down"}, t
     row = json.loads(s.cli("--json", "stats").stdout)
     assert row["documents"] == 3 and row["answers"]["answered"] == a["answered"], row
     assert "2 since the start" in s.cli("stats").stdout
