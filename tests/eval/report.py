@@ -28,7 +28,7 @@ def cell(f):
     if f is None or f["value"] is None:
         return "–"
     text = run_eval.shown(f["value"], f["unit"])
-    return (f"**{text}**" if f["met"] is False else text) + (f", {f['note']}" if f["note"] else "") + f" ({f['n']})"
+    return (f"**{text}**" if f["met"] is False else text) + (f", {f['note']}" if f.get("note") else "") + f" ({f['n']})"
 
 
 def main_table(all_of):
