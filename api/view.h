@@ -9,6 +9,7 @@
 /* explain: with the parts of the score, which sum to it, each with its rank and score in its own ranking. */
 cJSON *view_hit(const struct passage *p, int highlight, int explain);
 cJSON *view_document(const struct doc *d);
+/* Beside the contract's members: `plan` {question, parts, queries, language, rewritten: none, rules or model}: how it was understood. */
 cJSON *view_answer(const struct answer *a);
 cJSON *view_citation(const struct answer *a, const struct answer_citation *c);
 /* A receipt, with the hashes and what a reader should know of copies made before. */
