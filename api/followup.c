@@ -311,7 +311,7 @@ int followup_keeps(const char *text, const char *question, const char *language,
 	*out = !rc;
 	for (size_t i = 0; !rc && i < q.n; i++) {
 		const struct token *w = &q.at[i];
-		if (w->content && (w->number || (w->capital && i > 0)) && !has_stem(&t, t.n, w->stem)) *out = 0;
+		if (w->content && !has_stem(&t, t.n, w->stem)) *out = 0;
 	}
 	return rc;
 }

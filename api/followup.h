@@ -28,7 +28,7 @@ int followup_terms(const char *question, const struct answer_turn *turns, size_t
 /* 1 when every word of text that says something is among those of the question and the turns. E_MEMORY in e. */
 int followup_covers(const char *text, const char *question, const struct answer_turn *turns, size_t turn_n, const char *language,
 	struct arena *a, int *out, struct err *e);
-/* 1 when text holds every word of the question that is a number or a name (a capital inside the sentence). */
+/* 1 when text holds every word of the question that says something, numbers and names among them. */
 int followup_keeps(const char *text, const char *question, const char *language, struct arena *a, int *out, struct err *e);
 
 #endif

@@ -92,7 +92,7 @@ static int acceptable(const char *line, const struct answer_request *q, const st
 	if (!line || chars(line, REWRITTEN_CHARS_MAX) < strlen(line) || !utf8_valid(line, strlen(line))) return OK;
 	rc = followup_keeps(line, q->question, language, a, &keeps, e);
 	if (!rc && keeps) rc = followup_covers(line, q->question, turns, n, language, a, &covers, e);
-	*ok = !rc && keeps && covers && strcmp(line, q->question) != 0;
+	*ok = !rc && keeps && covers && strncmp(q->question, line, strlen(line)) != 0;
 	return rc;
 }
 

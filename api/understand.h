@@ -23,7 +23,7 @@ struct plan {                        /* in the arena, or borrowed from the reque
 };
 
 /* q->conf must be set (answer_run does). A model is asked only where rules find that the turn needs the conversation, an
- * answer is to be generated and answer.rewrite allows it; what it writes must keep numbers and names of the turn and bring no
+ * answer is to be generated and answer.rewrite allows it; what it writes must keep what the turn says, numbers and names too, and bring no
  * word from outside the conversation, else the rules' result stands, as it does when the model is busy or late.
  * E_USAGE: a turn of the history is not UTF-8; E_CANCELLED; E_MEMORY. */
 int plan_make(struct service *s, const struct answer_request *q, struct arena *a, struct plan *out, struct err *e);

@@ -87,6 +87,8 @@ TEST(followup_tells_a_rewriting_from_an_invention)
 	CHECK(yes);
 	CHECK_OK(followup_covers("How do I use the new commands of Kubernetes?", "How do I use them?", talk, 4, "en", &arena, &yes, &e), e);
 	CHECK(!yes);
+	CHECK_OK(followup_keeps("Why does Toby leave the office?", "any reason to end?", "en", &arena, &yes, &e), e);
+	CHECK(!yes);
 	CHECK_OK(followup_keeps("What does the ferry cost?", "What did it cost in 1985?", "en", &arena, &yes, &e), e);
 	CHECK(!yes);
 	CHECK_OK(followup_keeps("What did the ferry cost in 1985?", "What did it cost in 1985?", "en", &arena, &yes, &e), e);
