@@ -83,7 +83,8 @@ function answer_copy(turn) {
 	copy(turn.words.trim() + (notes.length ? "\n\n" + notes.join("\n") : ""), "Answer");
 }
 
-function turn_make(question) {
+/* again(turn, quote): what its buttons ask for. */
+export function turn_make(question, again = turn_run) {
 	const parts = {
 		status: make("p", { className: "status", role: "status" }),
 		text: make("div", { className: "prose", "aria-live": "polite", "aria-relevant": "additions" }),
@@ -100,8 +101,8 @@ function turn_make(question) {
 		return b;
 	};
 	parts.take = act("Copy with footnotes", () => answer_copy(turn));
-	parts.quote = act("Only quote", () => turn_run(turn, true));
-	act("Ask again", () => turn_run(turn));
+	parts.quote = act("Only quote", () => again(turn, true));
+	act("Ask again", () => again(turn));
 	turn.element = make("article", { className: "turn", "aria-label": "Answer to: " + question },
 		make("h3", { className: "question" }, question),
 		parts.status, parts.text, parts.notes, parts.facts, parts.acts, parts.looked);
@@ -140,7 +141,7 @@ function turn_follow(turn) {
 }
 
 /* ---- asking ---- */
-function on_event(turn, name, data) {
+export function answer_on(turn, name, data) {
 	const parts = turn.parts;
 	if (name === "passages") {
 		turn.passages = data.passages;
@@ -176,6 +177,15 @@ function history_make(turn) {
 		{ role: "assistant", content: t.answer.answer }]);
 }
 
+/* What can be done with it once nothing more comes. */
+export function answer_finish(turn, style = "extractive") {
+	const silent = turn.element.classList.contains("abstained");
+	turn.element.classList.remove("busy");
+	turn.parts.acts.hidden = false;
+	turn.parts.take.hidden = !turn.words || silent;
+	turn.parts.quote.hidden = !silent || style === "extractive" || !turn.answer.model;
+}
+
 /* quote: only quote, whatever the box under the question says. */
 async function turn_run(turn, quote) {
 	const style = quote || $("extractive").checked ? "extractive" : "generate";
@@ -191,18 +201,14 @@ async function turn_run(turn, quote) {
 	try {
 		const body = { question: turn.question, stream: true, style, history: history_make(turn) };
 		const reply = await post("/v1/answers", body, mine.signal);
-		await events_read(reply.body, (name, data) => on_event(turn, name, data));
+		await events_read(reply.body, (name, data) => answer_on(turn, name, data));
 		if (!turn.answer && !turn.failed) tell(turn.parts.status, "The answer was cut off.", true);
 	} catch (e) {
 		if (mine.signal.aborted) tell(turn.parts.status, turn.words ? "Stopped: this is not the whole answer."
 			: "Stopped.");
 		else tell(turn.parts.status, e.status === undefined ? "The answer was cut off." : e.message, true);
 	}
-	turn.element.classList.remove("busy");
-	turn.parts.acts.hidden = false;
-	const silent = turn.element.classList.contains("abstained");
-	turn.parts.take.hidden = !turn.words || silent;
-	turn.parts.quote.hidden = !silent || style === "extractive" || !turn.answer.model;
+	answer_finish(turn, style);
 	turn_follow(turn);
 	if (asking === mine) {
 		asking = null;

@@ -4,13 +4,14 @@ import { collection, events, key_ask, key_asker, key_get, key_set, state_get } f
 import { $, count, dialog_open, tell } from "./parts.js";
 import { place_go, place_href, place_read } from "./place.js";
 import { ask_begin, ask_show } from "./ask.js";
+import { assist_begin } from "./assist.js";
 import { documents_begin, documents_caller, documents_load } from "./documents.js";
 import { folders_begin, folders_load } from "./folders.js";
 import { search_begin, search_show, search_store } from "./search.js";
 import { source_begin, source_is_open, source_leave, source_show } from "./source.js";
 
-const VIEWS = { search: "Search", ask: "Ask", documents: "Documents" };
-const FIELDS = { search: "query", ask: "question" };
+const VIEWS = { search: "Search", ask: "Ask", assist: "Assist", documents: "Documents" };
+const FIELDS = { search: "query", ask: "question", assist: "thread" };
 const STATE_MS = 1500;
 let shown = "";
 
@@ -135,6 +136,7 @@ function changed() {
 
 search_begin();
 ask_begin();
+assist_begin();
 source_begin();
 documents_begin(state_show);
 folders_begin(changed);

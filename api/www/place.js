@@ -9,7 +9,7 @@ const number = v => /^\d{1,10}$/.test(v || "") ? Number(v) : 0;
 export function place_read() {
 	const h = new URLSearchParams(location.hash.slice(1));
 	return {
-		view: h.has("ask") ? "ask" : h.has("documents") ? "documents" : "search",
+		view: h.has("ask") ? "ask" : h.has("assist") ? "assist" : h.has("documents") ? "documents" : "search",
 		q: h.get("q") || "", ask: h.get("ask") || "",
 		doc: h.get("doc") || "", start: number(h.get("start")), end: number(h.get("end")),
 			page: number(h.get("page")), rev: number(h.get("rev")),
@@ -20,12 +20,12 @@ export function place_href(p) {
 	const h = new URLSearchParams();
 	if (p.view === "search" && (p.q || !p.doc)) h.set("q", p.q);
 	if (p.view === "ask") h.set("ask", p.ask);
-	if (p.view === "documents") h.set("documents", "");
+	for (const view of ["documents", "assist"]) if (p.view === view) h.set(view, "");
 	if (p.doc) {
 		h.set("doc", p.doc);
 		for (const k of ["start", "end", "page", "rev"]) if (p[k]) h.set(k, p[k]);
 	}
-	return "#" + h.toString().replace(/^(ask|documents)=(?=&|$)/, "$1");
+	return "#" + h.toString().replace(/^(ask|assist|documents)=(?=&|$)/, "$1");
 }
 
 /* To the place changed by `change`; replace: without a step back to where one was. */

@@ -287,6 +287,23 @@ def an_answer_with_footnotes(p):
     assert p.focused() == "fn"
 
 
+@flow()
+def a_reply_to_a_customer(p):
+    p.open("#assist")
+    p.page.fill("#thread", "Hello!\n\nAgent: How can I help?\n\nCustomer: How many days of leave can be carried over into the next year?")
+    p.page.click("#assist-go")
+    p.see("#assist-reply .turn .sure")
+    assert p.all("#assist-reply a.fn").count() >= 1
+    for q in p.all("#assist-next button").all_text_contents():
+        assert q.endswith("?"), q
+    p.no_overflow()
+    p.shot("assist")
+    note = p.all("#assist-reply .notes q").first.text_content()
+    p.page.click("#assist-reply a.fn")
+    p.see("#source-text mark.quote")
+    assert p.marked() == note
+
+
 @flow("desktop")
 def code_points_before_a_quote(p):
     p.open("#ask")
