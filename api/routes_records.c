@@ -90,29 +90,17 @@ static int feedback_read(struct request *r, const cJSON *o, const char **id, str
 {
 	int64_t rating = 0, citation = 0;
 	*f = (struct feedback){ .answerable = -1, .key_id = r->caller.key_id };
-	int rc = text_read(r, o, "answer_id", id, e);
-	r->param = "answer_id";
-	if (!rc && !*id)
-		return err_set(e, E_USAGE, "answer_id: missing");
-	if (!rc)
-		rc = field_int(r, o, "rating", -1, 1, &rating, e);
-	r->param = "rating";
-	if (!rc && !rating)
-		return err_set(e, E_USAGE, "rating: must be -1 or 1");
-	r->param = NULL;
-	if (!rc)
-		rc = field_int(r, o, "citation", 1, 1000, &citation, e);
-	if (!rc)
-		rc = text_read(r, o, "comment", &f->comment, e);
-	if (!rc)
-		rc = text_read(r, o, "question", &f->question, e);
-	if (!rc)
-		rc = text_read(r, o, "expected", &f->expected, e);
-	if (!rc && json_get(o, "answerable"))
-		rc = field_bool(r, o, "answerable", &f->answerable, e);
+	if (text_read(r, o, "answer_id", id, e) || field_int(r, o, "rating", -1, 1, &rating, e) ||
+	    field_int(r, o, "citation", 1, 1000, &citation, e) || text_read(r, o, "comment", &f->comment, e) ||
+	    text_read(r, o, "question", &f->question, e) || text_read(r, o, "expected", &f->expected, e) ||
+	    (json_get(o, "answerable") && field_bool(r, o, "answerable", &f->answerable, e)))
+		return e->status;
 	f->rating = (int)rating;
 	f->citation = (int)citation;
-	return rc;
+	if (*id && rating)
+		return OK;
+	r->param = *id ? "rating" : "answer_id";
+	return *id ? err_set(e, E_USAGE, "rating: must be -1 or 1") : err_set(e, E_USAGE, "answer_id: missing");
 }
 
 int feedback_post(struct request *r, struct err *e)
@@ -153,6 +141,8 @@ int feedback_get(struct request *r, struct err *e)
 	int rc = query_u64(r, "limit", 1, LIST_MAX, 100, &limit, e);
 	if (rc)
 		return rc;
+	if (!r->caller.all_groups)
+		return err_set(e, E_DENIED, "what people say may repeat documents: a key with every group is needed");
 	if (!export) {
 		rc = feedback_view(r->service, cursor ? cursor : "", (size_t)limit, &o, e);
 		if (!rc)

@@ -8,7 +8,7 @@ import harness
 
 harness.FOOTNOTE = os.path.abspath(sys.argv[1])
 wanted = sys.argv[2:]
-for name in ("refusals", "access", "sources", "documents", "search", "rerank", "filter", "answers", "tasks", "batches", "prompts", "experiments", "loop", "load", "life"):
+for name in ("refusals", "access", "sources", "documents", "search", "rerank", "filter", "answers", "records", "tasks", "batches", "prompts", "experiments", "loop", "load", "life"):
     importlib.import_module("test_" + name)
 
 if not harness.model("all-minilm-l6-v2"):

@@ -110,6 +110,8 @@ ENDPOINTS = [("GET", "/v1/documents", None, "read"), ("GET", "/v1/documents/x", 
              ("GET", "/v1/models", None, "read"), ("POST", "/v1/embeddings", {"input": "x", "model": "all-minilm-l6-v2"}, "read"),
              ("POST", "/v1/rerank", {"query": "x", "documents": ["y"]}, "read"),
              ("POST", "/v1/chat/completions", {"model": "footnote", "messages": [{"role": "user", "content": "What?"}]}, "read"), ("GET", "/v1/documents/x/pages/1.png", None, "read"),
+             ("GET", "/v1/answers/x", None, "read"), ("POST", "/v1/answers/x/replay", {}, "read"),
+             ("POST", "/v1/feedback", {"answer_id": "x", "rating": 1}, "read"), ("GET", "/v1/usage", None, "admin"),
              ("GET", "/v1/sources", None, "write"), ("DELETE", "/v1/sources/x", None, "write"), ("GET", "/v1/jobs", None, "write"), ("GET", "/v1/jobs/x", None, "write"),
              ("DELETE", "/v1/jobs/x", None, "write"), ("POST", "/v1/backup", {}, "admin"),
              ("DELETE", "/v1/keys/none", None, "admin"), ("GET", "/metrics", None, "admin")]
