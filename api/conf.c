@@ -256,10 +256,11 @@ static const struct setting settings[] = {
 		"search: of a long story often one part alone is what the passage answers. 0: none."},
 	{NULL, "search.parts_weight", T_REAL, AT(parts_weight), 0, 100, "4", NULL,
 		"What that counts: the cosine, mostly of the nearest part, times this is added to the score."},
-	{NULL, "search.rerank", T_INT, AT(rerank), 0, 1000, "20", "passages",
+	{NULL, "search.rerank", T_INT, AT(rerank), 0, 1000, "10", "passages",
 		"How many of the first passages of a hybrid search are read together with the query by the reader (models.reader), which "
-		"then puts them in a better order. Each costs about as much as embedding it again. 0: none."},
-	{NULL, "search.rerank_weight", T_REAL, AT(rerank_weight), 0, 100, "1", NULL,
+		"then puts them in a better order: queries of at most 30 words, in English. Each costs about as much as embedding it "
+		"again: ten passages of 200 tokens take 42 ms of a core with AMX, some times that with AVX2 alone. 0: none."},
+	{NULL, "search.rerank_weight", T_REAL, AT(rerank_weight), 0, 100, "0.7", NULL,
 		"What the reader's judgement, from 0 to 1, counts against the ranking by meaning, which has 1 at most."},
 	{NULL, "rerank.documents_max", T_INT, AT(rerank_documents_max), 1, 10000, "256", "texts",
 		"Texts that one request to /v1/rerank may carry."},

@@ -31,6 +31,12 @@ static size_t words_find(const char *s, size_t len, struct place *out)
 	return n;
 }
 
+int longquery_is(const char *query, size_t len)
+{
+	struct place words[WORDS_MAX];
+	return words_find(query, len, words) > WINDOW;
+}
+
 static size_t windows_cut(const char *query, size_t len, struct embed_text *out)
 {
 	struct place words[WORDS_MAX];

@@ -3,11 +3,13 @@
  * Method: a cross-encoder sees query and passage at once and so tells better than two vectors whether one answers the other
  * (Nogueira & Cho 2019); it is too slow for all passages and quick enough for some. Its judgement joins the fused score and
  * does not replace it (fuse_read): what was found by a rare word stays near the top though the model knows nothing of it.
+ * It was taught questions; over the parts of a long story it judges worse than the vectors do, so these are not read.
  * Which hits are read does not depend on how many are asked for, so pages of one search are cut from one order.
  * Threads: no state. Failure: the hits stay as they were. */
 #include "api/rerank.h"
 #include <math.h>
 #include <string.h>
+#include "api/longquery.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/language.h"
@@ -78,7 +80,7 @@ int rerank(struct service *s, const struct conf *c, const struct reader *r, cons
 	double t0 = clock_ms();
 	size_t first = (size_t)c->rerank;
 	if (first > n) first = n;
-	if (first == 0 || !rerank_reads(query, len)) return OK;
+	if (first == 0 || !rerank_reads(query, len) || longquery_is(query, len)) return OK;
 	int rc = service_reader(s, &m, &why, e);
 	if (rc || !m) return rc;
 	arena_init(&scratch, SCRATCH_BYTES);

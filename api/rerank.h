@@ -6,7 +6,7 @@
 
 /* Reads the first search.rerank (of c) of n hits, best first, gives them their parts and puts all in order again. What was said of
  * each goes to found->read, the time is added to found->rerank_ms. Does nothing where there is no reader, or the query is in a
- * language that it was not taught. The same hits always come out in the same order. Errors of the reader and the store. */
+ * language that it was not taught, or a story (longquery.h) and no question as it was. The same hits always come out in the same order. Errors of the reader and the store. */
 int rerank(struct service *s, const struct conf *c, const struct reader *r, const char *query, size_t len, struct fused_hit *hits,
 	size_t n, struct retrieval *found, struct arena *a, struct err *e);
 /* How much each text is about the query, 0 … 1, to scores[n]: by the reader, or, where there is none or it was not taught the
