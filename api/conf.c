@@ -251,9 +251,9 @@ static const struct setting settings[] = {
 	{NULL, "search.rrf_k", T_REAL, AT(search_rrf_k), 1, 10000, "10", NULL,
 		"With rrf, its constant: a passage gets 1 / (k + rank) from each of the two rankings. Lower: the first places "
 		"count for more, and a passage that only one of them puts first can win."},
-	{NULL, "search.parts", T_INT, AT(parts), 0, 1000, "30", "passages",
+	{NULL, "search.parts", T_INT, AT(parts), 0, 1000, "20", "passages",
 		"A query of over 30 words is compared part by part (windows of 30 words) with so many of the first passages of a hybrid "
-		"search: of a long story often one part alone is what the passage answers. 0: none."},
+		"search: of a long story often one part alone is what the passage answers. Each is embedded anew, some milliseconds. 0: none."},
 	{NULL, "search.parts_weight", T_REAL, AT(parts_weight), 0, 100, "4", NULL,
 		"What that counts: the cosine, mostly of the nearest part, times this is added to the score."},
 	{NULL, "search.rerank", T_INT, AT(rerank), 0, 1000, "10", "passages",

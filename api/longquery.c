@@ -2,10 +2,12 @@
  *
  * Method: who tells a story before asking (a ticket, a mail, a forum's post) gets a vector that is a mean of all of it, and
  * the passage that answers is near to one part. So the query is also cut into windows of WINDOW words that overlap by half,
- * each is embedded, and a hit gets three quarters of its nearest window's cosine and one quarter of the mean over windows:
- * over forum posts of some 50 words nDCG@10 gains 0.02. It costs one embedding a window and reading the hits' vectors.
+ * each is embedded, and a hit gets three quarters of its nearest window's cosine and one quarter of the mean over windows. The
+ * hits' texts are embedded anew, for their stored vectors are of title and headings too, which windows have nothing to do with:
+ * with those half of the gain is lost. It costs what embedding the first hits costs, some milliseconds each.
  * Threads: no state. Failure: the hits stay as they were. */
 #include "api/longquery.h"
+#include "api/rerank.h"
 #include "base/clock.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -49,34 +51,38 @@ static size_t windows_cut(const char *query, size_t len, struct embed_text *out)
 	return windows;
 }
 
-/* How near a hit is to the windows: (windows, dim) vectors of length 1. */
-static int hit_compare(const struct retrieval *found, uint64_t chunk, const float *windows, size_t n, size_t dim, float *vector, float *out,
-	struct err *e)
+/* How near a passage's vector is to the windows': (windows, dim), all of length 1. */
+static float nearness(const float *passage, const float *windows, size_t n, size_t dim)
 {
 	double best = 0, sum = 0;
-	int rc = snapshot_vector(found->snapshot, chunk, vector, e);
-	for (size_t w = 0; !rc && w < n; w++) {
+	for (size_t w = 0; w < n; w++) {
 		double cosine = 0;
-		for (size_t i = 0; i < dim; i++) cosine += (double)windows[w * dim + i] * vector[i];
+		for (size_t i = 0; i < dim; i++) cosine += (double)windows[w * dim + i] * passage[i];
 		if (w == 0 || cosine > best) best = cosine;
 		sum += cosine;
 	}
-	if (!rc) *out = (float)(NEAREST * best + (1 - NEAREST) * sum / (double)n);
-	return rc;
+	return (float)(NEAREST * best + (1 - NEAREST) * sum / (double)n);
 }
 
-int longquery_rank(const struct conf *c, const char *query, size_t len, struct fused_hit *hits, size_t n, struct retrieval *found,
-	struct arena *a, struct err *e)
+int longquery_rank(const struct conf *c, const struct reader *r, const char *query, size_t len, struct fused_hit *hits, size_t n,
+	struct retrieval *found, struct arena *a, struct err *e)
 {
 	struct embed_text windows[WINDOWS_MAX];
 	size_t first = (size_t)c->parts < n ? (size_t)c->parts : n, count = first && c->parts_weight > 0 ? windows_cut(query, len, windows) : 0;
 	if (count == 0) return OK;
 	size_t dim = (size_t)embedder_info(found->embedder)->dim;
-	float *vectors = arena_alloc(a, (count + 1) * dim * sizeof *vectors), *near = arena_alloc(a, first * sizeof *near);
+	float *vectors = arena_alloc(a, (count + first) * dim * sizeof *vectors), *near = arena_alloc(a, first * sizeof *near);
+	struct embed_text *texts = arena_calloc(a, first, sizeof *texts);
 	double t0 = clock_ms();
-	int rc = vectors && near ? OK : err_set(e, E_MEMORY, "search: out of memory");
+	int rc = vectors && near && texts ? OK : err_set(e, E_MEMORY, "search: out of memory");
 	if (!rc) rc = embedder_encode(found->embedder, windows, count, EMBED_QUERY, EMBED_FIRST, vectors, e);
-	for (size_t i = 0; !rc && i < first; i++) rc = hit_compare(found, hits[i].chunk_id, vectors, count, dim, vectors + count * dim, &near[i], e);
+	for (size_t i = 0; !rc && i < first; i++) {
+		struct reader_pair pair;
+		rc = rerank_pair(found, r, hits[i].chunk_id, a, &pair, e);
+		if (!rc) texts[i] = (struct embed_text){ pair.text, pair.len };
+	}
+	if (!rc) rc = embedder_encode(found->embedder, texts, first, EMBED_PASSAGE, EMBED_FIRST, vectors + count * dim, e);
+	for (size_t i = 0; !rc && i < first; i++) near[i] = nearness(vectors + (count + i) * dim, vectors, count, dim);
 	if (!rc) fuse_parts(hits, n, near, first, c->parts_weight);
 	found->rerank_ms += clock_ms() - t0;
 	return rc;

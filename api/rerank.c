@@ -38,20 +38,20 @@ static int is_file_name(const char *title, const char *source)
 	return strncmp(name, title, n) == 0 && (name[n] == 0 || name[n] == '.');
 }
 
-/* The pair of a hit; its title lives in the arena, its text in the snapshot. */
-static int pair_fill(const struct retrieval *found, const struct reader *r, const struct fused_hit *hit, struct arena *a,
-	struct reader_pair *out, struct err *e)
+int rerank_pair(const struct retrieval *found, const struct reader *r, uint64_t chunk, struct arena *a, struct reader_pair *out,
+	struct err *e)
 {
 	struct chunk c;
 	struct doc d;
 	const char *text;
 	size_t len;
-	int rc = snapshot_chunk(found->snapshot, r, hit->chunk_id, a, &c, e);
+	int rc = snapshot_chunk(found->snapshot, r, chunk, a, &c, e);
 	if (!rc) rc = snapshot_doc_by_key(found->snapshot, r, c.doc_key, a, &d, e);
 	if (!rc) rc = snapshot_text(found->snapshot, &d, &text, &len, e);
 	if (rc) return rc;
 	if (c.range.off > len || c.range.len > len - c.range.off)
 		return err_set(e, E_CORRUPT, "chunk %llu of %s lies outside its text", (unsigned long long)c.id, d.id);
+	*out = (struct reader_pair){ 0 };
 	out->title = is_file_name(d.title, d.source) ? c.heading : d.title;
 	out->title_len = strlen(out->title);
 	out->text = text + c.range.off;
@@ -65,8 +65,9 @@ static int hits_read(struct reader_model *m, const struct reader *r, const char 
 	struct reader_pair *pairs = arena_calloc(scratch, n, sizeof *pairs);
 	int rc = pairs ? OK : err_set(e, E_MEMORY, "search: out of memory");
 	for (size_t i = 0; !rc && i < n; i++) {
-		pairs[i] = (struct reader_pair){ .first = query, .first_len = len };
-		rc = pair_fill(found, r, &hits[i], scratch, &pairs[i], e);
+		rc = rerank_pair(found, r, hits[i].chunk_id, scratch, &pairs[i], e);
+		pairs[i].first = query;
+		pairs[i].first_len = len;
 	}
 	return rc ? rc : reader_read(m, pairs, n, out, e);
 }

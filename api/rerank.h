@@ -14,6 +14,9 @@ int rerank(struct service *s, const struct conf *c, const struct reader *r, cons
  * static or of the service. Errors of either. */
 int rerank_texts(struct service *s, const char *query, size_t len, const struct embed_text *texts, size_t n, double *scores,
 	const char **model, struct err *e);
+/* Title and text of a chunk as the reader takes them, without `first`: the title lives in the arena, the text in the snapshot. */
+int rerank_pair(const struct retrieval *found, const struct reader *r, uint64_t chunk, struct arena *a, struct reader_pair *out,
+	struct err *e);
 /* What was read of a chunk; NULL: nothing. */
 const struct reader_reading *rerank_reading(const struct retrieval *found, uint64_t chunk);
 /* 1: the reader was taught the language of this text (English). */

@@ -355,7 +355,7 @@ static int rank(struct service *s, const struct reader *r, const struct ask *ask
 	struct ranking all, deeper;
 	size_t depth = (size_t)ask->conf->search_depth;
 	int more, rc = rank_at(r, ask, depth, found, a, &all, &more, e);
-	if (!rc && ask->mode == SEARCH_HYBRID) rc = longquery_rank(ask->conf, ask->query, ask->len, all.hits, all.n, found, a, e);
+	if (!rc && ask->mode == SEARCH_HYBRID) rc = longquery_rank(ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
 	if (!rc && reread && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, ask->query, ask->len, all.hits, all.n, found, a, e);
 	for (;; depth *= 2) {
 		*out = all;
