@@ -94,7 +94,7 @@ HELP = {
 }
 TICKET = "A customer wanted to end the lease of a trumpet early. We ended the lease after five weeks and waived the rest because of a move abroad."
 THREAD = [{"role": "customer", "text": "Hello, I rent a trumpet from you."}, {"role": "agent", "text": "Hello, how can I help?"},
-          {"role": "customer", "text": "I am moving away. How do I end the lease of the trumpet? Thanks!"}]
+          {"role": "customer", "text": "How much notice must I give to end the lease of the trumpet? Thanks!"}]
 
 
 def desk(s, collection):
@@ -116,7 +116,7 @@ def assist_reply(s):
     assert set(a) == {"reply", "greeting", "closing", "tone", "next_questions", "similar"}, set(a)
     check_answer(s, a["reply"])
     assert a["reply"]["status"] == "answered" and "four weeks" in a["reply"]["answer"], a["reply"]["answer"]
-    assert a["reply"]["question"] == "I am moving away. How do I end the lease of the trumpet?"
+    assert a["reply"]["question"] == "How much notice must I give to end the lease of the trumpet?"
     assert all(h["document_id"] != ticket for h in a["reply"]["passages"])
     assert [h["document_id"] for h in a["similar"]] == [ticket]
     asked = a["next_questions"]
