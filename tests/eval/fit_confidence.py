@@ -2,8 +2,9 @@
 """Fits the weights by which answers are chosen and doubted, from answers to questions whose right ones are known, asked with
 answer.confidence = 0, answer.refusal = 100 and explain (dumps as dial.py takes them; kit.ask makes them):
 
-  api/decide.c  the confidence: a logistic regression of "the answer is right" on the evidence it carries, a row for each
-                state of knowledge (reader model or not, judged by the generator or not) and stage (before, begun, written)
+  api/decide.c  the confidence: a logistic regression of "the best unit holds the answer" (before something is written) or
+                "what was written holds it" on the evidence, a row for each state of knowledge (reader model or not, judged
+                by the generator or not) and stage (before, begun, written)
   api/select.c  with --units: the score of a sentence: a conditional logit, of a question's units, which holds the answer?
 
 Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--units] [--all]
@@ -87,7 +88,7 @@ def rows_of_table(rows):
                 yield " | ".join([stage] + ["READ"] * read + ["JUDGED"] * judged_too), part, names
 
 
-def crossed(rows, names, decay, folds):
+def crossed(rows, names, label, decay, folds):
     """Predictions for each row by weights that its article had no part in."""
     articles = sorted({r["question"]["doc"] for r in rows})
     fold = {a: i % folds for i, a in enumerate(articles)}
@@ -96,7 +97,7 @@ def crossed(rows, names, decay, folds):
         train = [r for r in rows if fold[r["question"]["doc"]] != f]
         if not train:
             continue
-        w = fit([features(r, names) for r in train], [right(r) for r in train], decay)
+        w = fit([features(r, names) for r in train], [label(r) for r in train], decay)
         for i, r in enumerate(rows):
             if fold[r["question"]["doc"]] == f:
                 out[i] = predict(w, features(r, names))
@@ -109,6 +110,11 @@ def features(row, names):
 
 def right(row):
     return float(kit.is_right(row["question"], row["answer"]))
+
+
+def there(row):
+    units = row["answer"]["evidence"]["units"]
+    return float(bool(row["question"]["answerable"] and units and kit.holds(units[0]["text"], row["question"]["answers"])))
 
 
 UNIT = [("cosine", "cosine"), ("coverage", "coverage"), ("passage_cosine", "passage"), ("has", "has"), ("span", "span"),
@@ -184,11 +190,12 @@ def main():
         fit_units(rows, o.folds, o.decay)
         return
     for title, part, names in rows_of_table(rows):
-        ys = [right(r) for r in part]
+        label = right if title.startswith("WRITTEN") else there
+        ys = [label(r) for r in part]
         if len(part) < 40 or not 0 < sum(ys) < len(ys):
             print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right: too few to fit")
             continue
-        f = judged(crossed(part, names, o.decay, o.folds), ys)
+        f = judged(crossed(part, names, label, o.decay, o.folds), ys)
         print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right; on articles not fitted: AUC {f['auc']:.3f}, calibration error {f['ece']:.3f}, log loss {f['log_loss']:.3f}")
         w = fit([features(r, names) for r in part], ys, o.decay)
         print(f"\t[{title}] = {{ .bias = {w[0]:.2f}, " + ", ".join(f".{IN_C[k]} = {v:.2f}" for k, v in zip(names, w[1:])) + " },")
