@@ -259,13 +259,13 @@ static const struct setting settings[] = {
 	{NULL, "search.rerank", T_INT, AT(rerank), 0, 1000, "10", "passages",
 		"How many of the first passages of a hybrid search are read together with the query by the reader (models.reader), which "
 		"then puts them in a better order: queries of at most 30 words, in English. Each costs about as much as embedding it "
-		"again: ten passages of 200 tokens take 42 ms of a core with AMX, some times that with AVX2 alone. 0: none."},
+		"again: ten passages of 200 tokens take 42 ms of a core with AMX and 230 ms with AVX2 alone, where fewer may do. 0: none."},
 	{NULL, "search.rerank_weight", T_REAL, AT(rerank_weight), 0, 100, "0.7", NULL,
 		"What the reader's judgement, from 0 to 1, counts against the ranking by meaning, which has 1 at most."},
 	{NULL, "rerank.documents_max", T_INT, AT(rerank_documents_max), 1, 10000, "256", "texts",
 		"Texts that one request to /v1/rerank may carry."},
 	{NULL, "rerank.bytes_max", T_SIZE, AT(rerank_bytes_max), 1 * KIB, 1 * GIB, "1m", "bytes",
-		"Bytes of all these texts together, and of the query. All of it is read: a megabyte takes about a minute of a core."},
+		"Bytes of all these texts together, and of the query. All of it is read: a megabyte takes some seconds of a core with AMX."},
 	{NULL, "search.exact_max", T_INT, AT(search_exact_max), 0, 10000, "10", "passages",
 		"An identifier in a query of up to twelve words, such as ERR-4021, that at most so many of the passages found by words hold as it is "
 		"written puts these before all others. 0: it counts as words alone."},
