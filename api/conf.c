@@ -357,7 +357,7 @@ static const struct setting settings[] = {
 	{NULL, "assist.greeting", T_TEXT, AT(assist_greeting), 0, CONF_TEXT - 1, "", NULL,
 		"A fixed phrase that comes with each reply, to stand before it. It is no part of the reply, of which each sentence is cited."},
 	{NULL, "assist.closing", T_TEXT, AT(assist_closing), 0, CONF_TEXT - 1, "", NULL,
-		"The same behind it."},
+		"The same, put behind what the reply says."},
 	{NULL, "assist.questions_max", T_INT, AT(assist_questions), 0, 20, "5", "questions",
 		"Questions to ask next that a reply comes with, at most."},
 	{NULL, "assist.ask_about", T_TEXT, AT(assist_ask_about), 0, CONF_TEXT - 1, "Would you also like to know about “{{heading}}”?", NULL,
