@@ -76,7 +76,7 @@ def modes_rank_by_meaning_by_words_and_by_both(s):
         for i, h in enumerate(hits):
             x = h["explain"]
             assert x["score"] == h["score"] and abs(sum(p["part"] for p in x["parts"]) - h["score"]) < 1e-9, h
-            assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical"} if mode == "hybrid" else {mode}), h
+            assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical", "reader"} if mode == "hybrid" else {mode}), h
             assert mode == "hybrid" or x["parts"][0]["rank"] == i + 1, h
     assert "explain" not in s.post("/v1/search", {"query": "x", "collection": "modes"}).json["hits"][0]
     page = s.post("/v1/search", {"query": "departing trains", "collection": "modes", "mode": "lexical", "k": 5}).json
@@ -146,7 +146,7 @@ def parts_sum_to_the_score(s):
                     x = h["explain"]
                     assert x["score"] == h["score"] and abs(sum(p["part"] for p in x["parts"]) - h["score"]) < 1e-9 * max(1, abs(h["score"])), (query, mode, more, h)
                     assert x["parts"] and len({p["name"] for p in x["parts"]}) == len(x["parts"]), x
-                    assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical", "exact"} if mode == "hybrid" else {mode}), h
+                    assert {p["name"] for p in x["parts"]} <= ({"dense", "lexical", "exact", "reader"} if mode == "hybrid" else {mode}), h
 
 
 @test(search__fuse_depth="10")
