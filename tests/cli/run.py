@@ -430,7 +430,7 @@ def search_modes(b):
     b.ingest()
     both, words = b.json("search", "hotel night limit", "--explain"), b.json("search", "--mode", "lexical", "hotel night limit", "--explain")
     assert both[0]["source"].endswith("travel.md") and words[0]["source"].endswith("travel.md"), (both, words)
-    assert [p["name"] for p in both[0]["explain"]["parts"]] == ["dense", "lexical"] and [p["name"] for p in words[0]["explain"]["parts"]] == ["lexical"]
+    assert [p["name"] for p in both[0]["explain"]["parts"]] == ["dense", "lexical", "reader"] and [p["name"] for p in words[0]["explain"]["parts"]] == ["lexical"]
     assert abs(sum(p["part"] for p in both[0]["explain"]["parts"]) - both[0]["score"]) < 1e-9
     assert b.json("search", "--mode", "lexical", "unheardof") == [] and b.json("search", "--mode", "dense", "unheardof")
     assert "by words" in b.run("search", "hotel night limit", "--explain").stdout
