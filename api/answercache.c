@@ -32,6 +32,7 @@ struct answercache {
 	pthread_mutex_t lock;
 	struct entry *bucket[BUCKETS], *newest, *oldest;
 	size_t bytes, max_bytes;
+	uint64_t least_seq;                  /* what is made from states of the store before is not kept */
 };
 
 int answercache_open(struct answercache **out, size_t max_bytes, struct err *e)
@@ -71,10 +72,9 @@ static void put_passages(struct sha256 *h, const struct retrieval *r)
 	}
 }
 
-/* All but the question. */
-static void put_rest(struct sha256 *h, struct service *s, const struct answer_request *q, const struct retrieval *r)
+/* All but the question. t: the template in use; NULL: none. */
+static void put_rest(struct sha256 *h, const struct prompt_template *t, const struct answer_request *q, const struct retrieval *r)
 {
-	const struct prompt_template *t;
 	const int numbers[] = { q->k, (int)q->style, q->style_given, q->max_tokens };
 	put_passages(h, r);
 	put_text(h, snapshot_embedder(r->snapshot));
@@ -85,7 +85,7 @@ static void put_rest(struct sha256 *h, struct service *s, const struct answer_re
 	}
 	put_bytes(h, q->conf, sizeof *q->conf);      /* the models are of the settings, and stay those of the process */
 	put_text(h, q->prompt);
-	put_text(h, prompts_find_for(s->prompts, "answer", q->prompt, &t, NULL) ? "" : prompt_source(t));
+	put_text(h, t ? prompt_source(t) : "");
 	put_text(h, q->tone);
 	put_bytes(h, numbers, sizeof numbers);
 	put_bytes(h, &q->temperature, sizeof q->temperature);
@@ -120,16 +120,20 @@ static int keys_make(struct service *s, const struct answer_request *q, const st
 {
 	struct sha256 *exact = sha256_new(), *near = sha256_new();
 	struct arena arena;
+	const struct prompt_template *t;
 	const char *asked, *normal;              /* as it came, and as it stands without the conversation */
 	int rc;
+	if (prompts_find_for(s->prompts, "answer", q->prompt, &t, NULL)) t = NULL;
+	out->prompt = t ? prompt_name(t) : "";
+	out->version = t ? prompt_version(t) : 0;
 	arena_init(&arena, KEY_ARENA);
 	rc = exact && near ? question_normal(a->question, &arena, &asked, NULL) : E_MEMORY;
 	if (!rc) rc = question_normal(q->question, &arena, &normal, NULL);
 	if (!rc) {
-		put_rest(exact, s, q, &a->retrieval);
+		put_rest(exact, t, q, &a->retrieval);
 		put_text(exact, asked);
 		put_text(exact, normal);
-		put_rest(near, s, q, &a->retrieval);
+		put_rest(near, t, q, &a->retrieval);
 		rc = put_core(near, normal, &arena);
 	}
 	if (exact) sha256_end(exact, out->exact);
@@ -165,6 +169,12 @@ static void use_first(struct answercache *c, struct entry *n)
 	c->newest = n;
 }
 
+static void entry_free(struct entry *n)
+{
+	arena_clear(&n->arena);
+	mem_free(n);
+}
+
 static void entry_drop(struct answercache *c, struct entry *n)
 {
 	struct entry **at = bucket_of(c, n->keys.exact);
@@ -172,22 +182,22 @@ static void entry_drop(struct answercache *c, struct entry *n)
 	*at = n->next;
 	use_unlink(c, n);
 	c->bytes -= entry_bytes(n);
-	arena_clear(&n->arena);
-	mem_free(n);
+	entry_free(n);
 }
 
-void answercache_clear(struct answercache *c)
+void answercache_clear(struct answercache *c, uint64_t seq)
 {
 	if (!c) return;
 	pthread_mutex_lock(&c->lock);
 	while (c->oldest) entry_drop(c, c->oldest);
+	if (seq > c->least_seq) c->least_seq = seq;
 	pthread_mutex_unlock(&c->lock);
 }
 
 void answercache_close(struct answercache *c)
 {
 	if (!c) return;
-	answercache_clear(c);
+	answercache_clear(c, 0);
 	pthread_mutex_destroy(&c->lock);
 	mem_free(c);
 }
@@ -351,8 +361,7 @@ static struct entry *entry_make(const struct answer_keys *k, const struct answer
 	if (!chunks || answer_copy(&n->a, a, &n->arena)) failed = 1;
 	n->query = copy(&n->arena, a->retrieval.query, (size_t)n->dim * sizeof *n->query, &failed);
 	if (!failed) return n;
-	arena_clear(&n->arena);
-	mem_free(n);
+	entry_free(n);
 	return NULL;
 }
 
@@ -361,8 +370,14 @@ void answercache_put(struct service *s, const struct answer_request *q, const st
 	struct answercache *c = s->answers;
 	struct entry *n, *old;
 	if (!k->known || a->status == ANSWER_PARTIAL || (a->status == ANSWER_ANSWERED && a->style != (int)q->style)) return;
+	if (*a->prompt_name && (strcmp(a->prompt_name, k->prompt) || a->prompt_version != k->version)) return;
 	if (!(n = entry_make(k, a, c->max_bytes))) return;
 	pthread_mutex_lock(&c->lock);
+	if (a->retrieval.seq < c->least_seq) {
+		pthread_mutex_unlock(&c->lock);
+		entry_free(n);
+		return;
+	}
 	if ((old = find_exact(c, k))) entry_drop(c, old);
 	struct entry **at = bucket_of(c, k->exact);
 	n->next = *at;

@@ -6,7 +6,11 @@
 #include "api/answer.h"
 
 struct answercache;
-struct answer_keys { uint8_t exact[32], near[32]; int known; }; /* what an answer depends on; known 0: it can't be kept */
+struct answer_keys {                 /* what an answer depends on */
+	uint8_t exact[32], near[32];
+	int known;                   /* 0: it can't be kept */
+	const char *prompt; int version; /* the template in use then; "": none */
+};
 /* max_bytes 0: *out is NULL, which every function takes for an empty cache that keeps nothing. E_MEMORY. */
 int answercache_open(struct answercache **out, size_t max_bytes, struct err *e);
 void answercache_close(struct answercache *c);
@@ -17,10 +21,12 @@ void answercache_close(struct answercache *c);
  * for answercache_put, since later steps may change the passages. Thread-safe. */
 int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out,
 	struct answer_keys *k);
-/* Keeps a copy, unless it is partial or another style than was asked for, which the next try may do better. */
+/* Keeps a copy, unless it is partial or another style than was asked for, which the next try may do better, or was made
+ * from a state of the store that was forgotten meanwhile, or by a template that was put in use since answercache_get. */
 void answercache_put(struct service *s, const struct answer_request *q, const struct answer *a, const struct answer_keys *k);
-/* Forgets all: for an erasure, that leaves no byte of a document. */
-void answercache_clear(struct answercache *c);
+/* Forgets all, and whatever is still to be made from states of the store before seq: for an erasure, that leaves no byte of a
+ * document. */
+void answercache_clear(struct answercache *c, uint64_t seq);
 size_t answercache_bytes(struct answercache *c);
 
 #endif

@@ -62,6 +62,16 @@ static int erase_each(struct index *x, struct removal *m, size_t *done, struct e
 	return OK;
 }
 
+/* Of the store; when that can't be known, later than any. */
+static uint64_t seq_now(struct index *x)
+{
+	struct snapshot *s;
+	if (snapshot_open(&s, x, NULL)) return UINT64_MAX;
+	uint64_t seq = snapshot_seq(s);
+	snapshot_close(s);
+	return seq;
+}
+
 int remove_erase(struct service *s, struct removal *m, struct err *e)
 {
 	struct write *w;
@@ -73,7 +83,7 @@ int remove_erase(struct service *s, struct removal *m, struct err *e)
 	if (rc) return rc;
 	rc = erase_each(s->index, m, &done, e);
 	folders_erase_end(s, m->docs, m->n);
-	answercache_clear(s->answers);
+	answercache_clear(s->answers, seq_now(s->index));
 	if (!rc) m->n = done;
 	return rc;
 }

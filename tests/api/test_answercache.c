@@ -134,9 +134,36 @@ TEST(answercache_gives_again_what_is_the_same)
 	CHECK_STR(plain("How many days of leave?"), "");
 	CHECK(strstr(answer.text, "30 days") != NULL);
 	CHECK_STR(plain("How many days of leave?"), "exact");
-	answercache_clear(service->answers);
+	answercache_clear(service->answers, 0);
 	CHECK_INT(answercache_bytes(service->answers), 0);
 	CHECK_STR(plain("How many days of leave?"), "");
+	close_service();
+}
+
+TEST(answercache_keeps_nothing_of_what_was_forgotten_or_of_another_template)
+{
+	struct answer_request q = { .question = "How many days of leave?", .style = STYLE_EXTRACTIVE, .temperature = -1, .conf = &conf };
+	struct answer_keys k;
+	struct answer again = { 0 };
+	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
+	open_service(1 << 20, 0);
+	put("leave.txt", "Employees receive 27 days of paid leave a year. Unused days may be carried over.\n");
+	CHECK_STR(plain(q.question), "");
+	again = answer;
+	/* put in use while the answer was written: it is no answer of the one that was looked up */
+	answercache_clear(service->answers, 0);
+	CHECK(!answercache_get(service, &q, NULL, &arena, &again, &k));
+	again.prompt_name = "answer";
+	again.prompt_version = k.version + 1;
+	answercache_put(service, &q, &again, &k);
+	CHECK_INT(answercache_bytes(service->answers), 0);
+	again.prompt_version = k.version;
+	answercache_put(service, &q, &again, &k);
+	CHECK(answercache_bytes(service->answers) > 0);
+	/* a document was erased while the answer was made from it */
+	answercache_clear(service->answers, again.retrieval.seq + 1);
+	answercache_put(service, &q, &again, &k);
+	CHECK_INT(answercache_bytes(service->answers), 0);
 	close_service();
 }
 
