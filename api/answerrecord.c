@@ -84,10 +84,19 @@ static int of_add(cJSON *list, const struct answer *a, size_t i)
 	return 0;
 }
 
+/* A sentence without a citation may be of any passage that was shown. */
+static int is_all_cited(const struct answer *a)
+{
+	size_t i = 0;
+	while (i < a->sentence_n && a->sentences[i].citation_n) i++;
+	return i == a->sentence_n || a->status == ANSWER_ABSTAINED;
+}
+
 static cJSON *of_documents(const struct answer *a)
 {
 	cJSON *list = cJSON_CreateArray();
-	int ok = list != NULL;
+	int ok = list != NULL, all = !is_all_cited(a);
+	for (size_t i = 0; all && ok && i < a->retrieval.n; i++) ok = of_add(list, a, i);
 	for (size_t i = 0; ok && i < a->citation_n; i++) ok = of_add(list, a, a->citations[i].passage);
 	if (ok && a->has_short) ok = of_add(list, a, a->short_answer.passage);
 	if (ok) return list;

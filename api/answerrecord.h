@@ -1,6 +1,7 @@
 /* answerrecord.h: the record of an answer: what was asked, what it rested on and what made it, so that it can be read,
- * checked and asked again. A note of kind "answer" under the answer's id; it belongs to the documents it cites and goes with
- * them (index.h, "of_documents"). It repeats no word of other passages: of these it has the chunks' numbers. */
+ * checked and asked again. A note of kind "answer" under the answer's id; it belongs to the documents it cites, to all it was
+ * shown where a sentence of it cites none, and goes with them (index.h, "of_documents"). It repeats no word of other passages:
+ * of these it has the chunks' numbers. */
 #ifndef API_ANSWERRECORD_H
 #define API_ANSWERRECORD_H
 #include "api/answer.h"

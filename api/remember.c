@@ -23,17 +23,17 @@
 #include "base/mem.h"
 #include "base/stat.h"
 
-enum { MEMOS_MAX = 4096, ROWS_MAX = 1024, NAMES_PAGE = 1024, ARENA_BYTES = 256 << 20, TRIM_MS = 3600 * 1000, PATH_BYTES = 4096 };
+enum { MEMOS_MAX = 4096, TEXT_MAX = 64 << 20, ROWS_MAX = 1024, NAMES_PAGE = 1024, ARENA_BYTES = 256 << 20, TRIM_MS = 3600 * 1000, PATH_BYTES = 4096 };
 static const double day_ms = 24 * 3600 * 1e3;
 
-struct batch { struct memo *memos; size_t n; struct usage_row *rows; size_t row_n; };
+struct batch { struct memo *memos; size_t n, text; struct usage_row *rows; size_t row_n; }; /* text: bytes of questions and histories */
 struct remember {
 	struct service *s;
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
 	pthread_t thread;
 	int started, closing, hurry;
-	struct batch now;                    /* what waits: MEMOS_MAX and ROWS_MAX at most */
+	struct batch now;                    /* what waits: MEMOS_MAX, TEXT_MAX and ROWS_MAX at most */
 	double since_ms;                     /* clock_ms() of the first of it */
 	uint64_t told, written;              /* batches begun and ended */
 	double trimmed_ms;                   /* the thread's; 0: never */
@@ -265,6 +265,24 @@ static int memo_finish(struct service *s, struct memo *x, struct err *e)
 	return rc;
 }
 
+/* Of those that can be: what one cannot have hashed, a history too long for it, must not cost the others. */
+static void memos_finish(struct remember *m, struct batch *b)
+{
+	size_t kept = 0;
+	struct err e;
+	for (size_t i = 0; i < b->n; i++) {
+		struct memo x = b->memos[i];
+		if (!memo_finish(m->s, &x, &e)) {
+			b->memos[kept++] = x;
+			continue;
+		}
+		stat_count("footnote_answer_records_lost_total", "", 1);
+		log_put(LOG_WARN, "answers", "the record of an answer is not written: %s", e.msg);
+		memo_clear(&x);
+	}
+	b->n = kept;
+}
+
 static int memo_write(struct write *w, struct memo *x, struct err *e)
 {
 	char *text = cJSON_PrintUnformatted(x->json);
@@ -280,9 +298,8 @@ static int batch_write(struct remember *m, struct batch *b, struct err *e)
 	struct write *w;
 	uint64_t removed;
 	double now = clock_ms();
-	int rc = OK;
-	for (size_t i = 0; !rc && i < b->n; i++) rc = memo_finish(m->s, &b->memos[i], e);
-	if (!rc) rc = index_write_begin(&w, m->s->index, e);
+	memos_finish(m, b);
+	int rc = index_write_begin(&w, m->s->index, e);
 	if (rc) return rc;
 	for (size_t i = 0; !rc && i < b->n; i++) rc = memo_write(w, &b->memos[i], e);
 	if (!rc) rc = usage_write(m->s, w, b->rows, b->row_n, e);
@@ -359,18 +376,20 @@ static int batch_begin(struct remember *m)
 
 void remember_memo(struct remember *m, struct memo *memo)
 {
+	size_t text = (memo->question ? strlen(memo->question) : 0) + (memo->history ? strlen(memo->history) : 0);
 	int kept = 0;
 	pthread_mutex_lock(&m->lock);
 	if (!m->now.memos) m->now.memos = mem_calloc(MEMOS_MAX, sizeof *m->now.memos);
-	if (m->now.memos && m->now.n < MEMOS_MAX && batch_begin(m)) {
+	if (m->now.memos && m->now.n < MEMOS_MAX && text <= TEXT_MAX - m->now.text && batch_begin(m)) {
 		m->now.memos[m->now.n++] = *memo;
+		m->now.text += text;
 		kept = 1;
 		pthread_cond_signal(&m->work);
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (kept) return;
 	stat_count("footnote_answer_records_lost_total", "", 1);
-	log_put(LOG_WARN, "answers", "a record of an answer finds no room: %d wait to be written", MEMOS_MAX);
+	log_put(LOG_WARN, "answers", "a record of an answer finds no room: too many wait to be written");
 	memo_clear(memo);
 }
 

@@ -17,7 +17,7 @@ struct memo {                        /* a note to be (index_note_put) */
 };
 int remember_open(struct remember **out, struct service *s, struct err *e);
 void remember_close(struct remember *m);                 /* writes what waits; NULL is allowed */
-/* Both take what they are given, never wait and never fail: what has no room (4096 memos wait at most) is counted and told
+/* Both take what they are given, never wait and never fail: what has no room (4096 memos, and 64 MiB of their questions and histories, wait at most) is counted and told
  * in the log. Thread-safe. */
 void remember_memo(struct remember *m, struct memo *memo);
 void remember_usage(struct remember *m, const char *key_id, const struct usage *u);

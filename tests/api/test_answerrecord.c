@@ -6,6 +6,7 @@
 #include "api/remember.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -218,6 +219,83 @@ TEST(answerrecord_goes_with_its_documents)
 	CHECK_INT(get(&owner, id2, &o), E_NOT_FOUND);
 	CHECK_OK(index_write_begin(&w, service->index, &e), e);
 	index_write_abort(w);
+	close_service();
+}
+
+/* What is marked as unverified may be of any passage that was shown (answer.unsupported = mark). */
+TEST(answerrecord_goes_with_what_an_uncited_sentence_may_be_of)
+{
+	struct answer_request q = { .question = "How are train tickets booked?", .style = STYLE_EXTRACTIVE, .temperature = -1 };
+	char doc[64], id[40];
+	struct answer plain;
+	cJSON *o;
+	open_with(NULL);
+	q.conf = &conf;
+	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
+	put("leave.txt", LEAVE, NULL, NULL);
+	put("travel.txt", TRAVEL, NULL, doc);
+	ask(q.question, NULL);
+	CHECK_INT(answer.retrieval.n, 2);
+	CHECK_OK(answer_id_make(answer.id, &e), e);
+	snprintf(id, sizeof id, "%s", answer.id);
+	plain = answer;
+	plain.sentences[0].citation_n = plain.sentences[0].verified = 0;
+	plain.citation_n = 0;
+	plain.has_short = 0;
+	answer_remember(service, &q, &plain);
+	CHECK_OK(get(&owner, id, &o), e);
+	cJSON_Delete(o);
+	doc_delete(doc);
+	CHECK_INT(get(&owner, id, &o), E_NOT_FOUND);
+	close_service();
+}
+
+static void late_commit(struct conf *c)
+{
+	c->keep_commit_ms = 60000;
+}
+
+static void memo_leave(const char *name, const char *piece, size_t bytes)
+{
+	struct memo m = { .kind = "answer", .json = cJSON_CreateObject(), .question = mem_strdup("Why?") };
+	snprintf(m.name, sizeof m.name, "%s", name);
+	m.history = mem_alloc(bytes + 1);
+	for (size_t i = 0; i < bytes; i++) m.history[i] = piece[i % strlen(piece)];
+	m.history[bytes] = 0;
+	remember_memo(service->memory, &m);
+}
+
+static int is_kept(const char *name)
+{
+	struct snapshot *s;
+	struct note n;
+	CHECK_OK(snapshot_open(&s, service->index, &e), e);
+	int rc = snapshot_note(s, "answer", name, &arena, &n, NULL);
+	snapshot_close(s);
+	return !rc;
+}
+
+TEST(answerrecord_of_one_does_not_cost_the_others)
+{
+	char name[40];
+	int kept = 0;
+	open_with(late_commit);
+	memo_leave("ans_a", "x", 100);
+	memo_leave("ans_b", "\xe0\xa5\x98", 3 << 20);   /* twice as long in its normal form: too long to be hashed */
+	memo_leave("ans_c", "x", 100);
+	remember_flush(service->memory);
+	CHECK(is_kept("ans_a") && !is_kept("ans_b") && is_kept("ans_c"));
+	/* and what waits has a limit */
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof name, "ans_d%02d", i);
+		memo_leave(name, "x", 3 << 20);
+	}
+	remember_flush(service->memory);
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof name, "ans_d%02d", i);
+		kept += is_kept(name);
+	}
+	CHECK_MSG(kept > 0 && kept <= 21, "%d of 3 MB each were kept", kept);
 	close_service();
 }
 
