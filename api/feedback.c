@@ -153,8 +153,26 @@ int feedback_put(struct service *s, const char *id, const cJSON *record, const s
 
 typedef int (*each_fn)(void *ctx, const char *name, cJSON *o, struct err *e);
 
-/* Every note of a kind behind `after`, at most limit. */
-static int each(struct service *s, const char *kind, const char *after, size_t limit, each_fn fn, void *ctx, struct err *e)
+/* May they see the documents of the answer that o is about? c NULL: it is about none. */
+static int is_shown(struct snapshot *s, const struct caller *c, const cJSON *o)
+{
+	struct reader reader;
+	const cJSON *x;
+	struct arena a;
+	int all = 1;
+	if (!c) return 1;
+	caller_reader(c, NULL, &reader);
+	arena_init(&a, ARENA_BYTES);
+	cJSON_ArrayForEach(x, json_get(o, "of_documents")) {
+		struct doc d;
+		all = all && !snapshot_doc(s, &reader, json_str(x, "id", ""), &a, &d, NULL);
+	}
+	arena_clear(&a);
+	return all;
+}
+
+/* Every note of a kind behind `after`, at most limit, as far as it is shown to c. */
+static int each(struct service *s, const char *kind, const struct caller *c, const char *after, size_t limit, each_fn fn, void *ctx, struct err *e)
 {
 	struct snapshot *snap;
 	struct note page[PAGE];
@@ -166,12 +184,12 @@ static int each(struct service *s, const char *kind, const char *after, size_t l
 	arena_init(&a, ARENA_BYTES);
 	snprintf(at, sizeof at, "%s", after);
 	while (!rc && limit && got) {
-		rc = snapshot_notes(snap, kind, at, limit < PAGE ? limit : PAGE, &a, page, &got, e);
-		for (size_t i = 0; !rc && i < got; i++, limit--) {
+		rc = snapshot_notes(snap, kind, at, PAGE, &a, page, &got, e);
+		for (size_t i = 0; !rc && limit && i < got; i++) {
 			cJSON *o = NULL;
 			snprintf(at, sizeof at, "%s", page[i].name);
 			rc = json_parse(&o, page[i].json, page[i].len, ROW_BYTES_MAX, kind, e);
-			if (!rc) rc = fn(ctx, at, o, e);
+			if (!rc && is_shown(snap, c, o)) rc = fn(ctx, at, o, e), limit--;
 			cJSON_Delete(o);
 		}
 		arena_clear(&a);
@@ -200,7 +218,7 @@ static int count_take(void *ctx, const char *name, cJSON *o, struct err *e)
 int feedback_counts(struct service *s, struct arena *a, struct feedback_count **out, size_t *n, struct err *e)
 {
 	struct counting c = { .a = a, .list = arena_calloc(a, COUNTS_MAX, sizeof *c.list) };
-	int rc = c.list ? each(s, COUNTS, "", COUNTS_MAX, count_take, &c, e) : memory_out(e);
+	int rc = c.list ? each(s, COUNTS, NULL, "", COUNTS_MAX, count_take, &c, e) : memory_out(e);
 	*out = c.list;
 	*n = c.n;
 	return rc;
@@ -232,10 +250,10 @@ static int line_take(void *ctx, const char *name, cJSON *o, struct err *e)
 	return rc ? err_set(e, rc, "feedback: too much, or out of memory") : OK;
 }
 
-int feedback_questions(struct service *s, struct buf *out, size_t *n, struct err *e)
+int feedback_questions(struct service *s, const struct caller *c, struct buf *out, size_t *n, struct err *e)
 {
 	struct lines l = { out, 0 };
-	int rc = each(s, KIND, "", SIZE_MAX, line_take, &l, e);
+	int rc = each(s, KIND, c, "", SIZE_MAX, line_take, &l, e);
 	*n = l.n;
 	return rc;
 }
@@ -253,12 +271,12 @@ static int list_take(void *ctx, const char *name, cJSON *o, struct err *e)
 	return memory_out(e);
 }
 
-int feedback_view(struct service *s, const char *after, size_t limit, cJSON **out, struct err *e)
+int feedback_view(struct service *s, const struct caller *c, const char *after, size_t limit, cJSON **out, struct err *e)
 {
 	cJSON *o = cJSON_CreateObject();
 	struct listing l = { .list = o ? cJSON_AddArrayToObject(o, "feedback") : NULL };
 	int rc = strlen(after) > 200 ? err_set(e, E_USAGE, "cursor: not one of this list") : l.list ? OK : memory_out(e);
-	if (!rc) rc = each(s, KIND, after, limit, list_take, &l, e);
+	if (!rc) rc = each(s, KIND, c, after, limit, list_take, &l, e);
 	int full = (size_t)cJSON_GetArraySize(l.list) == limit;
 	if (!rc && !(full ? cJSON_AddStringToObject(o, "next_cursor", l.last) : cJSON_AddNullToObject(o, "next_cursor"))) rc = memory_out(e);
 	if (rc) cJSON_Delete(o);

@@ -2,6 +2,7 @@
  * documents that the answer cites and go with them, and counts by prompt, model and arm, which stay. */
 #ifndef API_FEEDBACK_H
 #define API_FEEDBACK_H
+#include "api/auth.h"
 #include "api/service.h"
 #include "base/buf.h"
 #include "base/json.h"
@@ -24,9 +25,10 @@ struct feedback_count { const char *prompt, *model, *experiment, *arm; int versi
 int feedback_counts(struct service *s, struct arena *a, struct feedback_count **out, size_t *n, struct err *e);
 /* Thumbs down whose question is known, as lines of a questions.jsonl (contract, section 6): {"id","question","answerable","answers",
  * "doc":"","paragraph":"","needs_answer"?:true,"comment"?}. needs_answer: nobody said what would have been right, and the
- * line is no gold until someone does. *n: how many lines. */
-int feedback_questions(struct service *s, struct buf *out, size_t *n, struct err *e);
+ * line is no gold until someone does. *n: how many lines. Here and below, what was said of an answer is passed over where the caller may
+ * not see a document that it cites. */
+int feedback_questions(struct service *s, const struct caller *c, struct buf *out, size_t *n, struct err *e);
 /* {"feedback":[{"answer_id","rating","comment","citation","created","prompt","model", …}],"next_cursor"} behind a cursor. */
-int feedback_view(struct service *s, const char *after, size_t limit, cJSON **out, struct err *e);
+int feedback_view(struct service *s, const struct caller *c, const char *after, size_t limit, cJSON **out, struct err *e);
 
 #endif

@@ -144,7 +144,7 @@ int feedback_get(struct request *r, struct err *e)
 	if (!r->caller.all_groups)
 		return err_set(e, E_DENIED, "what people say may repeat documents: a key with every group is needed");
 	if (!export) {
-		rc = feedback_view(r->service, cursor ? cursor : "", (size_t)limit, &o, e);
+		rc = feedback_view(r->service, &r->caller, cursor ? cursor : "", (size_t)limit, &o, e);
 		if (!rc)
 			reply_json(r, 200, o);
 		return rc;
@@ -153,7 +153,7 @@ int feedback_get(struct request *r, struct err *e)
 		r->param = "export";
 		return err_set(e, E_USAGE, "export: only questions can be had");
 	}
-	rc = feedback_questions(r->service, &r->out, &n, e);
+	rc = feedback_questions(r->service, &r->caller, &r->out, &n, e);
 	if (!rc)
 		reply_static(r, 200, "application/x-ndjson", buf_cstr(&r->out), r->out.len);
 	return rc;

@@ -453,7 +453,7 @@ TEST(feedback_is_counted_and_exported)
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	CHECK_OK(feedback_counts(service, &arena, &counts, &n, &e), e);
 	CHECK(n == 1 && counts[0].up == 0 && counts[0].down == 1);
-	CHECK_OK(feedback_questions(service, &b, &n, &e), e);
+	CHECK_OK(feedback_questions(service, &owner, &b, &n, &e), e);
 	CHECK_INT(n, 0);             /* nobody said what the question was */
 	f.question = QUESTION, f.key_id = "k9";
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
@@ -461,14 +461,49 @@ TEST(feedback_is_counted_and_exported)
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	f.expected = NULL, f.answerable = 0, f.key_id = "k7";
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
-	CHECK_OK(feedback_questions(service, &b, &n, &e), e);
+	CHECK_OK(feedback_questions(service, &owner, &b, &n, &e), e);
 	CHECK_INT(n, 3);
 	CHECK(strstr(b.data, "\"answerable\":false") && strstr(b.data, "\"answers\":[\"27 days\"]") && strstr(b.data, "needs_answer"));
-	CHECK_OK(feedback_view(service, "", 2, &o, &e), e);
+	CHECK_OK(feedback_view(service, &owner, "", 2, &o, &e), e);
 	CHECK_INT(cJSON_GetArraySize(json_get(o, "feedback")), 2);
 	CHECK(json_str(o, "next_cursor", NULL) != NULL);
 	cJSON_Delete(o);
 	cJSON_Delete(record);
+	buf_clear(&b);
+	close_service();
+}
+
+TEST(feedback_is_for_who_sees_the_documents)
+{
+	const char *const staff = "staff";
+	const struct caller narrow = { .role = ROLE_ADMIN, .key_id = "k3" };
+	struct feedback f = { .rating = -1, .answerable = -1, .question = QUESTION, .expected = "27 days", .key_id = "k1" };
+	char id[40];
+	size_t n;
+	struct buf b;
+	cJSON *record, *o;
+	open_with(NULL);
+	buf_init(&b, 1 << 20);
+	put("leave.txt", LEAVE, staff, NULL);
+	put("travel.txt", TRAVEL, NULL, NULL);
+	snprintf(id, sizeof id, "%s", ask(QUESTION, "k1"));
+	CHECK_OK(get(&owner, id, &record), e);
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	cJSON_Delete(record);
+	f.expected = "second class";
+	snprintf(id, sizeof id, "%s", ask("How are train tickets booked?", "k1"));
+	CHECK_OK(get(&owner, id, &record), e);
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	cJSON_Delete(record);
+	CHECK_OK(feedback_questions(service, &narrow, &b, &n, &e), e);
+	CHECK(n == 1 && !strstr(b.data, "27 days") && strstr(b.data, "second class"));
+	CHECK_OK(feedback_view(service, &narrow, "", 1, &o, &e), e);   /* a page is of what is shown */
+	CHECK_INT(cJSON_GetArraySize(json_get(o, "feedback")), 1);
+	CHECK_STR(json_str(cJSON_GetArrayItem(json_get(o, "feedback"), 0), "expected", ""), "second class");
+	cJSON_Delete(o);
+	buf_reset(&b);
+	CHECK_OK(feedback_questions(service, &owner, &b, &n, &e), e);
+	CHECK_INT(n, 2);
 	buf_clear(&b);
 	close_service();
 }
