@@ -14,7 +14,7 @@
 
 enum { NEAR = 2, ENTAILED_MAX = 6 }; /* neighbours on each side that may resolve a pronoun; units that the reader reads */
 static const double ODDS_MAX = 6, UNENTAILED_PENALTY = 0.04; /* a unit of log-odds */
-static const double NUMBER_PENALTY = 0.3, NEGATION_PENALTY = 0.6, SECOND_SHARE = 0.3;
+static const double NUMBER_PENALTY = 0.3, NEGATION_PENALTY = 0.6, SECOND_SHARE = 0.3, NAMED_SHARE = 0.67;
 
 static int near_have(const struct selection *sel, size_t u, uint64_t stem)
 {
@@ -135,6 +135,28 @@ size_t verify_best(const struct selection *sel, const struct claim *c, size_t pa
 		*score = s;
 	}
 	return best;
+}
+
+/* The share of an answer's words, function words aside, that the claim has; 1 for an answer of function words. */
+static double named(const struct unit *x, struct span answer, const struct claim *c)
+{
+	size_t from = answer.off - x->range.off, to = from + answer.len, all = 0, have = 0;
+	for (size_t i = 0; i < x->word_n; i++) {
+		const struct word *w = &x->words[i];
+		if (w->stop || w->off < from || w->off + w->len > to) continue;
+		all++;
+		have += (size_t)words_have(c->words, c->word_n, w->stem);
+	}
+	return all ? (double)have / (double)all : 1;
+}
+
+int verify_names_other(const struct selection *sel, const struct claim *c)
+{
+	for (size_t i = 0; i < sel->lead_n; i++) {
+		const struct unit *x = &sel->units[sel->order[i]];
+		if (!x->answer_n || x->answers[0].logit <= 0 || named(x, x->answers[0].range, c) >= NAMED_SHARE) return 0;
+	}
+	return sel->lead_n > 0;
 }
 
 /* Claim and unit both speak of numbers, and of no common one. */

@@ -19,6 +19,9 @@ double verify_support(const struct selection *sel, const struct claim *c, size_t
 /* The unit of passage `passage` (index into retrieval.passages; (size_t)-1: any) that supports the claim best;
  * *score its support. (size_t)-1 when the passage has no units. */
 size_t verify_best(const struct selection *sel, const struct claim *c, size_t passage, double *score);
+/* 1: the reader model sees an answer in each of the units that lead the selection, and the claim names none of these. Without the
+ * model, or where it would rather see none, 0. */
+int verify_names_other(const struct selection *sel, const struct claim *c);
 /* A further unit that carries much of what the claim says and unit u lacks; (size_t)-1 when none is needed or found. */
 size_t verify_second(const struct selection *sel, const struct claim *c, size_t u);
 

@@ -221,6 +221,10 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 		only = i;
 	}
 	if (!w->choice_n) return write_again(w, best, s);
+	if (!w->copying && !w->citer->answer->sentence_n && verify_names_other(w->sel, &w->claim)) {
+		w->out->end = WRITE_OTHER;
+		return GEN_STOP;
+	}
 	w->last = w->last || v->is_stop;
 	if (w->choice_n == 1) {
 		enum gen_verdict verdict = sentence_add(w, only);

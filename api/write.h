@@ -8,6 +8,7 @@ enum write_end {
 	WRITE_DONE,         /* every sentence written was kept */
 	WRITE_REFUSED,      /* the model says the passages do not hold the answer */
 	WRITE_UNSUPPORTED,  /* a sentence was written that no passage carries, twice; what came before stands */
+	WRITE_OTHER,        /* the first sentence names another answer than the reader model sees in the best units; nothing stands */
 	WRITE_CUT           /* max_tokens or the deadline came in mid-sentence; what came before stands */
 };
 struct written {

@@ -128,3 +128,23 @@ TEST(verify_nothing_new_answers_only_a_yes_or_no)
 	CHECK(verify_support(&sel, &c, 0) > 0.4);
 	arena_clear(&arena);
 }
+
+/* A claim that names none of what the reader sees in the leading units is another answer. */
+TEST(verify_names_other_than_the_reader)
+{
+	static const size_t order[] = { 1, 0, 2, 3, 4 };
+	make("Until when may unused days be carried over?", texts);
+	struct claim same = claim_of("They may be carried over until 31 March."), other = claim_of("They may be carried over for five days.");
+	CHECK_INT(verify_names_other(&sel, &other), 0); /* nobody has read */
+	sel.order = order;
+	sel.lead_n = 1;
+	CHECK_INT(verify_names_other(&sel, &other), 0);
+	const char *at = strstr(texts[1], "31 March");
+	units[1].answers[0] = (struct unit_answer){ { units[1].range.off + (uint32_t)(at - texts[1]), 8 }, 2.5 };
+	units[1].answer_n = 1;
+	CHECK_INT(verify_names_other(&sel, &other), 1);
+	CHECK_INT(verify_names_other(&sel, &same), 0);
+	units[1].answers[0].logit = -1; /* it would rather see none */
+	CHECK_INT(verify_names_other(&sel, &other), 0);
+	arena_clear(&arena);
+}
