@@ -407,7 +407,7 @@ static int request_of(const cJSON *record, const struct reader *r, struct arena 
 	q->reader.collection = json_str(o, "collection", "");
 	q->k = (int)json_num(o, "k", 0);
 	q->style = strcmp(json_str(o, "style", ""), "extractive") == 0 ? STYLE_EXTRACTIVE : STYLE_GENERATE;
-	q->style_given = 1;
+	q->style_given = json_bool(o, "style_given", 1);   /* else it is routed as it was */
 	q->tone = json_str(o, "tone", NULL);
 	q->prompt = json_str(o, "prompt", NULL);
 	if (prompt) q->prompt = arena_printf(a, "%s@%d", json_str(prompt, "name", ""), (int)json_num(prompt, "version", 0));

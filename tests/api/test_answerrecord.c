@@ -394,6 +394,34 @@ static void priced(struct conf *c)
 	c->price_hour = 3600;        /* one a second */
 }
 
+static void quote_facts(struct conf *c)
+{
+	const char *small = test_model("smollm2-135m-instruct-q4_1.gguf");
+	if (!small) test_skip("smollm2 was not fetched");
+	snprintf(c->generate_model, sizeof c->generate_model, "%s", small);
+	c->route_extractive = 1e-6;
+	c->answer_confidence = 0;
+}
+
+TEST(answerrecord_is_asked_again_by_the_same_route)
+{
+	struct answer_request q = { .question = QUESTION, .style = STYLE_GENERATE, .temperature = -1 };
+	const struct answer_again with = { .question = QUESTION };
+	char id[40];
+	cJSON *o;
+	open_with(quote_facts);
+	put("leave.txt", LEAVE, NULL, NULL);
+	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
+	CHECK_OK(answer_run(service, &q, NULL, &arena, &answer, &e), e);
+	CHECK_INT(answer.style, STYLE_EXTRACTIVE);
+	snprintf(id, sizeof id, "%s", answer.id);
+	CHECK_OK(again(id, &with, &o), e);
+	CHECK_STR(json_str(json_get(o, "answer"), "style", ""), "extractive");
+	CHECK(json_bool(o, "same", 0));
+	cJSON_Delete(o);
+	close_service();
+}
+
 TEST(usage_is_summed_by_day_and_key)
 {
 	struct usage u, today;
