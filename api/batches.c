@@ -213,6 +213,8 @@ static int result_put(void *ctx, struct batch_result *r, struct err *e)
 	char name[NAME_LEN];
 	cJSON *row = cJSON_CreateObject(), *answer = cJSON_CreateObject();
 	int failed = r->error != NULL, done = (int)json_num(u->o, "done", 0);
+	const char *count = failed ? "failed" : r->abstained ? "abstained" : "answered";
+	double counted = json_num(u->o, count, 0);
 	snprintf(name, sizeof name, "%s.%08d", u->id, done);
 	char *id = cJSON_PrintUnformatted(r->id); /* as JSON text: a number keeps its digits */
 	int ok = row && answer && id && cJSON_AddStringToObject(row, "id", id);
@@ -225,8 +227,7 @@ static int result_put(void *ctx, struct batch_result *r, struct err *e)
 	if (ok && !failed) r->answer = NULL;
 	pthread_mutex_lock(&b->change);
 	number_set(u->o, "done", done + 1);
-	number_set(u->o, failed ? "failed" : r->abstained ? "abstained" : "answered",
-		json_num(u->o, failed ? "failed" : r->abstained ? "abstained" : "answered", 0) + 1);
+	number_set(u->o, count, counted + 1);
 	int rc = ok ? still_there(b, u->id, e) : err_set(e, E_MEMORY, "batch: out of memory");
 	if (!rc) rc = index_write_begin(&w, b->service->index, e);
 	if (!rc && !failed) rc = note_write(w, answer_kind, name, answer, e);
@@ -234,6 +235,7 @@ static int result_put(void *ctx, struct batch_result *r, struct err *e)
 	if (!rc) rc = note_write(w, row_kind, name, row, e);
 	if (!rc) rc = note_write(w, batch_kind, u->id, u->o, e);
 	rc = write_end(w, rc, e);
+	if (rc) number_set(u->o, "done", done), number_set(u->o, count, counted);   /* the batch's end must not tell of it */
 	pthread_mutex_unlock(&b->change);
 	cJSON_Delete(row);
 	cJSON_Delete(answer);
@@ -357,6 +359,7 @@ static int next_do(struct batches *b)
 	cJSON_Delete(o);
 	pthread_mutex_lock(&b->lock);
 	int forget = b->deleted;
+	if (!forget) *b->running = 0;   /* from here on, who deletes it does so alone */
 	pthread_mutex_unlock(&b->lock);
 	if (forget && batch_drop(b, id, &e)) log_put(LOG_ERROR, "batches", "batch %s is not forgotten: %s", id, e.msg);
 	pthread_mutex_lock(&b->lock);
