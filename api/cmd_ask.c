@@ -24,6 +24,7 @@ int cmd_ask(struct command_call *c)
 	struct answer_sink sink = { .ctx = &view, .sentence = show_sentence };
 	struct answer answer = {0};
 	struct filter *filter = NULL;
+	const struct prompt_template *template;
 	cJSON *before = NULL;
 	struct arena arena;
 	struct err e = {0};
@@ -41,7 +42,8 @@ int cmd_ask(struct command_call *c)
 	}
 	q.style = extractive ? STYLE_EXTRACTIVE : STYLE_GENERATE;
 	q.prompt = prompt;
-	rc = answer_run(c->service, &q, c->json || no_stream ? NULL : &sink, &arena, &answer, &e);
+	if (prompt) rc = prompts_find_for(c->service->prompts, "answer", prompt, &template, &e);
+	if (!rc) rc = answer_run(c->service, &q, c->json || no_stream ? NULL : &sink, &arena, &answer, &e);
 	if (!rc) gaps_note(c->service, &q, &answer);
 	if (rc && view.started) out_printf(c->out, 1, "\n");
 	if (!rc) rc = show_answer(&view, &answer, &e);

@@ -21,12 +21,14 @@ static int report_print(struct command_call *c, const cJSON *o, struct err *e)
 	const cJSON *x, *y;
 	int questions = (int)json_num(o, "questions", 0), clusters = (int)json_num(o, "clusters", 0);
 	cJSON_ArrayForEach(x, json_get(o, "gaps")) {
-		out_printf(c->out, 1, "%d questions, %.10s to %.10s, in %s\n", (int)json_num(x, "size", 0), json_str(x, "first", ""), json_str(x, "last", ""),
-			json_str(x, "collection", ""));
+		int size = (int)json_num(x, "size", 0);
+		out_printf(c->out, 1, "%d question%s, %.10s to %.10s, in %s\n", size, size == 1 ? "" : "s", json_str(x, "first", ""),
+			json_str(x, "last", ""), json_str(x, "collection", ""));
 		cJSON_ArrayForEach(y, json_get(x, "examples")) line_print(c, "  “", y->valuestring, "”");
 		cJSON_ArrayForEach(y, json_get(x, "documents")) line_print(c, "  near: ", json_str(y, "title", ""), "");
 	}
-	if (!c->quiet) out_printf(c->out, 1, "%d questions without an answer, in %d clusters%s\n", questions, clusters,
+	if (!c->quiet) out_printf(c->out, 1, "%d question%s without an answer, in %d cluster%s%s\n", questions, questions == 1 ? "" : "s",
+		clusters, clusters == 1 ? "" : "s",
 		questions && !json_bool(o, "texts_kept", 0) ? "; their texts are not kept (audit.questions)" : "");
 	return c->out->broken ? err_set(e, E_CANCELLED, "the reader of the output left") : OK;
 }

@@ -1,8 +1,8 @@
 /* short.c: the core of an answer (short.h).
  *
  * The reader model's span of a cited sentence, as it saw it in its passage: of several the one that it is surest of and that
- * the answer repeats; where it saw none there, as it sees it in the sentence alone. Without the model: the longest run of the sentence's words that the answer repeats and the question
- * does not hold.
+ * the answer repeats; where it saw none there, as it sees it in the sentence alone. Without the model, or where the answer
+ * says nothing of that span: the longest run of the sentence's words that the answer repeats and the question does not hold.
  * Threads: none of its own. Failure: the answer keeps having no short one. */
 #include "api/short.h"
 #include <math.h>
@@ -70,19 +70,19 @@ int short_by_words(const struct selection *sel, const struct word *written, size
 	return best > 0;
 }
 
-/* The share of a span's words that were written, 0 … 1. */
+/* The share of a span's content words that were written, 0 … 1; < 0: it has none. */
 static double repeated(const struct answer *a, const struct unit *x, struct span span, const struct word *written, size_t n,
 	struct arena *arena, struct err *e)
 {
 	struct word *w;
 	size_t have = 0, all = 0, m;
 	const struct passage *p = &a->retrieval.passages[x->passage];
-	if (words_of(p->text + (span.off - p->chunk.range.off), span.len, arena, &w, &m, e)) return 0;
+	if (words_of(p->text + (span.off - p->chunk.range.off), span.len, arena, &w, &m, e)) return -1;
 	for (size_t i = 0; i < m; i++) {
 		all += !w[i].stop;
 		have += !w[i].stop && words_have(written, n, w[i].stem);
 	}
-	return all ? (double)have / (double)all : 0;
+	return all ? (double)have / (double)all : -1;
 }
 
 /* The cited unit that the reader is surest of, or the first. */
@@ -103,7 +103,7 @@ int short_take(struct service *s, const char *question, struct citer *c, struct 
 	struct answer *a = c->answer;
 	const struct answer_sentence *first = a->sentences;
 	size_t u = a->sentence_n ? unit_cited(c, first) : (size_t)-1, n, best = 0;
-	double high = -INFINITY;
+	double high = -INFINITY, told = -1;
 	struct span span;
 	struct word *w;
 	if (u == (size_t)-1) return OK;
@@ -111,12 +111,14 @@ int short_take(struct service *s, const char *question, struct citer *c, struct 
 	if (!x->answer_n && c->sel->read) return read_alone(s, question, c->sel, u, a, e);
 	int rc = words_of(c->text.data + first->start, first->end - first->start, c->arena, &w, &n, e);
 	for (size_t i = 0; !rc && i < x->answer_n; i++) {
-		double score = x->answers[i].logit + REPEATED * repeated(a, x, x->answers[i].range, w, n, c->arena, e);
+		double share = repeated(a, x, x->answers[i].range, w, n, c->arena, e), score = x->answers[i].logit + REPEATED * fmax(share, 0);
 		if (score <= high) continue;
 		high = score;
+		told = share;
 		best = i;
 	}
-	if (!rc && x->answer_n) take(a, x->passage, x->answers[best].range);
-	else if (!rc && short_by_words(c->sel, w, n, u, &span)) take(a, x->passage, span);
+	int contradicted = x->answer_n && told == 0; /* the answer says none of it */
+	if (!rc && (!x->answer_n || contradicted) && short_by_words(c->sel, w, n, u, &span)) take(a, x->passage, span);
+	else if (!rc && x->answer_n) take(a, x->passage, x->answers[best].range);
 	return rc;
 }

@@ -321,6 +321,7 @@ def ask_extractive(b):
     check_answer(b, a)
     assert a["status"] == "answered" and a["style"] == "extractive" and "27 days" in a["answer"] and a["model"] is None, a
     people = b.run("ask", "--extractive", "How many days of paid leave do employees receive?").stdout
+    assert "no prompt nosuch" in b.run("ask", "--extractive", "--prompt", "nosuch", "How many days?", ok=(3,)).stderr
     assert "[1]" in people and "leave.txt" in people, people
 
 
