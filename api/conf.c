@@ -299,6 +299,10 @@ static const struct setting settings[] = {
 		"Probability that an answer would be right, from what was found, under which the answer is an abstention. "
 		"Higher: fewer wrong answers, more questions left without one; EVALUATION.md tells how many of each. "
 		"0: always answers."},
+	{NULL, "answer.screen", T_INT, AT(answer_screen), 0, 1, "1", NULL,
+		"1: sentences of documents that give orders to a language model (\"ignore the instructions above\") are neither "
+		"shown to it nor quoted in answers and summaries; searches find them as any other. 0: they are sentences like "
+		"others, for an archive about such things."},
 	{NULL, "answer.support", T_REAL, AT(answer_support), 0, 1, "0.5", NULL,
 		"How well the cited sentence must support a written one for it to be kept. Higher is stricter."},
 	{NULL, "answer.unsupported", T_CHOICE, AT(answer_unsupported), 0, 0, "remove", "remove mark",

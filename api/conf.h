@@ -91,6 +91,7 @@ struct conf {
 	int answer_context_tokens;          /* answer.context_tokens: budget of passage text in the prompt */
 	int answer_max_tokens;              /* answer.max_tokens */
 	int answer_sentences_max;           /* answer.sentences_max */
+	int answer_screen;                  /* answer.screen: sentences that give orders to a language model are left out */
 	double answer_confidence;           /* answer.confidence: probability of being right under which it abstains */
 	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
 	char answer_unsupported[8];         /* answer.unsupported: "remove" or "mark" */

@@ -56,12 +56,13 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	const struct selection *sel = a->selection;
 	const struct passage *p = &a->retrieval.passages[sel->units[sel->order[0]].passage];
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
+	const char *title = p->chunk.heading[0] ? p->chunk.heading : p->doc.title; /* a heading begins with the title, or names the part */
 	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
 	double t0 = clock_ms();
 	int rc = E_LIMIT;
 	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
 		struct span r = surroundings(sel, sel->order[0], budget);
-		rc = judge_answerable(s, n, q->question, p->doc.title, p->text + (r.off - p->chunk.range.off), r.len, q->cancel, deadline,
+		rc = judge_answerable(s, n, q->question, title, p->text + (r.off - p->chunk.range.off), r.len, q->cancel, deadline,
 			&a->evidence.judge, &tokens, e);
 	}
 	a->judge_ms = clock_ms() - t0;

@@ -9,6 +9,7 @@
  * left out.
  * Threads: the caller's. Failure: memory and the embedder. */
 #include "api/select.h"
+#include "api/orders.h"
 #include "api/rerank.h"
 #include <math.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static int unit_known(const struct selection *sel, const struct retrieval *r, si
 	return 0;
 }
 
-static int units_collect(const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
+static int units_collect(const struct retrieval *r, int screen, struct arena *a, struct selection *sel, struct err *e)
 {
 	size_t cap = 0;
 	for (size_t p = 0; p < r->n; p++) cap += r->passages[p].chunk.sentence_n;
@@ -77,6 +78,7 @@ static int units_collect(const struct retrieval *r, struct arena *a, struct sele
 		for (uint32_t i = 0; i < q->chunk.sentence_n; i++) {
 			struct span s = q->chunk.sentences[i];
 			if (unit_known(sel, r, p, s)) continue;
+			if (screen && orders_machine(q->text + (s.off - q->chunk.range.off), s.len)) continue;
 			struct unit *u = &sel->units[sel->unit_n];
 			*u = (struct unit){ .passage = p, .range = s, .text = q->text + (s.off - q->chunk.range.off), .len = s.len };
 			struct word *w;
@@ -242,7 +244,7 @@ int select_units(struct service *s, const struct retrieval *r, const char *quest
 	int rc = rerank_reads(question, strlen(question)) ? service_reader(s, &out->reader, &why, e) : OK;
 	if (!rc) rc = words_of(question, strlen(question), a, &q, &out->question_n, e);
 	out->question = q;
-	if (!rc) rc = units_collect(r, a, out, e);
+	if (!rc) rc = units_collect(r, s->conf.answer_screen, a, out, e);
 	if (!rc) rc = weights_make(out, a, e);
 	if (!rc) rc = units_embed(s, r, a, out, e);
 	if (!rc) rc = units_score(r, a, out, e);
