@@ -168,7 +168,7 @@ def main():
         return 0
     generator = harness.SMALL[:-5] if harness.model(harness.SMALL) else None
     count = {"passed": 0, "failed": 0, "skipped": 0}
-    s = harness.Service({"generate.model": generator or "none", "answer.refusal": "100", "answer.confidence": "0"})
+    s = harness.Service({"generate.model": generator or "none", "answer.refusal": "100"})
     try:
         for name, text in DOCS.items():
             s.push(text, source=name, title=name[:-4])
