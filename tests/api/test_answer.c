@@ -5,6 +5,7 @@
 #include "api/answer.h"
 #include "api/select.h"
 #include "base/utf8.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -15,20 +16,8 @@ static struct err e;
 
 static void open_service(const char *generator)
 {
-	char path[1024];
-	const char *encoder = test_model("all-minilm-l6-v2");
-	if (!encoder) test_skip("the embedder is not there");
-	snprintf(path, sizeof path, "%s", encoder);
-	conf_default(&conf);
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", path);
-	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
-	if (generator) {
-		if (!test_model(generator)) test_skip("%s was not fetched", generator);
-		snprintf(conf.generate_model, sizeof conf.generate_model, "%s", test_model(generator));
-	}
-	conf.map_bytes = 64 << 20;
-	conf.embed_threads = conf.generate_threads = 2;
+	fresh_conf(&conf, generator);
+	conf.generate_threads = 2;
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	arena_init(&arena, 64 << 20);
 }
@@ -40,20 +29,9 @@ static void close_service(void)
 	service_close(service);
 }
 
-static void event_ok(void *ctx, const struct ingest_event *ev)
-{
-	(void)ctx;
-	CHECK_MSG(ev->verdict == DOC_ADDED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
-}
-
 static void put(const char *title, const char *text)
 {
-	const struct ingest_sink sink = { .event = event_ok };
-	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1 };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+	CHECK_INT(fresh_put(service, title, text), DOC_ADDED);
 }
 
 /* What the sink heard, in order. */

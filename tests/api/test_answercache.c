@@ -2,6 +2,7 @@
  * sink as new ones are; gone when the documents change, when there is no room, and when they are asked for anew. */
 #include "api/answercache.h"
 #include "api/question.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -12,16 +13,7 @@ static struct err e;
 
 static void open_service(size_t bytes, double cosine)
 {
-	const char *encoder = test_model("all-minilm-l6-v2");
-	char path[1024];
-	if (!encoder) test_skip("the embedder is not there");
-	snprintf(path, sizeof path, "%s", encoder);
-	conf_default(&conf);
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", path);
-	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
-	conf.map_bytes = 64 << 20;
-	conf.embed_threads = 2;
+	fresh_conf(&conf, NULL);
 	conf.cache_bytes = bytes;
 	conf.cache_cosine = cosine;
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
@@ -35,20 +27,9 @@ static void close_service(void)
 	service_close(service);
 }
 
-static void event_ok(void *ctx, const struct ingest_event *ev)
-{
-	(void)ctx;
-	CHECK_MSG(ev->verdict == DOC_ADDED || ev->verdict == DOC_UPDATED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
-}
-
 static void put(const char *title, const char *text)
 {
-	const struct ingest_sink sink = { .event = event_ok };
-	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1 };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+	(void)fresh_put(service, title, text);
 }
 
 static struct { char text[4096]; size_t len; int passages, citations; } heard;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -18,16 +19,7 @@ static const struct caller owner = { .role = ROLE_ADMIN, .all_groups = 1 };
 
 static void open_with(void (*set)(struct conf *c))
 {
-	const char *encoder = test_model("all-minilm-l6-v2");
-	char path[1024];
-	if (!encoder) test_skip("the embedder is not there");
-	snprintf(path, sizeof path, "%s", encoder);
-	conf_default(&conf);
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", path);
-	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
-	conf.map_bytes = 64 << 20;
-	conf.embed_threads = 2;
+	fresh_conf(&conf, NULL);
 	if (set) set(&conf);
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	arena_init(&arena, 64 << 20);
@@ -41,20 +33,9 @@ static void close_service(void)
 	service_close(service);
 }
 
-static void event_ok(void *ctx, const struct ingest_event *ev)
-{
-	CHECK_MSG(ev->verdict == DOC_ADDED || ev->verdict == DOC_UPDATED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
-	if (ctx) snprintf(ctx, 64, "%s", ev->document_id);
-}
-
 static void put(const char *title, const char *text, const char *group, char id[64])
 {
-	const struct ingest_sink sink = { .ctx = id, .event = event_ok };
-	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1, .acl = &group, .acl_n = group != NULL };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+	(void)fresh_put_for(service, title, text, group, id);
 }
 
 static const char *ask(const char *question, const char *key_id)

@@ -3,6 +3,7 @@
 #include "api/select.h"
 #include "api/write.h"
 #include "base/clock.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -14,15 +15,8 @@ static struct err e;
 static void open_service(const char *generator)
 {
 	const char *why;
-	const char *encoder = test_model("all-minilm-l6-v2");
-	if (!encoder) test_skip("the embedder is not there");
-	conf_default(&conf);
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", encoder);
-	if (!test_model(generator)) test_skip("%s was not fetched", generator);
-	snprintf(conf.generate_model, sizeof conf.generate_model, "%s", test_model(generator));
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	conf.map_bytes = 64 << 20;
-	conf.embed_threads = conf.generate_threads = 2;
+	fresh_conf(&conf, generator);
+	conf.generate_threads = 2;
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	CHECK_OK(service_engine(service, &engine, &why, &e), e);
 	arena_init(&arena, 64 << 20);
@@ -60,22 +54,6 @@ static void tell_apart(const char *model)
 TEST(judge_tells_apart_0_5b) { tell_apart("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"); }
 TEST(judge_tells_apart_1_5b) { tell_apart("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"); }
 
-static void event_ok(void *ctx, const struct ingest_event *ev)
-{
-	(void)ctx;
-	CHECK_MSG(ev->verdict == DOC_ADDED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
-}
-
-static void put(const char *title, const char *text)
-{
-	const struct ingest_sink sink = { .event = event_ok };
-	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1 };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
-}
-
 /* The judge's prompt is the answer's with a line behind it: nearly all of it is reused. */
 TEST(judge_shares_the_answers_prompt)
 {
@@ -90,7 +68,7 @@ TEST(judge_shares_the_answers_prompt)
 	double x = -1000;
 	size_t n = 0;
 	open_service("smollm2-135m-instruct-q4_1.gguf");
-	put("Leave at Alder", leave);
+	CHECK_INT(fresh_put(service, "Leave at Alder", leave), DOC_ADDED);
 	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
 	q.conf = &service->conf;
 	CHECK_OK(retrieve(service, &q.reader, q.question, strlen(q.question), &want, &arena, &a.retrieval, &e), e);

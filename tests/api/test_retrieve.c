@@ -1,5 +1,6 @@
 /* Retrieval over a store of its own with the real encoder: one order for every page of a search. */
 #include "api/whynot.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 enum { DOCS = 130 };
@@ -9,29 +10,13 @@ static struct service *service;
 static struct arena arena;
 static struct err e;
 
-static void put(const char *source, const char *text)
-{
-	struct ingest_item it = { .collection = "default", .title = source, .source = source, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1 };
-	const struct ingest_sink sink = { 0 };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
-}
-
 /* Documents whose order by meaning is not that by words. */
 static void open_read(const char *reader)
 {
 	static const char *const things[] = { "apples", "pears", "railway tickets", "night trains", "a broken lamp", "the harbour", "violins" };
 	char source[32], text[256];
-	if (!test_model("all-minilm-l6-v2")) test_skip("the embedder is not there");
-	conf_default(&conf);
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", test_model("all-minilm-l6-v2"));
-	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
+	fresh_conf(&conf, NULL);
 	snprintf(conf.reader_model, sizeof conf.reader_model, "%s", reader);
-	conf.map_bytes = 64 << 20;
-	conf.embed_threads = 2;
 	conf.search_depth = 10;          /* so that a small store reaches far below it */
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	arena_init(&arena, 64 << 20);
@@ -39,7 +24,7 @@ static void open_read(const char *reader)
 		snprintf(source, sizeof source, "d%d", i);
 		snprintf(text, sizeof text, "Note %d is about %s.%s%s", i, things[i * 5 % 7], i % 3 ? "" : " The harvest was good, a harvest indeed.",
 			i % 11 ? "" : " Trees bear fruit in autumn.");
-		put(source, text);
+		CHECK_INT(fresh_put(service, source, text), DOC_ADDED);
 	}
 }
 
@@ -181,10 +166,10 @@ TEST(retrieve_rare_identifiers_first)
 	static const char query[] = "What does the printer mean when it shows ERR-4021 on its display?";
 	double exact;
 	open_filled();
-	put("near", "What the printer means when it shows an error such as ERR-4020 on its display: the printer shows it when the paper is out. "
-		"Call extension 4021 if the printer shows ERR and nothing else on its display.");
-	put("nearer", "Meanings of what the display of the printer shows: ERR-4022, the printer is hot. ERR 4021 pages were printed.");
-	put("exact", "Toner low: err-4021.");
+	CHECK_INT(fresh_put(service, "near", "What the printer means when it shows an error such as ERR-4020 on its display: the printer shows it when the paper is out. "
+		"Call extension 4021 if the printer shows ERR and nothing else on its display."), DOC_ADDED);
+	CHECK_INT(fresh_put(service, "nearer", "Meanings of what the display of the printer shows: ERR-4022, the printer is hot. ERR 4021 pages were printed."), DOC_ADDED);
+	CHECK_INT(fresh_put(service, "exact", "Toner low: err-4021."), DOC_ADDED);
 	CHECK_STR(first(query, &exact), "exact");
 	CHECK(exact > 0);
 	service->conf.search_exact_max = 0;
@@ -194,7 +179,7 @@ TEST(retrieve_rare_identifiers_first)
 		char source[20], text[64];
 		snprintf(source, sizeof source, "more%d", i);
 		snprintf(text, sizeof text, "Toner low in room %d: ERR-4021.", i);
-		put(source, text);
+		CHECK_INT(fresh_put(service, source, text), DOC_ADDED);
 	}
 	service->conf.search_depth = 100;
 	first(query, &exact);
@@ -241,9 +226,9 @@ TEST(retrieve_distinct_passages)
 	for (int i = 0; i < 4; i++) {
 		snprintf(source, sizeof source, "light%d", i);
 		snprintf(copy, sizeof copy, "%s%.*s", text, i, "!!!"); /* not one file four times */
-		put(source, copy);
+		CHECK_INT(fresh_put(service, source, copy), DOC_ADDED);
 	}
-	put("other", "The lighthouse of Kolm was built by the harbour guild and shows a red light every 9 seconds to the north.");
+	CHECK_INT(fresh_put(service, "other", "The lighthouse of Kolm was built by the harbour guild and shows a red light every 9 seconds to the north."), DOC_ADDED);
 	CHECK_OK(retrieve(service, &all, "lighthouse of Kolm", 18, &want, &arena, &found, &e), e);
 	CHECK_INT(found.n, 4);
 	CHECK(strncmp(found.passages[1].doc.source, "d", 1) != 0);

@@ -3,6 +3,7 @@
 #include "api/answer.h"
 #include "api/understand.h"
 #include "base/mem.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -13,12 +14,7 @@ static struct err e;
 
 static void open_service(void)
 {
-	if (!test_model("all-minilm-l6-v2")) test_skip("the embedder is not there");
-	conf_default(&conf);
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", test_model("all-minilm-l6-v2"));
-	snprintf(conf.generate_model, sizeof conf.generate_model, "none");
-	conf.map_bytes = 64 << 20;
+	fresh_conf(&conf, NULL);
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	arena_init(&arena, 64 << 20);
 }
@@ -27,16 +23,6 @@ static void close_service(void)
 {
 	arena_clear(&arena);
 	service_close(service);
-}
-
-static void put(const char *title, const char *text)
-{
-	const struct ingest_sink sink = { 0 };
-	struct ingest_item it = { .collection = "default", .title = title, .source = title, .name = "", .meta = "", .id = "",
-		.data = text, .len = strlen(text), .is_text = 1 };
-	struct ingest with;
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
 }
 
 static const struct answer_turn talk[] = {
@@ -122,11 +108,11 @@ TEST(several_queries_find_the_passages_of_each)
 	struct retrieval many, one;
 	char name[16];
 	open_service();
-	put("museum", "The museum was founded by Anna Lind, a teacher.");
-	put("bridge", "The bridge over the harbour was painted in 1985.");
+	CHECK_INT(fresh_put(service, "museum", "The museum was founded by Anna Lind, a teacher."), DOC_ADDED);
+	CHECK_INT(fresh_put(service, "bridge", "The bridge over the harbour was painted in 1985."), DOC_ADDED);
 	for (int i = 0; i < 12; i++) {
 		snprintf(name, sizeof name, "other %d", i);
-		put(name, i % 2 ? "Apples are picked in autumn and kept in the cellar until spring." : "The violin was made of spruce and maple by a master.");
+		CHECK_INT(fresh_put(service, name, i % 2 ? "Apples are picked in autumn and kept in the cellar until spring." : "The violin was made of spruce and maple by a master."), DOC_ADDED);
 	}
 	CHECK_OK(retrieve_many(service, &all, queries, 2, &want, &arena, &many, &e), e);
 	CHECK(many.n == 4 && many.query_n == 2);

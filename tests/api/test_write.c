@@ -2,6 +2,7 @@
  * written again in the passages' words, and what is left of them after that. */
 #include <stdlib.h>
 #include "api/write.h"
+#include "tests/api/fresh.h"
 #include "tests/test.h"
 
 static struct conf conf;
@@ -15,36 +16,18 @@ static struct selection sel;
 static const char harbour[] = "The Kolm harbour was built in 1873 for 1,250 crowns. Its master, Ada Brandt, calls it \"the calmest water of the "
 	"north\". Ships of up to 140 metres may enter between 5:30 and 22:15. In winter the ice is broken twice a day.\n";
 
-static void event_ok(void *ctx, const struct ingest_event *ev)
-{
-	(void)ctx;
-	CHECK_MSG(ev->verdict == DOC_ADDED, "%s: %s", doc_verdict_name(ev->verdict), ev->reason);
-}
-
 static void open_service(void)
 {
-	static const char small[] = "smollm2-135m-instruct-q4_1.gguf";
-	const struct ingest_sink sink = { .event = event_ok };
-	struct ingest_item it = { .collection = "default", .title = "Kolm", .source = "kolm", .name = "", .meta = "", .id = "",
-		.data = harbour, .len = strlen(harbour), .is_text = 1 };
-	struct ingest with;
-	const char *why, *encoder = test_model("all-minilm-l6-v2");
-	if (!encoder) test_skip("the embedder is not there");
-	conf_default(&conf);
+	const char *why;
+	fresh_conf(&conf, "smollm2-135m-instruct-q4_1.gguf");
 	snprintf(conf.reader_model, sizeof conf.reader_model, "none"); /* what the mask and the words do is looked at here */
-	snprintf(conf.embed_model, sizeof conf.embed_model, "%s", encoder);
-	if (!test_model(small)) test_skip("%s was not fetched", small);
-	snprintf(conf.generate_model, sizeof conf.generate_model, "%s", test_model(small));
-	snprintf(conf.data_dir, sizeof conf.data_dir, "%s/data", test_dir());
-	conf.map_bytes = 64 << 20;
 	conf.embed_threads = conf.generate_threads = 1;
 	conf.answer_refusal = 100;
 	conf.answer_confidence = 0;
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	CHECK_OK(service_engine(service, &engine, &why, &e), e);
 	arena_init(&arena, 64 << 20);
-	CHECK_OK(service_ingest(service, &with, NULL, &e), e);
-	CHECK_OK(ingest_item(&with, &it, &sink, &e), e);
+	CHECK_INT(fresh_put(service, "Kolm", harbour), DOC_ADDED);
 }
 
 static void close_service(void)
