@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include "api/batch.h"
 #include "api/keys.h"
 #include "api/view.h"
@@ -485,14 +484,13 @@ static int queue_check(struct batches *b, struct err *e)
 int batches_add(struct batches *b, const char *text, size_t len, const struct caller *c, const struct reader *r, cJSON **out, struct err *e)
 {
 	struct write *w = NULL;
-	uint8_t noise[2] = { 0 };
 	char id[ID_LEN + 1];
 	size_t lines;
 	cJSON *o = NULL;
 	*out = NULL;
 	int rc = input_check(b, text, len, &lines, e);
-	if (getrandom(noise, sizeof noise, GRND_NONBLOCK) < 0) noise[0] = (uint8_t)clock_us();
-	snprintf(id, sizeof id, "b%012llx%02x%02x", (unsigned long long)clock_wall_ms() & 0xffffffffffffull, noise[0], noise[1]);
+	id[0] = 'b';
+	clock_name(id + 1, clock_wall_ms());
 	if (!rc && !(o = batch_make(id, lines, c, r))) rc = err_set(e, E_MEMORY, "batch: out of memory");
 	pthread_mutex_lock(&b->change);
 	if (!rc) rc = queue_check(b, e);

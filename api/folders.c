@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include "api/acl.h"
 #include "api/problems.h"
 #include "api/told.h"
@@ -432,7 +431,6 @@ static const char **list_copy(struct arena *a, const char *const *list, size_t n
 static struct sync *sync_new(struct folders *f, const struct folder_in *in, const struct caller *c)
 {
 	struct sync *s = mem_calloc(1, sizeof *s);
-	uint8_t noise[2] = { 0 };
 	char id[ID_LEN + 1];
 	int ok;
 	if (!s)
@@ -440,9 +438,8 @@ static struct sync *sync_new(struct folders *f, const struct folder_in *in, cons
 	arena_init(&s->arena, JOB_ARENA);
 	s->folders = f;
 	s->created_ms = clock_wall_ms();
-	if (getrandom(noise, sizeof noise, GRND_NONBLOCK) < 0)
-		noise[0] = (uint8_t)clock_us();
-	snprintf(s->id, sizeof s->id, "j%012llx%02x%02x", (unsigned long long)s->created_ms & 0xffffffffffffull, noise[0], noise[1]);
+	s->id[0] = 'j';
+	clock_name(s->id + 1, s->created_ms);
 	s->path_n = in->path_n;
 	s->prune = in->prune;
 	s->paths = list_copy(&s->arena, in->paths, in->path_n);

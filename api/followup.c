@@ -73,21 +73,6 @@ static const struct rules *rules_of(const char *language)
 	return NULL;
 }
 
-static enum words_language stemmed_as(const char *language)
-{
-	for (int i = 0; i < WORDS_LANGUAGES; i++)
-		if (strcmp(words_code(i), language) == 0) return i;
-	return WORDS_ENGLISH;
-}
-
-static int listed(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-	for (const char *at = list; n && (at = strstr(at, word)); at += n)
-		if (at > list && at[-1] == ' ' && at[n] == ' ') return 1;
-	return 0;
-}
-
 /* Words of the first `max` bytes. */
 static int tokens_of(const char *text, size_t len, size_t max, const char *language, struct arena *a, struct tokens_of *out, struct err *e)
 {
@@ -96,7 +81,7 @@ static int tokens_of(const char *text, size_t len, size_t max, const char *langu
 	struct buf low;
 	size_t n;
 	if (len > max) len = utf8_floor(text, len, max);
-	int rc = words_of_in(stemmed_as(language), text, len, a, &w, &n, e);
+	int rc = words_of_in(words_language_of(language), text, len, a, &w, &n, e);
 	if (rc) return rc;
 	buf_init(&low, 1024);
 	*out = (struct tokens_of){ arena_calloc(a, n + 1, sizeof *out->at), 0 };
@@ -107,7 +92,7 @@ static int tokens_of(const char *text, size_t len, size_t max, const char *langu
 		*t = (struct token){ arena_strdup(a, buf_cstr(&low)), w[i].stem, w[i].off, w[i].len, 0, w[i].number, w[i].capital };
 		if (!t->text) break;
 		int mark = w[i].off && text[w[i].off - 1] == '[';       /* "[1]" of an answer */
-		t->content = !mark && (w[i].len > 1 || w[i].number) && !(r && listed(r->empty, t->text)) && !(r && listed(r->refers, t->text));
+		t->content = !mark && (w[i].len > 1 || w[i].number) && !(r && words_listed(r->empty, t->text)) && !(r && words_listed(r->refers, t->text));
 		if (!r || strcmp(r->code, "en") == 0) t->content &= !w[i].stop;
 		out->n++;
 	}
@@ -164,7 +149,7 @@ static int refers(const struct rules *r, const char *text, size_t len, const str
 			const struct token *w = &t->at[i];
 			int polite = w->capital && i > begin && strcmp(r->code, "de") == 0;
 			int says_there_is = i > 0 && strcmp(w->text, "es") == 0 && strcmp(t->at[i - 1].text, "gibt") == 0;
-			if (listed(r->refers, w->text) && !polite && !says_there_is && named < EXPLAINS_WORDS) return 1;
+			if (words_listed(r->refers, w->text) && !polite && !says_there_is && named < EXPLAINS_WORDS) return 1;
 		}
 		named += content_n(t->at + begin, i - begin);
 	}
@@ -174,14 +159,14 @@ static int refers(const struct rules *r, const char *text, size_t len, const str
 int followup_asks(const char *language, const char *word)
 {
 	const struct rules *r = rules_of(language);
-	return !r ? 0 : listed(r->asks, word) ? 1 : listed(r->verbs, word) ? 2 : 0;
+	return !r ? 0 : words_listed(r->asks, word) ? 1 : words_listed(r->verbs, word) ? 2 : 0;
 }
 
 /* 1: it is built as a question; 0: a few words only, or nothing is known of the language. */
 static size_t whole(const struct rules *r, const struct tokens_of *t)
 {
 	for (size_t i = 0; r && i < t->n && i < OPENING_WORDS; i++)
-		if (listed(r->asks, t->at[i].text) || listed(r->verbs, t->at[i].text)) return 1;
+		if (words_listed(r->asks, t->at[i].text) || words_listed(r->verbs, t->at[i].text)) return 1;
 	return 0;
 }
 

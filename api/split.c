@@ -32,14 +32,6 @@ static const struct rules *rules_of(const char *language)
 	return NULL;
 }
 
-static int listed(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-	for (const char *at = list; n && (at = strstr(at, word)); at += n)
-		if (at > list && at[-1] == ' ' && at[n] == ' ') return 1;
-	return 0;
-}
-
 static int tokens_of(const char *text, size_t len, struct arena *a, struct token **out, size_t *n, struct err *e)
 {
 	struct word *w;
@@ -140,10 +132,10 @@ static int split_joins(const struct rules *r, const char *text, size_t len, cons
 	*parts = 0;
 	for (size_t i = 1; i + 1 < n && cut_n < CUTS_MAX; i++) {
 		int asked = 0;
-		if (!listed(r->joins, t[i].text)) continue;
+		if (!words_listed(r->joins, t[i].text)) continue;
 		if (!followup_asks(r->code, t[i + 1].text)) continue;
 		for (size_t k = begin; k < i; k++) {
-			if (listed(r->between, t[k].text)) return OK;
+			if (words_listed(r->between, t[k].text)) return OK;
 			int asks = followup_asks(r->code, t[k].text);
 			asked |= asks == 1 || (asks == 2 && k < begin + BEGIN_WORDS);
 		}
@@ -159,7 +151,7 @@ static int split_joins(const struct rules *r, const char *text, size_t len, cons
 	for (size_t i = 1; i < *parts; i++) {        /* without the "and" */
 		size_t k = 0;
 		while (k < n && t[k].off < out[i].off) k++;
-		if (k + 1 < n && listed(r->joins, t[k].text)) out[i] = trim(text, t[k + 1].off, out[i].off + out[i].len);
+		if (k + 1 < n && words_listed(r->joins, t[k].text)) out[i] = trim(text, t[k + 1].off, out[i].off + out[i].len);
 	}
 	return OK;
 }
@@ -191,9 +183,9 @@ int parts_sides(const char *question, size_t len, const char *language, struct a
 	if (!r || len > PART_BYTES_MAX) return OK;
 	int rc = tokens_of(question, len, a, &t, &n, e);
 	for (size_t i = 0; !rc && i < n && !join; i++) {
-		if (listed(r->differ, t[i].text)) differ = 1;
-		else if (differ && !between && listed(r->between, t[i].text)) between = i;
-		else if (between && i > between + 1 && listed(r->joins, t[i].text)) join = i;
+		if (words_listed(r->differ, t[i].text)) differ = 1;
+		else if (differ && !between && words_listed(r->between, t[i].text)) between = i;
+		else if (between && i > between + 1 && words_listed(r->joins, t[i].text)) join = i;
 	}
 	if (rc || !join || join + 1 >= n || join - between > SIDE_WORDS) return rc;
 	size_t last = join + 1, to = t[last].off + t[last].len;

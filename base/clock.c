@@ -1,6 +1,7 @@
 /* clock.c: owns nothing; reads the two clocks. Threads: any. Failure: none (both clocks always exist on Linux). */
 #include "base/clock.h"
 #include <stdio.h>
+#include <sys/random.h>
 #include <time.h>
 
 uint64_t clock_us(void)
@@ -20,6 +21,13 @@ int64_t clock_wall_ms(void)
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void clock_name(char out[CLOCK_NAME_LEN], int64_t wall_ms)
+{
+	uint8_t noise[2];
+	if (getrandom(noise, sizeof noise, GRND_NONBLOCK) != (ssize_t)sizeof noise) noise[0] = noise[1] = (uint8_t)clock_us();
+	snprintf(out, CLOCK_NAME_LEN, "%012llx%02x%02x", (unsigned long long)wall_ms & 0xffffffffffffull, noise[0], noise[1]);
 }
 
 /* RFC 3339 has years 0000 to 9999; what lies outside is shown as the nearest moment inside. */

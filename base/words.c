@@ -386,12 +386,24 @@ const char *words_code(enum words_language l)
 	return stemming[l].code;
 }
 
-enum words_language words_language(const char *text, size_t len)
+enum words_language words_language_of(const char *code)
 {
-	const char *code = language_of_document(text, len);
 	for (int i = 1; i < WORDS_LANGUAGES; i++)
 		if (strcmp(stemming[i].code, code) == 0) return (enum words_language)i;
 	return WORDS_ENGLISH;
+}
+
+enum words_language words_language(const char *text, size_t len)
+{
+	return words_language_of(language_of_document(text, len));
+}
+
+int words_listed(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+	for (const char *at = list; n && (at = strstr(at, word)); at += n)
+		if (at > list && at[-1] == ' ' && at[n] == ' ') return 1;
+	return 0;
 }
 
 int words_visit_in(enum words_language language, const char *text, size_t len,

@@ -26,6 +26,7 @@ enum words_language {
 	WORDS_NORWEGIAN, WORDS_PORTUGUESE, WORDS_ROMANIAN, WORDS_SPANISH, WORDS_SWEDISH, WORDS_TURKISH, WORDS_LANGUAGES
 };
 const char *words_code(enum words_language l);                 /* "de"; static */
+enum words_language words_language_of(const char *code);       /* WORDS_ENGLISH where it has no rules */
 enum words_language words_language(const char *text, size_t len); /* of a document (language_of_document); the same for the same bytes */
 
 /* Words of text (valid UTF-8, under 4 GiB) in order, stemmed as English; *out in the arena. E_MEMORY. Thread-safe. */
@@ -37,6 +38,8 @@ int words_visit(const char *text, size_t len, int (*on_word)(void *ctx, const st
 	void *ctx, struct err *e);
 int words_visit_in(enum words_language language, const char *text, size_t len,
 	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, struct err *e);
+/* 1 when the word is one of a list written " one two three ", blanks around each. "" is in none. */
+int words_listed(const char *list, const char *word);
 /* 1 when the word with this stem is among w. */
 int words_have(const struct word *w, size_t n, uint64_t stem);
 

@@ -355,8 +355,10 @@ int snapshot_note(struct snapshot *s, const char *kind, const char *name, struct
 	return rc ? rc : note_keep((struct slice){ k.b, k.n }, v, strlen(kind) + 1, a, out, e);
 }
 
-int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a,
-	struct note *out, size_t *got, struct err *e)
+/* Walks the notes of a kind behind the name `after`; `take` is given the key, the length of its kind and the value, until it
+ * has taken n. */
+static int notes_walk(struct snapshot *s, const char *kind, const char *after, size_t n,
+	int (*take)(void *ctx, struct slice key, size_t head, struct slice value, struct err *e), void *ctx, size_t *got, struct err *e)
 {
 	struct cursor c = { 0 };
 	struct slice key, value;
@@ -371,33 +373,39 @@ int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size
 	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
 	for (; !rc && key.n > head && memcmp(key.p, k.b, head) == 0; rc = cursor_next(&c, &key, &value, e)) {
 		if (key.n == k.n && memcmp(key.p, k.b, k.n) == 0) continue; /* after itself */
-		rc = note_keep(key, value, head, a, &out[*got], e);
+		rc = take(ctx, key, head, value, e);
 		if (rc || ++*got == n) break;
 	}
 	cursor_close(&c);
 	return rc == E_NOT_FOUND ? OK : rc;
 }
 
+struct taken { struct arena *a; struct note *notes; const char **names; size_t n; };
+
+static int note_take(void *ctx, struct slice key, size_t head, struct slice value, struct err *e)
+{
+	struct taken *t = ctx;
+	return note_keep(key, value, head, t->a, &t->notes[t->n++], e);
+}
+
+static int name_take(void *ctx, struct slice key, size_t head, struct slice value, struct err *e)
+{
+	struct taken *t = ctx;
+	(void)value;
+	t->names[t->n] = arena_strndup(t->a, (const char *)key.p + head, key.n - head);
+	return t->names[t->n++] ? OK : err_set(e, E_MEMORY, "read notes: out of memory");
+}
+
+int snapshot_notes(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a,
+	struct note *out, size_t *got, struct err *e)
+{
+	struct taken t = { .a = a, .notes = out };
+	return notes_walk(s, kind, after, n, note_take, &t, got, e);
+}
+
 int snapshot_note_names(struct snapshot *s, const char *kind, const char *after, size_t n, struct arena *a,
 	const char **out, size_t *got, struct err *e)
 {
-	struct cursor c = { 0 };
-	struct slice key, value;
-	size_t head = strlen(kind) + 1;
-	struct key k;
-	int rc = kind_check(kind, e);
-	*got = 0;
-	if (!rc && strlen(after) > NOTE_NAME_MAX) rc = err_set(e, E_USAGE, "notes of %s: the name to start at is too long", kind);
-	if (rc || !n) return rc;
-	key_note(&k, kind, after);
-	rc = cursor_open(&c, s->t, T_NOTE, e);
-	if (!rc) rc = cursor_seek(&c, &k, &key, &value, e);
-	for (; !rc && *got < n && key.n > head && memcmp(key.p, k.b, head) == 0; rc = cursor_next(&c, &key, &value, e)) {
-		if (key.n == k.n && memcmp(key.p, k.b, k.n) == 0) continue; /* after itself */
-		out[*got] = arena_strndup(a, (const char *)key.p + head, key.n - head);
-		if (!out[(*got)++]) rc = err_set(e, E_MEMORY, "read notes: out of memory");
-		if (rc) break;
-	}
-	cursor_close(&c);
-	return rc == E_NOT_FOUND ? OK : rc;
+	struct taken t = { .a = a, .names = out };
+	return notes_walk(s, kind, after, n, name_take, &t, got, e);
 }

@@ -49,3 +49,13 @@ TEST(clock_reads_dates_and_moments)
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK_MSG(!clock_read(bad[i], &ms, NULL), "%s", bad[i]);
 }
+
+/* Names lie in order of their times and are 16 hex digits. */
+TEST(clock_names)
+{
+	char early[CLOCK_NAME_LEN], late[CLOCK_NAME_LEN];
+	clock_name(early, 1767225600000);
+	clock_name(late, 1767225600001);
+	CHECK(strlen(early) == 16 && strspn(early, "0123456789abcdef") == 16);
+	CHECK(strncmp(early, late, 12) < 0);
+}

@@ -188,3 +188,11 @@ TEST(words_met_before_are_the_same_words)
 	}
 	arena_clear(&a);
 }
+
+TEST(words_lists)
+{
+	static const char list[] = " who what it's ";
+	CHECK(words_listed(list, "who") && words_listed(list, "it's"));
+	CHECK(!words_listed(list, "wh") && !words_listed(list, "hat") && !words_listed(list, "") && !words_listed(list, "why"));
+	CHECK(words_language_of("de") == WORDS_GERMAN && words_language_of("en") == WORDS_ENGLISH && words_language_of("zh") == WORDS_ENGLISH);
+}
