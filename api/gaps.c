@@ -5,21 +5,31 @@
  * agree so often that the angle between them, pi times the share of signs that differ (Charikar 2002), has a cosine of
  * gaps.similarity or more. Examples are the latest texts, where texts are kept; documents are those whose chunks came up
  * most often, as far as the reader sees them still.
- * Threads: none of its own. Failure: a question that cannot be noted is logged, and its answer goes out all the same. */
+ * Threads: none of its own; notes are written by remember.h's, off an answer's path. Failure: a question that cannot be noted
+ * is logged, and its answer goes out all the same. */
 #include "api/gaps.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include "api/question.h"
+#include "api/remember.h"
 #include "api/view.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 
-#define KIND "gap"
-enum { SIGNS_MAX = 1024 /* bytes */, PAGE = 256, NAME_TIME = 12, NOTE_BYTES_MAX = 1 << 20, EXAMPLES = 3, PLACES = 64, DOCUMENTS = 3 };
+enum { GAP_CHUNKS = 3, SIGNS_MAX = 1024 /* bytes */, PAGE = 256, NAME_TIME = 12, NOTE_BYTES_MAX = 1 << 20, EXAMPLES = 3, PLACES = 64, DOCUMENTS = 3 };
+struct gap {
+	const char *why;                 /* one of those above */
+	const char *collection;
+	const char *question;            /* its text; stored by question_stored. NULL: only its hash is known */
+	const char *question_hash;       /* then this; else NULL */
+	const float *vector; int dim;    /* of the embedder with this fingerprint; NULL: unknown, then the question alone tells what is alike */
+	const char *embedder;
+	const uint64_t *chunks; size_t chunk_n; /* looked at, best first; GAP_CHUNKS are kept */
+};
 
 /* ---- storing ---- */
 
@@ -47,60 +57,53 @@ static int chunks_add(cJSON *o, const struct gap *g)
 	return ok;
 }
 
-static int gap_text(struct service *s, const struct gap *g, int64_t now, char **out, struct err *e)
+static cJSON *gap_json(const struct gap *g, int64_t now)
 {
 	cJSON *o = cJSON_CreateObject();
-	int ok = o && cJSON_AddNumberToObject(o, "at", (double)now) && cJSON_AddStringToObject(o, "why", g->why) &&
-		cJSON_AddStringToObject(o, "collection", g->collection) && vector_add(o, g) && chunks_add(o, g);
-	int rc = ok ? OK : err_set(e, E_MEMORY, "gaps: out of memory");
-	if (!rc && g->question) rc = question_stored(s, g->question, o, e);
-	else if (!rc && g->question_hash && !cJSON_AddStringToObject(o, "question_hash", g->question_hash)) rc = err_set(e, E_MEMORY, "gaps: out of memory");
-	*out = rc ? NULL : cJSON_PrintUnformatted(o);
-	if (!rc && !*out) rc = err_set(e, E_MEMORY, "gaps: out of memory");
+	if (o && cJSON_AddNumberToObject(o, "at", (double)now) && cJSON_AddStringToObject(o, "why", g->why) &&
+		cJSON_AddStringToObject(o, "collection", g->collection) && vector_add(o, g) && chunks_add(o, g) &&
+		(g->question || !g->question_hash || cJSON_AddStringToObject(o, "question_hash", g->question_hash))) return o;
 	cJSON_Delete(o);
-	return rc;
+	return NULL;
 }
 
-/* The notes that are too many, this new one counted, or too old. */
-static int old_drop(struct service *s, struct write *w, int64_t now, struct arena *a, struct err *e)
+int gaps_drop(struct service *s, struct write *w, size_t added, struct err *e)
 {
 	size_t most = (size_t)s->conf.gaps_kept, got = 0, n = 0, over;
 	char limit[24];
 	struct snapshot *snap = NULL;
-	const char **names = arena_calloc(a, 2 * most + PAGE, sizeof *names);
-	int64_t oldest = now - (int64_t)(s->conf.gaps_days * 86400e3);
+	struct arena a;
+	arena_init(&a, 64 << 20);
+	const char **names = arena_calloc(&a, 2 * most + PAGE, sizeof *names);
+	int64_t oldest = clock_wall_ms() - (int64_t)(s->conf.gaps_days * 86400e3);
 	int rc = names ? snapshot_open(&snap, s->index, e) : err_set(e, E_MEMORY, "gaps: out of memory");
-	if (!rc) rc = snapshot_note_names(snap, KIND, "", 2 * most + PAGE, a, names, &got, e);
+	if (!rc) rc = snapshot_note_names(snap, GAP_KIND, "", 2 * most + PAGE, &a, names, &got, e);
 	snapshot_close(snap);
 	snprintf(limit, sizeof limit, "%012llx", (unsigned long long)(oldest > 0 ? oldest : 0));
-	over = got + 1 > most ? got + 1 - most : 0;
+	over = got + added > most ? got + added - most : 0;
 	for (; !rc && n < got && (n < over || strncmp(names[n], limit, NAME_TIME) < 0); n++) {
-		rc = index_note_delete(w, KIND, names[n], e);
+		rc = index_note_delete(w, GAP_KIND, names[n], e);
 		if (rc == E_NOT_FOUND) rc = OK;
 	}
+	arena_clear(&a);
 	return rc;
 }
 
-int gaps_put(struct service *s, const struct gap *g, struct err *e)
+static void gap_put(struct service *s, const struct gap *g)
 {
-	uint16_t noise = 0;
 	int64_t now = clock_wall_ms();
-	struct write *w = NULL;
-	struct arena a;
-	char name[32], *text = NULL;
-	if (s->conf.gaps_kept == 0) return OK;
-	arena_init(&a, 64 << 20);
-	if (getrandom(&noise, sizeof noise, GRND_NONBLOCK) < 0) noise = (uint16_t)clock_us();
-	snprintf(name, sizeof name, "%012llx%04x", (unsigned long long)now & 0xffffffffffffull, noise);
-	int rc = gap_text(s, g, now, &text, e);
-	if (!rc) rc = index_write_begin(&w, s->index, e);
-	if (!rc) rc = index_note_put(w, KIND, name, text, strlen(text), e);
-	if (!rc) rc = old_drop(s, w, now, &a, e);
-	if (!rc) rc = index_write_commit(w, e);
-	else if (w) index_write_abort(w);
-	cJSON_free(text);
-	arena_clear(&a);
-	return rc;
+	struct memo m = { .kind = GAP_KIND };
+	if (s->conf.gaps_kept == 0) return;
+	clock_name(m.name, now);
+	m.json = gap_json(g, now);
+	m.question = g->question ? mem_strdup(g->question) : NULL;
+	if (m.json && (m.question || !g->question)) {
+		remember_memo(s->memory, &m);
+		return;
+	}
+	cJSON_Delete(m.json);
+	mem_free(m.question);
+	log_put(LOG_WARN, "gaps", "a question without an answer was not noted: out of memory");
 }
 
 void gaps_note(struct service *s, const struct answer_request *q, const struct answer *a)
@@ -108,7 +111,6 @@ void gaps_note(struct service *s, const struct answer_request *q, const struct a
 	const struct retrieval *r = &a->retrieval;
 	uint64_t chunks[GAP_CHUNKS];
 	struct gap g = { .why = r->n ? GAP_ABSTAINED : GAP_NOTHING, .collection = q->reader.collection, .question = a->question, .chunks = chunks };
-	struct err e;
 	if (a->status != ANSWER_ABSTAINED || !q->reader.collection) return;
 	if (r->query && r->embedder) {
 		g.vector = r->query;
@@ -116,7 +118,7 @@ void gaps_note(struct service *s, const struct answer_request *q, const struct a
 		g.embedder = embedder_info(r->embedder)->fingerprint;
 	}
 	for (; g.chunk_n < r->n && g.chunk_n < GAP_CHUNKS; g.chunk_n++) chunks[g.chunk_n] = r->passages[g.chunk_n].chunk.id;
-	if (gaps_put(s, &g, &e)) log_put(LOG_WARN, "gaps", "a question without an answer was not noted: %s", e.msg);
+	gap_put(s, &g);
 }
 
 /* The vector of a question as it would be searched; NULL: none can be had now. */
@@ -138,7 +140,6 @@ void gaps_disliked(struct service *s, const cJSON *record, const char *question)
 	struct gap g = { .why = GAP_DISLIKED, .collection = json_str(json_get(record, "request"), "collection", s->conf.collection), .chunks = chunks };
 	const cJSON *x;
 	struct arena a;
-	struct err e;
 	if (strcmp(json_str(json_get(record, "answer"), "status", ""), answer_status_name(ANSWER_ABSTAINED)) == 0) return;
 	arena_init(&a, 1 << 20);
 	g.question = question ? question : json_str(record, "question", NULL);
@@ -149,7 +150,7 @@ void gaps_disliked(struct service *s, const cJSON *record, const char *question)
 		double n = cJSON_IsString(id) ? strtod(id->valuestring, NULL) : json_num(x, "chunk_id", -1);
 		if (n >= 0 && g.chunk_n < GAP_CHUNKS) chunks[g.chunk_n++] = (uint64_t)n;
 	}
-	if (gaps_put(s, &g, &e)) log_put(LOG_WARN, "gaps", "an answer that was not liked was not noted: %s", e.msg);
+	gap_put(s, &g);
 	arena_clear(&a);
 }
 
@@ -224,12 +225,12 @@ static int rows_read(struct report *p, struct err *e)
 	arena_init(&scratch, 64 << 20);
 	do {
 		arena_clear(&scratch);
-		rc = snapshot_notes(p->snap, KIND, after, PAGE, &scratch, notes, &got, e);
+		rc = snapshot_notes(p->snap, GAP_KIND, after, PAGE, &scratch, notes, &got, e);
 		for (size_t i = 0; !rc && i < got && p->n < p->cap; i++) {
 			cJSON *o = NULL;
 			snprintf(after, sizeof after, "%s", notes[i].name);
 			if (strncmp(after, limit, NAME_TIME) < 0) continue;
-			rc = json_parse(&o, notes[i].json, notes[i].len, NOTE_BYTES_MAX, KIND, e);
+			rc = json_parse(&o, notes[i].json, notes[i].len, NOTE_BYTES_MAX, GAP_KIND, e);
 			struct row *x = &p->rows[p->n];
 			if (!rc && !row_read(p, o, x)) rc = err_set(e, E_MEMORY, "gaps: out of memory");
 			if (!rc && (!p->reader->collection || strcmp(p->reader->collection, x->collection) == 0)) p->n++;
@@ -369,6 +370,7 @@ int gaps_report(struct service *s, const struct reader *r, size_t least, size_t 
 {
 	struct report p = { .s = s, .reader = r, .a = a };
 	*out = NULL;
+	remember_flush(s->memory);
 	int rc = snapshot_open(&p.snap, s->index, e);
 	if (!rc) rc = rows_read(&p, e);
 	if (!rc) rc = clusters_make(&p, e);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "api/gaps.h"
 #include "api/models.h"
 #include "api/question.h"
 #include "base/clock.h"
@@ -297,11 +298,16 @@ static int batch_write(struct remember *m, struct batch *b, struct err *e)
 {
 	struct write *w;
 	uint64_t removed;
+	size_t gaps = 0;
 	double now = clock_ms();
 	memos_finish(m, b);
 	int rc = index_write_begin(&w, m->s->index, e);
 	if (rc) return rc;
-	for (size_t i = 0; !rc && i < b->n; i++) rc = memo_write(w, &b->memos[i], e);
+	for (size_t i = 0; !rc && i < b->n; i++) {
+		gaps += strcmp(b->memos[i].kind, GAP_KIND) == 0;
+		rc = memo_write(w, &b->memos[i], e);
+	}
+	if (!rc && gaps) rc = gaps_drop(m->s, w, gaps, e);
 	if (!rc) rc = usage_write(m->s, w, b->rows, b->row_n, e);
 	m->records += b->n;
 	/* before the first record, each hour, and when a hundredth of the limit has come since */

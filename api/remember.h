@@ -1,6 +1,6 @@
-/* remember.h: what is written after an answer, off its path: its record (record.h of answers is answerrecord.h) and the
- * sums of the day (usage.h). A thread of its own writes what came together in one commit, answers.commit_ms after the first
- * of it; a crash loses what waits, an orderly end nothing. */
+/* remember.h: what is written after an answer, off its path: its record (record.h of answers is answerrecord.h), the question
+ * that it left without one (gaps.h), and the sums of the day (usage.h). A thread of its own writes what came together in
+ * one commit, answers.commit_ms after the first of it; a crash loses what waits, an orderly end nothing. */
 #ifndef API_REMEMBER_H
 #define API_REMEMBER_H
 #include "api/service.h"
