@@ -67,6 +67,14 @@ void sse_sink(struct request *r, struct answer_sink *out)
 	*out = (struct answer_sink){ r, send_passages, send_sentence, send_citation };
 }
 
+void sse_done(struct request *r, int stream, cJSON *data)
+{
+	if (stream)
+		sse_event(r, "done", data);
+	else
+		reply_json(r, 200, data);
+}
+
 int answers_post(struct request *r, struct err *e)
 {
 	struct answer_sink sink;
@@ -87,12 +95,8 @@ int answers_post(struct request *r, struct err *e)
 		r->param = "question";
 	if (rc == E_LIMIT)
 		r->retry_after = 5;
-	if (!rc) {
-		if (stream)
-			sse_event(r, "done", view_answer(&a));
-		else
-			reply_json(r, 200, view_answer(&a));
-	}
+	if (!rc)
+		sse_done(r, stream, view_answer(&a));
 	answer_close(&a);
 out:
 	arena_clear(&arena);

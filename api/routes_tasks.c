@@ -75,10 +75,8 @@ int summaries_post(struct request *r, struct err *e)
 		r->param = q.document_id ? "document_id" : "filter";
 	if (rc == E_LIMIT)
 		r->retry_after = 5;
-	if (!rc && stream)
-		sse_event(r, "done", view_answer(&a));
-	else if (!rc)
-		reply_json(r, 200, view_answer(&a));
+	if (!rc)
+		sse_done(r, stream, view_answer(&a));
 	answer_close(&a);
 out:
 	arena_clear(&arena);
@@ -115,10 +113,8 @@ int assist_post(struct request *r, struct err *e)
 		r->param = "messages";
 	if (rc == E_LIMIT)
 		r->retry_after = 5;
-	if (!rc && stream)
-		sse_event(r, "done", assist_view(&x));
-	else if (!rc)
-		reply_json(r, 200, assist_view(&x));
+	if (!rc)
+		sse_done(r, stream, assist_view(&x));
 	assist_close(&x);
 out:
 	arena_clear(&arena);

@@ -15,6 +15,8 @@ void sse_text(struct request *r, const char *text);
 /* A sink that sends an answer as it comes to be: passages, delta and citation events. (routes_answers.c) */
 struct answer_sink;
 void sse_sink(struct request *r, struct answer_sink *out);
+/* Ends what may have been streamed: the `done` event, or the reply 200. Deletes data (NULL: out of memory). (routes_answers.c) */
+void sse_done(struct request *r, int stream, cJSON *data);
 /* A comment when nothing was sent for ten seconds. r->lock held. */
 void sse_keep_alive(struct request *r, uint64_t now_us);
 /* libmicrohttpd's content reader; cls is the request. */
