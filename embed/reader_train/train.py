@@ -6,6 +6,10 @@ Usage: PYTHONPATH=$(tools/pypi.sh tests/bench/torch.txt) train.py --start FOLDER
   --steps  of the whole schedule: the rate rises, stays, and falls in the last 30 %. A run that goes on may be given
            another number, so long as the old one's fall had not begun
   --stop   leave after that many (a checkpoint is written)
+  --again  a warm restart (Loshchilov and Hutter 2017): the schedule of --steps begins anew behind the checkpoint's step,
+           each kind of rows at its next pass
+  --every  rank and support take part in every n-th step, in turn; span in all
+  --tricks how often a pass shows each question written to mislead
 
 A step takes one batch of each kind (span, rank, support), adds their losses and moves once. Word embeddings stay as they
 are: the data has too few words to move all of them the same way. Losses:
@@ -174,10 +178,12 @@ def arguments():
     p = argparse.ArgumentParser()
     for name in ("start", "data", "run"):
         p.add_argument("--" + name, required=True)
-    for name, value in (("steps", 3600), ("stop", 0), ("threads", 1), ("seed", 1), ("wrong", 3), ("glance", 240), ("minutes", 5)):
+    for name, value in (("steps", 3600), ("stop", 0), ("threads", 1), ("seed", 1), ("wrong", 3), ("glance", 240), ("minutes", 5),
+                        ("every", 1), ("tricks", 1)):
         p.add_argument("--" + name, type=int, default=value)
     for name, value in (("rate", 8e-5), ("answerable", 0.7), ("topic", 0.3), ("rank", 1.0), ("support", 1.0)):
         p.add_argument("--" + name, type=float, default=value)
+    p.add_argument("--again", action="store_true")
     p.add_argument("--letters", type=int, default=18000, help="of text in a batch of one kind")
     return p.parse_args()
 
@@ -191,31 +197,36 @@ def main():
     start_weights(model, a.start)
     data = {n: rows_read(os.path.join(a.data, n + ".jsonl")) for n in
             ("span.train", "span.held", "rank.train", "rank.held", "support.train", "support.held")}
+    data["span.train"] += (a.tricks - 1) * [r for r in data["span.train"] if r["kind"] == "trick"]
     feeds = {
         "span": Feed(data["span.train"], lambda r: len(r["text"]) + 100, a.letters, a.seed),
         "rank": Feed(data["rank.train"], lambda r: sum(len(t) + 90 for t in r["positives"][:1] + r["negatives"][:a.wrong]), a.letters, a.seed),
         "support": Feed(data["support.train"], lambda r: len(r["evidence"]) + len(r["claim"]), a.letters // 2, a.seed),
     }
-    losses = {"span": (span_loss, 1.0), "rank": (rank_loss, a.rank), "support": (support_loss, a.support)}
-    opt, step, path = optimiser(model, a), 0, os.path.join(a.run, "checkpoint.pt")
+    losses = {"span": (span_loss, 1.0, 1), "rank": (rank_loss, a.rank, a.every), "support": (support_loss, a.support, a.every)}
+    opt, step, begun, path = optimiser(model, a), 0, 0, os.path.join(a.run, "checkpoint.pt")
     if os.path.exists(path):
         state = torch.load(path, weights_only=False)
         model.load_state_dict(state["model"])
         opt.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["chance"])
         step = state["step"]
+        begun = step if a.again else state.get("begun", 0)
         for name, (epoch, at) in state["feeds"].items():
-            if epoch >= 0:
-                feeds[name].seek(epoch, at)
+            if a.again or epoch >= 0:
+                feeds[name].seek(*((epoch + 1, 0) if a.again else (epoch, at)))
     log = open(os.path.join(a.run, "log.jsonl"), "a", buffering=1)
     model.train()
     saved, means = time.time(), {}
-    while step < a.steps:
-        rate = min((step + 1) / WARM, 1.0, (a.steps - step) / (DOWN * a.steps))
+    end = begun + a.steps
+    while step < end:
+        rate = min((step - begun + 1) / WARM, 1.0, (end - step) / (DOWN * a.steps))
         for g in opt.param_groups:
             g["lr"] = g["rate"] * rate
         opt.zero_grad(set_to_none=True)
-        for name, (loss_of, weight) in losses.items():
+        for turn, (name, (loss_of, weight, every)) in enumerate(losses.items()):
+            if (step + turn) % every:
+                continue
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss = weight * loss_of(model, tok, feeds[name].next(), a)
             loss.backward()
@@ -223,7 +234,7 @@ def main():
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         opt.step()
         step += 1
-        last = step == a.steps or step == a.stop
+        last = step == end or step == a.stop
         if last or time.time() - saved > 60 * a.minutes:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 figures = glance(model, tok, data, a.glance)
@@ -231,7 +242,7 @@ def main():
                     for n, f in feeds.items()}, "loss": {k: round(v, 4) for k, v in means.items()}, **figures}
             log.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
-            save(path, {"model": model.state_dict(), "optimiser": opt.state_dict(), "chance": torch.get_rng_state(), "step": step,
+            save(path, {"model": model.state_dict(), "optimiser": opt.state_dict(), "chance": torch.get_rng_state(), "step": step, "begun": begun,
                         "feeds": {n: (f.epoch, f.at) for n, f in feeds.items()}, "arguments": vars(a)})
             saved = time.time()
         if last:
