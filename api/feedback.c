@@ -77,9 +77,13 @@ static int json_put(struct write *w, const char *kind, const char *name, const c
 	return rc;
 }
 
-/* Adds to the counts of what made an answer; named by a hash, since models' names are long. */
+/* Adds to the counts of what made an answer, those of answers or those of citations; named by a hash, since models' names are
+ * long. */
 static int count_write(struct snapshot *s, struct write *w, const cJSON *rating, int up, int down, struct arena *a, struct err *e)
 {
+	static const char *const fields[] = { "up", "down", "citations_up", "citations_down" };
+	size_t first = json_get(rating, "citation") ? 2 : 0;
+	double had[4];
 	char key[600], name[33];
 	uint8_t hash[32];
 	cJSON *o;
@@ -89,16 +93,18 @@ static int count_write(struct snapshot *s, struct write *w, const cJSON *rating,
 	hex_put(name, hash, 16);
 	int rc = note_json(s, COUNTS, name, a, &o, e);
 	if (rc) return rc;
-	double had_up = json_num(o, "up", 0), had_down = json_num(o, "down", 0);
+	for (size_t i = 0; i < 4; i++) had[i] = json_num(o, fields[i], 0);
+	had[first] += up;
+	had[first + 1] += down;
 	cJSON_Delete(o);
 	o = cJSON_CreateObject();
-	if (o && cJSON_AddStringToObject(o, "prompt", json_str(rating, "prompt", "")) &&
+	int ok = o && cJSON_AddStringToObject(o, "prompt", json_str(rating, "prompt", "")) &&
 		cJSON_AddNumberToObject(o, "version", json_num(rating, "version", 0)) &&
 		cJSON_AddStringToObject(o, "model", json_str(rating, "model", "")) &&
 		cJSON_AddStringToObject(o, "experiment", json_str(rating, "experiment", "")) &&
-		cJSON_AddStringToObject(o, "arm", json_str(rating, "arm", "")) && cJSON_AddNumberToObject(o, "up", had_up + up) &&
-		cJSON_AddNumberToObject(o, "down", had_down + down)) rc = json_put(w, COUNTS, name, o, e);
-	else rc = memory_out(e);
+		cJSON_AddStringToObject(o, "arm", json_str(rating, "arm", ""));
+	for (size_t i = 0; ok && i < 4; i++) ok = cJSON_AddNumberToObject(o, fields[i], had[i]) != NULL;
+	rc = ok ? json_put(w, COUNTS, name, o, e) : memory_out(e);
 	cJSON_Delete(o);
 	return rc;
 }
@@ -121,13 +127,14 @@ static int rating_write(struct snapshot *s, struct write *w, const char *name, c
 
 int feedback_put(struct service *s, const char *id, const cJSON *record, const struct feedback *f, struct err *e)
 {
-	char name[160], labels[160];
+	char name[160], about[16] = "", labels[160];
 	struct snapshot *snap;
 	struct write *w;
 	int was = 0, rc = citation_check(record, f->citation, e);
 	cJSON *o = rc ? NULL : rating_make(id, record, f);
 	if (!rc && !o) rc = memory_out(e);
-	snprintf(name, sizeof name, "%.60s %.60s", id, f->key_id ? f->key_id : "-");
+	if (f->citation) snprintf(about, sizeof about, " %d", f->citation);
+	snprintf(name, sizeof name, "%.60s %.60s%s", id, f->key_id ? f->key_id : "-", about);
 	if (!rc) rc = index_write_begin(&w, s->index, e);
 	if (!rc) {
 		rc = snapshot_open(&snap, s->index, e);
@@ -138,12 +145,12 @@ int feedback_put(struct service *s, const char *id, const cJSON *record, const s
 		if (!rc) rc = index_write_commit(w, e);
 		else index_write_abort(w);
 	}
-	if (!rc && f->rating < 0 && was >= 0) gaps_disliked(s, record, f->question);
+	if (!rc && !f->citation && f->rating < 0 && was >= 0) gaps_disliked(s, record, f->question);
 	if (!rc && was != f->rating) {
 		snprintf(labels, sizeof labels, "rating=\"%s\",prompt=\"%.60s@%d\"", f->rating > 0 ? "up" : "down", json_str(o, "prompt", ""),
 			(int)json_num(o, "version", 0));
-		stat_count("footnote_feedback_total", labels, 1);
-		experiments_rate(s->experiments, json_str(o, "experiment", ""), json_str(o, "arm", ""), was, f->rating);
+		stat_count(f->citation ? "footnote_feedback_citations_total" : "footnote_feedback_total", labels, 1);
+		if (!f->citation) experiments_rate(s->experiments, json_str(o, "experiment", ""), json_str(o, "arm", ""), was, f->rating);
 	}
 	cJSON_Delete(o);
 	return rc;
@@ -212,6 +219,8 @@ static int count_take(void *ctx, const char *name, cJSON *o, struct err *e)
 	x->version = (int)json_num(o, "version", 0);
 	x->up = json_num(o, "up", 0);
 	x->down = json_num(o, "down", 0);
+	x->citations_up = json_num(o, "citations_up", 0);
+	x->citations_down = json_num(o, "citations_down", 0);
 	return x->prompt && x->model && x->experiment && x->arm ? OK : memory_out(e);
 }
 
@@ -233,6 +242,7 @@ static int line_take(void *ctx, const char *name, cJSON *o, struct err *e)
 	int answerable = json_bool(o, "answerable", 1);
 	(void)name;
 	if (!question || json_num(o, "rating", 0) >= 0) return OK;
+	if (json_get(o, "citation") && !expected && !json_get(o, "answerable")) return OK;       /* nothing said of the answer */
 	cJSON *x = cJSON_CreateObject(), *answers = x ? cJSON_CreateArray() : NULL, *gold = expected ? cJSON_CreateString(expected) : NULL;
 	int ok = answers && (!expected || (gold && cJSON_AddItemToArray(answers, gold)));
 	if (!ok) cJSON_Delete(gold);

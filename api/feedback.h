@@ -16,14 +16,18 @@ struct feedback {                    /* borrowed */
 	int answerable;              /* 0: it should have been refused; 1: not; -1: not said */
 	const char *key_id;          /* whose; NULL: nobody's */
 };
-/* Stores it, in the place of what the same key said of this answer before. id, record: the answer's, as answerrecord_read gives
+/* Stores it, in the place of what the same key said of this answer, or of this citation of it, before. id, record: the answer's, as answerrecord_read gives
  * it. E_USAGE: a citation that the answer lacks; E_NOT_FOUND: a document of it has gone; errors of the store. */
 int feedback_put(struct service *s, const char *id, const cJSON *record, const struct feedback *f, struct err *e);
 
-struct feedback_count { const char *prompt, *model, *experiment, *arm; int version; double up, down; }; /* prompt "": extractive */
+struct feedback_count {               /* prompt "": extractive */
+	const char *prompt, *model, *experiment, *arm;
+	int version;
+	double up, down, citations_up, citations_down; /* of answers; of single citations */
+};
 /* Counts since the store began; strings in the arena. */
 int feedback_counts(struct service *s, struct arena *a, struct feedback_count **out, size_t *n, struct err *e);
-/* Thumbs down whose question is known, as lines of a questions.jsonl (contract, section 6): {"id","question","answerable","answers",
+/* Thumbs down of answers whose question is known (of citations: where what would have been right was said too), as lines of a questions.jsonl (contract, section 6): {"id","question","answerable","answers",
  * "doc":"","paragraph":"","needs_answer"?:true,"comment"?}. needs_answer: nobody said what would have been right, and the
  * line is no gold until someone does. *n: how many lines. Here and below, what was said of an answer is passed over where the caller may
  * not see a document that it cites. */

@@ -180,9 +180,13 @@ static int today_put(cJSON *all, const struct usage *u)
 static int feedback_put_counts(cJSON *all, const struct feedback_count *c, size_t n)
 {
 	cJSON *o = cJSON_AddObjectToObject(all, "feedback");
-	double up = 0, down = 0;
-	for (size_t i = 0; i < n; i++) up += c[i].up, down += c[i].down;
-	return o && cJSON_AddNumberToObject(o, "up", up) && cJSON_AddNumberToObject(o, "down", down);
+	double up = 0, down = 0, citations_up = 0, citations_down = 0;
+	for (size_t i = 0; i < n; i++) {
+		up += c[i].up, down += c[i].down;
+		citations_up += c[i].citations_up, citations_down += c[i].citations_down;
+	}
+	return o && cJSON_AddNumberToObject(o, "up", up) && cJSON_AddNumberToObject(o, "down", down) &&
+		cJSON_AddNumberToObject(o, "citations_up", citations_up) && cJSON_AddNumberToObject(o, "citations_down", citations_down);
 }
 
 int figures_view(struct service *s, cJSON **out, struct err *e)

@@ -454,7 +454,7 @@ TEST(feedback_is_counted_and_exported)
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	f.citation = 9;
 	CHECK_INT(feedback_put(service, id, record, &f, &e), E_USAGE);
-	f.citation = 1;
+	f.citation = 0;
 	CHECK_OK(feedback_counts(service, &arena, &counts, &n, &e), e);
 	CHECK_INT(n, 1);
 	CHECK(counts[0].up == 1 && counts[0].down == 0);
@@ -477,6 +477,43 @@ TEST(feedback_is_counted_and_exported)
 	CHECK_INT(cJSON_GetArraySize(json_get(o, "feedback")), 2);
 	CHECK(json_str(o, "next_cursor", NULL) != NULL);
 	cJSON_Delete(o);
+	cJSON_Delete(record);
+	buf_clear(&b);
+	close_service();
+}
+
+TEST(a_citation_is_rated_beside_its_answer)
+{
+	struct feedback f = { .rating = 1, .answerable = -1, .question = QUESTION };
+	struct feedback_count *counts;
+	char id[40];
+	size_t n;
+	struct buf b;
+	cJSON *record, *o;
+	open_with(NULL);
+	buf_init(&b, 1 << 20);
+	put("leave.txt", LEAVE, NULL, NULL);
+	snprintf(id, sizeof id, "%s", ask(QUESTION, NULL));
+	CHECK_OK(get(&owner, id, &record), e);
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	f.citation = 1, f.rating = -1;
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	CHECK_OK(feedback_counts(service, &arena, &counts, &n, &e), e);
+	CHECK(n == 1 && counts[0].up == 1 && counts[0].down == 0 && counts[0].citations_up == 0 && counts[0].citations_down == 1);
+	CHECK_OK(feedback_view(service, &owner, "", 9, &o, &e), e);
+	CHECK_INT(cJSON_GetArraySize(json_get(o, "feedback")), 2);
+	cJSON_Delete(o);
+	CHECK_OK(feedback_questions(service, &owner, &b, &n, &e), e);
+	CHECK_INT(n, 0);             /* a footnote that does not fit says nothing of the answer */
+	f.expected = "27 days";
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	CHECK_OK(feedback_questions(service, &owner, &b, &n, &e), e);
+	CHECK_INT(n, 1);
+	f.rating = 1;
+	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
+	CHECK_OK(feedback_counts(service, &arena, &counts, &n, &e), e);
+	CHECK(n == 1 && counts[0].up == 1 && counts[0].citations_up == 1 && counts[0].citations_down == 0);
 	cJSON_Delete(record);
 	buf_clear(&b);
 	close_service();
