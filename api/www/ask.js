@@ -3,6 +3,7 @@
 import { events_read, post } from "./calls.js";
 import { $, copy, count, make, named, tell, where_make } from "./parts.js";
 import { place_go, source_link } from "./place.js";
+import { rate_clear, rate_show } from "./rate.js";
 import { hit_make } from "./search.js";
 
 const TURNS_SENT = 10;       /* questions and answers of the conversation that go along with the next */
@@ -44,7 +45,8 @@ function confidence(a) {
 	const [name, text] = a.confidence >= 0.8 ? ["high", "Well supported"] : a.confidence >= 0.5
 		? ["middle", "Probably right: look at the footnotes"]
 		: ["low", "Uncertain: read the sources first"];
-	return make("span", { className: "sure " + name }, text);
+	return make("span", { className: "sure " + name, title: "How probable it is that this answer is right" },
+		text + " (" + Math.min(99, Math.max(1, Math.round(a.confidence * 100))) + " %)");
 }
 
 function facts_show(turn) {
@@ -91,6 +93,8 @@ export function turn_make(question, again = turn_run) {
 		notes: make("ol", { className: "notes", "aria-label": "Footnotes", hidden: true }),
 		facts: make("p", { className: "facts answer-facts" }),
 		acts: make("div", { className: "row acts", hidden: true }),
+		thumbs: make("span", { className: "rate" }),
+		said: make("div"),
 		looked: make("details", { className: "looked", hidden: true }),
 	};
 	const turn = { question, answer: null, citations: [], passages: [], words: "", parts };
@@ -103,9 +107,10 @@ export function turn_make(question, again = turn_run) {
 	parts.take = act("Copy with footnotes", () => answer_copy(turn));
 	parts.quote = act("Only quote", () => again(turn, true));
 	act("Ask again", () => again(turn));
+	parts.acts.append(parts.thumbs);
 	turn.element = make("article", { className: "turn", "aria-label": "Answer to: " + question },
 		make("h3", { className: "question" }, question),
-		parts.status, parts.text, parts.notes, parts.facts, parts.acts, parts.looked);
+		parts.status, parts.text, parts.notes, parts.facts, parts.acts, parts.said, parts.looked);
 	return turn;
 }
 
@@ -121,6 +126,7 @@ function turn_clear(turn) {
 	for (const name of ["text", "notes", "facts", "looked"]) turn.parts[name].replaceChildren();
 	turn.parts.notes.hidden = turn.parts.acts.hidden = turn.parts.looked.hidden = true;
 	turn.parts.looked.open = false;
+	rate_clear(turn);
 	turn.element.classList.remove("abstained");
 }
 
@@ -184,6 +190,7 @@ export function answer_finish(turn, style = "extractive") {
 	turn.parts.acts.hidden = false;
 	turn.parts.take.hidden = !turn.words || silent;
 	turn.parts.quote.hidden = !silent || style === "extractive" || !turn.answer.model;
+	if (turn.answer) rate_show(turn);
 }
 
 /* quote: only quote, whatever the box under the question says. */

@@ -298,6 +298,8 @@ def a_reply_to_a_customer(p):
         assert q.endswith("?"), q
     p.no_overflow()
     p.shot("assist")
+    p.page.get_by_role("button", name="Good answer").click()
+    p.see("#assist-reply", "Rated as a good answer")
     note = p.all("#assist-reply .notes q").first.text_content()
     p.page.click("#assist-reply a.fn")
     p.see("#source-text mark.quote")
@@ -791,6 +793,11 @@ def names_and_contrast(p):
     check("answer")
     p.ask("Who won the football world cup of 1998?")
     check("abstention")
+    p.open("#assist")
+    p.page.fill("#thread", "How long must a password be?")
+    p.page.click("#assist-go")
+    p.see("#assist-reply .thumbs")
+    check("assist")
     p.open("#documents")
     p.see(".doc")
     check("documents")
@@ -827,10 +834,10 @@ def the_whole_way_by_keyboard(p):
     p.press("Shift+Tab")
     order = []
     p.page.evaluate("document.querySelector('.top a').focus()")
-    for _ in range(4):
+    for _ in range(5):
         order.append(p.page.evaluate("document.activeElement.textContent"))
         p.press("Tab")
-    assert order == ["Footnote1", "Search", "Ask", "Documents"], order
+    assert order == ["Footnote1", "Search", "Ask", "Assist", "Documents"], order
     p.page.evaluate("document.querySelector('[data-view=ask]').focus()")
     p.press("Enter")
     assert p.focused() == "question"

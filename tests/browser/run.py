@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 harness.FOOTNOTE = os.path.abspath(sys.argv[1])
 PICTURES = os.path.abspath(sys.argv[2])
-import flows, flows_keys
+import flows, flows_keys, flows_rate
 
 wanted = sys.argv[3:]
 CHROMIUM = "/usr/bin/chromium"
