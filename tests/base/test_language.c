@@ -15,6 +15,10 @@ TEST(language_is_told)
 		{ "Kazakistan'ın başkenti nedir?", "tr" }, { "Thủ đô của Kazakhstan là gì?", "vi" },
 		{ "Apa ibu kota Kazakhstan dan berapa penduduknya?", "id" }, { "Який сьогодні день і чому?", "uk" },
 		{ "เมืองหลวงของคาซัคสถานคืออะไร", "th" }, { "Что значит the end of the world для компании?", "ru" },
+		{ "In welchem County liegt Jacksonville?", "de" }, { "Was bedeutet Plastid?", "de" }, { "wann starb tesla", "de" },
+		{ "Was Tesla married?", "en" }, { "Is Düsseldorf a city?", "en" }, { "What causes El Niño?", "en" },
+		{ "¿A qué distancia está Jacksonville de Miami?", "es" }, { "cuando murio tesla", "es" }, { "¿Precio?", "es" },
+		{ "Où habite Marie ?", "fr" }, { "Dov'è la stazione?", "it" }, { "Gdzie leży Kraków?", "pl" }, { "Waar ligt Utrecht?", "nl" },
 		{ "How is the word 会社 written?", "en" }, { "Is Ελλάς the name of Greece?", "en" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) CHECK_STR(language_of(rows[i].text, strlen(rows[i].text)), rows[i].code);
@@ -32,6 +36,7 @@ TEST(language_of_documents_is_english_unless_it_is_clear)
 		{ "Avtalet gäller tills vidare och kan sägas upp av parterna med tre månaders varsel vid slutet av året, och det är inte dyrt.", "sv" },
 		{ "Договор заключен на неопределенный срок.", "ru" },
 		{ "Die Hard was a film in which the hero is on the roof of a tower, and it was one of the best of its year.", "en" },
+		{ "Kann man hier liegen? Wem gehört das, wozu dient es, und wer zahlt dafür?", "en" }, /* by few of the words of questions */
 		{ "int main(void) { return 0; }", "en" }, { "Vertrag, Frist, Kündigung", "en" }, { "", "en" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
