@@ -25,9 +25,12 @@ class Program(harness.Service):
         settings = {"log.level": "warn", "generate.model": MODELS.get(variant, "none"), "answer.deadline_s": 3600, "serve.answer_threads": 16,
                     "answers.cache_bytes": 0}                        # every question is answered anew
         super().__init__({**settings, **(conf or {})}, data=data, wait=False)
-        if not self.wait_ready(600).get("generator") and variant in MODELS:
+        try:
+            if not self.wait_ready(600).get("generator") and variant in MODELS:
+                raise RuntimeError(f"{MODELS[variant]} is not there: make models, or footnote models fetch")
+        except BaseException:
             self.close()
-            raise RuntimeError(f"{MODELS[variant]} is not there: make models, or footnote models fetch")
+            raise
 
     def run(self, *args, ok=(0,)):
         r = subprocess.run([harness.FOOTNOTE, "-c", self.top + "/service.conf", "--data", self.data, *args], capture_output=True, text=True, timeout=CALL_S)
@@ -65,6 +68,12 @@ class Program(harness.Service):
                 answer = data
         conn.close()
         return first if answer and answer["status"] != "abstained" else None, answer
+
+    def processor_seconds(self):
+        """What the service has had of the processors since it began."""
+        with open(f"/proc/{self.proc.pid}/stat", encoding="ascii", errors="replace") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def text_of(self, document):
         if document not in self.texts:
@@ -231,23 +240,37 @@ def file_hash(path):
     return h.hexdigest()
 
 
-def ask_all(program, rows, keep, head, parallel=4, seconds=None, say=None):
-    """Asks rows ({"id", "ask": fields of the request, …}) and returns them with "answer" and "seconds". `keep`: a file that
-    has what was answered so far and gets each new answer at once, so that a run that ends goes on; it begins with `head`
-    (what the answers depend on), and one with another head is begun anew. seconds: none is begun after so long."""
-    done = {}
-    if os.path.exists(keep):
-        with open(keep, encoding="utf-8") as f:
-            try:
-                if json.loads(f.readline() or "null") == head:
-                    done = {r["id"]: r for r in map(json.loads, f)}
-            except ValueError:           # a line that a kill cut off
-                pass
-    os.makedirs(os.path.dirname(keep), exist_ok=True)
-    with open(keep, "w", encoding="utf-8") as f:
-        for r in [head] + list(done.values()):
-            f.write(json.dumps(r, ensure_ascii=False) + "\n")
-    began, asked = time.monotonic(), 0
+class Kept:
+    """Rows in a file, each there as soon as it is known, so that a run that ends goes on. The file begins with `head`, what
+    the rows depend on; one with another head is begun anew. done: by id."""
+
+    def __init__(self, path, head):
+        self.path, self.done = path, {}
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                try:
+                    if json.loads(f.readline() or "null") == head:
+                        for line in f:
+                            r = json.loads(line)
+                            self.done[r["id"]] = r
+                except ValueError:       # a line that a kill cut off
+                    pass
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            for r in [head] + list(self.done.values()):
+                f.write(json.dumps(r, ensure_ascii=False) + "\n")
+
+    def put(self, row):
+        self.done[row["id"]] = row
+        with open(self.path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def ask_all(program, rows, path, head, parallel=4, seconds=None, say=None):
+    """Asks rows ({"id", "ask": fields of the request, …}) and returns them with "answer" and "seconds", kept at path.
+    seconds: none is begun after so long."""
+    kept = Kept(path, head)
+    done, began, asked = kept.done, time.monotonic(), 0
 
     def one(row):
         if seconds and time.monotonic() - began > seconds:
@@ -259,13 +282,11 @@ def ask_all(program, rows, keep, head, parallel=4, seconds=None, say=None):
         return {**row, "answer": answer, "seconds": round(time.monotonic() - t, 3)}
 
     todo = [r for r in rows if r["id"] not in done]
-    with open(keep, "a", encoding="utf-8") as f, concurrent.futures.ThreadPoolExecutor(parallel) as pool:
+    with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
         for r in pool.map(one, todo):
             if r is None:
                 continue
-            done[r["id"]] = r
-            f.write(json.dumps(r, ensure_ascii=False) + "\n")
-            f.flush()
+            kept.put(r)
             asked += 1
             if say and asked % 50 == 0:
                 say(f"{asked} of {len(todo)} asked, {time.monotonic() - began:.0f} s")
