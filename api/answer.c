@@ -84,10 +84,10 @@ static int quote_best(struct citer *c, const struct selection *sel, struct err *
 	for (size_t i = 0; !rc && i < sel->lead_n; i++) {
 		size_t best = sel->order[i];
 		const struct unit *u = &sel->units[best];
-		char *line = arena_strndup(c->arena, u->text, u->len);
+		char *line = arena_strndup(c->arena, u->said, u->said_len);
 		if (!line) return err_set(e, E_MEMORY, "answer: out of memory");
-		cite_plain(line, u->len);
-		if (!citer_said(c, line, u->len)) rc = citer_add(c, line, u->len, &best, 1, e);
+		cite_plain(line, u->said_len);
+		if (!citer_said(c, line, u->said_len)) rc = citer_add(c, line, u->said_len, &best, 1, e);
 	}
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* evidence.c: who is asked before anything is written (evidence.h).
  *
  * The search has its first passages read by the reader model where it orders them anew; what lies behind is read here. The
- * generator is shown the best unit with the sentences around it and not the whole prompt: told apart from "no", a "yes" to
+ * generator is shown the best unit with the sentences around it (a table's row alone) and not the whole prompt: told apart from "no", a "yes" to
  * one passage is worth more than to five (EVALUATION.md).
  * Threads: the caller's. Failure: what does not fit the generator's context goes without its judgement. */
 #include "api/evidence.h"
@@ -54,7 +54,9 @@ static struct span surroundings(const struct selection *sel, size_t u, size_t bu
 int evidence_judge(struct service *s, struct engine *n, const struct answer_request *q, struct answer *a, struct err *e)
 {
 	const struct selection *sel = a->selection;
-	const struct passage *p = &a->retrieval.passages[sel->units[sel->order[0]].passage];
+	const struct unit *u = &sel->units[sel->order[0]];
+	const struct passage *p = &a->retrieval.passages[u->passage];
+	int row = u->row && u->row->named;
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	const char *title = p->chunk.heading[0] ? p->chunk.heading : p->doc.title; /* a heading begins with the title, or names the part */
 	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
@@ -62,7 +64,8 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	int rc = E_LIMIT;
 	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
 		struct span r = surroundings(sel, sel->order[0], budget);
-		rc = judge_answerable(s, n, q->question, title, p->text + (r.off - p->chunk.range.off), r.len, q->cancel, deadline,
+		const char *text = row ? u->said : p->text + (r.off - p->chunk.range.off);
+		rc = judge_answerable(s, n, q->question, title, text, row ? u->said_len : r.len, q->cancel, deadline,
 			&a->evidence.judge, &tokens, e);
 	}
 	a->judge_ms = clock_ms() - t0;

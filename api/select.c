@@ -11,6 +11,7 @@
 #include "api/select.h"
 #include "api/orders.h"
 #include "api/rerank.h"
+#include "api/rows.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,39 @@ static int unit_known(const struct selection *sel, const struct retrieval *r, si
 	return 0;
 }
 
+int select_has(const struct unit *u, uint64_t stem)
+{
+	return words_have(u->words, u->word_n, stem) || words_have(u->names, u->name_n, stem);
+}
+
+/* Where the unit is a table's row: as that is said, with the words that name its columns. */
+static int unit_row(const struct passage *p, struct arena *a, struct unit *u, struct err *e)
+{
+	struct table_row row;
+	const char *text = p->text - p->chunk.range.off;
+	struct buf names;
+	struct word *w;
+	if (!table_row(text, p->doc.text_len, u->range, &row)) return OK;
+	buf_init(&names, 1 << 16);
+	u->row = arena_alloc(a, sizeof *u->row);
+	if (u->row) *u->row = row;
+	u->said = u->row ? table_said(text, u->row, a) : NULL;
+	for (size_t i = 0; i < row.cell_n; i++) {
+		struct span name = row.cells[i].name;
+		if (name.off >= u->range.off && name.off < u->range.off + u->range.len) continue; /* among the unit's own words */
+		(void)buf_put(&names, text + name.off, name.len);
+		(void)buf_putc(&names, ' ');
+	}
+	const char *all = buf_failed(&names) ? "" : arena_strndup(a, buf_cstr(&names), names.len);
+	buf_clear(&names);
+	if (!u->said || !all) return err_set(e, E_MEMORY, "answer: out of memory");
+	u->said_len = strlen(u->said);
+	u->mute = row.is_head;
+	int rc = words_of(all, strlen(all), a, &w, &u->name_n, e);
+	u->names = w;
+	return rc;
+}
+
 static int units_collect(const struct retrieval *r, int screen, struct arena *a, struct selection *sel, struct err *e)
 {
 	size_t cap = 0;
@@ -85,7 +119,10 @@ static int units_collect(const struct retrieval *r, int screen, struct arena *a,
 			int rc = words_of(u->text, u->len, a, &w, &u->word_n, e);
 			if (rc) return rc;
 			u->words = w;
-			u->is_question = u->text[u->len - 1] == '?';
+			u->said = u->text;
+			u->said_len = u->len;
+			u->mute = u->text[u->len - 1] == '?';
+			if (u->word_n && (rc = unit_row(q, a, u, e))) return rc;
 			if (u->word_n) sel->unit_n++;
 		}
 	}
@@ -101,7 +138,7 @@ static int units_embed(struct service *s, const struct retrieval *r, struct aren
 	float *v = arena_alloc(a, sel->unit_n * (size_t)sel->dim * sizeof *v);
 	if (!t || !v) return err_set(e, E_MEMORY, "answer: out of memory");
 	for (size_t i = 0; i < sel->unit_n; i++) {
-		t[i] = (struct embed_text){ sel->units[i].text, sel->units[i].len };
+		t[i] = (struct embed_text){ sel->units[i].said, sel->units[i].said_len };
 		sel->units[i].vec = v + i * (size_t)sel->dim;
 	}
 	return embedder_encode(sel->embedder, t, sel->unit_n, EMBED_PASSAGE, EMBED_FIRST, v, e);
@@ -121,7 +158,7 @@ static double coverage(const struct selection *sel, const struct unit *u, const 
 	for (size_t i = 0; i < sel->question_n; i++) {
 		double w = select_weight(sel, &sel->question[i]);
 		all += w;
-		if (words_have(u->words, u->word_n, sel->question[i].stem)) have += w;
+		if (select_has(u, sel->question[i].stem)) have += w;
 		else if (words_have(around, around_n, sel->question[i].stem)) have += w / 2;
 	}
 	return all > 0 ? have / all : 0;
@@ -174,7 +211,7 @@ static int by_score(const void *x, const void *y, void *ctx)
 {
 	const struct unit *u = ctx;
 	size_t i = *(const size_t *)x, j = *(const size_t *)y;
-	if (u[i].is_question != u[j].is_question) return u[i].is_question - u[j].is_question;
+	if (u[i].mute != u[j].mute) return u[i].mute - u[j].mute;
 	if (u[i].score != u[j].score) return u[i].score > u[j].score ? -1 : 1;
 	return (i > j) - (i < j);
 }
@@ -186,7 +223,7 @@ int select_rank(struct selection *sel, struct arena *a, struct err *e)
 	for (size_t i = 0; i < sel->unit_n; i++) order[i] = i;
 	qsort_r(order, sel->unit_n, sizeof *order, by_score, sel->units);
 	sel->order = order;
-	sel->lead_n = sel->unit_n && !sel->units[order[0]].is_question;
+	sel->lead_n = sel->unit_n && !sel->units[order[0]].mute;
 	return OK;
 }
 
@@ -200,7 +237,7 @@ int select_lead(struct selection *sel, const struct retrieval *r, const int *par
 		for (size_t i = 0; i < sel->unit_n; i++) {
 			const struct unit *u = &sel->units[sel->order[i]];
 			int part = part_of[r->passages[u->passage].query], leads = 0;
-			if (part >= 0 && (size_t)part < part_n && !u->is_question) {
+			if (part >= 0 && (size_t)part < part_n && !u->mute) {
 				leads = !(seen & UINT64_C(1) << part);
 				seen |= UINT64_C(1) << part;
 			}
@@ -213,7 +250,7 @@ int select_lead(struct selection *sel, const struct retrieval *r, const int *par
 	return OK;
 }
 
-static int units_score(const struct retrieval *r, struct arena *a, struct selection *sel, struct err *e)
+static int units_score(const struct retrieval *r, const char *question, struct arena *a, struct selection *sel, struct err *e)
 {
 	size_t last = (size_t)-1, n = 0;
 	struct word *around = NULL;
@@ -231,8 +268,11 @@ static int units_score(const struct retrieval *r, struct arena *a, struct select
 		u->cosine = select_cosine(sel, u->vec, r->query);
 		for (size_t k = 1; k < r->query_n; k++) u->cosine = fmax(u->cosine, select_cosine(sel, u->vec, r->query + k * (size_t)sel->dim));
 		u->coverage = coverage(sel, u, around, n);
-		u->score = unit_score(p, u, sel->read);
 	}
+	int rc = rows_read(sel, r, question, a, e);
+	if (rc) return rc;
+	for (size_t i = 0; i < sel->unit_n; i++) sel->units[i].score = unit_score(&r->passages[sel->units[i].passage], &sel->units[i], sel->read);
+	rows_order(sel, r);
 	return select_rank(sel, a, e);
 }
 
@@ -247,7 +287,7 @@ int select_units(struct service *s, const struct retrieval *r, const char *quest
 	if (!rc) rc = units_collect(r, s->conf.answer_screen, a, out, e);
 	if (!rc) rc = weights_make(out, a, e);
 	if (!rc) rc = units_embed(s, r, a, out, e);
-	if (!rc) rc = units_score(r, a, out, e);
+	if (!rc) rc = units_score(r, question, a, out, e);
 	return rc;
 }
 
@@ -266,7 +306,7 @@ static int unit_choose(struct selection *sel, size_t i, size_t passages_max, siz
 	struct unit *u = &sel->units[i];
 	size_t had = sel->passage_n;
 	if (u->chosen) return 1;
-	size_t need = embedder_count_tokens(sel->embedder, u->text, u->len);
+	size_t need = embedder_count_tokens(sel->embedder, u->said, u->said_len);
 	if (passage_slot(sel, u->passage, passages_max) == (size_t)-1) return 0;
 	if (sel->passage_n > had) need += HEADER_TOKENS;
 	if (need > *left) {
@@ -308,7 +348,7 @@ int select_print(const struct retrieval *r, const struct selection *sel, struct 
 			const struct unit *u = &sel->units[i];
 			if (u->passage != sel->passages[k] || !u->chosen) continue;
 			if (last != (size_t)-1) (void)buf_puts(&b, last + 1 == i ? " " : " … ");
-			(void)buf_put(&b, u->text, u->len);
+			(void)buf_put(&b, u->said, u->said_len);
 			last = i;
 		}
 	}

@@ -6,6 +6,7 @@
 #define API_SELECT_H
 #include <stddef.h>
 #include "api/retrieve.h"
+#include "api/table.h"
 #include "base/words.h"
 
 struct unit {                        /* one quotable sentence, table row or list item */
@@ -20,7 +21,11 @@ struct unit {                        /* one quotable sentence, table row or list
 	struct unit_answer { struct span range; double logit; } answers[READER_SPANS]; /* that the reader sees in it, best first: */
 	size_t answer_n;             /* bytes in the document's text, and the logit over "no answer" */
 	double score;                /* how likely it is to hold the answer, all together: higher is likelier, no scale of its own */
-	int is_question;             /* ends with a question mark: says nothing, so it is never quoted */
+	struct table_row *row;       /* what it is in its table; NULL: no row of one */
+	const char *said; size_t said_len; /* as it is shown: a row with the names of its columns, else its text */
+	const struct word *names; size_t name_n; /* words of these names that stand elsewhere; belong to what it says */
+	double held;                 /* share of the question's words in the row's cells (rows.h) */
+	int mute;                    /* ends with a question mark or names a table's columns: says nothing, so it is never quoted */
 	int chosen;                  /* part of the prompt */
 };
 struct word_weight { uint64_t stem; double weight; uint32_t df, last; }; /* a slot of a hash table; df 0: free */
@@ -28,7 +33,7 @@ struct selection {
 	struct unit *units; size_t unit_n;   /* passage order, then text order; a sentence that two chunks share stands once */
 	const struct word *question; size_t question_n;
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
-	const size_t *order;         /* (unit_n) the units, best first; those that ask are last */
+	const size_t *order;         /* (unit_n) the units, best first; those that are mute are last */
 	size_t lead_n;               /* so many of them, in front, are what an answer rests on: one, or one a part of the question */
 	int read;                    /* the reader model has read the passages */
 	struct reader_model *reader; /* that claims are held against units by; NULL: by words and vectors alone */
@@ -51,6 +56,8 @@ int select_choose(size_t budget, size_t passages_max, struct arena *a, struct se
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
 /* How rare a word is among the units: log(1 + N/df), 0 for function words. */
 double select_weight(const struct selection *sel, const struct word *w);
+/* 1 when the unit, or the name of a column it is a row of, has the word with this stem. */
+int select_has(const struct unit *u, uint64_t stem);
 /* Inner product of two vectors (dim): their cosine, for the embedder's are of length 1. */
 double select_cosine(const struct selection *sel, const float *x, const float *y);
 

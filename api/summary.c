@@ -286,7 +286,7 @@ static void reduce(struct summing *m)
 		size_t best = sel->unit_n;
 		for (size_t u = 0; u < sel->unit_n; u++) {
 			double like = 0, w;
-			if (m->picked[u] || sel->units[u].is_question) continue;
+			if (m->picked[u] || sel->units[u].mute) continue;
 			for (size_t k = 0; k < sel->unit_n; k++) {
 				double c = m->picked[k] ? select_cosine(sel, sel->units[u].vec, sel->units[k].vec) : 0;
 				if (c > like) like = c;

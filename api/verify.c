@@ -20,7 +20,7 @@ static int near_have(const struct selection *sel, size_t u, uint64_t stem)
 {
 	size_t lo = u > NEAR ? u - NEAR : 0, hi = u + NEAR < sel->unit_n ? u + NEAR : sel->unit_n - 1;
 	for (size_t i = lo; i <= hi; i++)
-		if (i != u && sel->units[i].passage == sel->units[u].passage && words_have(sel->units[i].words, sel->units[i].word_n, stem)) return 1;
+		if (i != u && sel->units[i].passage == sel->units[u].passage && select_has(&sel->units[i], stem)) return 1;
 	return 0;
 }
 
@@ -48,7 +48,7 @@ static double words_support(const struct selection *sel, const struct claim *c, 
 	for (size_t i = 0; i < c->word_n; i++) {
 		const struct word *w = &c->words[i];
 		double weight = select_weight(sel, w);
-		int in_unit = words_have(x->words, x->word_n, w->stem), asked = words_have(sel->question, sel->question_n, w->stem);
+		int in_unit = select_has(x, w->stem), asked = words_have(sel->question, sel->question_n, w->stem);
 		double have = in_unit ? 1 : near_have(sel, u, w->stem) ? 0.5 : 0;
 		if (w->number && !in_unit && !asked) wrong_number = 1;
 		*(asked ? &old_all : &new_all) += weight;
@@ -71,10 +71,12 @@ double verify_support(const struct selection *sel, const struct claim *c, size_t
 	return score > 0 ? score : 0;
 }
 
-/* Unit u with those beside it in its passage, as they stand in the document. */
+/* Unit u with those beside it in its passage, as they stand in the document; a row by itself, its columns named. */
 static struct reader_pair pair_of(const struct selection *sel, const struct claim *c, size_t u)
 {
 	size_t from = u, to = u;
+	const struct unit *x = &sel->units[u];
+	if (x->row && x->row->named) return (struct reader_pair){ .first = c->text, .first_len = c->len, .text = x->said, .len = x->said_len };
 	if (u > 0 && sel->units[u - 1].passage == sel->units[u].passage && sel->units[u - 1].text < sel->units[u].text) from--;
 	if (u + 1 < sel->unit_n && sel->units[u + 1].passage == sel->units[u].passage && sel->units[u + 1].text > sel->units[u].text) to++;
 	const char *text = sel->units[from].text, *end = sel->units[to].text + sel->units[to].len;
@@ -92,7 +94,7 @@ static int claim_entail(const struct selection *sel, struct claim *c, struct are
 	if (!odds) return err_set(e, E_MEMORY, "answer: out of memory");
 	for (size_t u = 0; u < sel->unit_n; u++) {
 		odds[u] = NAN;
-		double x = sel->units[u].is_question ? 0 : words_support(sel, c, u);
+		double x = sel->units[u].mute ? 0 : words_support(sel, c, u);
 		if (x <= 0 || (n == ENTAILED_MAX && x <= scores[n - 1])) continue;
 		size_t i = n < ENTAILED_MAX ? n++ : n - 1;
 		for (; i > 0 && x > scores[i - 1]; i--) scores[i] = scores[i - 1], best[i] = best[i - 1];
@@ -128,7 +130,7 @@ size_t verify_best(const struct selection *sel, const struct claim *c, size_t pa
 	size_t best = (size_t)-1;
 	*score = 0;
 	for (size_t u = 0; u < sel->unit_n; u++) {
-		if (sel->units[u].is_question || (passage != (size_t)-1 && sel->units[u].passage != passage)) continue;
+		if (sel->units[u].mute || (passage != (size_t)-1 && sel->units[u].passage != passage)) continue;
 		double s = verify_support(sel, c, u);
 		if (best != (size_t)-1 && s <= *score) continue;
 		best = u;
@@ -178,17 +180,17 @@ size_t verify_second(const struct selection *sel, const struct claim *c, size_t 
 	for (size_t i = 0; i < c->word_n; i++) {
 		double w = words_have(sel->question, sel->question_n, c->words[i].stem) ? 0 : select_weight(sel, &c->words[i]);
 		all += w;
-		if (!words_have(sel->units[u].words, sel->units[u].word_n, c->words[i].stem)) missing += w;
+		if (!select_has(&sel->units[u], c->words[i].stem)) missing += w;
 	}
 	if (all <= 0 || missing < SECOND_SHARE * all) return best;
 	for (size_t x = 0; x < sel->unit_n; x++) {
 		double gain = 0;
 		size_t gained = 0;
-		if (x == u || sel->units[x].is_question || !sel->units[x].chosen) continue;
+		if (x == u || sel->units[x].mute || !sel->units[x].chosen) continue;
 		for (size_t i = 0; i < c->word_n; i++) {
 			const struct word *w = &c->words[i];
-			if (words_have(sel->question, sel->question_n, w->stem) || words_have(sel->units[u].words, sel->units[u].word_n, w->stem)) continue;
-			if (!words_have(sel->units[x].words, sel->units[x].word_n, w->stem)) continue;
+			if (words_have(sel->question, sel->question_n, w->stem) || select_has(&sel->units[u], w->stem)) continue;
+			if (!select_has(&sel->units[x], w->stem)) continue;
 			gain += select_weight(sel, w);
 			gained++;
 		}

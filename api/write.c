@@ -172,7 +172,7 @@ static const struct unit *best_left(const struct writer *w)
 {
 	for (size_t i = 0; i < w->sel->unit_n; i++) {
 		const struct unit *u = &w->sel->units[w->sel->order[i]];
-		if (u->chosen && !u->is_question && !is_cited(w->citer->answer, u)) return u;
+		if (u->chosen && !u->mute && !is_cited(w->citer->answer, u)) return u;
 	}
 	return NULL;
 }
@@ -186,7 +186,7 @@ static enum gen_verdict write_again(struct writer *w, double support, struct gen
 	w->first_len = w->sentence_len;
 	w->first_support = support;
 	if (!u) return give_up(w);
-	const struct constrain_source source = { u->text, u->len, 1 };
+	const struct constrain_source source = { u->said, u->said_len, 1 };
 	constrain_free(w->best);
 	int rc = constrain_new(&w->best, &source, 1, w->err);
 	if (rc) return fail(w, rc);
