@@ -22,11 +22,13 @@ enum { TURN_CHARS = 300, LOOKED_AT_BYTES = 8192, SHORT_WORDS = 2, OPENING_WORDS 
 	CANDIDATES_MAX = 2048 };
 static const double DECAY = 0.4, ANSWERED = 0.5, NAME = 1.5; /* a turn further back; said by the assistant; a capital letter */
 
-/* asks, verbs: open a question. refers: stand for what was named before. opens: how a turn begins that goes on from another,
+/* asks, verbs: open a question. polar: further verbs that open one which is answered by yes or no; begins: what may stand before
+ * either; choice: parts what is offered to choose from. refers: stand for what was named before. opens: how a turn begins that goes on from another,
  * "|" between. empty: say nothing of a topic. Lower case, blanks between. */
-static const struct rules { const char *code, *asks, *verbs, *refers, *opens, *empty; } rules[] = {
+static const struct rules { const char *code, *asks, *verbs, *polar, *begins, *choice, *refers, *opens, *empty; } rules[] = {
 	{ "en", " who whom whose what when where why how which ",
 		" is are was were do does did can could will would should has have ",
+		" am may must had might shall isn aren wasn don doesn didn ", " and but so then also ok okay please hello hi ", " or ",
 		" it its they them their theirs he him his she her hers this that these those one ones former latter both itself themselves same such ",
 		"and|but|or|so|then|also|no|yes|okay|ok|what about|how about|i mean|i meant|of course|instead|otherwise|besides|plus|even",
 		" tell please give need want know like get use using used would just say said mean meant question answer information document "
@@ -34,6 +36,7 @@ static const struct rules { const char *code, *asks, *verbs, *refers, *opens, *e
 		"didn isn aren wasn won t s m re ve ll d let also sure sorry help go thing things often " },
 	{ "de", " wer wen wem wessen was wann wo wie warum weshalb wieso welche welcher welches welchen welchem wieviel wieviele woher wohin wofür womit ",
 		" ist sind war waren hat haben kann können wird werden wurde muss gibt ",
+		" darf dürfen müssen soll sollen habe bin bekomme bekommt bietet braucht brauche ", " und aber dann also auch bitte ", " oder ",
 		" er sie es ihm ihn ihr ihre ihren ihrem ihrer ihres sein seine seinen seinem seiner seines dies diese dieser dieses diesen diesem "
 		"dessen deren jene jener jenes jenen dort dabei dafür damit davon dazu darin daran darauf darüber solche beide beiden ",
 		"und|aber|oder|dann|also|auch|nein|ja|ich meine|ich meinte|was ist mit|wie ist es mit|wie steht es mit|wie sieht es mit|außerdem|sonst|stattdessen",
@@ -43,6 +46,7 @@ static const struct rules { const char *code, *asks, *verbs, *refers, *opens, *e
 		"gibt noch nur so wenn warum viele viel sehr denn da mal doch " },
 	{ "es", " quién quiénes qué cuándo dónde cómo cuál cuáles cuánto cuánta cuántos cuántas ",
 		" es son fue puede tiene hay ",
+		" está están puedo pueden podemos tienen debo debe se ", " y pero entonces también ", " o u ",
 		" él ella ellos ellas ello su sus esto eso ese esa esos esas aquel aquella aquello lo suyo suya mismo misma ambos ",
 		"y|pero|o|entonces|también|además|no|sí|me refiero|quiero decir|quise decir|qué hay de|qué pasa con|qué tal|y si",
 		" el la los las lo un una unos unas de del al a en y e o u que qué quién quiénes cuándo dónde cómo cuál cuáles cuánto cuántos cuántas "
@@ -50,6 +54,7 @@ static const struct rules { const char *code, *asks, *verbs, *refers, *opens, *e
 		"desde entre gracias hola favor dime hace " },
 	{ "fr", " qui quand où comment pourquoi quel quelle quels quelles combien qu'est-ce ",
 		" est sont était peut ",
+		" peuvent puis ont a dois doit ", " et mais alors aussi donc ", " ou ",
 		" il elle ils elles lui leur leurs son sa ses cela ça celui celle ceux celles celui-ci celle-ci dedans eux ",
 		"et|mais|ou|alors|aussi|donc|non|oui|je veux dire|je voulais dire|qu'en est|et si|sinon|en plus|qu en est",
 		" le la les l un une des du de d et ou à au aux en dans par pour avec sans sur ne pas n est sont était c ce cet cette ces qui que qu quoi "
@@ -160,6 +165,22 @@ int followup_asks(const char *language, const char *word)
 {
 	const struct rules *r = rules_of(language);
 	return !r ? 0 : words_listed(r->asks, word) ? 1 : words_listed(r->verbs, word) ? 2 : 0;
+}
+
+int followup_yes_no(const char *question, size_t len, const char *language, struct arena *a, int *out, struct err *e)
+{
+	const struct rules *r = rules_of(language);
+	struct tokens_of t;
+	size_t first = 0;
+	int rc = tokens_of(question, len, LOOKED_AT_BYTES, language, a, &t, e);
+	*out = 0;
+	if (rc || !r) return rc;
+	while (first < t.n && words_listed(r->begins, t.at[first].text)) first++;
+	if (first == t.n || !(words_listed(r->verbs, t.at[first].text) || words_listed(r->polar, t.at[first].text))) return OK;
+	*out = 1;
+	for (size_t i = first; i < t.n; i++)
+		if (words_listed(r->asks, t.at[i].text) || words_listed(r->choice, t.at[i].text)) *out = 0;
+	return OK;
 }
 
 /* 1: it is built as a question; 0: a few words only, or nothing is known of the language. */

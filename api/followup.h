@@ -18,6 +18,9 @@ struct answer_turn;
 int followup_of(const char *question, size_t len, const char *language, struct arena *a, enum followup *out, struct err *e);
 /* Does the word (lower case) open a question? 1: a question word; 2: a verb that stands before its subject; 0: neither. */
 int followup_asks(const char *language, const char *word);
+/* 1 when the question is answered by yes or no: a verb opens it, no question word stands in it, and it offers no choice ("or").
+ * E_MEMORY. */
+int followup_yes_no(const char *question, size_t len, const char *language, struct arena *a, int *out, struct err *e);
 /* How many words of it say what it is about, each once. E_MEMORY. */
 int followup_content(const char *text, size_t len, const char *language, struct arena *a, size_t *n, struct err *e);
 /* The n words (at most 32) that the turns are most about and the question lacks, of the latest turns first: what a person

@@ -176,3 +176,27 @@ TEST(followup_and_split_take_hostile_text)
 	}
 	mem_free(big);
 }
+
+TEST(followup_tells_what_wants_a_yes_or_no)
+{
+	static const struct { const char *question, *language; int yes; } rows[] = {
+		{ "Is the office open on Sunday?", "en", 1 },
+		{ "And may I bring my dog?", "en", 1 },
+		{ "Are the tickets free or paid?", "en", 0 },
+		{ "Do you know who runs the ferry?", "en", 0 },
+		{ "When is the office open?", "en", 0 },
+		{ "Opening hours", "en", 0 },
+		{ "Ist die Kantine am Sonntag geöffnet?", "de", 1 },
+		{ "Darf ich rauchen?", "de", 1 },
+		{ "Wann ist die Kantine geöffnet?", "de", 0 },
+		{ "¿Está abierta la oficina?", "es", 1 },
+		{ "", "en", 0 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int yes;
+		arena_init(&arena, 16 << 20);
+		CHECK_OK(followup_yes_no(rows[i].question, strlen(rows[i].question), rows[i].language, &arena, &yes, &e), e);
+		CHECK_MSG(yes == rows[i].yes, "%s: %d", rows[i].question, yes);
+		arena_clear(&arena);
+	}
+}
