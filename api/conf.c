@@ -312,6 +312,14 @@ static const struct setting settings[] = {
 		"The language model's own inclination to refuse, as log-odds, over which the answer is an abstention whatever "
 		"else is known; under it, it counts into the probability that answer.confidence is held against. Lower: it "
 		"refuses sooner."},
+	{NULL, "answer.judge", T_CHOICE, AT(answer_judge), 0, 0, "auto", "auto none own",
+		"Whether the language model is asked, before it writes, if the best passage answers the question. auto: those models "
+		"are whose judgement was fitted (EVALUATION.md); own: any, its log-odds taken by answer.judge_scale and "
+		"answer.judge_shift, which tests/eval/fit_confidence.py --judge finds for a model of your own."},
+	{NULL, "answer.judge_scale", T_REAL, AT(answer_judge_scale), 0, 100, "1", NULL,
+		"With answer.judge = own: what the log-odds of yes against no are multiplied by."},
+	{NULL, "answer.judge_shift", T_REAL, AT(answer_judge_shift), -100, 100, "0", "log-odds",
+		"With answer.judge = own: what is added to them then."},
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
 		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
 		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},

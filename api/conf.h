@@ -95,6 +95,8 @@ struct conf {
 	double answer_confidence;           /* answer.confidence: probability of being right under which it abstains */
 	double answer_support;              /* answer.support: support a written sentence must reach to be kept */
 	char answer_unsupported[8];         /* answer.unsupported: "remove" or "mark" */
+	char answer_judge[8];               /* answer.judge: "auto", "none" or "own" */
+	double answer_judge_scale, answer_judge_shift; /* answer.judge_scale, answer.judge_shift */
 	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
 	char answer_rewrite[8];             /* answer.rewrite: "none", "rules" or "model" */

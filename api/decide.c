@@ -10,6 +10,8 @@
  * Threads: pure functions. Failure: none. */
 #include "api/decide.h"
 #include <math.h>
+#include <string.h>
+#include <strings.h>
 
 struct weights { double bias, margin, cosine, coverage, span, answerable, judge, support, refusal; };
 enum { READ = 1, JUDGED = 2, BEFORE = 0, BEGUN = 4, WRITTEN = 8 };
@@ -34,6 +36,24 @@ static const struct weights table[12] = {
 	[WRITTEN | READ | JUDGED] = { .bias = -3.64, .cosine = 0.78,
 		.coverage = 0.69, .margin = 0.12, .span = 0.09, .answerable = 0.09, .judge = 0.45, .refusal = -0.04, .support = 1.13 },
 };
+
+/* Generators whose judgement was held against known answers, by the beginning of their names. */
+static const struct { const char *name; struct judge_scale scale; } judges[] = {
+	{ "qwen2.5-coder-1.5b", { 1, 0 } },
+	{ "qwen2.5-coder-0.5b", { 1, 0 } },
+};
+
+int decide_judge(const struct conf *conf, const char *name, struct judge_scale *out)
+{
+	*out = (struct judge_scale){ conf->answer_judge_scale, conf->answer_judge_shift };
+	if (!strcmp(conf->answer_judge, "own")) return 1;
+	for (size_t i = 0; i < sizeof judges / sizeof *judges && !strcmp(conf->answer_judge, "auto"); i++) {
+		if (strncasecmp(name, judges[i].name, strlen(judges[i].name))) continue;
+		*out = judges[i].scale;
+		return 1;
+	}
+	return 0;
+}
 
 void decide_look(const struct selection *sel, const struct retrieval *r, struct evidence *out)
 {

@@ -2,6 +2,7 @@
  * the answer is right which follows from it. Thread: any, pure functions. */
 #ifndef API_DECIDE_H
 #define API_DECIDE_H
+#include "api/conf.h"
 #include "api/select.h"
 
 struct evidence {                    /* figures of the best unit, unless said otherwise; 0 where unknown */
@@ -12,7 +13,7 @@ struct evidence {                    /* figures of the best unit, unless said ot
 	double cosine, coverage, passage; /* of select.h; the passage's cosine */
 	double span;                 /* the reader's logit of the answer in it; EVIDENCE_NO_SPAN: it sees none */
 	double answerable, relevance;/* the reader's logits of its passage */
-	double judge;                /* the generator's log-odds of yes against no */
+	double judge;                /* the generator's log-odds of yes against no, as decide_judge takes them */
 	double support;              /* lowest support of a written sentence, 0 … 1 */
 	double refusal;              /* the generator's log-odds of refusing as it began to write */
 };
@@ -20,6 +21,10 @@ enum { EVIDENCE_MARGIN_MAX = 8, EVIDENCE_NO_SPAN = -8 };
 
 /* What the selection tells; a selection without units gives zeros. */
 void decide_look(const struct selection *sel, const struct retrieval *r, struct evidence *out);
+/* How a generator's log-odds of yes against no become those of the generator that the weights are fitted with. */
+struct judge_scale { double scale, shift; };
+/* The scale for the generator of that name (generator_info's), by conf's answer.judge; 0: it is not to be asked. */
+int decide_judge(const struct conf *conf, const char *name, struct judge_scale *out);
 /* Probability, 0 … 1, that an answer from the best unit is right: before anything is written; when the generator has begun
  * and its inclination to refuse is known; and of what was written. */
 double decide_before(const struct evidence *e);

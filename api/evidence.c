@@ -61,7 +61,9 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	const char *title = p->chunk.heading[0] ? p->chunk.heading : p->doc.title; /* a heading begins with the title, or names the part */
 	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
 	double t0 = clock_ms();
+	struct judge_scale scale;
 	int rc = E_LIMIT;
+	if (!decide_judge(q->conf, generator_info(engine_generator(n))->name, &scale)) return OK;
 	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
 		struct span r = surroundings(sel, sel->order[0], budget);
 		const char *text = row ? u->said : p->text + (r.off - p->chunk.range.off);
@@ -70,6 +72,7 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	}
 	a->judge_ms = clock_ms() - t0;
 	a->prompt_tokens += tokens;
+	a->evidence.judge = a->evidence.judge * scale.scale + scale.shift;
 	a->evidence.judged = !rc;
 	return rc == E_LIMIT ? OK : rc;
 }

@@ -1,4 +1,5 @@
 /* The generator as judge: over real models, where they were fetched. */
+#include "api/decide.h"
 #include "api/judge.h"
 #include "api/select.h"
 #include "api/write.h"
@@ -100,4 +101,21 @@ TEST(judge_says_why_not)
 	for (size_t i = 0; i + 1 < sizeof long_text; i++) long_text[i] = i % 2 ? ' ' : (char)('a' + i % 26);
 	CHECK_INT(judge_answerable(service, engine, "Why?", "", long_text, strlen(long_text), NULL, 0, &x, NULL, &e), E_LIMIT);
 	close_service();
+}
+
+/* Whose judgement counts: those that were fitted, any with a scale of its own, or none. */
+TEST(judge_whose_counts)
+{
+	struct judge_scale x;
+	struct conf c;
+	conf_default(&c);
+	CHECK(decide_judge(&c, "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M", &x) && x.scale == 1 && x.shift == 0);
+	CHECK(!decide_judge(&c, "some-other-model", &x));
+	CHECK_OK(conf_set(&c, "answer.judge", "own", &e), e);
+	CHECK_OK(conf_set(&c, "answer.judge_scale", "0.5", &e), e);
+	CHECK_OK(conf_set(&c, "answer.judge_shift", "-1.25", &e), e);
+	CHECK(decide_judge(&c, "some-other-model", &x) && x.scale == 0.5 && x.shift == -1.25);
+	CHECK_OK(conf_set(&c, "answer.judge", "none", &e), e);
+	CHECK(!decide_judge(&c, "qwen2.5-coder-1.5b-instruct-q4_k_m", &x));
+	CHECK(conf_set(&c, "answer.judge", "perhaps", &e) != OK);
 }

@@ -6,8 +6,10 @@ answer.confidence = 0, answer.refusal = 100 and explain (dumps as dial.py takes 
                 "what was written holds it" on the evidence, a row for each state of knowledge (reader model or not, judged
                 by the generator or not) and stage (before, begun, written)
   api/select.c  with --units: the score of a sentence: a conditional logit, of a question's units, which holds the answer?
+  answer.judge_scale, answer.judge_shift, with --judge: how another generator's judgement is taken, so that it fits the
+                weights of a dump of the generator that they were made with; its own dump asked with answer.judge = own
 
-Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--units] [--all]
+Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--units] [--judge DUMP.jsonl] [--all]
        (--all: articles that the reader model was trained on too: its figures on them are better than they are elsewhere, so
        they are left out)
 Prints how well the weights hold on articles that were not fitted (AUC, calibration error, log loss; the articles take turns),
@@ -178,16 +180,45 @@ def fit_units(rows, folds, decay):
         print("  { " + ", ".join(f".{UNIT[i][1]} = {v:.2f}" for i, v in zip(use, w)) + " }")
 
 
+def fit_judge(rows, other, decay):
+    """The other generator's log-odds take the place of those in the row [BEFORE | READ | JUDGED], all other weights as they are."""
+    names = ["cosine", "coverage", "margin", "span", "reader_answerable", "judge"]
+    w = fit([features(r, names) for r in rows], [there(r) for r in rows], decay)
+    rest = lambda r: w[0] + sum(a * x for a, x in zip(w[1:-1], features(r, names)))
+    part = [r for r in other if r["answer"]["evidence"]["read"] and r["answer"]["evidence"]["judged"]]
+    a, b = 0.0, 0.0  # what is added to the rest: w's judge * (scale * x + shift) = a * x + b
+    for _ in range(50):
+        g, h = [decay * len(part) * a, 0.0], [[decay * len(part), 0.0], [0.0, 1e-6]]
+        for r in part:
+            x = float(r["answer"]["evidence"]["judge"])
+            p = sigmoid(rest(r) + a * x + b)
+            for i, u in enumerate((x, 1.0)):
+                g[i] += (p - there(r)) * u
+                for j, v in enumerate((x, 1.0)):
+                    h[i][j] += p * (1 - p) * u * v
+        step = solve(h, g)
+        a, b = a - step[0], b - step[1]
+    ys = [there(r) for r in part]
+    f = judged([sigmoid(rest(r) + a * float(r["answer"]["evidence"]["judge"]) + b) for r in part], ys)
+    print(f"{len(part)} answers, {sum(ys):.0f} right: AUC {f['auc']:.3f}, calibration error {f['ece']:.3f} (of the answers fitted)")
+    print(f"answer.judge = own\nanswer.judge_scale = {max(0, a / w[-1]):.3f}\nanswer.judge_shift = {b / w[-1]:.3f}")
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("dumps", nargs="+"), p.add_argument("--folds", type=int, default=5), p.add_argument("--decay", type=float, default=0.01)
-    p.add_argument("--units", action="store_true"), p.add_argument("--all", action="store_true")
+    p.add_argument("--units", action="store_true"), p.add_argument("--judge"), p.add_argument("--all", action="store_true")
     o = p.parse_args()
     held = kit.held_out()
     rows = [r for path in o.dumps for r in kit.lines(path) if "answer" in r and r["answer"]["passages"]]
     rows = [r for r in rows if o.all or kit.is_held_out(r["question"], held)]
     if o.units:
         fit_units(rows, o.folds, o.decay)
+        return
+    if o.judge:
+        other = [r for r in kit.lines(o.judge) if "answer" in r and r["answer"]["passages"]]
+        fit_judge([r for r in rows if r["answer"]["evidence"]["read"] and r["answer"]["evidence"]["judged"]],
+                  [r for r in other if o.all or kit.is_held_out(r["question"], held)], o.decay)
         return
     for title, part, names in rows_of_table(rows):
         label = right if title.startswith("WRITTEN") else there
