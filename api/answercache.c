@@ -31,7 +31,7 @@ struct entry {
 struct answercache {
 	pthread_mutex_t lock;
 	struct entry *bucket[BUCKETS], *newest, *oldest;
-	size_t bytes, max_bytes;
+	struct answercache_figures figures;
 	uint64_t least_seq;                  /* what is made from states of the store before is not kept */
 };
 
@@ -41,7 +41,7 @@ int answercache_open(struct answercache **out, size_t max_bytes, struct err *e)
 	if (!max_bytes) return OK;
 	if (!*out) return err_set(e, E_MEMORY, "answers: out of memory");
 	pthread_mutex_init(&(*out)->lock, NULL);
-	(*out)->max_bytes = max_bytes;
+	(*out)->figures.max_bytes = max_bytes;
 	return OK;
 }
 
@@ -181,7 +181,8 @@ static void entry_drop(struct answercache *c, struct entry *n)
 	while (*at != n) at = &(*at)->next;
 	*at = n->next;
 	use_unlink(c, n);
-	c->bytes -= entry_bytes(n);
+	c->figures.bytes -= entry_bytes(n);
+	c->figures.entries--;
 	entry_free(n);
 }
 
@@ -202,13 +203,13 @@ void answercache_close(struct answercache *c)
 	mem_free(c);
 }
 
-size_t answercache_bytes(struct answercache *c)
+void answercache_figures(struct answercache *c, struct answercache_figures *out)
 {
-	if (!c) return 0;
+	memset(out, 0, sizeof *out);
+	if (!c) return;
 	pthread_mutex_lock(&c->lock);
-	size_t bytes = c->bytes;
+	*out = c->figures;
 	pthread_mutex_unlock(&c->lock);
-	return bytes;
 }
 
 /* A copy of n items in the arena; "" or nothing for none. */
@@ -336,6 +337,7 @@ int answercache_get(struct service *s, const struct answer_request *q, const str
 		use_unlink(c, n);
 		use_first(c, n);
 	}
+	(*(!found ? &c->figures.missed : *hit.cached == 'e' ? &c->figures.exact : &c->figures.semantic))++;
 	pthread_mutex_unlock(&c->lock);
 	stat_count("footnote_answer_cache_total", !found ? "result=\"miss\"" : *hit.cached == 'e' ? "result=\"exact\"" : "result=\"semantic\"", 1);
 	if (!found) return 0;
@@ -371,7 +373,7 @@ void answercache_put(struct service *s, const struct answer_request *q, const st
 	struct entry *n, *old;
 	if (!k->known || a->status == ANSWER_PARTIAL || (a->status == ANSWER_ANSWERED && a->style != (int)q->style)) return;
 	if (*a->prompt_name && (strcmp(a->prompt_name, k->prompt) || a->prompt_version != k->version)) return;
-	if (!(n = entry_make(k, a, c->max_bytes))) return;
+	if (!(n = entry_make(k, a, c->figures.max_bytes))) return;
 	pthread_mutex_lock(&c->lock);
 	if (a->retrieval.seq < c->least_seq) {
 		pthread_mutex_unlock(&c->lock);
@@ -383,8 +385,9 @@ void answercache_put(struct service *s, const struct answer_request *q, const st
 	n->next = *at;
 	*at = n;
 	use_first(c, n);
-	c->bytes += entry_bytes(n);
-	while (c->bytes > c->max_bytes && c->oldest) entry_drop(c, c->oldest);
-	stat_gauge("footnote_answer_cache_bytes", "", (double)c->bytes);
+	c->figures.bytes += entry_bytes(n);
+	c->figures.entries++;
+	while (c->figures.bytes > c->figures.max_bytes && c->oldest) entry_drop(c, c->oldest);
+	stat_gauge("footnote_answer_cache_bytes", "", (double)c->figures.bytes);
 	pthread_mutex_unlock(&c->lock);
 }

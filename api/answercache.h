@@ -27,6 +27,11 @@ void answercache_put(struct service *s, const struct answer_request *q, const st
 /* Forgets all, and whatever is still to be made from states of the store before seq: for an erasure, that leaves no byte of a
  * document. */
 void answercache_clear(struct answercache *c, uint64_t seq);
-size_t answercache_bytes(struct answercache *c);
+struct answercache_figures {
+	uint64_t exact, semantic, missed; /* of the questions that could be kept, since it was opened: given again, or not */
+	size_t entries, bytes, max_bytes;
+};
+/* All 0 of an empty cache that keeps nothing. Thread-safe. */
+void answercache_figures(struct answercache *c, struct answercache_figures *out);
 
 #endif

@@ -115,6 +115,22 @@ static uint64_t look_model(struct doctor *d, const char *what, const char *name,
 	return bytes;
 }
 
+/* Bytes of the reader, 0 when there is none. */
+static uint64_t look_reader(struct doctor *d)
+{
+	struct model_row row;
+	struct err e = { 0 };
+	char size[24];
+	if (models_reader(d->call->conf, &row, &e)) {
+		tell(d, "reader", "note", "%s: searches are not reordered, and answers are compared by words and meaning alone", e.msg);
+		return 0;
+	}
+	screen_bytes(size, row.bytes);
+	tell(d, "reader", "ok", "%s, %s, %s: orders what a search found, finds the words that answer, compares answers with what they cite",
+		row.name, size, *row.path ? row.path : "inside the program");
+	return row.bytes;
+}
+
 static void look_port(struct doctor *d)
 {
 	char host[128];
@@ -165,6 +181,7 @@ int cmd_doctor(struct command_call *c)
 	uint64_t bytes = look_model(&d, "embedder", c->conf->embed_model, 1), generator = 0;
 	if (strcmp(c->conf->generate_model, "none") == 0) tell(&d, "generator", "note", "generate.model is none: answers are quotes");
 	else generator = look_model(&d, "generator", c->conf->generate_model, 0);
+	bytes += look_reader(&d);
 	look_memory(&d, bytes + generator, generator ? c->conf->generate_kv_bytes : 0);
 	look_disk(&d);
 	look_port(&d);

@@ -62,8 +62,13 @@ static int models_show(struct command_call *c)
 	struct model_row *rows;
 	struct err e = {0};
 	size_t n;
+	struct model_row reader;
 	int rc = models_list(c->conf, &rows, &n, &e);
 	if (rc) return command_fail(c, &e);
+	if (!models_reader(c->conf, &reader, NULL)) {
+		if (c->json) rc = row_json(c, &reader, &e);
+		else row_text(c, &reader);
+	}
 	for (size_t i = 0; i < n && !rc; i++) {
 		if (c->json) rc = row_json(c, &rows[i], &e);
 		else row_text(c, &rows[i]);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "api/answercache.h"
 #include "api/feedback.h"
 #include "api/latency.h"
 #include "api/templates.h"
@@ -130,13 +131,20 @@ static int engine_put(cJSON *o, const char *key, struct service *s, const struct
 	return (n ? cJSON_AddStringToObject(o, key, generator_info(engine_generator(n))->name) : cJSON_AddNullToObject(o, key)) != NULL;
 }
 
+static int reader_put(cJSON *o, struct service *s)
+{
+	struct reader_model *m;
+	service_reader_open(s, &m);
+	return (m ? cJSON_AddStringToObject(o, "reader", reader_info(m)->name) : cJSON_AddNullToObject(o, "reader")) != NULL;
+}
+
 static int models_put(cJSON *all, struct service *s)
 {
 	cJSON *o = cJSON_AddObjectToObject(all, "models");
 	struct embedder *m;
 	int has = !service_embedder(s, &m, NULL);
 	return o && (has ? cJSON_AddStringToObject(o, "embedder", embedder_info(m)->name) : cJSON_AddNullToObject(o, "embedder")) &&
-		engine_put(o, "generator", s, &s->large) && engine_put(o, "small", s, &s->small);
+		engine_put(o, "generator", s, &s->large) && engine_put(o, "small", s, &s->small) && reader_put(o, s);
 }
 
 static int prompts_put(cJSON *all, const struct service *s)
@@ -167,6 +175,20 @@ static int answers_put(cJSON *all)
 	tokens = ok ? cJSON_AddObjectToObject(o, "tokens") : NULL;
 	return tokens && cJSON_AddNumberToObject(tokens, "prompt", sums.prompt_tokens) &&
 		cJSON_AddNumberToObject(tokens, "completion", sums.completion_tokens) && cJSON_AddNumberToObject(tokens, "reused", sums.reused_tokens);
+}
+
+/* Of the questions whose answers could be kept: how many were answered by one that was. */
+static int cache_put(cJSON *all, struct answercache *c)
+{
+	struct answercache_figures f;
+	cJSON *o = cJSON_AddObjectToObject(all, "answer_cache");
+	answercache_figures(c, &f);
+	double asked = (double)f.exact + (double)f.semantic + (double)f.missed;
+	return o && cJSON_AddNumberToObject(o, "exact", (double)f.exact) && cJSON_AddNumberToObject(o, "semantic", (double)f.semantic) &&
+		cJSON_AddNumberToObject(o, "missed", (double)f.missed) &&
+		(asked > 0 ? view_put_rounded(o, "hit_rate", ((double)f.exact + (double)f.semantic) / asked) :
+		cJSON_AddNullToObject(o, "hit_rate")) && cJSON_AddNumberToObject(o, "entries", (double)f.entries) &&
+		cJSON_AddNumberToObject(o, "bytes", (double)f.bytes) && cJSON_AddNumberToObject(o, "max_bytes", (double)f.max_bytes);
 }
 
 static int today_put(cJSON *all, const struct usage *u)
@@ -206,7 +228,7 @@ int figures_view(struct service *s, cJSON **out, struct err *e)
 	if (!rc) rc = feedback_counts(s, &a, &counts, &count_n, e);
 	if (!rc) {
 		o = store_view(&stats, k, n);
-		ok = o && models_put(o, s) && prompts_put(o, s) && today_put(o, &today) && feedback_put_counts(o, counts, count_n);
+		ok = o && models_put(o, s) && prompts_put(o, s) && cache_put(o, s->answers) && today_put(o, &today) && feedback_put_counts(o, counts, count_n);
 		pthread_mutex_lock(&lock);
 		ok = ok && answers_put(o);
 		pthread_mutex_unlock(&lock);
@@ -222,12 +244,16 @@ int figures_lines(const cJSON *o, struct buf *out)
 {
 	const cJSON *a = json_get(o, "answers"), *t = json_get(a, "latency_ms");
 	double all = json_num(a, "answered", 0) + json_num(a, "abstained", 0) + json_num(a, "partial", 0);
-	const cJSON *u = json_get(o, "today"), *f = json_get(o, "feedback");
+	const cJSON *u = json_get(o, "today"), *f = json_get(o, "feedback"), *c = json_get(o, "answer_cache");
+	double again = json_num(c, "exact", 0) + json_num(c, "semantic", 0);
 	if (json_num(u, "answers", 0) > 0)
 		buf_printf(out, "today        %.0f answers, %.0f prompt tokens, %.0f written, cost %g\n", json_num(u, "answers", 0),
 			json_num(u, "prompt_tokens", 0), json_num(u, "completion_tokens", 0), json_num(u, "cost", 0));
 	if (json_num(f, "up", 0) + json_num(f, "down", 0) > 0)
 		buf_printf(out, "ratings      %.0f up, %.0f down\n", json_num(f, "up", 0), json_num(f, "down", 0));
+	if (again + json_num(c, "missed", 0) > 0)
+		buf_printf(out, "given again  %.0f of %.0f answers (%.0f %%), %.0f kept\n", again, again + json_num(c, "missed", 0),
+			100 * json_num(c, "hit_rate", 0), json_num(c, "entries", 0));
 	if (all == 0) return buf_failed(out);
 	buf_printf(out, "answers      %.0f since the start: %.0f answered, %.0f refused, %.0f partial; p50 %.0f ms, p95 %.0f ms\n", all,
 		json_num(a, "answered", 0), json_num(a, "abstained", 0), json_num(a, "partial", 0), json_num(t, "p50", 0), json_num(t, "p95", 0));

@@ -8,7 +8,8 @@ enum { PROMPTS_TOLD = 24 };   /* prompt versions with series of their own; those
 /* Counts an answer that was given: status, time, tokens, confidence, support, by prompt version. Thread-safe. */
 void figures_answer(const struct answer *a);
 /* An object with the figures of the store and its collections, the models that are open, the prompts in use, and of answers
- * since the start: counts by status, confidence of the answered, times, tokens; what today cost; ratings. Thread-safe. E_MEMORY, errors of the store. */
+ * since the start: counts by status, confidence of the answered, times, tokens; how many were given again from the
+ * cache; what today cost; ratings. Thread-safe. E_MEMORY, errors of the store. */
 int figures_view(struct service *s, cJSON **out, struct err *e);
 /* Of `answers` in it: the lines for people. E_MEMORY: none. */
 int figures_lines(const cJSON *o, struct buf *out);

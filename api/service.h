@@ -67,6 +67,8 @@ int service_ingest(struct service *s, struct ingest *out, const volatile int *ca
  * off or names what is not there (why says so in a sentence); an error, naming models.reader, when it is there and cannot
  * be used. Thread-safe. */
 int service_reader(struct service *s, struct reader_model **out, const char **why, struct err *e);
+/* That if it is open already, else NULL: opens nothing. Thread-safe. */
+void service_reader_open(struct service *s, struct reader_model **out);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */

@@ -81,6 +81,18 @@ static const char *plain(const char *question)
 	return ask(&(struct answer_request){ .question = question });
 }
 
+static struct answercache_figures figures(void)
+{
+	struct answercache_figures f;
+	answercache_figures(service->answers, &f);
+	return f;
+}
+
+static size_t kept_bytes(void)
+{
+	return figures().bytes;
+}
+
 TEST(answercache_gives_again_what_is_the_same)
 {
 	const struct answer_turn turn = { "user", "Who is on call?" };
@@ -115,8 +127,11 @@ TEST(answercache_gives_again_what_is_the_same)
 	CHECK_STR(plain("How many days of leave?"), "");
 	CHECK(strstr(answer.text, "30 days") != NULL);
 	CHECK_STR(plain("How many days of leave?"), "exact");
+	struct answercache_figures f = figures();
+	CHECK(f.exact == 3 && f.semantic == 0 && f.missed == 2 + sizeof other / sizeof *other);
+	CHECK(f.entries == f.missed && f.max_bytes == 1 << 20);
 	answercache_clear(service->answers, 0);
-	CHECK_INT(answercache_bytes(service->answers), 0);
+	CHECK(figures().bytes == 0 && figures().entries == 0 && figures().exact == 3);
 	CHECK_STR(plain("How many days of leave?"), "");
 	close_service();
 }
@@ -137,14 +152,14 @@ TEST(answercache_keeps_nothing_of_what_was_forgotten_or_of_another_template)
 	again.prompt_name = "answer";
 	again.prompt_version = k.version + 1;
 	answercache_put(service, &q, &again, &k);
-	CHECK_INT(answercache_bytes(service->answers), 0);
+	CHECK_INT(kept_bytes(), 0);
 	again.prompt_version = k.version;
 	answercache_put(service, &q, &again, &k);
-	CHECK(answercache_bytes(service->answers) > 0);
+	CHECK(kept_bytes() > 0);
 	/* a document was erased while the answer was made from it */
 	answercache_clear(service->answers, again.retrieval.seq + 1);
 	answercache_put(service, &q, &again, &k);
-	CHECK_INT(answercache_bytes(service->answers), 0);
+	CHECK_INT(kept_bytes(), 0);
 	close_service();
 }
 
@@ -158,6 +173,7 @@ TEST(answercache_takes_other_wordings_only_when_told)
 	CHECK_STR(plain("How many days of paid leave do 3 employees receive?"), "");
 	CHECK_STR(plain("Why do employees receive paid leave?"), "");
 	CHECK_STR(plain("How many days of paid leave do employees receive?"), "exact");
+	CHECK(figures().semantic == 1 && figures().exact == 1);
 	close_service();
 }
 
@@ -169,10 +185,10 @@ TEST(answercache_keeps_to_its_bytes)
 	for (int i = 0; i < 60; i++) {
 		snprintf(question, sizeof question, "How many days of leave in year %d?", 2000 + i);
 		CHECK_STR(plain(question), "");
-		CHECK(answercache_bytes(service->answers) <= 100 << 10);
+		CHECK(kept_bytes() <= 100 << 10);
 		if (i) CHECK_STR(plain("How many days of leave in year 2000?"), "exact");
 	}
-	CHECK(answercache_bytes(service->answers) > 50 << 10);
+	CHECK(kept_bytes() > 50 << 10);
 	CHECK_STR(plain("How many days of leave in year 2001?"), "");
 	close_service();
 	open_service(0, 0.9);

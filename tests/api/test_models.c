@@ -209,6 +209,25 @@ static void embedder_put(const char *folder)
 	put_file(in(folder, "model.safetensors"), tensors, sizeof tensors);
 }
 
+TEST(the_reader_is_built_in_or_what_the_settings_name)
+{
+	struct model_row row;
+	set_up();
+	CHECK_OK(models_reader(&conf, &row, &e), e);
+	CHECK_STR(row.name, MODEL_INSIDE);
+	CHECK(row.role == MODEL_READER && row.state == MODEL_BUILT_IN && row.bytes > 1 << 20 && !*row.path && row.known);
+	snprintf(conf.reader_model, sizeof conf.reader_model, "none");
+	CHECK_INT(models_reader(&conf, &row, &e), E_NOT_FOUND);
+	snprintf(conf.reader_model, sizeof conf.reader_model, "%s", in(dir, "gone"));
+	CHECK_INT(models_reader(&conf, &row, &e), E_NOT_FOUND);
+	CHECK(strstr(e.msg, "models.reader"));
+	embedder_put(in(dir, "emb"));
+	snprintf(conf.reader_model, sizeof conf.reader_model, "%s", in(dir, "emb"));
+	CHECK_OK(models_reader(&conf, &row, &e), e);
+	CHECK(!strcmp(row.name, "emb") && row.bytes > 0 && !row.known);
+	CHECK_STR(row.path, in(dir, "emb"));
+}
+
 TEST(models_are_told_by_their_first_bytes)
 {
 	int role = -1;

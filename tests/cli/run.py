@@ -77,6 +77,17 @@ def doctor_names_the_kernels(b):
 
 
 @test
+def the_reader_is_told_of(b):
+    inside = b.run("doctor", ok=(0, 1)).stdout
+    assert "built-in reader, " in inside and "inside the program" in inside, inside
+    row = [x for x in b.run("models", "list").stdout.splitlines() if " reader " in x]
+    assert len(row) == 1 and "built-in reader" in row[0] and "built in" in row[0] and " MB" in row[0], row
+    conf = b.write("../none.conf", "models.reader = none\n")
+    assert "models.reader is none" in b.run("-c", conf, "doctor", ok=(0, 1)).stdout
+    assert "built-in reader" not in b.run("-c", conf, "models", "list").stdout
+
+
+@test
 def cpu_without_avx2(b):
     """One line, whatever is asked: not a signal out of a library."""
     if not shutil.which("qemu-x86_64"):

@@ -122,10 +122,17 @@ def stats_tell_of_store_queues_models_and_answers(s):
     assert t["prompts"]["answer"] == "answer@1" and set(t["queues"]) == {"admin", "search", "answer", "write", "engine"}, t
     a = t["answers"]
     assert a["answered"] + a["abstained"] + a["partial"] == 2 and a["latency_ms"]["p95"] >= a["latency_ms"]["p50"] > 0, a
-    assert set(t["today"]) >= {"answers", "cost"} and set(t["feedback"]) == {"up", "down"}, t
+    assert set(t["today"]) >= {"answers", "cost"} and set(t["feedback"]) == {"up", "down", "citations_up", "citations_down"}, t
+    assert t["models"]["reader"] == "built-in reader", t["models"]
+    c = t["answer_cache"]
+    assert (c["exact"], c["semantic"], c["missed"], c["hit_rate"]) == (0, 0, 2, 0) and 0 < c["bytes"] <= c["max_bytes"], c
+    s.post("/v1/answers", {"question": "Which colour has the harbour of Valparaiso at noon?"})
+    c = s.get("/v1/stats").json["answer_cache"]
+    assert (c["exact"], c["missed"]) == (1, 2) and abs(c["hit_rate"] - 1 / 3) < 0.001, c
     row = json.loads(s.cli("--json", "stats").stdout)
     assert row["documents"] == 3 and row["answers"]["answered"] == a["answered"], row
-    assert "2 since the start" in s.cli("stats").stdout
+    said = s.cli("stats").stdout
+    assert "3 since the start" in said and "given again  1 of 3 answers (33 %)" in said, said
     text = s.get("/metrics").text
-    assert 'footnote_answer_confidence_bucket{le="0.1"}' in text and "footnote_answer_confidence_count 2" in text
+    assert 'footnote_answer_confidence_bucket{le="0.1"}' in text and "footnote_answer_confidence_count 3" in text
     assert 'footnote_answers_by_prompt_total{prompt="none",status=' in text
