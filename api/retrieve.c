@@ -19,6 +19,7 @@
 #include "api/gist.h"
 #include "api/longquery.h"
 #include "api/rerank.h"
+#include "api/version.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/unicode.h"
@@ -388,11 +389,11 @@ int retrieve_order(struct service *s, const struct reader *r, const char *query,
 	return rc;
 }
 
-/* Takes the gist of the passage to gists[n]; *again: one of the n before says the same. */
-static int gist_seen(const struct passage *p, struct gist *gists, size_t n, struct arena *a, int *again, struct err *e)
+/* Takes the gist of the passage to gists[n]; *again: which of the n before says the same, n: none. */
+static int gist_seen(const struct passage *p, struct gist *gists, size_t n, struct arena *a, size_t *again, struct err *e)
 {
 	int rc = gist_take(p->text, p->text_len, p->language, a, &gists[n], e);
-	for (size_t i = 0; rc == OK && i < n && !*again; i++) *again = gist_repeats(&gists[n], &gists[i]);
+	for (*again = 0; rc == OK && *again < n && !gist_repeats(&gists[n], &gists[*again]);) ++*again;
 	return rc;
 }
 
@@ -410,12 +411,14 @@ static int passages_take(const struct reader *r, const struct ask *ask, const st
 	if (!rc) rc = marks_take(out->snapshot, ask, a, &marks, e);
 	for (size_t i = want->skip; rc == OK && i < n && out->n < want->k; i++) {
 		struct passage *p = &out->passages[out->n];
-		int again = 0;
+		size_t again = out->n;
 		rc = passage_fill(r, &hits[i], out, a, p, e);
 		if (rc == OK && gists) rc = gist_seen(p, gists, out->n, a, &again, e);
-		if (rc == OK && !again) rc = highlight(p, &marks, a, e);
-		if (rc == OK && !again) out->n++;
-		if (again) memset(p, 0, sizeof *p);
+		int first = again == out->n, newer = !first && rc == OK && version_compare(&out->passages[again].doc, &p->doc) > 0;
+		if (rc == OK && (first || newer)) rc = highlight(p, &marks, a, e);
+		if (first) out->n += rc == OK;
+		else if (newer && rc == OK) out->passages[again] = *p, gists[again] = gists[out->n]; /* of equal ones the newer version's */
+		if (!first) memset(p, 0, sizeof *p);
 	}
 	out->search_ms += clock_ms() - t0;
 	return rc;

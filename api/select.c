@@ -12,6 +12,7 @@
 #include "api/orders.h"
 #include "api/rerank.h"
 #include "api/rows.h"
+#include "api/version.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +274,7 @@ static int units_score(const struct retrieval *r, const char *question, struct a
 	if (rc) return rc;
 	for (size_t i = 0; i < sel->unit_n; i++) sel->units[i].score = unit_score(&r->passages[sel->units[i].passage], &sel->units[i], sel->read);
 	rows_order(sel, r);
+	versions_settle(sel, r, question);
 	return select_rank(sel, a, e);
 }
 
@@ -305,7 +307,7 @@ static int unit_choose(struct selection *sel, size_t i, size_t passages_max, siz
 {
 	struct unit *u = &sel->units[i];
 	size_t had = sel->passage_n;
-	if (u->chosen) return 1;
+	if (u->chosen || u->instead) return 1;
 	size_t need = embedder_count_tokens(sel->embedder, u->said, u->said_len);
 	if (passage_slot(sel, u->passage, passages_max) == (size_t)-1) return 0;
 	if (sel->passage_n > had) need += HEADER_TOKENS;

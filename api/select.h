@@ -25,7 +25,8 @@ struct unit {                        /* one quotable sentence, table row or list
 	const char *said; size_t said_len; /* as it is shown: a row with the names of its columns, else its text */
 	const struct word *names; size_t name_n; /* words of these names that stand elsewhere; belong to what it says */
 	double held;                 /* share of the question's words in the row's cells (rows.h) */
-	int mute;                    /* ends with a question mark or names a table's columns: says nothing, so it is never quoted */
+	int mute;                    /* ends with a question mark, names a table's columns or has another version: says nothing, so it is never quoted */
+	const char *instead;         /* id of the version of its document for whose sentence it is mute; NULL: none */
 	int chosen;                  /* part of the prompt */
 };
 struct word_weight { uint64_t stem; double weight; uint32_t df, last; }; /* a slot of a hash table; df 0: free */

@@ -268,6 +268,7 @@ static cJSON *unit_explained(const struct answer *a, const struct unit *u)
 	if (ok && u->answer_n)
 		ok = view_put_rounded(o, "span", u->answers[0].logit) &&
 			add_text(o, "answer", p->text + (u->answers[0].range.off - p->chunk.range.off), u->answers[0].range.len);
+	if (ok && u->instead) ok = cJSON_AddStringToObject(o, "superseded_by", u->instead) != NULL;
 	if (ok && p->reading)
 		ok = view_put_rounded(o, "answerable", p->reading->answerable) && view_put_rounded(o, "relevance", p->reading->relevance);
 	return whole(o, ok);
