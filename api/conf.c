@@ -323,6 +323,9 @@ static const struct setting settings[] = {
 	{NULL, "answer.prompt", T_TEXT, AT(answer_prompt), 1, 63, "answer", NULL,
 		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
 		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},
+	{NULL, "answer.spelling", T_INT, AT(answer_spelling), 0, 1, "1", NULL,
+		"1: a word of a question that no passage holds, and that is no common word, is read as the one of the passages that it is "
+		"a slip of the keyboard from, if there is one; what is quoted, numbers and codes are left as they are. 0: as it was typed."},
 	{NULL, "answer.rewrite", T_CHOICE, AT(answer_rewrite), 0, 0, "rules", "none rules model",
 		"How a question that leans on the conversation (\"and in winter?\") is made to stand alone before it is searched. rules: "
 		"with the words that the conversation is about. model: by the language model as well, where rules see the need; it "

@@ -99,6 +99,7 @@ struct conf {
 	double answer_judge_scale, answer_judge_shift; /* answer.judge_scale, answer.judge_shift */
 	double answer_refusal;              /* answer.refusal: log-odds of the model's refusal over which it abstains */
 	char answer_prompt[64];             /* answer.prompt: template, "answer" or "answer@1" */
+	int answer_spelling;                /* answer.spelling */
 	char answer_rewrite[8];             /* answer.rewrite: "none", "rules" or "model" */
 	int answer_rewrite_tokens;          /* answer.rewrite_tokens */
 	double answer_rewrite_s;            /* answer.rewrite_s */

@@ -32,7 +32,7 @@ struct ask { const char *query; size_t len; enum search_mode mode; const struct 
 struct marks {
 	struct stemmed { uint64_t *stem; size_t n; } in[WORDS_LANGUAGES]; /* as a language has them, once a passage was in it; sorted */
 	int only_stops;
-	const char *const *meant; size_t meant_n;
+	const struct word_meant *meant; size_t meant_n;
 	const char *query; size_t len;
 	struct span ids[EXACT_MAX]; size_t id_n;
 };
@@ -131,7 +131,7 @@ static int mark_word(void *ctx, const struct word *w, const char *term, size_t n
 	const struct marks *m = t->m;
 	const struct stemmed *in = &m->in[t->p->language];
 	int yes = (!w->stop || m->only_stops) && bsearch(&w->stem, in->stem, in->n, sizeof *in->stem, by_id);
-	for (size_t i = 0; !yes && i < m->meant_n; i++) yes = strlen(m->meant[i]) == n && memcmp(m->meant[i], term, n) == 0;
+	for (size_t i = 0; !yes && i < m->meant_n; i++) yes = strlen(m->meant[i].term) == n && memcmp(m->meant[i].term, term, n) == 0;
 	return yes ? mark_put(t, w->off, w->len) : OK;
 }
 

@@ -92,7 +92,7 @@ static int sources_find(struct summing *m, struct err *e)
 	if (rc) return rc;
 	m->out->question = got == 1 ? docs->title : arena_printf(m->a, "%s … %s", docs->title, docs[got - 1].title);
 	if (!m->out->question) return no_memory(e);
-	m->out->plan = (struct plan){ .question = m->out->question, .language = language_of(m->out->question, strlen(m->out->question)), .rewritten_by = "none" };
+	m->out->plan = (struct plan){ .read_as = m->out->question, .question = m->out->question, .language = language_of(m->out->question, strlen(m->out->question)), .rewritten_by = "none" };
 	return OK;
 }
 

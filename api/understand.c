@@ -1,5 +1,6 @@
 /* understand.c: a request to a plan (understand.h).
  *
+ *   last turn -> slips of the keyboard mended (spell.h)
  *   last turn + history -> follow-up? (followup.h) --no--> as asked
  *                              | yes: words carried over; by a model where allowed
  *                          standalone question -> parts? (split.h) -> queries
@@ -15,6 +16,7 @@
 #include <string.h>
 #include "api/answer.h"
 #include "api/followup.h"
+#include "api/spell.h"
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/language.h"
@@ -250,14 +252,16 @@ static int plan_fill(struct service *s, const struct answer_request *q, struct a
 	return sides_take(q->question, a, out, e);
 }
 
-int plan_make(struct service *s, const struct answer_request *q, struct arena *a, struct plan *out, struct err *e)
+int plan_make(struct service *s, const struct answer_request *asked, struct arena *a, struct plan *out, struct err *e)
 {
+	struct answer_request q = *asked;
 	double t0 = clock_ms();
 	memset(out, 0, sizeof *out);
-	out->question = q->question;
 	out->language = "en";
 	out->rewritten_by = "none";
-	int rc = plan_fill(s, q, a, out, e);
+	int rc = q.conf->answer_spelling ? spell_read(s, &q.reader, q.question, a, &q.question, e) : OK;
+	out->read_as = out->question = q.question;
+	if (!rc) rc = plan_fill(s, &q, a, out, e);
 	if (!rc && out->part_n == 0) out->parts[out->part_n++] = out->question;
 	out->ms = clock_ms() - t0;
 	return rc;

@@ -236,7 +236,7 @@ static int add_plan(cJSON *o, const struct plan *p)
 	const char *queries[RETRIEVE_QUERIES_MAX];
 	for (size_t i = 0; i < p->query_n; i++) queries[i] = p->queries[i].text;
 	cJSON *x = cJSON_AddObjectToObject(o, "plan");
-	return x && cJSON_AddStringToObject(x, "question", p->question) && view_put_list(x, "parts", p->parts, p->part_n) &&
+	return x && cJSON_AddStringToObject(x, "read_as", p->read_as) && cJSON_AddStringToObject(x, "question", p->question) && view_put_list(x, "parts", p->parts, p->part_n) &&
 		view_put_list(x, "queries", queries, p->query_n) && cJSON_AddStringToObject(x, "language", p->language) &&
 		cJSON_AddStringToObject(x, "rewritten", p->rewritten_by);
 }

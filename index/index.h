@@ -240,8 +240,17 @@ int snapshot_search_words(struct snapshot *s, const struct reader *r, const char
 	struct word_hit *out, size_t *got, struct err *e);
 
 /* Words that the last search by words in this snapshot looked for in place of ones that nobody wrote, as words_visit gives
- * terms (words.h). Borrowed until the next one. */
-void snapshot_words_meant(const struct snapshot *s, const char *const **out, size_t *n);
+ * terms (words.h); at: where in the query the word stands that this one is for. Borrowed until the next one. */
+struct word_meant { const char *term; uint32_t at; };
+void snapshot_words_meant(const struct snapshot *s, const struct word_meant **out, size_t *n);
+
+/* The same of a search for the query, as they are written in the first passages that it finds: for each word its forms
+ * there; worth: higher the more and the better passages have it, so what stands where the query's other words do comes
+ * first. A term that none of them holds is its own form, of worth 0. Only from chunks that the reader may see. *out in the
+ * arena; no words of the query are taken for unfinished where it ends in a blank. */
+struct word_reading { const char *term, *text; uint32_t at; double worth; };
+int snapshot_words_read(struct snapshot *s, const struct reader *r, const char *query, size_t len, struct arena *a,
+	struct word_reading **out, size_t *n, struct err *e);
 
 /* What the last word of the query may become, from words of chunks of r->collection (required) that the reader may see: ones
  * it begins, else ones within an edit or two. A query that does not end in a word gets none. *got <= max, best first; text:

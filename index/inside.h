@@ -66,7 +66,7 @@ struct snapshot {
 	struct arena a;                   /* names of collections */
 	struct coll_entry *colls; size_t coll_n; int colls_read;
 	struct holds holds;
-	const char **meant; size_t meant_n; /* in place of words that nobody wrote, of the last search by words */
+	struct word_meant *meant; size_t meant_n; /* in place of words that nobody wrote, of the last search by words */
 	struct { uint64_t key; int ok; } verified[12]; /* texts whose checksum was looked at here */
 	int (*stop)(void *ctx); void *stop_ctx; /* of a build in it: 1 ends it; NULL: nobody waits for it */
 };

@@ -319,7 +319,7 @@ static int term_expand(struct counting *count, struct terms *t, size_t at, size_
 	}
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct post_term *p = &tried[kept];
-		*p = (struct post_term){ .times = q.times, .share = shares[found[i].edits] };
+		*p = (struct post_term){ .times = q.times, .share = shares[found[i].edits], .place = q.place };
 		if (!term_place(t, p, seg_hash(found[i].text, found[i].len), found[i].text, found[i].len)) rc = err_set(e, E_MEMORY, "search: out of memory");
 		if (rc || terms_have(t, p)) continue;
 		rc = term_count(count, p, 1, &sum, e);
@@ -442,12 +442,14 @@ static int meant_keep(struct snapshot *s, const struct terms *t, struct err *e)
 	s->meant = arena_alloc(&s->a, n * sizeof *s->meant);
 	for (size_t i = 0; s->meant && i < t->n; i++) {
 		if (t->list[i].share >= 1) continue;
-		if (!(s->meant[s->meant_n++] = arena_strdup(&s->a, t->list[i].text))) s->meant = NULL;
+		struct word_meant *m = &s->meant[s->meant_n++];
+		*m = (struct word_meant){ arena_strdup(&s->a, t->list[i].text), t->list[i].place };
+		if (!m->term) s->meant = NULL;
 	}
 	return s->meant ? OK : (s->meant_n = 0, err_set(e, E_MEMORY, "search: out of memory"));
 }
 
-void snapshot_words_meant(const struct snapshot *s, const char *const **out, size_t *n)
+void snapshot_words_meant(const struct snapshot *s, const struct word_meant **out, size_t *n)
 {
 	*out = s->meant;
 	*n = s->meant_n;

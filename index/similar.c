@@ -351,13 +351,20 @@ int similar_near(const struct dictionary *d, const char *term, size_t len, unsig
 int similar_meant(const struct dictionary *d, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
 	struct similar *out, size_t *n, struct err *e)
 {
-	struct similar all[2 * SIMILAR_MAX];
-	size_t had, more = 0, kept = 0;
+	struct similar all[3 * SIMILAR_MAX];
+	char cut[TERM_MAX + 1];
+	size_t had, more = 0, last = 0, kept = 0;
 	int rc = similar_near(d, stem, stem_n, similar_edits(stem, stem_n), a, all, &had, e);
 	*n = 0;
 	if (!rc && (folded_n != stem_n || memcmp(folded, stem, stem_n) != 0))
 		rc = similar_near(d, folded, folded_n, similar_edits(folded, folded_n), a, all + had, &more, e);
+	if (!rc && folded_n && folded_n <= TERM_MAX && folded[folded_n - 1] == 'y') {
+		memcpy(cut, folded, folded_n);
+		cut[folded_n - 1] = 'i';
+		rc = similar_near(d, cut, folded_n, similar_edits(cut, folded_n), a, all + had + more, &last, e);
+	}
 	if (rc) return rc;
+	more += last;
 	had += more;
 	if (more) qsort(all, had, sizeof *all, by_edits);
 	for (size_t i = 0; i < had && kept < SIMILAR_MAX; i++) {

@@ -35,8 +35,9 @@ int similar_near(const struct dictionary *d, const char *term, size_t len, unsig
 	size_t *n, struct err *e);
 
 /* Words that may be meant by a mistyped one: near to its stem or, as it stands, to what is indexed, since a mistake may lie
- * where the stem was cut ("honny" is "honni", far from "honey"). folded: the word as it stands, case and marks folded. Each at most
- * similar_edits away, nearest first, at most SIMILAR_MAX. */
+ * where the stem was cut ("honny" is "honni", far from "honey"), or with the i that stems have for a last y ("libray" is far
+ * from "librari"). folded: the word as it stands, case and marks folded. Each at most similar_edits away, nearest first, at
+ * most SIMILAR_MAX. */
 int similar_meant(const struct dictionary *d, const char *stem, size_t stem_n, const char *folded, size_t folded_n, struct arena *a,
 	struct similar *out, size_t *n, struct err *e);
 

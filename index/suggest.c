@@ -1,4 +1,5 @@
-/* suggest.c: owns suggestions: what the last word of a query may become.
+/* suggest.c: owns suggestions: what the last word of a query may become, and how the words are written that a search took in
+ * place of mistyped ones.
  *
  * Method: the indexed words that go on from it, or, where there are none, those within an edit or two (similar.c), are
  * counted by the passages that the reader sees. The index holds stems, so a word is shown in the form that stands most
@@ -15,7 +16,7 @@
 #include "index/postings.h"
 #include "index/similar.h"
 
-enum { SUGGEST_ARENA = 64 << 20, FOLD_MAX = 1 << 14, PASSAGES = 8, FORMS = 16 };
+enum { SUGGEST_ARENA = 64 << 20, FOLD_MAX = 1 << 14, PASSAGES = 8, FORMS = 16, READ_PASSAGES = 16 };
 
 struct last { const char *query; uint32_t off, end; char stem[TERM_MAX + 1]; size_t stem_n; int alone; };
 struct candidate { struct similar word; uint64_t df, chunk[PASSAGES]; }; /* chunk: the first df of them */
@@ -97,28 +98,32 @@ static int candidates_find(struct cursor *c, const struct visible *seen, uint32_
 	return rc;
 }
 
-/* The forms in which a term stands in passages, in the order they were met. */
-struct form { const char *text; size_t n, times; };
-struct surface {
-	const char *text, *term; size_t term_n;
-	struct form form[FORMS]; size_t form_n;
-	struct arena *a;
-};
+/* The forms in which terms stand in passages, each term's in the order they were met. */
+struct form { const char *text; size_t n; double times; };
+struct forms { const char *term; size_t term_n; struct form form[FORMS]; size_t form_n; };
+struct surface { const char *text; struct forms *of; size_t n; double weight; struct arena *a; }; /* weight: of one meeting */
+
+static int form_met(struct surface *f, struct forms *of, const char *text, size_t n)
+{
+	size_t i = 0;
+	while (i < of->form_n && (of->form[i].n != n || memcmp(of->form[i].text, text, n) != 0)) i++;
+	if (i == FORMS) return OK;
+	if (i == of->form_n) {
+		const char *copy = arena_strndup(f->a, text, n);
+		if (!copy) return E_MEMORY;
+		of->form[of->form_n++] = (struct form){ copy, n, 0 };
+	}
+	of->form[i].times += f->weight;
+	return OK;
+}
 
 static int on_word(void *ctx, const struct word *w, const char *term, size_t n)
 {
 	struct surface *f = ctx;
-	size_t i = 0;
-	if (n != f->term_n || memcmp(term, f->term, n) != 0) return OK;
-	while (i < f->form_n && (f->form[i].n != w->len || memcmp(f->form[i].text, f->text + w->off, w->len) != 0)) i++;
-	if (i == FORMS) return OK;
-	if (i == f->form_n) {
-		const char *copy = arena_strndup(f->a, f->text + w->off, w->len);
-		if (!copy) return E_MEMORY;
-		f->form[f->form_n++] = (struct form){ copy, w->len, 0 };
-	}
-	f->form[i].times++;
-	return OK;
+	int rc = OK;
+	for (size_t i = 0; !rc && i < f->n; i++)
+		if (n == f->of[i].term_n && memcmp(term, f->of[i].term, n) == 0) rc = form_met(f, &f->of[i], f->text + w->off, w->len);
+	return rc;
 }
 
 static int surface_in(struct surface *f, enum words_language language, const char *text, size_t len, struct err *e)
@@ -154,14 +159,15 @@ static int chunk_forms(struct snapshot *s, const struct reader *r, uint64_t chun
 /* The form that stands most often in the candidate's first passages; *out NULL: none is to be read there. */
 static int surface_of(struct snapshot *s, const struct reader *r, const struct candidate *k, struct arena *a, const char **out, struct err *e)
 {
-	struct surface f = { .term = k->word.text, .term_n = k->word.len, .a = a };
+	struct forms of = { .term = k->word.text, .term_n = k->word.len };
+	struct surface f = { .of = &of, .n = 1, .weight = 1, .a = a };
 	size_t best = 0;
 	*out = NULL;
 	for (size_t i = 0; i < PASSAGES && i < k->df; i++)
 		if (chunk_forms(s, r, k->chunk[i], &f)) return err_set(e, E_MEMORY, "suggest: out of memory");
-	for (size_t i = 1; i < f.form_n; i++)
-		if (f.form[i].times > f.form[best].times) best = i;
-	if (f.form_n) *out = f.form[best].text;
+	for (size_t i = 1; i < of.form_n; i++)
+		if (of.form[i].times > of.form[best].times) best = i;
+	if (of.form_n) *out = of.form[best].text;
 	return OK;
 }
 
@@ -214,4 +220,39 @@ int snapshot_suggest(struct snapshot *s, const struct reader *r, const char *que
 	if (!rc) rc = suggestions_make(s, r, &l, list, n, max, a, out, got, e);
 	visible_put(seen);
 	return rc;
+}
+
+/* ---- words of a search ---- */
+
+int snapshot_words_read(struct snapshot *s, const struct reader *r, const char *query, size_t len, struct arena *a,
+	struct word_reading **out, size_t *n, struct err *e)
+{
+	struct word_hit hit[READ_PASSAGES];
+	const struct word_meant *meant;
+	struct surface f = { .a = a };
+	size_t hit_n, meant_n, most = 0;
+	*n = 0;
+	*out = NULL;
+	int rc = snapshot_search_words(s, r, query, len, READ_PASSAGES, hit, &hit_n, e);
+	if (rc || !hit_n) return rc;                    /* nothing was searched, nothing is meant */
+	snapshot_words_meant(s, &meant, &meant_n);
+	if (!meant_n) return OK;
+	f.of = arena_calloc(a, meant_n, sizeof *f.of);
+	if (!f.of) return err_set(e, E_MEMORY, "search: out of memory");
+	for (f.n = 0; f.n < meant_n; f.n++) f.of[f.n].term = meant[f.n].term, f.of[f.n].term_n = strlen(meant[f.n].term);
+	for (size_t i = 0; i < hit_n; i++) {
+		f.weight = 1 / (1 + (double)i);
+		if (chunk_forms(s, r, hit[i].chunk_id, &f)) return err_set(e, E_MEMORY, "search: out of memory");
+	}
+	for (size_t i = 0; i < meant_n; i++) most += f.of[i].form_n ? f.of[i].form_n : 1;
+	*out = arena_alloc(a, most * sizeof **out);
+	for (size_t i = 0; *out && i < meant_n; i++) {
+		const struct forms *of = &f.of[i];
+		const char *term = arena_strdup(a, of->term);
+		if (!term) *out = NULL;
+		for (size_t k = 0; *out && k < of->form_n; k++)
+			(*out)[(*n)++] = (struct word_reading){ term, of->form[k].text, meant[i].at, of->form[k].times };
+		if (*out && !of->form_n) (*out)[(*n)++] = (struct word_reading){ term, term, meant[i].at, 0 };
+	}
+	return *out ? OK : (*n = 0, err_set(e, E_MEMORY, "search: out of memory"));
 }

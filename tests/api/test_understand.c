@@ -32,7 +32,8 @@ static const struct answer_turn talk[] = {
 
 static int make(const char *question, const struct answer_turn *turns, size_t n)
 {
-	const struct answer_request q = { .question = question, .history = turns, .history_n = n, .style = STYLE_EXTRACTIVE, .temperature = -1, .conf = &conf };
+	const struct answer_request q = { .question = question, .history = turns, .history_n = n, .style = STYLE_EXTRACTIVE, .temperature = -1, .conf = &conf,
+		.reader = { .collection = "default", .all_groups = 1 } };
 	return plan_make(service, &q, &arena, &plan, &e);
 }
 
@@ -134,5 +135,19 @@ TEST(several_queries_find_the_passages_of_each)
 	retrieve_close(&many);
 	CHECK_INT(retrieve_many(service, &all, queries, 0, &want, &arena, &many, &e), E_BUG);
 	CHECK_INT(retrieve_many(service, &all, ((struct retrieve_query[]){ queries[0], { " ", 1, 1, 0, NULL } }), 2, &want, &arena, &many, &e), E_USAGE);
+	close_service();
+}
+
+TEST(plan_reads_a_mistyped_question_as_meant)
+{
+	open_service();
+	fresh_put(service, "library", "The library of Steinbruck opens at nine on weekdays.");
+	CHECK_OK(make("When does the libarry open?", NULL, 0), e);
+	CHECK_STR(plan.read_as, "When does the library open?");
+	CHECK_STR(plan.question, "When does the library open?");
+	CHECK_STR(plan.queries[0].text, "When does the library open?");
+	conf.answer_spelling = 0;
+	CHECK_OK(make("When does the libarry open?", NULL, 0), e);
+	CHECK_STR(plan.read_as, "When does the libarry open?");
 	close_service();
 }

@@ -226,6 +226,8 @@ def follow_ups_and_parts(s):
     assert a["plan"]["question"] == a["question"] and a["plan"]["rewritten"] == "none" and a["plan"]["queries"] == [a["question"]], a["plan"]
     a = ask("What is the limit for a hotel night, and when is the on-call phone passed on?")
     assert len(a["plan"]["parts"]) == 2 and {h["source"] for h in a["passages"][:2]} == {"travel.txt", "oncall.txt"}, a["plan"]
+    a = ask("What is the limitt for a hotle nihgt?")
+    assert a["plan"]["read_as"] == "What is the limit for a hotel night?" and a["passages"][0]["source"] == "travel.txt", a["plan"]
     big = "x " * 5000
     a = ask("And then?", [{"role": "user", "content": big}, {"role": "assistant", "content": ""}] * 32)
     assert all(len(q) < 1000 for q in a["plan"]["queries"])
