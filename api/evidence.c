@@ -10,7 +10,7 @@
 #include "api/rerank.h"
 #include "base/clock.h"
 
-enum { JUDGE_BUDGET_MIN = 20 };
+enum { JUDGE_BEFORE = 1 }; /* sentences shown in front of the one that is judged */
 
 int evidence_read(struct service *s, const char *question, struct arena *arena, struct retrieval *r, struct err *e)
 {
@@ -32,23 +32,12 @@ int evidence_read(struct service *s, const char *question, struct arena *arena, 
 	return rc;
 }
 
-/* The sentences around unit u, itself among them, as they stand in its passage: as many as have `budget` tokens. */
-static struct span surroundings(const struct selection *sel, size_t u, size_t budget)
+/* Unit u with up to `before` sentences of its passage in front, as they stand there: who "he" is, what "this" was. */
+static struct span with_before(const struct selection *sel, size_t u, size_t before)
 {
-	size_t from = u, to = u, used = embedder_count_tokens(sel->embedder, sel->units[u].text, sel->units[u].len);
-	for (int more = 1; more;) {
-		more = 0;
-		for (int side = 0; side < 2; side++) {
-			size_t x = side ? to + 1 : from - 1;
-			if ((side ? to + 1 == sel->unit_n : from == 0) || sel->units[x].passage != sel->units[u].passage) continue;
-			size_t n = embedder_count_tokens(sel->embedder, sel->units[x].text, sel->units[x].len);
-			if (used + n > budget) continue;
-			used += n;
-			*(side ? &to : &from) = x;
-			more = 1;
-		}
-	}
-	return (struct span){ sel->units[from].range.off, sel->units[to].range.off + sel->units[to].range.len - sel->units[from].range.off };
+	size_t from = u;
+	for (size_t i = 0; i < before && from > 0 && sel->units[from - 1].passage == sel->units[u].passage; i++) from--;
+	return (struct span){ sel->units[from].range.off, sel->units[u].range.off + sel->units[u].range.len - sel->units[from].range.off };
 }
 
 int evidence_judge(struct service *s, struct engine *n, const struct answer_request *q, struct answer *a, struct err *e)
@@ -59,13 +48,13 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	int row = u->row && u->row->named;
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	const char *title = p->chunk.heading[0] ? p->chunk.heading : p->doc.title; /* a heading begins with the title, or names the part */
-	size_t tokens = 0, budget = (size_t)q->conf->answer_context_tokens;
+	size_t tokens = 0;
 	double t0 = clock_ms();
 	struct judge_scale scale;
 	int rc = E_LIMIT;
 	if (!decide_judge(q->conf, generator_info(engine_generator(n))->name, &scale)) return OK;
-	for (; rc == E_LIMIT && budget >= JUDGE_BUDGET_MIN; budget /= 4) {
-		struct span r = surroundings(sel, sel->order[0], budget);
+	for (size_t more = JUDGE_BEFORE + 1; rc == E_LIMIT && more-- > 0;) {
+		struct span r = with_before(sel, sel->order[0], more);
 		const char *text = row ? u->said : p->text + (r.off - p->chunk.range.off);
 		rc = judge_answerable(s, n, q->question, title, text, row ? u->said_len : r.len, q->cancel, deadline,
 			&a->evidence.judge, &tokens, e);

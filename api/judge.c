@@ -95,18 +95,3 @@ int judge_answerable(struct service *s, struct engine *n, const char *question, 
 	arena_clear(&a);
 	return rc;
 }
-
-int judge_shown(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c, struct selection *sel,
-	uint64_t deadline_us, double *log_odds, size_t *prompt_tokens, struct err *e)
-{
-	const struct prompt_template *tpl;
-	struct tokens prompt = { 0 };
-	struct chat_message *m;
-	size_t m_n;
-	int rc = prompts_find(s->prompts, "judge_shown", &tpl, e);
-	if (!rc) rc = prompt_fill(tpl, NULL, 0, c->arena, &m, &m_n, e);
-	if (!rc) rc = write_prompt(s, q, c, engine_generator(n), sel, &m[m_n - 1], &prompt, e);
-	if (!rc) rc = judge_run(n, &prompt, q->cancel, deadline_us, q->patient, log_odds, prompt_tokens, e);
-	tokens_clear(&prompt);
-	return rc;
-}

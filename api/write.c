@@ -357,7 +357,7 @@ static int tokens_find(struct writer *w, struct err *e)
 }
 
 static int prompt_make(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
-	const struct chat_message *behind, struct tokens *t, struct err *e)
+	struct tokens *t, struct err *e)
 {
 	const struct prompt_template *tpl;
 	struct chat_message *m;
@@ -369,11 +369,6 @@ static int prompt_make(struct service *s, const struct answer_request *q, struct
 	struct prompt_value v[] = { { "passages", passages, len }, { "question", q->question, strlen(q->question) },
 		{ "refusal", write_refusal, strlen(write_refusal) }, { "tone", q->tone ? q->tone : "", q->tone ? strlen(q->tone) : 0 } };
 	rc = prompt_fill(tpl, v, sizeof v / sizeof v[0], c->arena, &m, &n, e);
-	if (!rc && behind) {
-		m[n - 1].text = arena_printf(c->arena, "%.*s\n\n%.*s", (int)m[n - 1].len, m[n - 1].text, (int)behind->len, behind->text);
-		if (!m[n - 1].text) return err_set(e, E_MEMORY, "answer: out of memory");
-		m[n - 1].len += 2 + behind->len;
-	}
 	if (!rc) rc = generator_chat(g, m, n, 1, t, e);
 	c->answer->prompt_name = prompt_name(tpl);
 	c->answer->prompt_version = prompt_version(tpl);
@@ -387,8 +382,8 @@ static int tokens_max(const struct answer_request *q)
 
 /* The budget is counted in the encoder's tokens, which are fewer than the generator's in scripts that the encoder does not
  * know: then there is less to show. */
-int write_prompt(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
-	struct selection *sel, const struct chat_message *behind, struct tokens *t, struct err *e)
+static int prompt_fit(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
+	struct selection *sel, struct tokens *t, struct err *e)
 {
 	size_t context = (size_t)generator_info(g)->context, budget = (size_t)q->conf->answer_context_tokens;
 	int max = tokens_max(q);
@@ -398,7 +393,7 @@ int write_prompt(struct service *s, const struct answer_request *q, struct citer
 		int rc = select_choose(budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
 		c->answer->rerank_ms += clock_ms() - t0;
 		t->n = 0;
-		if (!rc) rc = prompt_make(s, q, c, g, behind, t, e);
+		if (!rc) rc = prompt_make(s, q, c, g, t, e);
 		if (rc || t->n + room <= context) return rc;
 		if (budget < BUDGET_MIN)
 			return err_set(e, E_USAGE, "question: too long for the %zu tokens of the language model's context", context);
@@ -425,7 +420,7 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	p.seed = q->seed;
 	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
-	if (!rc) rc = write_prompt(s, q, c, w.generator, sel, NULL, &prompt, e);
+	if (!rc) rc = prompt_fit(s, q, c, w.generator, sel, &prompt, e);
 	if (!rc) rc = mask_make(&w, q, e);
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	double t0 = clock_ms();

@@ -25,10 +25,4 @@ extern const char write_refusal[];
 int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c,
 	struct selection *sel, struct written *out, struct err *e);
 
-/* The prompt of write_answer for the same arguments: passages are chosen as sel can show them, so that it leaves room for the answer.
- * behind: text put behind the last message, or NULL; what comes before has the same tokens. *t is replaced; the caller
- * clears it. Errors: E_USAGE, E_NOT_FOUND, E_MEMORY as there. */
-int write_prompt(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
-	struct selection *sel, const struct chat_message *behind, struct tokens *t, struct err *e);
-
 #endif

@@ -36,7 +36,7 @@ static double odds(const char *question, const char *passage)
 	double x = -1000;
 	size_t n = 0;
 	CHECK_OK(judge_answerable(service, engine, question, "Leave at Alder", passage, strlen(passage), NULL, 0, &x, &n, &e), e);
-	CHECK(x > -100 && x < 100 && n > 40);
+	CHECK(x > -100 && x < 100 && n > 30);
 	return x;
 }
 
@@ -54,41 +54,6 @@ static void tell_apart(const char *model)
 
 TEST(judge_tells_apart_0_5b) { tell_apart("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"); }
 TEST(judge_tells_apart_1_5b) { tell_apart("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"); }
-
-/* The judge's prompt is the answer's with a line behind it: nearly all of it is reused. */
-TEST(judge_shares_the_answers_prompt)
-{
-	struct answer_request q = { .question = "How many days of paid leave do employees of Alder receive?", .temperature = -1, .patient = 1 };
-	const struct search_want want = { .mode = SEARCH_HYBRID, .k = 4 };
-	struct answer a = { .question = q.question };
-	struct selection sel;
-	struct citer c;
-	struct tokens plain = { 0 };
-	struct gen_params p;
-	struct gen_result r;
-	double x = -1000;
-	size_t n = 0;
-	open_service("smollm2-135m-instruct-q4_1.gguf");
-	CHECK_INT(fresh_put(service, "Leave at Alder", leave), DOC_ADDED);
-	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
-	q.conf = &service->conf;
-	CHECK_OK(retrieve(service, &q.reader, q.question, strlen(q.question), &want, &arena, &a.retrieval, &e), e);
-	CHECK_OK(select_units(service, &a.retrieval, q.question, &arena, &sel, &e), e);
-	CHECK_OK(citer_begin(&c, &a, &sel, NULL, &arena, 0, &e), e);
-	CHECK_OK(judge_shown(service, engine, &q, &c, &sel, 0, &x, &n, &e), e);
-	CHECK(x > -100 && x < 100);
-	CHECK_OK(write_prompt(service, &q, &c, engine_generator(engine), &sel, NULL, &plain, &e), e);
-	CHECK(plain.n > 60 && n > plain.n + 5 && n < plain.n + 40);
-	gen_params_default(&p);
-	p.max_tokens = 1;
-	CHECK_OK(engine_generate(engine, plain.ids, plain.n, &p, NULL, NULL, NULL, NULL, 0, &r, &e), e);
-	CHECK_MSG(r.reused_tokens + 12 > plain.n, "%zu of %zu reused", r.reused_tokens, plain.n);
-	buf_clear(&r.text);
-	tokens_clear(&plain);
-	CHECK_OK(citer_end(&c, &e), e);
-	retrieve_close(&a.retrieval);
-	close_service();
-}
 
 TEST(judge_says_why_not)
 {
