@@ -32,6 +32,7 @@ int cmd_summarize(struct command_call *c)
 	struct show view = { .call = c };
 	struct answer_sink sink = { .ctx = &view, .sentence = show_sentence };
 	struct answer answer = {0};
+	const struct prompt_template *template;
 	struct filter *filter = NULL;
 	struct arena arena;
 	struct err e = {0};
@@ -40,6 +41,7 @@ int cmd_summarize(struct command_call *c)
 	if (!rc) rc = command_reader(c, as, &arena, &q.reader, &e);
 	if (!rc) rc = command_filter(c, filter_text, &q.reader, &filter, &e);
 	if (!rc) rc = target_read(c, filter_text, &arena, &q, &e);
+	if (!rc && prompt) rc = prompts_find_for(c->service->prompts, "summary", prompt, &template, &e);
 	if (rc) {
 		code = rc == E_NOT_FOUND ? command_fail(c, &e) : command_misused(c, &e);
 		goto out;

@@ -24,7 +24,7 @@ static int prompt_read(struct request *r, const cJSON *o, const char **out, stru
 {
 	const struct prompt_template *t;
 	int rc = field_text(r, o, "prompt", out, e);
-	if (!rc && *out && prompts_find(r->service->prompts, *out, &t, e)) {
+	if (!rc && *out && prompts_find_for(r->service->prompts, "summary", *out, &t, e)) {
 		r->param = "prompt";
 		r->fail_status = 400;     /* the prompt, not what the path names */
 		rc = e->status;

@@ -392,6 +392,9 @@ def summarize(b):
     for args in ((), (path, "--filter", "exists(source)"), (path, "--sentences", "0"), ("--filter", "type =")):
         b.run("summarize", *args, ok=(2,))
     b.run("summarize", "--filter", 'type = "pdf"', "--extractive", ok=(3,))
+    for name in ("nosuch", "answer"):
+        assert f"no prompt {name}" in b.run("summarize", path, "--extractive", "--prompt", name, ok=(3,)).stderr
+    b.run("summarize", path, "--extractive", "--prompt", "summary@1")
 
 
 @test

@@ -11,6 +11,10 @@ wanted = sys.argv[2:]
 for name in ("refusals", "access", "sources", "documents", "search", "rerank", "filter", "answers", "records", "tasks", "batches", "prompts", "experiments", "loop", "load", "life"):
     importlib.import_module("test_" + name)
 
+unknown = set(wanted) - {fn.__name__ for fn, _, _ in harness.TESTS}
+if unknown:
+    print("no test is called " + ", ".join(sorted(unknown)), file=sys.stderr)
+    sys.exit(2)
 if not harness.model("all-minilm-l6-v2"):
     print(f"0 passed, 0 failed, {len(harness.TESTS)} skipped")
     print("the embedder all-minilm-l6-v2 is missing: footnote models fetch", file=sys.stderr)

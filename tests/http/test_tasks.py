@@ -57,7 +57,7 @@ def summary_refusals(s):
     for body, status, param in (({}, 400, "document_id"), ({"document_id": d, "filter": "type = \"txt\""}, 400, "document_id"),
                                 ({"document_id": "nosuch"}, 404, "document_id"), ({"document_id": d, "as": ["staff"]}, 404, "document_id"),
                                 ({"document_id": d, "sentences": 0}, 400, "sentences"), ({"document_id": d, "sentences": 9}, 400, "sentences"),
-                                ({"document_id": d, "style": "poem"}, 400, "style"), ({"document_id": d, "prompt": "nosuch"}, 400, "prompt"),
+                                ({"document_id": d, "style": "poem"}, 400, "style"), ({"document_id": d, "prompt": "nosuch"}, 400, "prompt"), ({"document_id": d, "prompt": "answer"}, 400, "prompt"),
                                 ({"filter": "meta.year >"}, 400, "filter"), ({"document_id": 7}, 400, "document_id")):
         e = summed(s, body, status)
         assert e["param"] == param, (body, e)
