@@ -139,13 +139,14 @@ demo: all
 	@BUILD=$(BUILD) MODEL=$(MODEL) tools/demo.sh
 
 # The table of EVALUATION.md (EVAL=DIR: other sets than corpora/eval; ONLY=ROW,ROW; GENERATOR=small, STYLE=extractive: other
-# than the default generator; LIMIT=N: questions of a set; SECONDS=S: no question of a row is begun later).
+# than the default generator; LIMIT=N: questions of a set; SECONDS=S: no question of a row is begun later;
+# BATCH=N: questions of row batch).
 GENERATOR ?= large
 VARIANT    = $(if $(filter extractive,$(STYLE)),extractive,$(GENERATOR))
 eval: all $(BUILD)/tests/verify_pairs
 	@$(BUILD)/footnote models fetch all-minilm-l6-v2
 	@$(if $(filter extractive,$(VARIANT)),,$(BUILD)/footnote models fetch $(if $(filter small,$(VARIANT)),qwen-0.5b,qwen-1.5b))
-	@python3 tests/eval/run_eval.py --build $(BUILD) --variant $(VARIANT) $(if $(EVAL),--sets $(EVAL)) $(if $(ONLY),--only $(ONLY)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(SECONDS),--seconds $(SECONDS))
+	@python3 tests/eval/run_eval.py --build $(BUILD) --variant $(VARIANT) $(if $(EVAL),--sets $(EVAL)) $(if $(ONLY),--only $(ONLY)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BATCH),--batch $(BATCH))
 
 # Every short test that needs no GPU; the last line is "N passed, N failed, N skipped".
 check:
@@ -183,7 +184,7 @@ help:
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='
 	@echo 'make test-ROOM     the tests of one room: $(ROOMS) torture (T=NAME: some of them)'
-	@echo 'make eval          the table of EVALUATION.md (EVAL=DIR ONLY=ROW GENERATOR=small STYLE=extractive LIMIT=N SECONDS=S)'
+	@echo 'make eval          the table of EVALUATION.md (EVAL=DIR ONLY=ROW GENERATOR=small STYLE=extractive LIMIT=N SECONDS=S BATCH=N)'
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'

@@ -4,12 +4,12 @@ the questions of a set folder, keeps what was answered under BUILD/eval (a run t
 program), and tells the figures beside what is asked. A row whose set is not there says so.
 
 Usage: run_eval.py [--build DIR] [--sets DIR] [--only ROW,ROW] [--variant large|small|extractive] [--limit N] [--seconds S]
-                   [--set KEY=VALUE]... [--parallel N] [--all-articles] [--write FILE] [--work DIR]
---limit: questions of a set, the same ones every time. --seconds: no question of a row is begun later.
+                   [--set KEY=VALUE]... [--parallel N] [--batch N] [--all-articles] [--write FILE] [--work DIR]
+--limit: questions of a set, the same ones every time. --batch: questions of row batch, whatever the limit (500). --seconds: no question of a row is begun later.
 --all-articles: questions on the articles that the reader model was trained on are counted as well.
 --work: where the data folder and the answers are kept (BUILD/eval). Exit 1 when a figure is missed."""
 import argparse, collections, datetime, hashlib, json, os, platform, re, shutil, subprocess, sys, tempfile, time
-import bias, dial, kit, reword
+import bias, dial, kit, reword, tongue
 from kit import quantile, share
 
 ROWS = {}
@@ -92,6 +92,15 @@ class Eval:
             rows = [{"id": q["id"], "question": slim(q), "ask": {"question": q["question"], "collection": name}} for q in self.questions(folder + "/questions.jsonl")]
             self.answers[key] = self.ask(name + ("-open" if conf else ""), rows)
         return self.answers[key]
+
+    def made_set(self, name, articles, rows):
+        """A folder for `footnote eval`: these articles, these questions (of them the first of --limit)."""
+        folder = os.path.join(self.dir, "sets", name)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(articles, folder + "/articles", copy_function=shutil.copyfile)
+        with open(folder + "/questions.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(q, ensure_ascii=False) + "\n" for q in kit.mixed(rows, self.o.limit))
+        return folder
 
     def eval_command(self, folder, *args):
         return json.loads(self.program.run("--json", "eval", folder, *args, *(["--limit", str(self.o.limit)] if self.o.limit else [])).stdout.splitlines()[-1])
@@ -378,6 +387,8 @@ def rerank(ev):
     for name, least in (("techsupport_answers", .02), ("squad2", -.005), ("nq_qed", -.005), ("pubmedqa", -.005), ("support_mtrag", -.005)):
         try:
             folder = ev.set(name)
+            if name == "squad2":
+                folder = ev.made_set(name, folder + "/articles", ev.questions(folder + "/questions.jsonl"))
         except Missing as e:
             ev.say(f"rerank: {e}")
             continue
@@ -393,77 +404,91 @@ def rerank(ev):
     return out
 
 
+WARM_UP = "Who pays for the repair of a broken window?"       # no set asks it
+BATCH, ALONE = 500, 60
+
+
+def batch_questions(ev):
+    """So many questions, no two of one text in one store: those of squad2, then of squad2_cut. What is right is not looked at, so
+    those on articles that the reader model knows serve as well."""
+    rows, n = [], ev.o.batch or min(ev.o.limit or BATCH, BATCH)
+    for name in ("squad2", "squad2_cut"):
+        if len(rows) < n:
+            folder = ev.set(name)
+            ev.start()
+            ev.sync(folder + "/articles", name)
+            once = {q["question"]: q for q in kit.lines(folder + "/questions.jsonl")}
+            rows += [{"id": f"{name}/{q['id']}", "question": q["question"], "collection": name} for q in kit.mixed(once.values())]
+    return rows[:n]
+
+
 @row("batch")
 def batch(ev):
-    """A file of questions through `footnote batch`, against the same questions one after the other."""
-    folder = ev.set("squad2")
-    rows = kit.mixed(kit.lines(folder + "/questions.jsonl"), min(ev.o.limit or 500, 500))
-    p = ev.start()
-    ev.sync(folder + "/articles", "squad2")
-    alone = kit.mixed(rows, max(1, min(len(rows), 40)))
-    p.answer(rows[-1]["question"], "squad2")                          # what is made on first use is made
+    """A file of questions through `footnote batch`, against a part of them one after the other. Nothing is kept of answers
+    (kit.Program), and each side has a service of its own, so that neither finds what the other computed."""
+    rows = batch_questions(ev)
+    alone, single = kit.mixed(rows, ALONE), {}
+    def fresh():
+        ev.stop()
+        p = ev.start()
+        p.answer(WARM_UP, "squad2")                                   # what is made on first use is made
+        return p
+    p = fresh()
     began = time.monotonic()
     for q in alone:
-        p.answer(q["question"], "squad2")
+        single[q["id"]] = p.answer(q["question"], q["collection"])
     one = (time.monotonic() - began) / len(alone)
+    ev.say(f"batch: {len(alone)} one at a time, {one:.2f} s each")
+    p = fresh()
     with tempfile.TemporaryDirectory() as top:
-        with open(top + "/in.jsonl", "w") as f:
-            f.writelines(json.dumps({"id": q["id"], "question": q["question"], "collection": "squad2", "style": p.style}) + "\n" for q in rows)
+        with open(top + "/in.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps({**q, "style": p.style}) + "\n" for q in rows)
         began = time.monotonic()
         p.run("-q", "--collection", "squad2", "batch", top + "/in.jsonl", "-o", top + "/out.jsonl")
         many = (time.monotonic() - began) / len(rows)
-    return [figure(f"batch of {len(rows)}: throughput against one at a time", one / many, len(rows), least=3 if ev.o.variant != "extractive" else None, unit="x"),
-            figure("seconds a question, one at a time", one, len(alone), unit="s"), figure("seconds a question in a batch", many, len(rows), unit="s")]
+        out = kit.lines(top + "/out.jsonl")
+    bad = [r["error"] for r in out if r["error"]]
+    if len(out) != len(rows) or bad:
+        raise RuntimeError(f"batch: {len(out)} lines for {len(rows)} questions, {len(bad)} errors: {bad[:1]}")
+    same = [single[q["id"]]["answer"] == r["answer"]["answer"] for q, r in zip(rows, out) if q["id"] in single]
+    return [figure("batch: throughput against one at a time", one / many, len(rows), least=3 if ev.o.variant != "extractive" else None, unit="x"),
+            figure("seconds a question, one at a time", one, len(alone), unit="s"), figure("seconds a question in a batch", many, len(rows), unit="s"),
+            figure("the same answer in the batch as alone", share(sum(same), len(same)), len(same))]
 
 
-SIGNS = {"zh": re.compile(r"[\u3400-\u9fff]"), "ar": re.compile(r"[\u0600-\u06ff]")}
-SMALL = {"de": set("der die das und ist nicht von den dem des ein eine einer mit für auf im zu wurde waren sich als auch durch bei nach aus dass diese diese dokumente beantworten".split()),
-         "es": set("el la los las de del y que no en un una por con para se su fue es al como más esta pregunta documentos responden desde entre sus".split()),
-         "en": set("the of and is not in to a was for on with by as that from are at it this were which his documents do answer question".split())}
-
-
-def language_of(text):
-    """The language of a reply, of those asked in: by its letters, else by which language's small words it has most of; None: can't be told."""
-    for lang, signs in SIGNS.items():
-        if len(signs.findall(text)) > len(re.findall(r"[A-Za-z]", text)) / 2:
-            return lang
-    words = re.findall(r"\w+", text.lower())
-    score = sorted(((sum(w in small for w in words), lang) for lang, small in SMALL.items()), reverse=True)
-    return score[0][1] if score[0][0] > score[1][0] else None
+LANGUAGES = ("de", "es", "ar", "zh")
 
 
 @row("languages")
 def languages(ev):
-    out, reply, told = [], 0, 0
+    out, replies = [], []
     root = ev.set("xquad")
-    for lang in ("de", "es", "ar", "zh"):
-        rows = kit.lines(f"{root}/questions.{lang}.jsonl")
-        p = ev.start()
+    tongues = tongue.Tongues({**{lang: f"{root}/docs/{lang}" for lang in LANGUAGES}, "en": ev.set("squad2") + "/articles"}, ev.held)
+    for lang in LANGUAGES:
+        rows = ev.questions(f"{root}/questions.{lang}.jsonl")         # the same articles as squad2's, translated
+        ev.start()
         ev.sync(f"{root}/docs/{lang}", "xquad-" + lang)
-        asked = [q for q in rows if ev.o.all_articles or kit.is_held_out(q, ev.held)]
-        asked = kit.mixed(asked, ev.o.limit or (None if ev.o.variant == "extractive" else 100) if lang in ("de", "es") else min(ev.o.limit or 25, 25))
+        asked = kit.mixed(rows, ev.o.limit or (None if ev.o.variant == "extractive" else 100) if lang in ("de", "es") else min(ev.o.limit or 25, 25))
         got = ev.ask("xquad-" + lang, [{"id": q["id"], "question": {**slim(q), "answerable": True}, "ask": {"question": q["question"], "collection": "xquad-" + lang}} for q in asked])
         answered = [r for r in got if r["answer"]["status"] != "abstained"]
         holds = kit.holds_signs if lang == "zh" else kit.holds
         right = sum(holds(kit.unmarked(r["answer"]), r["question"]["answers"]) for r in answered)
         out.append(figure(f"xquad {lang}: `contains` of the answered", share(right, len(answered)), len(answered), least=.40 if lang in ("de", "es") else None))
         out.append(figure(f"xquad {lang}: answered", share(len(answered), len(got)), len(got)))
-        spoken = [language_of(kit.unmarked(r["answer"])) for r in got]
-        reply, told = reply + sum(s == lang for s in spoken), told + sum(s is not None for s in spoken)
+        for r in got:
+            spoken = tongues.of_reply(r["answer"])
+            replies.append(spoken == lang)
+            if spoken != lang:
+                ev.say(f"{r['id']}: {r['answer']['status']}, taken for {spoken}: {r['ask']['question']} -> {r['answer']['answer'][:200]}")
         if lang in ("ar", "zh"):
             out.append(figure(f"xquad {lang}: passage recall@10 by words", *lexical_recall(ev, root, lang, rows), least=.60))
-    return out + [figure("replies in the question's language", share(reply, told), told, least=1)]
+    return out + [figure("replies in the question's language", share(sum(replies), len(replies)), len(replies), least=1),
+                  figure("sentences of which the check itself takes the language for another", *tongues.errors())]
 
 
 def lexical_recall(ev, root, lang, rows):
-    """`footnote eval` takes a folder with articles/ and questions.jsonl; one is made of the language's part."""
-    folder = os.path.join(ev.dir, "sets", "xquad-" + lang)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(f"{root}/docs/{lang}", folder + "/articles", copy_function=shutil.copyfile)
-    with open(folder + "/questions.jsonl", "w", encoding="utf-8") as f:
-        for q in kit.mixed(rows, ev.o.limit):
-            f.write(json.dumps({**q, "answerable": True, "doc": os.path.basename(q["doc"])}, ensure_ascii=False) + "\n")
-    got = ev.eval_command(folder, "--mode", "lexical")
+    rows = [{**q, "answerable": True, "doc": os.path.basename(q["doc"])} for q in rows]
+    got = ev.eval_command(ev.made_set("xquad-" + lang, f"{root}/docs/{lang}", rows), "--mode", "lexical")
     return got["recall@10"], got["questions_retrieved"]
 
 
@@ -523,9 +548,6 @@ def timed(ev, kernel, questions):
     return [kept.done[q["id"]] for q in questions if q["id"] in kept.done]
 
 
-WARM_UP = "Who pays for the repair of a broken window?"       # no set asks it
-
-
 @row("time")
 def times(ev):
     folder = ev.set("squad2")
@@ -562,7 +584,7 @@ def asked_of(f):
 
 def command_of(o, name):
     variant = {"large": "", "small": " GENERATOR=small", "extractive": " STYLE=extractive"}[o.variant]
-    return f"make eval ONLY={name}{variant}" + (f" LIMIT={o.limit}" if o.limit else "")
+    return f"make eval ONLY={name}{variant}" + (f" LIMIT={o.limit}" if o.limit else "") + (f" BATCH={o.batch}" if o.batch and name == "batch" else "")
 
 
 def table(results):
@@ -592,7 +614,7 @@ def options(argv=None):
     p = argparse.ArgumentParser(description="the table of EVALUATION.md, measured")
     p.add_argument("--build", default="build"), p.add_argument("--sets", default=os.path.join(kit.ROOT, "corpora", "eval"))
     p.add_argument("--only", default=""), p.add_argument("--variant", default="large", choices=kit.VARIANTS)
-    p.add_argument("--limit", type=int), p.add_argument("--seconds", type=float), p.add_argument("--parallel", type=int)
+    p.add_argument("--limit", type=int), p.add_argument("--seconds", type=float), p.add_argument("--parallel", type=int), p.add_argument("--batch", type=int)
     p.add_argument("--set", action="append", default=[]), p.add_argument("--all-articles", action="store_true"), p.add_argument("--write"), p.add_argument("--work")
     o = p.parse_args(argv)
     o.only = [x for x in o.only.split(",") if x] or list(ROWS)
