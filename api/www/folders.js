@@ -7,6 +7,7 @@ import { verdict_make } from "./documents.js";
 const POLL_MS = 1000, PROBLEMS_SHOWN = 20;
 const RUNNING = ["queued", "running"];
 const followed = new Set();  /* jobs that are being polled */
+const begun = new Set();     /* jobs whose end was not seen yet: what they changed is not shown */
 let on_change = () => {};
 
 /* "3 added, 1 failed": the verdicts of a summary that are not nought. */
@@ -62,14 +63,14 @@ async function job_follow(id, box) {
 			if (!box.isConnected) break;
 			if (!RUNNING.includes(job.state)) {
 				over_show(box, job);
-				if (box.dataset.fresh) {
+				if (begun.delete(id)) {
 					on_change();
 					folders_load();
 				}
 				break;
 			}
 			running_show(box, job);
-			box.dataset.fresh = "1";
+			begun.add(id);
 			await new Promise(r => setTimeout(r, POLL_MS));
 		}
 	} catch (e) {
@@ -119,7 +120,7 @@ export async function folders_load() {
 async function folder_read(path, prune) {
 	try {
 		tell($("folders-status"), "");
-		await (await post("/v1/sources", { path, prune })).json();
+		begun.add((await (await post("/v1/sources", { path, prune })).json()).job_id);
 		followed.clear();
 		await folders_load();
 		return true;
