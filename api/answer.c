@@ -18,6 +18,7 @@
 #include "api/cite.h"
 #include "api/experiment.h"
 #include "api/figures.h"
+#include "api/followup.h"
 #include "api/gaps.h"
 #include "api/evidence.h"
 #include "api/select.h"
@@ -77,17 +78,25 @@ static void abstain_send(struct answer *a, const struct answer_sink *sink, struc
 	if (sink && sink->sentence) sink->sentence(sink->ctx, a, a->text, a->text_len);
 }
 
-/* Quotes the best unit, of each part of the question. */
+/* Quotes one unit. */
+static int quote(struct citer *c, const struct selection *sel, size_t unit, struct err *e)
+{
+	const struct unit *u = &sel->units[unit];
+	char *line = arena_strndup(c->arena, u->said, u->said_len);
+	if (!line) return err_set(e, E_MEMORY, "answer: out of memory");
+	cite_plain(line, u->said_len);
+	return citer_said(c, line, u->said_len) ? OK : citer_add(c, line, u->said_len, &unit, 1, e);
+}
+
+/* Quotes the best unit, of each part of the question; where yes or no is wanted together with what belongs to it. */
 static int quote_best(struct citer *c, const struct selection *sel, struct err *e)
 {
 	int rc = OK;
 	for (size_t i = 0; !rc && i < sel->lead_n; i++) {
-		size_t best = sel->order[i];
-		const struct unit *u = &sel->units[best];
-		char *line = arena_strndup(c->arena, u->said, u->said_len);
-		if (!line) return err_set(e, E_MEMORY, "answer: out of memory");
-		cite_plain(line, u->said_len);
-		if (!citer_said(c, line, u->said_len)) rc = citer_add(c, line, u->said_len, &best, 1, e);
+		size_t best = sel->order[i], beside = select_beside(sel, best);
+		if (beside < best) rc = quote(c, sel, beside, e);
+		if (!rc) rc = quote(c, sel, best, e);
+		if (!rc && beside != (size_t)-1 && beside > best) rc = quote(c, sel, beside, e);
 	}
 	return rc;
 }
@@ -159,6 +168,7 @@ static int answer_make(struct service *s, const struct answer_request *q, const 
 	double t0 = clock_ms(), floor = q->conf->answer_confidence;
 	int rc = sel ? evidence_read(s, q->question, arena, &out->retrieval, e) : err_set(e, E_MEMORY, "answer: out of memory");
 	if (!rc) rc = select_units(s, &out->retrieval, q->question, arena, sel, e);
+	if (!rc) rc = followup_yes_no(q->question, strlen(q->question), out->plan.language, arena, &sel->yes_no, e);
 	if (!rc && out->plan.part_n > 1) rc = select_lead(sel, &out->retrieval, out->plan.query_part, out->plan.part_n, arena, e);
 	out->rerank_ms += clock_ms() - t0;
 	if (!rc && q->style == STYLE_GENERATE) rc = service_engine(s, &n, &out->reason, e);

@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12 };
+enum { PASSAGES_MAX = 9, HEADER_TOKENS = 12, BESIDE = 2 };
+static const double BESIDE_SHARE = 0.25; /* of the question's words, by weight */
 static const double LOGIT_MAX = 8; /* beyond it a logit says no more */
 /* Weights of what units are scored by. */
 static const struct weights { double cosine, coverage, passage, has, span, answerable, relevance; } read_weights =
@@ -249,6 +250,31 @@ int select_lead(struct selection *sel, const struct retrieval *r, const int *par
 	if (led) sel->lead_n = led;
 	sel->order = order;
 	return OK;
+}
+
+/* No empty line parts them. */
+static int same_paragraph(const struct unit *a, const struct unit *b)
+{
+	const char *from = a->text + a->len;
+	if (a->passage != b->passage || a->row || b->row || b->text < from) return 0;
+	return !memmem(from, (size_t)(b->text - from), "\n\n", 2);
+}
+
+size_t select_beside(const struct selection *sel, size_t u)
+{
+	size_t best = (size_t)-1;
+	double all = 0, most = 0;
+	if (!sel->yes_no) return best;
+	for (size_t i = 0; i < sel->question_n; i++) all += select_weight(sel, &sel->question[i]);
+	for (size_t x = u > BESIDE ? u - BESIDE : 0; x < sel->unit_n && x <= u + BESIDE; x++) {
+		double more = 0;
+		const struct unit *v = &sel->units[x];
+		if (x == u || v->mute || !(x < u ? same_paragraph(v, &sel->units[u]) : same_paragraph(&sel->units[u], v))) continue;
+		for (size_t i = 0; i < sel->question_n; i++)
+			if (!select_has(&sel->units[u], sel->question[i].stem) && select_has(v, sel->question[i].stem)) more += select_weight(sel, &sel->question[i]);
+		if (more > most) most = more, best = x;
+	}
+	return most >= BESIDE_SHARE * all ? best : (size_t)-1;
 }
 
 static int units_score(const struct retrieval *r, const char *question, struct arena *a, struct selection *sel, struct err *e)

@@ -36,6 +36,7 @@ struct selection {
 	size_t *passages; size_t passage_n;  /* chosen passages in prompt order: mark [i+1] is passages[i] */
 	const size_t *order;         /* (unit_n) the units, best first; those that are mute are last */
 	size_t lead_n;               /* so many of them, in front, are what an answer rests on: one, or one a part of the question */
+	int yes_no;                  /* the question wants a yes or a no (followup.h) */
 	int read;                    /* the reader model has read the passages */
 	struct reader_model *reader; /* that claims are held against units by; NULL: by words and vectors alone */
 	struct embedder *embedder;   /* that made the vectors of units */
@@ -57,6 +58,9 @@ int select_choose(size_t budget, size_t passages_max, struct arena *a, struct se
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
 /* How rare a word is among the units: log(1 + N/df), 0 for function words. */
 double select_weight(const struct selection *sel, const struct word *w);
+/* Where a yes or a no is wanted: the sentence of the same paragraph, at most two away, with most of the question's words that unit u
+ * lacks, so that a rule is not cited without its exception, nor the exception without the rule; (size_t)-1: none has many. */
+size_t select_beside(const struct selection *sel, size_t u);
 /* 1 when the unit, or the name of a column it is a row of, has the word with this stem. */
 int select_has(const struct unit *u, uint64_t stem);
 /* Inner product of two vectors (dim): their cosine, for the embedder's are of length 1. */

@@ -10,7 +10,6 @@
 #include <math.h>
 #include <string.h>
 #include <strings.h>
-#include "api/followup.h"
 
 static const double REPEATED = 4; /* logits that the answer's repeating a span is worth */
 static const double LIKE_MARGIN = 0.03; /* cosine by which a column's name is nearer to the question than the next */
@@ -196,14 +195,12 @@ static struct span yes_no_take(const struct unit *x, struct span cell)
 }
 
 /* Of a row, or where a yes or a no was asked for; 1: that is decided, with or without a short answer. */
-static int take_plain(const struct citer *c, const char *question, const struct unit *x, const struct word *written, size_t n,
+static int take_plain(const struct citer *c, const struct unit *x, const struct word *written, size_t n,
 	int *decided, struct err *e)
 {
 	struct span span = { 0, 0 };
-	int yes_no;
-	int rc = followup_yes_no(question, strlen(question), c->answer->plan.language, c->arena, &yes_no, e);
+	int yes_no = c->sel->yes_no, rc = OK;
 	*decided = yes_no || x->row;
-	if (rc || !*decided) return rc;
 	if (x->row) rc = cell_take(c, x, written, n, &span, e);
 	if (rc) return rc;
 	if (yes_no) span = yes_no_take(x, span);
@@ -223,7 +220,7 @@ int short_take(struct service *s, const char *question, struct citer *c, struct 
 	if (u == (size_t)-1) return OK;
 	const struct unit *x = &c->sel->units[u];
 	int rc = words_of(c->text.data + first->start, first->end - first->start, c->arena, &w, &n, e);
-	if (!rc) rc = take_plain(c, question, x, w, n, &decided, e);
+	if (!rc) rc = take_plain(c, x, w, n, &decided, e);
 	if (rc || decided) return rc;
 	if (!x->answer_n && c->sel->read) return read_alone(s, question, c->sel, u, a, e);
 	for (size_t i = 0; !rc && i < x->answer_n; i++) {

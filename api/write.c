@@ -102,6 +102,8 @@ static enum gen_verdict sentence_add(struct writer *w, size_t mark)
 {
 	size_t units[2] = { w->units[mark], 0 }, n = 1;
 	size_t second = verify_second(w->sel, &w->claim, units[0]);
+	if (second == (size_t)-1) second = select_beside(w->sel, units[0]);
+	if (second != (size_t)-1 && !w->sel->units[second].chosen) second = (size_t)-1; /* the model was not shown it */
 	if (second != (size_t)-1) units[n++] = second;
 	struct answer *a = w->citer->answer;
 	int rc = citer_add(w->citer, w->sentence, w->sentence_len, units, n, w->err);

@@ -365,3 +365,16 @@ TEST(answer_cancelled)
 	CHECK(heard.len == 0);
 	close_service();
 }
+
+TEST(answer_yes_or_no_cites_the_rule_with_its_exception)
+{
+	open_service(NULL);
+	put("Opening hours", "The museum is open Monday to Saturday from 7:00 to 20:00. On Sundays only the side entrance is used, with a badge. Lockers cost two euros.");
+	ask("Is the museum open on Sundays?", STYLE_EXTRACTIVE);
+	CHECK_MSG(answer.citation_n == 2 && answer.sentence_n == 2, "%s", answer.text);
+	CHECK_MSG(strstr(answer.text, "The museum is open") < strstr(answer.text, "On Sundays"), "%s", answer.text);
+	CHECK(!answer.has_short);
+	ask("Is the museum open?", STYLE_EXTRACTIVE);
+	CHECK_MSG(answer.citation_n == 1, "%s", answer.text);
+	close_service();
+}
