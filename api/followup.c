@@ -7,6 +7,7 @@
  * weights that fall off turn by turn; tests/eval/mtrag.py measures what they find.
  * Threads: no state. Failure: only memory. */
 #include "api/followup.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "api/abstain.h"
@@ -288,6 +289,127 @@ int followup_terms(const char *question, const struct answer_turn *turns, size_t
 		const char *gap = !before ? "" : !beside ? ", " : t->text[t->off - 1] == '-' ? "-" : " ";
 		*out = arena_printf(a, "%s%s%.*s", *out, gap, (int)t->len, t->text + t->off);
 	}
+	return *out ? OK : err_set(e, E_MEMORY, "question: out of memory");
+}
+
+/* ---- another subject ---- */
+/* lead: words before the subject that is named; places: prepositions of one kind, "|" between kinds; of: those behind which the thing
+ * stands that is asked about; what: question words that ask for the thing itself; says: what is said of a subject. */
+static const struct swap_rules { const char *code, *lead, *places, *of, *what, *says; } swaps[] = {
+	{ "en", " and or but so then ok okay also what how about now ", " in on at during inside outside | for of with | from to ", " of for ", " what who which ",
+		" cost costs have has need take last run runs end ends start begin open close opened closed work apply get use contain include mean "
+		"happen allow allowed pay charge expire live come go serve offer cover require weigh belong count arrive leave sell order receive "
+		"hold free available included valid possible permitted prohibited forbidden paid due located made booked kept sold known given "
+		"taken expensive big large long old high heavy far cheap used refunded reimbursed delivered shipped staffed stay " },
+	{ "de", " und oder aber dann auch was ist mit wie sieht es steht jetzt ", " in im an am auf bei | für von | nach aus ", " von für ", " was wer welche welcher welches ",
+		" kosten geöffnet offen erlaubt verboten gestattet möglich frei kostenlos gültig gelten dauern öffnen schließen haben laufen enden "
+		"beginnen brauchen teuer groß lang inbegriffen enthalten verfügbar bezahlt erstattet zu " },
+};
+enum { SUBJECT_WORDS = 6, QUESTION_TOKENS = 32 };
+
+/* Do both words stand in one kind of the list? */
+static int one_kind(const char *places, const char *x, const char *y)
+{
+	char kind[64];
+	for (const char *at = places; *at; at += strspn(at, "|")) {
+		size_t n = strcspn(at, "|");
+		snprintf(kind, sizeof kind, "%.*s", (int)(n < sizeof kind ? n : sizeof kind - 1), at);
+		if (words_listed(kind, x) && words_listed(kind, y)) return 1;
+		at += n;
+	}
+	return 0;
+}
+
+static int is_place(const struct swap_rules *s, const char *word)
+{
+	return one_kind(s->places, word, word);
+}
+
+/* Index of the first word of what the turn names, when it does no more than that; t->n: it does. */
+static size_t subject_begin(const struct rules *r, const struct swap_rules *s, const struct tokens_of *t)
+{
+	size_t from = 0;
+	while (from < t->n && words_listed(s->lead, t->at[from].text)) from++;
+	if (from == 0 || t->n - from > SUBJECT_WORDS || content_n(t->at + from, t->n - from) == 0) return t->n;
+	for (size_t i = from; i < t->n; i++) {
+		const char *w = t->at[i].text;
+		if (words_listed(r->asks, w) || words_listed(r->verbs, w) || words_listed(r->refers, w) || words_listed(s->says, w)) return t->n;
+	}
+	return from;
+}
+
+struct place { size_t from, to; };   /* tokens [from, to) of the old question */
+
+static size_t phrase_end(const struct rules *r, const struct swap_rules *s, const struct tokens_of *q, size_t at)
+{
+	while (at < q->n && !is_place(s, q->at[at].text) && !words_listed(r->verbs, q->at[at].text) && !words_listed(s->says, q->at[at].text)) at++;
+	return at;
+}
+
+/* Where the old question names what the new words t[from …] take the place of; 0: not clear. */
+static int subject_place(const struct rules *r, const struct swap_rules *s, const struct tokens_of *q, const struct tokens_of *t, size_t from,
+	struct place *out)
+{
+	size_t verb = 0;
+	if (is_place(s, t->at[from].text)) {                         /* "in winter": for "in summer", or one more */
+		*out = (struct place){ q->n, q->n };
+		for (size_t i = 0; i < q->n; i++)
+			if (one_kind(s->places, q->at[i].text, t->at[from].text)) *out = (struct place){ i, phrase_end(r, s, q, i + 1) };
+		return 1;
+	}
+	for (size_t i = from; i < t->n; i++)                         /* "toner black" for "toner cyan": what both have tells where */
+		for (size_t k = 0; k < q->n && t->at[i].content; k++) {
+			size_t before = i - from;
+			if (q->at[k].stem != t->at[i].stem || k < before || k - before + (t->n - from) > q->n) continue;
+			*out = (struct place){ k - before, k - before + (t->n - from) };
+			return phrase_end(r, s, q, out->from) >= out->to;
+		}
+	for (size_t i = q->n; i-- > 1;) {
+		if (!words_listed(s->of, q->at[i].text)) continue;
+		*out = (struct place){ i + 1, phrase_end(r, s, q, i + 1) };
+		return out->to > out->from;
+	}
+	while (verb < q->n && !words_listed(r->verbs, q->at[verb].text)) verb++;
+	if (verb >= q->n || verb + 1 == q->n) return 0;
+	*out = (struct place){ verb + 1, phrase_end(r, s, q, verb + 1) };
+	int said = out->to < q->n || (verb && !words_listed(s->what, q->at[0].text));
+	return out->to > out->from && said && content_n(q->at + out->from, out->to - out->from) > 0;
+}
+
+/* The last thing that a person asked in a whole question; NULL: nothing. Turns that only name a subject are passed over. */
+static const char *question_before(const struct rules *r, const struct swap_rules *s, const struct answer_turn *turns, size_t n, struct arena *a,
+	struct tokens_of *q, struct err *e)
+{
+	while (n-- > 0) {
+		const char *text = turns[n].text;
+		if (strcmp(turns[n].role, "user") != 0) continue;
+		if (tokens_of(text, strlen(text), LOOKED_AT_BYTES, r->code, a, q, e)) return NULL;
+		if (!q->n || q->n > QUESTION_TOKENS || subject_begin(r, s, q) < q->n) continue;
+		return whole(r, q) && !refers(r, text, strlen(text), q) ? text : NULL;
+	}
+	return NULL;
+}
+
+int followup_swap(const char *question, const struct answer_turn *turns, size_t turn_n, const char *language, struct arena *a,
+	const char **out, struct err *e)
+{
+	const struct rules *r = rules_of(language);
+	const struct swap_rules *s = NULL;
+	struct tokens_of t, q;
+	struct place at;
+	*out = "";
+	for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++)
+		if (strcmp(swaps[i].code, language) == 0) s = &swaps[i];
+	if (!r || !s) return OK;
+	int rc = tokens_of(question, strlen(question), LOOKED_AT_BYTES, language, a, &t, e);
+	size_t from = rc ? 0 : subject_begin(r, s, &t);
+	if (rc || from == t.n) return rc;
+	const char *old = question_before(r, s, turns, turn_n, a, &q, e);
+	if (!old || !subject_place(r, s, &q, &t, from, &at)) return e && e->status ? e->status : OK;
+	const struct token *first = &t.at[from], *last = &t.at[t.n - 1], *end = &q.at[q.n - 1];
+	size_t cut = at.from < q.n ? q.at[at.from].off : end->off + end->len;
+	size_t go_on = at.to > at.from ? q.at[at.to - 1].off + q.at[at.to - 1].len : cut;
+	*out = arena_printf(a, "%.*s%s%.*s%s", (int)cut, old, at.from == q.n ? " " : "", (int)(last->off + last->len - first->off), question + first->off, old + go_on);
 	return *out ? OK : err_set(e, E_MEMORY, "question: out of memory");
 }
 

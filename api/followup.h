@@ -28,6 +28,11 @@ int followup_content(const char *text, size_t len, const char *language, struct 
  * side in a turn, parted by ", " from others; "" when there are none. Only the beginning of a turn is read. E_MEMORY. */
 int followup_terms(const char *question, const struct answer_turn *turns, size_t turn_n, const char *language, size_t n,
 	struct arena *a, const char **out, struct err *e);
+/* A turn that only names another subject ("And the parking garage?", "What about dogs?", "And in winter?"): the last question that a
+ * person asked, with what it names in the place of the old subject, so that the old one is asked for no more. "" where the turn is
+ * no such turn, or the place is not clear; English and German. E_MEMORY. */
+int followup_swap(const char *question, const struct answer_turn *turns, size_t turn_n, const char *language, struct arena *a,
+	const char **out, struct err *e);
 /* 1 when every word of text that says something is among those of the question and the turns. E_MEMORY in e. */
 int followup_covers(const char *text, const char *question, const struct answer_turn *turns, size_t turn_n, const char *language,
 	struct arena *a, int *out, struct err *e);

@@ -201,8 +201,14 @@ static int sides_take(const char *question, struct arena *a, struct plan *out, s
 static int by_rules(const struct answer_request *q, const struct answer_turn *turns, size_t n, struct arena *a, struct plan *out,
 	const char **carried, struct err *e)
 {
-	const char *shown;
-	int rc = followup_terms(q->question, turns, n, out->language, SEARCHED_TERMS, a, carried, e);
+	const char *shown, *swapped;
+	int rc = followup_swap(q->question, turns, n, out->language, a, &swapped, e);
+	if (!rc && *swapped) {                                       /* nothing of the old subject is carried */
+		out->question = swapped;
+		out->rewritten_by = "rules";
+		return OK;
+	}
+	if (!rc) rc = followup_terms(q->question, turns, n, out->language, SEARCHED_TERMS, a, carried, e);
 	if (!rc) rc = followup_terms(q->question, turns, n, out->language, SHOWN_TERMS, a, &shown, e);
 	if (rc || !*shown) return rc;
 	out->question = arena_printf(a, "%s (%s)", q->question, shown);
@@ -235,7 +241,7 @@ static int plan_fill(struct service *s, const struct answer_request *q, struct a
 	if (n) rc = followup_of(q->question, strlen(q->question), out->language, a, &needs, e);
 	if (!rc && needs != FOLLOWUP_NONE && strcmp(q->conf->answer_rewrite, "none") != 0) {
 		rc = by_rules(q, turns, n, a, out, &carried, e);
-		if (!rc && q->style == STYLE_GENERATE && strcmp(q->conf->answer_rewrite, "model") == 0)
+		if (!rc && q->style == STYLE_GENERATE && strcmp(q->conf->answer_rewrite, "model") == 0 && (*carried || out->question == q->question))
 			rc = model_rewrite(s, q, turns, n, a, out, &line, e);
 	}
 	if (!rc) rc = parts_split(q->question, strlen(q->question), out->language, a, at, &parts, e);
@@ -246,6 +252,7 @@ static int plan_fill(struct service *s, const struct answer_request *q, struct a
 		out->rewritten_by = "model";
 	}
 	query_add(out, q->question, out->question, 0, 0);
+	if (!*carried && out->question != q->question) query_add(out, out->question, out->question, 0, 0);
 	if (*carried) rc = carried_add(q, carried, a, out, e);
 	if (rc) return rc;
 	if (line) query_add(out, line, line, 0, 0);

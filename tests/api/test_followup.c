@@ -200,3 +200,29 @@ TEST(followup_tells_what_wants_a_yes_or_no)
 		arena_clear(&arena);
 	}
 }
+
+TEST(followup_puts_another_subject_in_the_place_of_the_old)
+{
+	static const struct { const char *before, *turn, *language, *out; } rows[] = {
+		{ "How long does the lease of the Harbour Street office run?", "And the parking garage?", "en", "How long does the lease of the parking garage run?" },
+		{ "What is the notice period for the lease?", "And the parking garage?", "en", "What is the notice period for the parking garage?" },
+		{ "Are cats allowed in the building?", "What about dogs?", "en", "Are dogs allowed in the building?" },
+		{ "Are cats allowed in the building?", "And on the terrace?", "en", "Are cats allowed on the terrace?" },
+		{ "Is the gym open?", "And on Sunday?", "en", "Is the gym open on Sunday?" },
+		{ "How much does the toner cyan cost?", "And toner black?", "en", "How much does the toner black cost?" },
+		{ "When does the canteen open?", "And the reception?", "en", "When does the reception open?" },
+		{ "Sind Katzen erlaubt?", "Und Hunde?", "de", "Sind Hunde erlaubt?" },
+		{ "What is the rent?", "And the parking garage?", "en", "" },            /* nothing would be left of the question */
+		{ "Are cats allowed?", "And how long is the lease?", "en", "" },         /* asks anew */
+		{ "Are cats allowed?", "Why?", "en", "" },
+		{ "Are cats allowed?", "And they?", "en", "" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const struct answer_turn turns[] = { { "user", rows[i].before }, { "assistant", "It says so [1]." } };
+		const char *out;
+		arena_init(&arena, 16 << 20);
+		CHECK_OK(followup_swap(rows[i].turn, turns, 2, rows[i].language, &arena, &out, &e), e);
+		CHECK_MSG(strcmp(out, rows[i].out) == 0, "%s %s: %s", rows[i].before, rows[i].turn, out);
+		arena_clear(&arena);
+	}
+}
