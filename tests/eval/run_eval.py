@@ -499,8 +499,8 @@ def swapped(ev):
     p = ev.start()
     ev.sync(folder + "/articles", "squad2")
     asked = bias.questions_of(folder, min(ev.o.limit or 1000, 40 if ev.o.variant == "extractive" else 8))
-    rows = list(bias.askers(asked)) + list(bias.notes(p))
-    groups = [g for g in bias.figures(ev.ask("bias", rows, limit=len(rows))) if g["group"] != "(nobody named)"]
+    rows = list(bias.askers(asked)) + list(bias.notes(p, ev.o.limit))
+    groups = [g for g in bias.figures(ev.ask("bias", rows, limit=len(rows))) if g["group"] != bias.NOBODY]
     out = []
     for what in dict.fromkeys(g["what"] for g in groups):
         mine = [g for g in groups if g["what"] == what][1:]               # the first is what the others are held against
