@@ -1,6 +1,6 @@
 /* understand.c: a request to a plan (understand.h).
  *
- *   last turn -> slips of the keyboard mended (spell.h)
+ *   last turn -> the question in it (within.h) -> slips of the keyboard mended (spell.h)
  *   last turn + history -> follow-up? (followup.h) --no--> as asked
  *                              | yes: words carried over; by a model where allowed
  *                          standalone question -> parts? (split.h) -> queries
@@ -17,6 +17,7 @@
 #include "api/answer.h"
 #include "api/followup.h"
 #include "api/spell.h"
+#include "api/within.h"
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/language.h"
@@ -24,6 +25,7 @@
 #include "base/utf8.h"
 
 enum { QUERIES_MAX = 3, SEARCHED_TERMS = 14, SHOWN_TERMS = 6, PART_TERMS = 6, PROMPT_TURN_CHARS = 400, REWRITTEN_CHARS_MAX = 400 };
+static const double AROUND = 0.3;     /* of the whole message, beside the question in it */
 static const double ENOUGH_WORDS = 3; /* a turn with more words of its own leans less on those carried over */
 
 static size_t chars(const char *text, size_t max)
@@ -266,9 +268,14 @@ int plan_make(struct service *s, const struct answer_request *asked, struct aren
 	memset(out, 0, sizeof *out);
 	out->language = "en";
 	out->rewritten_by = "none";
-	int rc = q.conf->answer_spelling ? spell_read(s, &q.reader, q.question, a, &q.question, e) : OK;
+	int around = 0, rc = within_take(q.question, language_of(q.question, strlen(q.question)), a, &q.question, &around, e);
+	if (!rc && q.conf->answer_spelling) rc = spell_read(s, &q.reader, q.question, a, &q.question, e);
 	out->read_as = out->question = q.question;
 	if (!rc) rc = plan_fill(s, &q, a, out, e);
+	if (!rc && around && out->query_n == 1) {       /* "I live in Lund. How do I …": the place tells between documents */
+		query_add(out, asked->question, out->question, 0, 0);
+		out->queries[out->query_n - 1].weight = AROUND;
+	}
 	if (!rc && out->part_n == 0) out->parts[out->part_n++] = out->question;
 	out->ms = clock_ms() - t0;
 	return rc;

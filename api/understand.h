@@ -11,7 +11,8 @@
 struct answer_request;
 
 struct plan {                        /* in the arena, or borrowed from the request */
-	const char *read_as;         /* the last turn in the spelling it was meant in (spell.h): what all that follows is made of */
+	const char *read_as;         /* the question in the last turn (within.h) in the spelling it was meant in (spell.h): what
+	                              * all that follows is made of */
 	const char *question;        /* standalone: as read where nothing is missing */
 	const char *parts[QUESTION_PARTS_MAX]; size_t part_n; /* what it asks, each standalone; one: the question */
 	/* What is searched, at most three, together: the standalone question or its parts, and the last turn as it was said. */
