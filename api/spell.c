@@ -229,6 +229,11 @@ static int consider(const struct typed *t, const char *text, double worth, struc
 	if (c.apart > (t->form.n >= TWO_FROM ? 2 : 1)) return OK;
 	c.likely = c.apart > 1 || plausible(&t->form, &c.form);
 	if (!c.likely && t->form.n < SURE_FROM) return OK;
+	if (best->text && strcmp(best->form.text, c.form.text) == 0) {  /* the same word: without the capital of a heading */
+		if (worth > 0 && strcmp(text, c.form.text) == 0) best->text = text;
+		if (worth > best->worth) best->worth = worth;
+		return OK;
+	}
 	if (!best->form.n || better(&c, best)) *best = c;
 	return OK;
 }

@@ -15,7 +15,7 @@ static void open_filled(void)
 	fresh_conf(&conf, NULL);
 	CHECK_OK(service_open(&service, &conf, NEED_EMBEDDER, &e), e);
 	arena_init(&arena, 64 << 20);
-	fresh_put(service, "library", "The library of Steinbruck opens at nine on weekdays. Borrowed books are renewed at the librarian's desk. "
+	fresh_put(service, "Library", "The library of Steinbruck opens at nine on weekdays. Borrowed books are renewed at the librarian's desk. "
 		"The collections are catalogued.");
 	fresh_put(service, "washing", "The sand filters of the waterworks are washed every two days by the Johansson brothers.");
 	fresh_put(service, "ferry", "The ferry to Kvarnholm leaves the harbour at seven. A lantern hangs at the pier of Kvarnholm.");
@@ -46,6 +46,7 @@ TEST(slips_are_read_as_the_word_of_the_passages)
 {
 	open_filled();
 	reads("When does the libarry open?", "When does the library open?");        /* changed over */
+	reads("Where is the libraryy?", "Where is the library?");                    /* not as its title has it */
 	reads("When does the libray open?", "When does the library open?");         /* left out */
 	reads("When does the librarry open?", "When does the library open?");       /* doubled */
 	reads("When does the libraty open?", "When does the library open?");        /* the key beside */
