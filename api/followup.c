@@ -376,18 +376,21 @@ static int subject_place(const struct rules *r, const struct swap_rules *s, cons
 	return out->to > out->from && said && content_n(q->at + out->from, out->to - out->from) > 0;
 }
 
-/* The last thing that a person asked in a whole question; NULL: nothing. Turns that only name a subject are passed over. */
-static const char *question_before(const struct rules *r, const struct swap_rules *s, const struct answer_turn *turns, size_t n, struct arena *a,
-	struct tokens_of *q, struct err *e)
+/* The last thing that a person asked in a whole question; *out NULL: nothing. Turns that only name a subject are passed over. */
+static int question_before(const struct rules *r, const struct swap_rules *s, const struct answer_turn *turns, size_t n, struct arena *a,
+	struct tokens_of *q, const char **out, struct err *e)
 {
+	*out = NULL;
 	while (n-- > 0) {
 		const char *text = turns[n].text;
 		if (strcmp(turns[n].role, "user") != 0) continue;
-		if (tokens_of(text, strlen(text), LOOKED_AT_BYTES, r->code, a, q, e)) return NULL;
-		if (!q->n || q->n > QUESTION_TOKENS || subject_begin(r, s, q) < q->n) continue;
-		return whole(r, q) && !refers(r, text, strlen(text), q) ? text : NULL;
+		int rc = tokens_of(text, strlen(text), LOOKED_AT_BYTES, r->code, a, q, e);
+		if (rc) return rc;
+		if (!q->n || (q->n <= QUESTION_TOKENS && subject_begin(r, s, q) < q->n)) continue;
+		if (q->n <= QUESTION_TOKENS && whole(r, q) && !refers(r, text, strlen(text), q)) *out = text;
+		return OK;
 	}
-	return NULL;
+	return OK;
 }
 
 int followup_swap(const char *question, const struct answer_turn *turns, size_t turn_n, const char *language, struct arena *a,
@@ -404,8 +407,9 @@ int followup_swap(const char *question, const struct answer_turn *turns, size_t 
 	int rc = tokens_of(question, strlen(question), LOOKED_AT_BYTES, language, a, &t, e);
 	size_t from = rc ? 0 : subject_begin(r, s, &t);
 	if (rc || from == t.n) return rc;
-	const char *old = question_before(r, s, turns, turn_n, a, &q, e);
-	if (!old || !subject_place(r, s, &q, &t, from, &at)) return e && e->status ? e->status : OK;
+	const char *old;
+	rc = question_before(r, s, turns, turn_n, a, &q, &old, e);
+	if (rc || !old || !subject_place(r, s, &q, &t, from, &at)) return rc;
 	const struct token *first = &t.at[from], *last = &t.at[t.n - 1], *end = &q.at[q.n - 1];
 	size_t cut = at.from < q.n ? q.at[at.from].off : end->off + end->len;
 	size_t go_on = at.to > at.from ? q.at[at.to - 1].off + q.at[at.to - 1].len : cut;

@@ -55,9 +55,12 @@ TEST(plan_of_a_follow_up_searches_both_and_stands_alone)
 	open_service();
 	CHECK_OK(make("And in winter?", talk, 2), e);
 	CHECK_STR(plan.rewritten_by, "rules");
-	CHECK_MSG(strstr(plan.question, "And in winter? (") == plan.question && strstr(plan.question, "sand filters"), "%s", plan.question);
+	CHECK_STR(plan.question, "How often are the sand filters of the waterworks washed in winter?");
 	CHECK_INT(plan.query_n, 2);
 	CHECK_STR(plan.queries[0].text, "And in winter?");
+	CHECK_MSG(strstr(plan.queries[1].text, "waterworks") != NULL, "%s", plan.queries[1].text);
+	CHECK_OK(make("Why are they washed?", talk, 2), e);
+	CHECK_MSG(strstr(plan.question, "Why are they washed? (") == plan.question && strstr(plan.question, "sand filters"), "%s", plan.question);
 	CHECK_MSG(strstr(plan.queries[1].text, "waterworks") != NULL, "%s", plan.queries[1].text);
 	snprintf(conf.answer_rewrite, sizeof conf.answer_rewrite, "none");
 	CHECK_OK(make("And in winter?", talk, 2), e);
