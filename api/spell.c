@@ -17,7 +17,7 @@
 #include "base/utf8.h"
 #include "base/words.h"
 
-enum { TRIED_MAX = 6, COMMON_CHARS = 24, WORD_LEAST = 4, SURE_FROM = 8, TWO_FROM = 9, CHARS_MAX = 40,
+enum { TRIED_MAX = 6, COMMON_CHARS = 24, WORD_LEAST = 3, NEAR_LEAST = 4, SURE_FROM = 8, TWO_FROM = 9, CHARS_MAX = 40,
 	FOLD_MAX = 1 << 12 };
 
 /* A word as it is compared: folded, in characters. */
@@ -316,7 +316,7 @@ static int trial_score(const struct trial *o, const char *word, double *score, s
 	int rc = whole ? words_of(word, strlen(word), o->a, &w, &n, e) : out_of_memory(e);
 	*score = -1;
 	if (!rc && n == 1 && w->stop) *score = 0;
-	if (rc || *score == 0) return rc;
+	if (rc || *score == 0 || t->form.n < NEAR_LEAST) return rc;  /* of three letters only a function word is made */
 	rc = snapshot_search_words(o->snapshot, o->r, whole, strlen(whole), 1, &hit, &got, e);
 	if (rc || !got) return rc;
 	*score = (double)hit.score;
@@ -326,13 +326,29 @@ static int trial_score(const struct trial *o, const char *word, double *score, s
 	return OK;
 }
 
+/* Does a passage hold the typed word as it is? */
+static int typed_held(const struct trial *o, int *out, struct err *e)
+{
+	const struct word_meant *meant;
+	struct word_hit hit;
+	size_t n, got;
+	const char *alone = arena_printf(o->a, "%s ", o->t->form.text);
+	int rc = alone ? snapshot_search_words(o->snapshot, o->r, alone, strlen(alone), 1, &hit, &got, e) : out_of_memory(e);
+	*out = 0;
+	if (rc || !got) return rc;
+	snapshot_words_meant(o->snapshot, &meant, &n);
+	*out = n == 0;
+	return OK;
+}
+
 static int common_meant(struct trial *o, const char **out, struct err *e)
 {
 	const struct folded *f = &o->t->form;
 	double best = -1, score;
+	int held, rc = typed_held(o, &held, e);
 	*out = NULL;
-	if (f->n > COMMON_CHARS || strspn(f->text, "abcdefghijklmnopqrstuvwxyz") != f->n) return OK;
-	int rc = trial_fill(o) ? out_of_memory(e) : OK;
+	if (rc || held || f->n > COMMON_CHARS || strspn(f->text, "abcdefghijklmnopqrstuvwxyz") != f->n) return OK;
+	rc = trial_fill(o) ? out_of_memory(e) : OK;
 	for (size_t i = 0; !rc && i < o->n; i++) {
 		rc = trial_score(o, o->tried[i], &score, e);
 		if (!rc && score > best) *out = o->tried[i], best = score;

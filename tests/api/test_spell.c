@@ -18,6 +18,7 @@ static void open_filled(void)
 	fresh_put(service, "Library", "The library of Steinbruck opens at nine on weekdays. Borrowed books are renewed at the librarian's desk. "
 		"The collections are catalogued.");
 	fresh_put(service, "washing", "The sand filters of the waterworks are washed every two days by the Johansson brothers.");
+	fresh_put(service, "theorem", "Fermat stated a theorem in a letter. The format of the letter was small. The themes were thees.");
 	fresh_put(service, "ferry", "The ferry to Kvarnholm leaves the harbour at seven. A lantern hangs at the pier of Kvarnholm.");
 	fresh_put(service, "lanterns", "A lintern is a beam over a gate in the Brackwater mills.");
 	fresh_put_for(service, "merger", "The takeover of Quillfeather is planned for spring.", "board", NULL);
@@ -55,6 +56,7 @@ TEST(slips_are_read_as_the_word_of_the_passages)
 	reads("When does the ferry to kvarnhlm leave?", "When does the ferry to Kvarnholm leave?");
 	reads("Are there Stienbrcuk books?", "Are there Steinbruck books?");     /* two, in a long word */
 	reads("whcih library opens at nine", "which library opens at nine");
+	reads("Wht is over the gate?", "What is over the gate?");
 	reads("What do the Johanson brothers do?", "What do the Johansson brothers do?");
 	reads("Which collecitons are there?", "Which collections are there?");
 	reads("Which collectinos are where?", "Which collections are where?");    /* where the stem was cut */
@@ -79,6 +81,7 @@ TEST(of_several_the_one_beside_the_other_words)
 TEST(what_is_no_slip_stays)
 {
 	static const char *const as_they_are[] = {
+		"When did Pierre de Fermat state it?", "Thees are the themes?",
 		"When does the library open?", "Whom may I ask where it is situated?", "Is there a \"libarry\" in town?", "Is there a “libarry” in town?",
 		"What is LIBARRY?", "What is libarry7?", "Who is at libarry@example.org or www.libarry.org?", "What is lib_libarry?", "Where is Kvornzjelm?",
 		"图书馆什么时候开门？", "libSarry?", "It's at o'libarry?", "", "?",
