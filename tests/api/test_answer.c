@@ -346,7 +346,7 @@ TEST(answer_prompt_fits_the_context)
 	snprintf(service->conf.answer_judge, sizeof service->conf.answer_judge, "own"); /* the small model was not fitted */
 	CHECK_OK(ask_with(&q), e);
 	CHECK(answer.evidence.judged && answer.completion_tokens > 0); /* judged and written, each within the context */
-	n = (size_t)snprintf(question, sizeof question, "When does the Ethiopia library open? ");
+	n = (size_t)snprintf(question, sizeof question, "When does the Ethiopia library open ");
 	for (int i = 0; i < 1900; i++) n += utf8_put(question + n, 0x20000);
 	question[n] = 0;
 	q.question = question;
