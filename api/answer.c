@@ -119,6 +119,7 @@ static int generate_style(struct service *s, struct engine *n, const struct answ
 	if (w.end == WRITE_REFUSED) abstain(a, "the model finds no answer in the passages");
 	else if (w.end == WRITE_CUT && a->sentence_n) a->status = ANSWER_PARTIAL, a->reason = "the answer was cut at its token or time limit";
 	else if (w.end == WRITE_CUT) a->reason = "the token or time limit came before a sentence was whole; quoted instead";
+	else if (w.end == WRITE_NO_ROOM) a->reason = "no passage fits the language model's context beside the question; quoted instead";
 	else if (w.end == WRITE_OTHER) a->reason = "the generated answer names something else than the best sentence found; quoted instead";
 	else if (!a->sentence_n) a->reason = "no sentence of the generated answer is supported by the passages; quoted instead";
 	return OK;

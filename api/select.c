@@ -346,6 +346,15 @@ static int unit_choose(struct selection *sel, size_t i, size_t passages_max, siz
 	return 1;
 }
 
+int select_only(struct selection *sel, size_t u, struct arena *a, struct err *e)
+{
+	int rc = select_choose(0, 1, a, sel, e);
+	if (rc) return rc;
+	sel->units[u].chosen = 1;
+	sel->passages[sel->passage_n++] = sel->units[u].passage;
+	return OK;
+}
+
 int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e)
 {
 	sel->passages = arena_alloc(a, PASSAGES_MAX * sizeof *sel->passages);

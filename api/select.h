@@ -54,6 +54,8 @@ int select_lead(struct selection *sel, const struct retrieval *r, const int *par
 /* Marks the units to show under `budget` tokens, at most `passages_max` passages (≤ 9), best first. May be called again
  * with another budget. */
 int select_choose(size_t budget, size_t passages_max, struct arena *a, struct selection *sel, struct err *e);
+/* Marks unit u alone. E_MEMORY. */
+int select_only(struct selection *sel, size_t u, struct arena *a, struct err *e);
 /* The chosen units as the prompt shows them: "[1] Title — Heading\ntext". *out in the arena. */
 int select_print(const struct retrieval *r, const struct selection *sel, struct arena *a, const char **out, size_t *len, struct err *e);
 /* How rare a word is among the units: log(1 + N/df), 0 for function words. */

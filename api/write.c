@@ -30,7 +30,7 @@
 
 const char write_refusal[] = "Not found in the documents.";
 
-enum { MARKS_MAX = 9, PROMPT_PASSAGES_MAX = 5, BUDGET_MIN = 8 };
+enum { MARKS_MAX = 9, PROMPT_PASSAGES_MAX = 5, BUDGET_MIN = 8, ALONE_MAX = 8 };
 static const double CLOSE_SUPPORT = 0.1; /* passages this near the best one are left to the model's choice */
 
 enum writing { IN_SENTENCE, IN_MARK, MARK_CHOSEN };
@@ -383,23 +383,29 @@ static int tokens_max(const struct answer_request *q)
 }
 
 /* The budget is counted in the encoder's tokens, which are fewer than the generator's in scripts that the encoder does not
- * know: then there is less to show. */
+ * know, and titles may be long: then there is less to show, in the end one sentence, the best that fits. */
 static int prompt_fit(struct service *s, const struct answer_request *q, struct citer *c, const struct generator *g,
 	struct selection *sel, struct tokens *t, struct err *e)
 {
-	size_t context = (size_t)generator_info(g)->context, budget = (size_t)q->conf->answer_context_tokens;
-	int max = tokens_max(q);
+	size_t context = (size_t)generator_info(g)->context, budget = (size_t)q->conf->answer_context_tokens, alone = 0;
+	int max = tokens_max(q), bare = 0, rc = OK;
 	size_t room = (size_t)(max < q->conf->answer_max_tokens ? max : q->conf->answer_max_tokens);
-	for (;; budget /= 2) {
+	while (!rc) {
 		double t0 = clock_ms();
-		int rc = select_choose(budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
+		bare = budget < BUDGET_MIN && (alone == ALONE_MAX || alone == sel->unit_n || sel->units[sel->order[alone]].mute);
+		if (budget >= BUDGET_MIN || bare) rc = select_choose(bare ? 0 : budget, PROMPT_PASSAGES_MAX, c->arena, sel, e);
+		else rc = select_only(sel, sel->order[alone++], c->arena, e);
 		c->answer->rerank_ms += clock_ms() - t0;
 		t->n = 0;
+		budget /= 2;
+		if (!rc && !sel->passage_n && !bare) continue;
 		if (!rc) rc = prompt_make(s, q, c, g, t, e);
 		if (rc || t->n + room <= context) return rc;
-		if (budget < BUDGET_MIN)
-			return err_set(e, E_USAGE, "question: too long for the %zu tokens of the language model's context", context);
+		if (bare)
+			return err_set(e, E_USAGE, "question: its %zu tokens with the prompt's template, and %zu for the answer (answer.max_tokens), do not fit "
+				"the %zu of the language model's context", t->n, room, context);
 	}
+	return rc;
 }
 
 int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c,
@@ -423,6 +429,11 @@ int write_answer(struct service *s, struct engine *n, const struct answer_reques
 	p.patient = q->patient;
 	int rc = tokens_find(&w, e);
 	if (!rc) rc = prompt_fit(s, q, c, w.generator, sel, &prompt, e);
+	if (!rc && !sel->passage_n) {
+		out->end = WRITE_NO_ROOM;
+		tokens_clear(&prompt);
+		return OK;
+	}
 	if (!rc) rc = mask_make(&w, q, e);
 	uint64_t deadline = q->patient ? 0 : clock_us() + (uint64_t)(q->conf->answer_deadline_s * 1e6);
 	double t0 = clock_ms();

@@ -9,6 +9,7 @@ enum write_end {
 	WRITE_REFUSED,      /* the model says the passages do not hold the answer */
 	WRITE_UNSUPPORTED,  /* a sentence was written that no passage carries, twice; what came before stands */
 	WRITE_OTHER,        /* the first sentence names another answer than the reader model sees in the best units; nothing stands */
+	WRITE_NO_ROOM,      /* no sentence fits the model's context beside the question; nothing was written */
 	WRITE_CUT           /* max_tokens or the deadline came in mid-sentence; what came before stands */
 };
 struct written {
@@ -20,7 +21,7 @@ struct written {
 };
 /* The words with which the template lets the model refuse. */
 extern const char write_refusal[];
-/* Chooses what sel shows the model and writes into c->answer, whose selection sel is. E_USAGE (the question does not fit
+/* Chooses what sel shows the model and writes into c->answer, whose selection sel is. E_USAGE (the question alone does not fit
  * the model's context), E_LIMIT (queue full), E_CANCELLED, E_NOT_FOUND (template), E_MEMORY. */
 int write_answer(struct service *s, struct engine *n, const struct answer_request *q, struct citer *c,
 	struct selection *sel, struct written *out, struct err *e);

@@ -348,10 +348,40 @@ TEST(answer_prompt_fits_the_context)
 	CHECK(answer.evidence.judged && answer.completion_tokens > 0); /* judged and written, each within the context */
 	n = (size_t)snprintf(question, sizeof question, "When does the Ethiopia library open ");
 	for (int i = 0; i < 1900; i++) n += utf8_put(question + n, 0x20000);
+	question[n++] = '?';
 	question[n] = 0;
 	q.question = question;
 	CHECK_INT(ask_with(&q), E_USAGE);
 	CHECK_MSG(strstr(e.msg, "question") && strstr(e.msg, "640"), "%s", e.msg);
+	close_service();
+}
+
+/* Where a passage fits by itself it is shown, and where none does it is quoted: the question is not to blame. */
+TEST(answer_shows_what_fits_or_quotes)
+{
+	enum { LETTERS = 390 };
+	static char text[LETTERS * 4 + 100];
+	struct answer_request q = { .question = "When does the Ethiopia library open?" };
+	size_t n = (size_t)snprintf(text, sizeof text, "Ethiopia library opening ");
+	open_service(small);
+	service->conf.generate_context = 640;
+	service->conf.answer_context_tokens = 8;                     /* less than any sentence has */
+	service->conf.answer_refusal = 100;
+	service->conf.answer_confidence = 0;
+	snprintf(service->conf.answer_judge, sizeof service->conf.answer_judge, "none");
+	put("Library", "The Ethiopia library opens at nine o'clock in the morning from Monday to Friday and at ten o'clock on Saturday.");
+	CHECK_OK(ask_with(&q), e);
+	CHECK_MSG(answer.completion_tokens > 0 && answer.selection->passage_n == 1, "%s: %s", answer.reason, answer.text);
+	for (int i = 0; i < LETTERS - 30; i++) n += utf8_put(text + n, 0x1200 + (uint32_t)(i * 7 % 64));
+	text[n] = 0;
+	close_service();
+	open_service(small);
+	service->conf.generate_context = 640;
+	service->conf.answer_confidence = 0;
+	snprintf(service->conf.answer_judge, sizeof service->conf.answer_judge, "none");
+	put("Library", text);
+	CHECK_OK(ask_with(&q), e);
+	CHECK_MSG(answer.style == STYLE_EXTRACTIVE && answer.citation_n == 1 && strstr(answer.reason, "context"), "%s: %s", answer.reason, answer.text);
 	close_service();
 }
 
