@@ -1,47 +1,15 @@
 #!/usr/bin/env python3
 """The store's life from the command line: erase, hold, retention, compact, backup, restore; with and without a service
 running. Usage: life.py FOOTNOTE [NAME...]. Needs the embedder. Last line: N passed, N failed, N skipped."""
-import glob, hashlib, json, os, shutil, signal, subprocess, sys, tempfile, threading, time, traceback, urllib.error, urllib.request
+import glob, hashlib, json, os, signal, subprocess, sys, threading, time, urllib.error, urllib.request
 
-FOOTNOTE = os.path.abspath(sys.argv[1])
-TESTS = []
-
-
-class Skip(Exception):
-    pass
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import frame
+from frame import FOOTNOTE, Skip, test
 
 
-def test(fn):
-    TESTS.append(fn)
-    return fn
-
-
-class Box:
-    """A folder of files, a data folder, settings, and the program run on them."""
-
-    def __init__(self):
-        self.top = tempfile.mkdtemp(prefix="footnote-life-")
-        self.docs, self.data, self.conf = f"{self.top}/docs", f"{self.top}/data", f"{self.top}/service.conf"
-        os.makedirs(self.docs)
-        self.settings()
-
-    def settings(self, **kv):
-        with open(self.conf, "w") as f:
-            f.write("generate.model = none\n" + "".join(f"{k.replace('__', '.')} = {v}\n" for k, v in kv.items()))
-
-    def write(self, name, text):
-        path = f"{self.docs}/{name}"
-        with open(path, "w") as f:
-            f.write(text)
-        return path
-
-    def run(self, *args, ok=(0,), cwd=None):
-        r = subprocess.run([FOOTNOTE, "-c", self.conf, "--data", self.data, *args], capture_output=True, text=True, timeout=300, cwd=cwd or self.top)
-        assert r.returncode in ok, f"{args} exits {r.returncode}, wanted {ok}\n{r.stdout}{r.stderr}"
-        return r
-
-    def json(self, *args, ok=(0,)):
-        return [json.loads(line) for line in self.run("--json", *args, ok=ok).stdout.splitlines()]
+class Box(frame.Box):
+    fixed = "generate.model = none\n"
 
     def ingest(self, *args):
         rows = self.json("ingest", *(args or (self.docs,)))
@@ -495,26 +463,4 @@ def another_embedder_beside_a_service(b):
     assert "error" not in said, said
 
 
-def main():
-    passed = failed = skipped = 0
-    for fn in TESTS:
-        if sys.argv[2:] and fn.__name__ not in sys.argv[2:]:
-            continue
-        box = Box()
-        try:
-            fn(box)
-            passed += 1
-        except Skip as why:
-            skipped += 1
-            print(f"skip {fn.__name__}: {why}")
-        except Exception:
-            failed += 1
-            print(f"FAIL {fn.__name__}")
-            traceback.print_exc(file=sys.stdout)
-        finally:
-            shutil.rmtree(box.top, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    sys.exit(failed > 0)
-
-
-main()
+frame.main(Box)

@@ -1,19 +1,11 @@
 #!/usr/bin/env python3
 """The command line as a user and a script see it: verdicts, exit codes, JSON lines, one owner. Usage: run.py FOOTNOTE.
 Needs the embedder; the generator tests use smollm2 when it is there. Last line: N passed, N failed, N skipped."""
-import json, math, os, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+import json, math, os, shutil, signal, struct, subprocess, sys, time
 
-FOOTNOTE = os.path.abspath(sys.argv[1])
-TESTS = []
-
-
-def test(fn):
-    TESTS.append(fn)
-    return fn
-
-
-class Skip(Exception):
-    pass
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import frame
+from frame import FOOTNOTE, Skip, test
 
 
 def small_model():
@@ -24,31 +16,7 @@ def small_model():
     return path
 
 
-class Box:
-    """A folder of files, a data folder, and the program run on them."""
-
-    def __init__(self):
-        self.top = tempfile.mkdtemp(prefix="footnote-cli-")
-        self.docs, self.data = f"{self.top}/docs", f"{self.top}/data"
-        os.makedirs(self.docs)
-
-    def write(self, name, text):
-        path = f"{self.docs}/{name}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as f:
-            f.write(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    def run(self, *args, ok=(0,), cwd=None, env=None):
-        r = subprocess.run([FOOTNOTE, "--data", self.data, *args], capture_output=True, text=True, timeout=300, cwd=cwd or self.top,
-                           env={**os.environ, **(env or {})})
-        if ok is not None and r.returncode not in ok:
-            raise AssertionError(f"{args} exits {r.returncode}, wanted {ok}\n{r.stdout}{r.stderr}")
-        return r
-
-    def json(self, *args, ok=(0,)):
-        return [json.loads(line) for line in self.run("--json", *args, ok=ok).stdout.splitlines()]
-
+class Box(frame.Box):
     def ingest(self, *args, ok=(0,)):
         rows = self.json("ingest", *(args or (self.docs,)), ok=ok)
         assert "summary" in rows[-1], rows
@@ -812,27 +780,4 @@ def bench_tells_figures(b):
     assert answers[0]["answer"] == answers[1]["answer"] != "" and answers[0]["written_tokens"] > 3 and answers[1]["draft"] == 6, answers
 
 
-def main():
-    passed = failed = skipped = 0
-    wanted = sys.argv[2:]
-    for fn in TESTS:
-        if wanted and not any(w in fn.__name__ for w in wanted):
-            continue
-        box = Box()
-        try:
-            fn(box)
-            passed += 1
-        except Skip as why:
-            skipped += 1
-            print(f"skip {fn.__name__}: {why}")
-        except Exception:
-            failed += 1
-            print(f"FAIL {fn.__name__}")
-            traceback.print_exc(file=sys.stdout)
-        finally:
-            shutil.rmtree(box.top, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    sys.exit(failed > 0)
-
-
-main()
+frame.main(Box)

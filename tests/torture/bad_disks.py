@@ -2,49 +2,23 @@
 """The program on disks that fail or are full, on data folders that are damaged, and its repair of them.
 Usage: bad_disks.py FOOTNOTE [NAME...]. Needs the embedder, and failwrite.so beside the tests that were built with FOOTNOTE.
 Last line: N passed, N failed, N skipped."""
-import json, os, random, shutil, subprocess, sys, tempfile, time, traceback
+import json, os, random, shutil, subprocess, sys
 
-FOOTNOTE = os.path.abspath(sys.argv[1])
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import frame
+from frame import FOOTNOTE, Skip, test
+
 SHIM = os.path.join(os.path.dirname(FOOTNOTE), "tests", "failwrite.so")
 LONG = bool(os.environ.get("FOOTNOTE_LONG"))
-TESTS = []
 WORDS = "harbour ledger copper winter signal garden engine paper quiet river market window bridge candle forest".split()
 
 
-class Skip(Exception):
-    pass
-
-
-def test(fn):
-    TESTS.append(fn)
-    return fn
-
-
-class Box:
-    """A folder of files, a data folder, settings, and the program run on them."""
-
-    def __init__(self):
-        self.top = os.path.realpath(tempfile.mkdtemp(prefix="footnote-bad-"))
-        self.docs, self.data, self.conf = f"{self.top}/docs", f"{self.top}/data", f"{self.top}/service.conf"
-        os.makedirs(self.docs)
-        self.settings()
-
-    def settings(self, **kv):
-        with open(self.conf, "w") as f:
-            f.write("generate.model = none\nembed.threads = 1\ningest.commit_docs = 2\n" + "".join(f"{k.replace('__', '.')} = {v}\n" for k, v in kv.items()))
+class Box(frame.Box):
+    fixed = "generate.model = none\nembed.threads = 1\ningest.commit_docs = 2\n"
 
     def write(self, name, paragraphs=2):
         with open(f"{self.docs}/{name}", "w") as f:
             f.write("\n\n".join([f"# About {name}"] + [" ".join(random.choice(WORDS) for _ in range(60)) + f". Marker {name} {i}." for i in range(paragraphs)]) + "\n")
-
-    def run(self, *args, ok=(0,), env=None):
-        r = subprocess.run([FOOTNOTE, "-c", self.conf, "--data", self.data, *args], capture_output=True, text=True, timeout=120, cwd=self.top,
-                           env=dict(os.environ, **(env or {})))
-        assert r.returncode in ok, f"{args} exits {r.returncode}, wanted {ok}\n{r.stdout[-2000:]}{r.stderr[-2000:]}"
-        return r
-
-    def json(self, *args, ok=(0,), env=None):
-        return [json.loads(line) for line in self.run("--json", *args, ok=ok, env=env).stdout.splitlines()]
 
     def listed(self):
         return {os.path.basename(d["source"]) for d in self.json("docs", "list")}
@@ -164,30 +138,5 @@ def files_that_are_no_store(b):
     assert "file" in b.run("stats", ok=(1, 2, 3, 5)).stderr
 
 
-def main():
-    passed = failed = skipped = 0
-    random.seed(int(os.environ.get("FOOTNOTE_SEED", "7")))
-    for fn in TESTS:
-        if sys.argv[2:] and fn.__name__ not in sys.argv[2:]:
-            continue
-        box = Box()
-        began = time.monotonic()
-        try:
-            fn(box)
-            passed += 1
-        except Skip as why:
-            skipped += 1
-            print(f"skip {fn.__name__}: {why}")
-        except Exception:
-            failed += 1
-            print(f"FAIL {fn.__name__}")
-            traceback.print_exc(file=sys.stdout)
-        finally:
-            shutil.rmtree(box.top, ignore_errors=True)
-        if os.environ.get("FOOTNOTE_TALK"):
-            print(f"{fn.__name__}: {time.monotonic() - began:.1f} s", flush=True)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    sys.exit(failed > 0)
-
-
-main()
+random.seed(int(os.environ.get("FOOTNOTE_SEED", "7")))
+frame.main(Box)
