@@ -22,8 +22,8 @@ static const double BESIDE_SHARE = 0.25; /* of the question's words, by weight *
 static const double LOGIT_MAX = 8; /* beyond it a logit says no more */
 /* Weights of what units are scored by. */
 static const struct weights { double cosine, coverage, passage, has, span, answerable, relevance; } read_weights =
-	{ .cosine = 1.50, .coverage = 2.59, .passage = 0.45, .has = 2.68, .span = 0.35, .answerable = 0.47, .relevance = 0.43 },
-	plain_weights = { .cosine = 3.50, .coverage = 6.31, .passage = 1.90 };
+	{ .cosine = 1.23, .coverage = 2.26, .passage = 0.39, .has = 2.58, .span = 0.33, .answerable = 1.03, .relevance = 0.16 },
+	plain_weights = { .cosine = 3.57, .coverage = 6.23, .passage = 1.99 };
 
 static struct word_weight *weight_slot(const struct selection *sel, uint64_t stem)
 {
