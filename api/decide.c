@@ -38,7 +38,7 @@ static const struct weights table[12] = {
 /* Generators whose judgement was held against known answers, by the beginning of their names. */
 static const struct { const char *name; struct judge_scale scale; } judges[] = {
 	{ "qwen2.5-coder-1.5b", { 1, 0 } },
-	{ "qwen2.5-coder-0.5b", { 1, 0 } },
+	{ "qwen2.5-coder-0.5b", { 0.426, 1.286 } },
 };
 
 int decide_judge(const struct conf *conf, const char *name, struct judge_scale *out)
