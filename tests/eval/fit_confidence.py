@@ -10,6 +10,8 @@ answer.confidence = 0, answer.refusal = 100 and explain (dumps as dial.py takes 
                 weights of a dump of the generator that they were made with; its own dump asked with answer.judge = own
 
 Usage: fit_confidence.py DUMP.jsonl... [--folds 5] [--decay 0.01] [--units] [--judge DUMP.jsonl] [--all]
+       [--judge-weight 1]  the judge counts that many times what it is fitted with: questions made to mislead are what the other
+                           figures tell least of, and the likelihood does not know that they matter more than near misses
        (--all: articles that the reader model was trained on too: its figures on them are better than they are elsewhere, so
        they are left out)
 Prints how well the weights hold on articles that were not fitted (AUC, calibration error, log loss; the articles take turns),
@@ -55,6 +57,15 @@ def fit(xs, ys, decay):
     return [w[0] - sum(s * m for s, m in zip(scaled, mean))] + scaled
 
 
+def leaning(w, names, xs, ys, weight):
+    """w with the judge's weight taken `weight` times, and all scaled so that the probabilities are right again (Platt)."""
+    if weight == 1 or "judge" not in names:
+        return w
+    w = [x * weight if i and names[i - 1] == "judge" else x for i, x in enumerate(w)]
+    shift, scale = fit([[sum(a * b for a, b in zip(w[1:], x))] for x in xs], ys, 0)
+    return [shift] + [scale * x for x in w[1:]]
+
+
 def predict(w, x):
     return sigmoid(w[0] + sum(a * b for a, b in zip(w[1:], x)))
 
@@ -90,7 +101,7 @@ def rows_of_table(rows):
                 yield " | ".join([stage] + ["READ"] * read + ["JUDGED"] * judged_too), part, names
 
 
-def crossed(rows, names, label, decay, folds):
+def crossed(rows, names, label, decay, folds, weight=1):
     """Predictions for each row by weights that its article had no part in."""
     articles = sorted({r["question"]["doc"] for r in rows})
     fold = {a: i % folds for i, a in enumerate(articles)}
@@ -99,7 +110,8 @@ def crossed(rows, names, label, decay, folds):
         train = [r for r in rows if fold[r["question"]["doc"]] != f]
         if not train:
             continue
-        w = fit([features(r, names) for r in train], [label(r) for r in train], decay)
+        xs, ys = [features(r, names) for r in train], [label(r) for r in train]
+        w = leaning(fit(xs, ys, decay), names, xs, ys, weight)
         for i, r in enumerate(rows):
             if fold[r["question"]["doc"]] == f:
                 out[i] = predict(w, features(r, names))
@@ -180,10 +192,11 @@ def fit_units(rows, folds, decay):
         print("  { " + ", ".join(f".{UNIT[i][1]} = {v:.2f}" for i, v in zip(use, w)) + " }")
 
 
-def fit_judge(rows, other, decay):
+def fit_judge(rows, other, decay, weight):
     """The other generator's log-odds take the place of those in the row [BEFORE | READ | JUDGED], all other weights as they are."""
     names = ["cosine", "coverage", "margin", "span", "reader_answerable", "judge"]
-    w = fit([features(r, names) for r in rows], [there(r) for r in rows], decay)
+    xs, ys = [features(r, names) for r in rows], [there(r) for r in rows]
+    w = leaning(fit(xs, ys, decay), names, xs, ys, weight)
     rest = lambda r: w[0] + sum(a * x for a, x in zip(w[1:-1], features(r, names)))
     part = [r for r in other if r["answer"]["evidence"]["read"] and r["answer"]["evidence"]["judged"]]
     a, b = 0.0, 0.0  # what is added to the rest: w's judge * (scale * x + shift) = a * x + b
@@ -207,7 +220,7 @@ def fit_judge(rows, other, decay):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("dumps", nargs="+"), p.add_argument("--folds", type=int, default=5), p.add_argument("--decay", type=float, default=0.01)
-    p.add_argument("--units", action="store_true"), p.add_argument("--judge"), p.add_argument("--all", action="store_true")
+    p.add_argument("--units", action="store_true"), p.add_argument("--judge"), p.add_argument("--judge-weight", type=float, default=1), p.add_argument("--all", action="store_true")
     o = p.parse_args()
     held = kit.held_out()
     rows = [r for path in o.dumps for r in kit.lines(path) if "answer" in r and r["answer"]["passages"]]
@@ -218,7 +231,7 @@ def main():
     if o.judge:
         other = [r for r in kit.lines(o.judge) if "answer" in r and r["answer"]["passages"]]
         fit_judge([r for r in rows if r["answer"]["evidence"]["read"] and r["answer"]["evidence"]["judged"]],
-                  [r for r in other if o.all or kit.is_held_out(r["question"], held)], o.decay)
+                  [r for r in other if o.all or kit.is_held_out(r["question"], held)], o.decay, o.judge_weight)
         return
     for title, part, names in rows_of_table(rows):
         label = right if title.startswith("WRITTEN") else there
@@ -226,9 +239,10 @@ def main():
         if len(part) < 40 or not 0 < sum(ys) < len(ys):
             print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right: too few to fit")
             continue
-        f = judged(crossed(part, names, label, o.decay, o.folds), ys)
+        f = judged(crossed(part, names, label, o.decay, o.folds, o.judge_weight), ys)
         print(f"[{title}]: {len(part)} answers, {sum(ys):.0f} right; on articles not fitted: AUC {f['auc']:.3f}, calibration error {f['ece']:.3f}, log loss {f['log_loss']:.3f}")
-        w = fit([features(r, names) for r in part], ys, o.decay)
+        xs = [features(r, names) for r in part]
+        w = leaning(fit(xs, ys, o.decay), names, xs, ys, o.judge_weight)
         print(f"\t[{title}] = {{ .bias = {w[0]:.2f}, " + ", ".join(f".{IN_C[k]} = {v:.2f}" for k, v in zip(names, w[1:])) + " },")
 
 
