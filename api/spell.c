@@ -9,6 +9,7 @@
  * a word changes its stem, the common words that one slip makes it of are tried: those count that are function words or that
  * passages hold, and that is taken with which the whole question finds the best passage. Everything comes from passages that
  * the reader may see, so a reading tells nothing of others.
+ * Every trial is a search, so only a few words of a question have one, and a text of pages stays as it is: it is no question.
  * Threads: no state. Failure: without an embedder the question stays as it was typed. */
 #include "api/spell.h"
 #include <string.h>
@@ -17,7 +18,7 @@
 #include "base/utf8.h"
 #include "base/words.h"
 
-enum { TRIED_MAX = 6, COMMON_CHARS = 24, WORD_LEAST = 3, NEAR_LEAST = 4, SURE_FROM = 8, TWO_FROM = 9, CHARS_MAX = 40,
+enum { TEXT_MAX = 8 << 10, TRIALS_MAX = 8, TRIED_MAX = 6, COMMON_CHARS = 24, WORD_LEAST = 3, NEAR_LEAST = 4, SURE_FROM = 8, TWO_FROM = 9, CHARS_MAX = 40,
 	FOLD_MAX = 1 << 12 };
 
 /* A word as it is compared: folded, in characters. */
@@ -259,6 +260,7 @@ struct trial {
 	struct snapshot *snapshot; const struct reader *r; const struct embedder *m;
 	const char *text; const struct typed *t;
 	const char *tried[TRIED_MAX]; size_t n;
+	int trials;                          /* words that common ones were tried for */
 	struct arena *a;
 };
 
@@ -345,9 +347,12 @@ static int common_meant(struct trial *o, const char **out, struct err *e)
 {
 	const struct folded *f = &o->t->form;
 	double best = -1, score;
-	int held, rc = typed_held(o, &held, e);
+	int held;
 	*out = NULL;
-	if (rc || held || f->n > COMMON_CHARS || strspn(f->text, "abcdefghijklmnopqrstuvwxyz") != f->n) return OK;
+	if (o->trials == TRIALS_MAX || f->n > COMMON_CHARS || strspn(f->text, "abcdefghijklmnopqrstuvwxyz") != f->n) return OK;
+	o->trials++;
+	int rc = typed_held(o, &held, e);
+	if (rc || held) return rc;
 	rc = trial_fill(o) ? out_of_memory(e) : OK;
 	for (size_t i = 0; !rc && i < o->n; i++) {
 		rc = trial_score(o, o->tried[i], &score, e);
@@ -407,7 +412,7 @@ int spell_read(struct service *s, const struct reader *r, const char *text, stru
 	struct typed *t;
 	size_t n;
 	*out = text;
-	if (service_embedder(s, &m, &(struct err){ 0 })) return OK;
+	if (strlen(text) > TEXT_MAX || service_embedder(s, &m, &(struct err){ 0 })) return OK;
 	o.m = m;
 	int rc = typed_take(m, text, a, &t, &n, e);
 	if (rc || !n) return rc;

@@ -1,6 +1,7 @@
 /* Mistyped questions: read as the passages of the reader write it, and as they stand where nothing is near. */
 #include <string.h>
 #include "api/spell.h"
+#include "base/mem.h"
 #include "tests/api/fresh.h"
 #include "tests/test.h"
 
@@ -100,6 +101,21 @@ TEST(words_that_the_reader_may_not_see_are_not_told)
 	CHECK_STR(read_for(&board, "When is Quilfeather taken over?"), "When is Quillfeather taken over?");
 	CHECK_STR(read_for(&nobody, "When is Quilfeather taken over?"), "When is Quilfeather taken over?");
 	CHECK_STR(read_for(&nobody, "When does the libarry open?"), "When does the library open?");
+	close_filled();
+}
+
+/* Trials are searches: a text of many slips must not cost as many. */
+TEST(texts_of_many_slips_are_read_for_the_first_few)
+{
+	char *pages = mem_alloc(9001);
+	open_filled();
+	reads("whcih whcih whcih whcih whcih whcih whcih whcih whcih libarry", "which which which which which which which which whcih library");
+	memset(pages, ' ', 9000);
+	memcpy(pages, "libarry", 7);
+	memcpy(pages + 8993, "libarry", 7);
+	pages[9000] = 0;
+	reads(pages, pages);
+	mem_free(pages);
 	close_filled();
 }
 
