@@ -73,7 +73,7 @@ static int word_next(struct text t, size_t *at, char out[WORD_MAX], struct text 
 			if (!n) *gap = (struct text){ t.at + from, *at - from };
 			if (n + 4 >= WORD_MAX) return 0;
 			n += utf8_put(out + n, uni_tolower((uint32_t)c));
-		} else if (n) break;
+		} else if (n || *at - from >= WORD_MAX) break;       /* no frame has so much between its words */
 		*at = next;
 	}
 	out[n] = 0;
@@ -218,6 +218,13 @@ static int is_capitals(const char *s, size_t len)
 	return letters >= CAPITALS_LEAST && words > 2;
 }
 
+static int has_digit(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] >= '0' && s[i] <= '9') return 1;
+	return 0;
+}
+
 /* Lower case but for the first letter and words with a digit. */
 static int capitals_lower(const char *s, struct arena *a, const char **out, struct err *e)
 {
@@ -232,7 +239,7 @@ static int capitals_lower(const char *s, struct arena *a, const char **out, stru
 		}
 		utf8_next(s, len, &first);
 		if (at) first = at;
-		if (strcspn(s + at, "0123456789") < n) buf_put(&b, s + at, n);
+		if (has_digit(s + at, n)) buf_put(&b, s + at, n);
 		else {
 			buf_put(&b, s + at, first - at);
 			(void)uni_lower(s + first, at + n - first, &b, NULL);
