@@ -16,20 +16,31 @@
 #include "base/json.h"
 #include "base/words.h"
 
+#define ASKED_GAPS " \t\r\n.,;:?!-()/'\""
 enum { BASE_BYTES = 512, TOKEN_BYTES = 64, META_BYTES_MAX = 1 << 20, DATE_BYTES = 40 };
+static const long long VERSION_WHOLE = 1000 * 1000 * 1000; /* "2" of "2.1"; what comes behind counts a thousandth each time */
+static const double VERSION_MAX = 1e9;
 static const double ALIKE_COSINE = 0.75, ALIKE_WORDS = 0.5; /* of two sentences that are about the same */
 
 struct name {
 	char base[BASE_BYTES]; size_t len;   /* the words that are no mark of a version, a blank behind each */
-	long version, date, age;             /* 1000 a whole number; year * 10000 + month * 100 + day; < 0 older, > 0 newer; 0: not said */
-	int month, parts[2], part_n;         /* while it is read: a month's name; numbers of one or two digits in a row */
+	long long version;                   /* 1 + so many VERSION_WHOLE, as "0.9" is a version too; 0: not said */
+	long date, age;                      /* year * 10000 + month * 100 + day; < 0 older, > 0 newer; 0: not said */
+	long long version_part;              /* while it is read: what the next of its numbers counts */
+	int month, parts[2], part_n;         /* and: a month's name; numbers of one or two digits in a row */
 	int wants_version;
 };
 
-static const char *const months[] = { "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec" };
+static const char *const months[] = {
+	" jan january januar enero janvier ", " feb february februar febrero février ", " mar march märz marzo mars ",
+	" apr april abril avril ", " may mai mayo ", " jun june juni junio juin ",
+	" jul july juli julio juillet ", " aug august agosto août ", " sep sept september septiembre septembre ",
+	" oct october okt oktober octubre octobre ", " nov november noviembre novembre ", " dec december dez dezember diciembre décembre ",
+};
+static const char no_month_words[] = " may march mars "; /* that are months only with a capital inside a sentence */
 static const char version_words[] = " v ver version rev revision edition issue release fassung ausgabe stand versión ";
 static const char old_words[] = " old older outdated obsolete archive archived superseded deprecated draft previous former alt alte altes alter veraltet archiv entwurf ";
-static const char asked_words[] = " previous former earlier older outdated obsolete archived superseded frühere früheren früher alte alten anterior ancienne ancien ";
+static const char asked_words[] = " old previous former earlier older outdated obsolete archived superseded frühere früheren früher alte alten anterior ancienne ancien ";
 static const char new_words[] = " new newer latest current final neu neue neues neuer aktuell aktuelle ";
 
 static void base_add(struct name *n, const char *token)
@@ -64,8 +75,10 @@ static void number_add(struct name *n, const char *token)
 	long x = len <= 8 ? strtol(token, NULL, 10) : -1;
 	int dated = n->date > 0 && n->date % 100 == 0;
 	if (n->wants_version && len <= 3) {
-		n->version = n->version ? n->version + x : 1000 * x;
-		return;                              /* "2.1": the next one is its part */
+		if (!n->version) n->version = 1, n->version_part = VERSION_WHOLE;
+		n->version += n->version_part * x;
+		n->version_part /= 1000;             /* "2.1": the next one is its part */
+		return;
 	}
 	n->wants_version = 0;
 	if (len == 4 && x >= 1900 && x < 2100 && !n->date) return year_add(n, x);
@@ -76,11 +89,17 @@ static void number_add(struct name *n, const char *token)
 	else base_add(n, token);
 }
 
+/* 1 to 12; 0: it is none. token: lower case. */
+static int month_of(const char *token)
+{
+	int month = 12;
+	while (month && !words_listed(months[month - 1], token)) month--;
+	return month;
+}
+
 static void word_add(struct name *n, const char *token)
 {
-	int month = 0;
-	for (int i = 0; i < 12; i++)
-		if (strncmp(token, months[i], 3) == 0 && (strlen(token) == 3 || strlen(token) > 4 || strcmp(token, "june") == 0 || strcmp(token, "july") == 0)) month = i + 1;
+	int month = month_of(token);
 	n->wants_version = words_listed(version_words, token);
 	if (n->wants_version) return;
 	if (words_listed(old_words, token)) n->age = -1;
@@ -111,21 +130,23 @@ static void name_take(const char *text, size_t len, struct name *out)
 	parts_end(out);
 }
 
-static int sign(long x)
+static int order(long long older, long long newer)
 {
-	return (x > 0) - (x < 0);
+	return (newer > older) - (newer < older);
 }
 
-/* A date or number that meta tells of the document; 0: there is none of the key. */
-static long meta_mark(const cJSON *meta, const char *key)
+/* A date or version that meta tells of the document, as text or as a number; 0: there is none of the key. */
+static long long meta_mark(const cJSON *meta, const char *key)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(meta, key);
+	char text[DATE_BYTES + 1] = "";
 	struct name n;
-	if (cJSON_IsNumber(v)) return (long)(1000 * v->valuedouble);
-	if (!cJSON_IsString(v)) return 0;
-	size_t len = strcspn(v->valuestring, "T ");
-	name_take(v->valuestring, len < DATE_BYTES ? len : DATE_BYTES, &n);
-	return n.date ? n.date : n.version ? n.version : (long)(1000 * strtod(v->valuestring, NULL));
+	if (cJSON_IsNumber(v)) snprintf(text, sizeof text, "%.15g", v->valuedouble);
+	if (cJSON_IsString(v)) snprintf(text, sizeof text, "%.*s", (int)strcspn(v->valuestring, "T "), v->valuestring);
+	name_take(text, strlen(text), &n);
+	if (n.date || n.version) return n.date ? n.date : n.version;
+	double x = strtod(text, NULL);
+	return x > 0 && x <= VERSION_MAX ? 1 + (long long)(x * (double)VERSION_WHOLE) : 0;
 }
 
 static int by_meta(const struct doc *a, const struct doc *b)
@@ -135,8 +156,8 @@ static int by_meta(const struct doc *a, const struct doc *b)
 	int out = 0;
 	if (!json_parse(&x, a->meta, strlen(a->meta), META_BYTES_MAX, "meta", NULL) && !json_parse(&y, b->meta, strlen(b->meta), META_BYTES_MAX, "meta", NULL))
 		for (size_t i = 0; i < sizeof keys / sizeof *keys && !out; i++) {
-			long p = meta_mark(x, keys[i]), q = meta_mark(y, keys[i]);
-			if (p && q) out = sign(q - p);
+			long long p = meta_mark(x, keys[i]), q = meta_mark(y, keys[i]);
+			if (p && q) out = order(p, q);
 		}
 	cJSON_Delete(x);
 	cJSON_Delete(y);
@@ -165,10 +186,10 @@ static int named_versions(const struct name *a, const struct name *b, int *which
 	*which = 0;
 	if (!a->len || strcmp(a->base, b->base) != 0) return 0;
 	if (a->version == b->version && a->date == b->date && a->age == b->age) return 0;
-	if (a->version && b->version) *which = sign(b->version - a->version);
+	if (a->version && b->version) *which = order(a->version, b->version);
 	else if (a->version || b->version) *which = b->version ? 1 : -1;     /* without a number it is the first */
-	if (!*which && a->date && b->date) *which = sign(b->date - a->date);
-	if (!*which) *which = sign(b->age - a->age);
+	if (!*which && a->date && b->date) *which = order(a->date, b->date);
+	if (!*which) *which = order(a->age, b->age);
 	return 1;
 }
 
@@ -186,34 +207,53 @@ int version_compare(const struct doc *a, const struct doc *b)
 	return same ? by_meta(a, b) : 0;
 }
 
-/* What a question says of a version: in *out as of a name; *month: a month that it names, 0: none. 1: it wants the old one. */
-static int asked_take(const char *question, struct name *out, long *month)
+/* The next word of a question, lower case, moving *at past it; "" for one that is too long, NULL at the end. *capital: it has one
+ * inside a sentence. */
+static const char *asked_word(const char **at, char word[TOKEN_BYTES], int *capital)
 {
-	char word[TOKEN_BYTES];
-	*month = 0;
-	name_take(question, strlen(question), out);
-	for (const char *at = question; *at;) {
-		size_t n = strcspn(at, " \t\n.,;:?!-()/'\"");
-		if (n && n < sizeof word) {
-			for (size_t i = 0; i < n; i++) word[i] = (char)tolower((unsigned char)at[i]);
-			word[n] = 0;
-			if (words_listed(asked_words, word)) return 1;
-			for (int i = 0; i < 12; i++)
-				if (n >= 3 && strncmp(word, months[i], 3) == 0) *month = i + 1;
-		}
-		at += n + (at[n] != 0);
+	const char *from = *at + strspn(*at, ASKED_GAPS);
+	size_t n = strcspn(from, ASKED_GAPS);
+	if (!n) return NULL;
+	*capital = isupper((unsigned char)*from) && from > *at && strspn(*at, " ") == (size_t)(from - *at);
+	*at = from + n;
+	if (n >= TOKEN_BYTES) n = 0;
+	for (size_t i = 0; i < n; i++) word[i] = (char)tolower((unsigned char)from[i]);
+	word[n] = 0;
+	return word;
+}
+
+/* Is the old one asked for, by the name it has or as a version: "the previous handbook"? "Older than 12" is no wish of that kind. */
+static int old_asked(const char *question, const struct name *d)
+{
+	char word[TOKEN_BYTES], names[BASE_BYTES + 1];
+	int capital, old = 0;
+	snprintf(names, sizeof names, " %s", d->base);
+	while (asked_word(&question, word, &capital)) {
+		if (old && (words_listed(version_words, word) || words_listed(names, word))) return 1;
+		old = words_listed(asked_words, word);
 	}
 	return 0;
+}
+
+/* The month that a question names; 0: none. */
+static int asked_month(const char *question)
+{
+	char word[TOKEN_BYTES];
+	int capital, month = 0;
+	while (asked_word(&question, word, &capital))
+		if (month_of(word) && (capital || !words_listed(no_month_words, word))) month = month_of(word);
+	return month;
 }
 
 int version_asked(const char *question, const struct doc *d, const struct doc *newer)
 {
 	struct name asked, x, y;
-	long month;
-	if (asked_take(question, &asked, &month)) return 1;
+	long month = asked_month(question);
+	name_take(question, strlen(question), &asked);
 	for (int i = 0; i < 3; i++) {
 		name_of(d, i, &x);
 		name_of(newer, i, &y);
+		if (old_asked(question, &x)) return 1;
 		if (asked.date && x.date / 10000 == asked.date / 10000 && y.date / 10000 != asked.date / 10000) return 1;
 		if (month && x.date / 100 % 100 == month && y.date / 100 % 100 != month) return 1;
 		if (asked.version && x.version == asked.version && y.version != asked.version) return 1;

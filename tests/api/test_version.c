@@ -16,6 +16,10 @@ TEST(version_names_tell_which_is_newer)
 		{ { "Office handbook 2023", "/a.md", "{}" }, { "Office Handbook 2025", "/b.md", "{}" } },
 		{ { "Expense policy, version 1", "/a.txt", "{}" }, { "Expense policy, version 2", "/b.txt", "{}" } },
 		{ { "Policy", "/policy-v1.9.txt", "{}" }, { "Policy", "/policy-v1.10.txt", "{}" } },
+		{ { "Policy", "/policy-v0.9.txt", "{}" }, { "Policy", "/policy-v1.0.txt", "{}" } },
+		{ { "Policy v2.0.9", "/a.txt", "{}" }, { "Policy v2.1", "/b.txt", "{}" } },
+		{ { "Handbook", "/x/a.md", "{\"year\":\"2023\"}" }, { "Handbook", "/y/b.md", "{\"year\":2025}" } },
+		{ { "Handbook", "/x/a.md", "{\"version\":1e300,\"date\":\"2023-01-31\"}" }, { "Handbook", "/y/b.md", "{\"version\":-1e300,\"date\":\"2023-02-01\"}" } },
 		{ { "Handbook", "/handbook_2024-11-30.md", "{}" }, { "Handbook", "/handbook_2025-02-01.md", "{}" } },
 		{ { "Handbook", "/h 31.12.2024.md", "{}" }, { "Handbook", "/h 01.02.2025.md", "{}" } },
 		{ { "Handbook (old)", "/a.md", "{}" }, { "Handbook", "/b.md", "{}" } },
@@ -53,6 +57,14 @@ TEST(version_that_a_question_asks_for)
 	CHECK(!version_asked("What changed from 2023 to 2025 for a 60 year old?", &c, &d));
 	CHECK(version_asked("What did the previous handbook say?", &a, &b));
 	CHECK(version_asked("What was the turnover in March 2024?", &c, &d));
+	CHECK(version_asked("What was the turnover in march?", &c, &d) == 0 && version_asked("What was the turnover in March?", &c, &d));
+	CHECK(!version_asked("What does the market say?", &c, &d));
+	CHECK(!version_asked("What do children older than 12 pay?", &a, &b));
+	CHECK(!version_asked("May former employees leave earlier?", &a, &b));
+	CHECK(version_asked("What did the older version say?", &a, &b) && version_asked("Is that in the old handbook?", &a, &b));
+	struct doc m = doc_of(5, "Handbook", "/handbook_2024-05.md", "{}"), n = doc_of(6, "Handbook", "/handbook_2025-02.md", "{}");
+	CHECK(!version_asked("May employees work from home? How many days may they?", &m, &n));
+	CHECK(version_asked("What was the rule in May?", &m, &n));
 	CHECK(!version_asked("What was the turnover in April 2024?", &c, &d));
 }
 
