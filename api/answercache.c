@@ -73,8 +73,10 @@ static void put_passages(struct sha256 *h, const struct retrieval *r)
 }
 
 /* All but the question. t: the template in use; NULL: none. */
-static void put_rest(struct sha256 *h, const struct prompt_template *t, const struct answer_request *q, const struct retrieval *r)
+static void put_rest(struct sha256 *h, const struct service *s, const struct prompt_template *t, const struct answer_request *q,
+	const struct retrieval *r)
 {
+	const struct prompt_template *judge;
 	const int numbers[] = { q->k, (int)q->style, q->style_given, q->max_tokens };
 	put_passages(h, r);
 	put_text(h, snapshot_embedder(r->snapshot));
@@ -86,6 +88,7 @@ static void put_rest(struct sha256 *h, const struct prompt_template *t, const st
 	put_bytes(h, q->conf, sizeof *q->conf);      /* the models are of the settings, and stay those of the process */
 	put_text(h, q->prompt);
 	put_text(h, t ? prompt_source(t) : "");
+	put_text(h, prompts_find(s->prompts, "judge", &judge, NULL) ? "" : prompt_source(judge));
 	put_text(h, q->tone);
 	put_bytes(h, numbers, sizeof numbers);
 	put_bytes(h, &q->temperature, sizeof q->temperature);
@@ -130,10 +133,10 @@ static int keys_make(struct service *s, const struct answer_request *q, const st
 	rc = exact && near ? question_normal(a->question, &arena, &asked, NULL) : E_MEMORY;
 	if (!rc) rc = question_normal(q->question, &arena, &normal, NULL);
 	if (!rc) {
-		put_rest(exact, t, q, &a->retrieval);
+		put_rest(exact, s, t, q, &a->retrieval);
 		put_text(exact, asked);
 		put_text(exact, normal);
-		put_rest(near, t, q, &a->retrieval);
+		put_rest(near, s, t, q, &a->retrieval);
 		rc = put_core(near, normal, &arena);
 	}
 	if (exact) sha256_end(exact, out->exact);

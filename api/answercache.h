@@ -15,8 +15,8 @@ struct answer_keys {                 /* what an answer depends on */
 int answercache_open(struct answercache **out, size_t max_bytes, struct err *e);
 void answercache_close(struct answercache *c);
 /* With out->retrieval filled: 1 and the answer in out, told to the sink, where it is known. Equal must be: passages (id,
- * revision, chunk, place, order), the question in its normal form (question.h), history, every setting, the template's text,
- * models, style, tone and the numbers of the request. Who wants it explained gets none. With answers.cache_cosine also another wording: equal numbers,
+ * revision, chunk, place, order), the question in its normal form (question.h), history, every setting, the templates' texts
+ * (the judge's too), models, style, tone and the numbers of the request. Who wants it explained gets none. With answers.cache_cosine also another wording: equal numbers,
  * negations and question words, and a cosine of at least that. k is
  * for answercache_put, since later steps may change the passages. Thread-safe. */
 int answercache_get(struct service *s, const struct answer_request *q, const struct answer_sink *sink, struct arena *a, struct answer *out,

@@ -133,6 +133,14 @@ TEST(answercache_gives_again_what_is_the_same)
 	answercache_clear(service->answers, 0);
 	CHECK(figures().bytes == 0 && figures().entries == 0 && figures().exact == 3);
 	CHECK_STR(plain("How many days of leave?"), "");
+	CHECK_STR(plain("How many days of leave?"), "exact");
+	const struct prompt_template *t;
+	CHECK_OK(prompts_find(service->prompts, "judge", &t, &e), e);
+	char *text = arena_printf(&arena, "# another\n%s", prompt_source(t));
+	CHECK(text != NULL);
+	CHECK_OK(prompts_add(service->prompts, "judge.v9.txt", text, strlen(text), &t, &e), e);
+	prompts_use(service->prompts, t);
+	CHECK_STR(plain("How many days of leave?"), "");
 	close_service();
 }
 
