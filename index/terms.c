@@ -130,6 +130,7 @@ int query_word_folded(const char *query, size_t len, uint32_t at, struct arena *
 	int rc = words_visit(query + at, len - at, on_folding, &f, e);
 	if (rc == E_CANCELLED) rc = OK;
 	buf_init(&b, FOLD_MAX);
+	if (f.len > TERM_MAX) f.len = utf8_floor(f.text, f.len, TERM_MAX); /* as the indexed ones are cut */
 	if (!rc) rc = uni_fold(f.text, f.len, &b, NULL);
 	*out = rc ? NULL : arena_strndup(a, buf_cstr(&b), b.len);
 	buf_clear(&b);

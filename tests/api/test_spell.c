@@ -127,3 +127,20 @@ TEST(an_empty_store_reads_as_typed)
 	reads("When does the libarry open?", "When does the libarry open?");
 	close_filled();
 }
+
+TEST(a_word_of_many_thousand_letters_is_searched)
+{
+	char *word = mem_alloc(40001);
+	struct snapshot *s;
+	struct word_hit hit;
+	size_t got = 1;
+	open_filled();
+	memset(word, 'a', 40000);
+	word[40000] = 0;
+	CHECK_OK(snapshot_open(&s, service->index, &e), e);
+	CHECK_OK(snapshot_search_words(s, &everyone, word, 40000, 1, &hit, &got, &e), e);
+	CHECK_INT(got, 0);
+	snapshot_close(s);
+	mem_free(word);
+	close_filled();
+}
