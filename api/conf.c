@@ -324,7 +324,7 @@ static const struct setting settings[] = {
 		"The prompt template that answers start with: a name, or name@version; without a version the highest built in or in "
 		"prompts.dir. What \"footnote prompts use\" chose later holds instead."},
 	{NULL, "answer.spelling", T_INT, AT(answer_spelling), 0, 1, "1", NULL,
-		"1: a word of a question that no passage holds, and that is no common word, is read as the one of the passages that it is "
+		"1: a word of an English question that no passage holds, and that is no common word, is read as the one of the passages that it is "
 		"a slip of the keyboard from, if there is one; what is quoted, numbers and codes are left as they are. 0: as it was typed."},
 	{NULL, "answer.rewrite", T_CHOICE, AT(answer_rewrite), 0, 0, "rules", "none rules model",
 		"How a question that leans on the conversation (\"and in winter?\") is made to stand alone before it is searched. rules: "

@@ -9,11 +9,14 @@
  * a word changes its stem, the common words that one slip makes it of are tried: those count that are function words or that
  * passages hold, and that is taken with which the whole question finds the best passage. Everything comes from passages that
  * the reader may see, so a reading tells nothing of others.
+ * Common words and slips are those of English, so a question told to be in another language stays as it is: its right words
+ * would be read as English ones; the search by words still finds what its mistyped ones resemble.
  * Every trial is a search, so only a few words of a question have one, and a text of pages stays as it is: it is no question.
  * Threads: no state. Failure: without an embedder the question stays as it was typed. */
 #include "api/spell.h"
 #include <string.h>
 #include "base/buf.h"
+#include "base/language.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "base/words.h"
@@ -115,8 +118,8 @@ static int joined(const char *text, size_t len, size_t off, size_t end)
 	static const char marks[] = "_@/\\#$%&+=~";
 	if (off && strchr(marks, text[off - 1])) return 1;
 	if (end < len && strchr(marks, text[end])) return 1;
-	if (off > 1 && strchr(".:'", text[off - 1]) && !strchr(" \t\n", text[off - 2])) return 1;
-	return end + 1 < len && strchr(".:", text[end]) && !strchr(" \t\n\"')", text[end + 1]);
+	if (off > 1 && strchr(".:'-", text[off - 1]) && !strchr(" \t\n", text[off - 2])) return 1;
+	return end + 1 < len && strchr(".:-", text[end]) && !strchr(" \t\n\"')", text[end + 1]);
 }
 
 /* A capital behind the first letter: a code, a short form, a name of its own making. */
@@ -129,6 +132,11 @@ static int capitals_inside(const char *text, size_t len)
 		if (uni_tolower((uint32_t)c) != (uint32_t)c) return 1;
 	}
 	return 0;
+}
+
+static int apostrophe(const char *text, size_t len)
+{
+	return memchr(text, '\'', len) || memmem(text, len, "’", strlen("’"));
 }
 
 /* Is the place inside quotation marks? */
@@ -182,7 +190,7 @@ static int typed_take(const struct embedder *m, const char *text, struct arena *
 	for (size_t i = 0; !rc && i < word_n; i++) {
 		struct typed *t = &(*out)[*n];
 		const char *at = text + w[i].off;
-		if (w[i].stop || w[i].number || w[i].alone || memchr(at, '\'', w[i].len) || capitals_inside(at, w[i].len)) continue;
+		if (w[i].stop || w[i].number || w[i].alone || apostrophe(at, w[i].len) || capitals_inside(at, w[i].len)) continue;
 		if (joined(text, len, w[i].off, w[i].off + w[i].len) || quoted(text, w[i].off)) continue;
 		rc = fold(at, w[i].len, a, &t->form, e);
 		if (rc || t->form.n < WORD_LEAST || common(m, at, w[i].len, &t->form)) continue;
@@ -306,41 +314,39 @@ static int trial_fill(struct trial *o)
 	return rc;
 }
 
-/* *score: of the best passage for the question with this word in it; < 0: no passage holds the word. */
-static int trial_score(const struct trial *o, const char *word, double *score, struct err *e)
-{
-	const struct typed *t = o->t;
-	const struct word_meant *meant;
-	struct word *w;
-	struct word_hit hit;
-	size_t n, got;
-	const char *whole = arena_printf(o->a, "%.*s%s%s ", (int)t->off, o->text, word, o->text + t->off + t->len);
-	int rc = whole ? words_of(word, strlen(word), o->a, &w, &n, e) : out_of_memory(e);
-	*score = -1;
-	if (!rc && n == 1 && w->stop) *score = 0;
-	if (rc || *score == 0 || t->form.n < NEAR_LEAST) return rc;  /* of three letters only a function word is made */
-	rc = snapshot_search_words(o->snapshot, o->r, whole, strlen(whole), 1, &hit, &got, e);
-	if (rc || !got) return rc;
-	*score = (double)hit.score;
-	snapshot_words_meant(o->snapshot, &meant, &n);
-	for (size_t i = 0; i < n; i++)
-		if (meant[i].at == t->off) *score = -1;
-	return OK;
-}
-
-/* Does a passage hold the typed word as it is? */
-static int typed_held(const struct trial *o, int *out, struct err *e)
+/* Does a passage hold this word itself? Searched alone: beside other words a search tells only what stands for one that none holds. */
+static int is_held(const struct trial *o, const char *word, int *out, struct err *e)
 {
 	const struct word_meant *meant;
 	struct word_hit hit;
 	size_t n, got;
-	const char *alone = arena_printf(o->a, "%s ", o->t->form.text);
+	const char *alone = arena_printf(o->a, "%s ", word);
 	int rc = alone ? snapshot_search_words(o->snapshot, o->r, alone, strlen(alone), 1, &hit, &got, e) : out_of_memory(e);
 	*out = 0;
 	if (rc || !got) return rc;
 	snapshot_words_meant(o->snapshot, &meant, &n);
 	*out = n == 0;
 	return OK;
+}
+
+/* *score: of the best passage for the question with this word in it; < 0: no passage holds the word. */
+static int trial_score(const struct trial *o, const char *word, double *score, struct err *e)
+{
+	const struct typed *t = o->t;
+	struct word *w;
+	struct word_hit hit;
+	size_t n, got;
+	int held;
+	const char *whole = arena_printf(o->a, "%.*s%s%s ", (int)t->off, o->text, word, o->text + t->off + t->len);
+	int rc = whole ? words_of(word, strlen(word), o->a, &w, &n, e) : out_of_memory(e);
+	*score = -1;
+	if (!rc && n == 1 && w->stop) *score = 0;
+	if (rc || *score == 0 || t->form.n < NEAR_LEAST) return rc;  /* of three letters only a function word is made */
+	rc = is_held(o, word, &held, e);
+	if (rc || !held) return rc;
+	rc = snapshot_search_words(o->snapshot, o->r, whole, strlen(whole), 1, &hit, &got, e);
+	if (!rc && got) *score = (double)hit.score;
+	return rc;
 }
 
 static int common_meant(struct trial *o, const char **out, struct err *e)
@@ -351,7 +357,7 @@ static int common_meant(struct trial *o, const char **out, struct err *e)
 	*out = NULL;
 	if (o->trials == TRIALS_MAX || f->n > COMMON_CHARS || strspn(f->text, "abcdefghijklmnopqrstuvwxyz") != f->n) return OK;
 	o->trials++;
-	int rc = typed_held(o, &held, e);
+	int rc = is_held(o, f->text, &held, e);
 	if (rc || held) return rc;
 	rc = trial_fill(o) ? out_of_memory(e) : OK;
 	for (size_t i = 0; !rc && i < o->n; i++) {
@@ -412,7 +418,8 @@ int spell_read(struct service *s, const struct reader *r, const char *text, stru
 	struct typed *t;
 	size_t n;
 	*out = text;
-	if (strlen(text) > TEXT_MAX || service_embedder(s, &m, &(struct err){ 0 })) return OK;
+	if (strlen(text) > TEXT_MAX || strcmp(language_of(text, strlen(text)), "en") != 0) return OK;
+	if (service_embedder(s, &m, &(struct err){ 0 })) return OK;
 	o.m = m;
 	int rc = typed_take(m, text, a, &t, &n, e);
 	if (rc || !n) return rc;

@@ -92,6 +92,33 @@ TEST(what_is_no_slip_stays)
 	close_filled();
 }
 
+/* Words of other languages, and ones that no passage has and none that is held resembles. */
+TEST(right_words_stay)
+{
+	static const char *const as_they_are[] = {
+		"wifi password", "What is the wifi password?", "Darf ich meinen Hund mitbringen?", "Puis-je payer", "Puis-je payer avec une carte?", "Kann",
+		"Kann ich mit Karte zahlen?", "Wo ist die libarry von Steinbruck?", "Who sits at the libarry-desk?", "What is the pre-libarry fee?",
+		"Where is the libarry’s desk?",
+	};
+	open_filled();
+	fresh_put(service, "guests", "The password of the guest network is on the receipt.");
+	fresh_put(service, "Gäste", "Ich darf einen Ausweis mitbringen, meinen oder deinen. Ich muss bar zahlen, mit Geld.");
+	fresh_put(service, "visiteurs", "Puis, je peux entrer avec une carte. On paye avec de la monnaie.");
+	for (size_t i = 0; i < sizeof as_they_are / sizeof *as_they_are; i++) reads(as_they_are[i], as_they_are[i]);
+	fresh_put(service, "players", "A dwarf and a player, pius both, shake a hand. They speak Kan.");
+	for (size_t i = 0; i < sizeof as_they_are / sizeof *as_they_are; i++) reads(as_they_are[i], as_they_are[i]);
+	close_filled();
+}
+
+TEST(a_common_word_is_read_where_a_passage_holds_it)
+{
+	open_filled();
+	reads("hw do i cancle my borrowed books", "hw do i cancle my borrowed books");
+	fresh_put(service, "orders", "To cancel an order, write to the desk within a day.");
+	reads("hw do i cancle my borrowed books", "hw do i cancel my borrowed books");
+	close_filled();
+}
+
 /* A slip in a word that only others may read must not come back as that word. */
 TEST(words_that_the_reader_may_not_see_are_not_told)
 {
