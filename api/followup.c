@@ -206,6 +206,19 @@ int followup_of(const char *question, size_t len, const char *language, struct a
 	return OK;
 }
 
+int followup_of_part(const char *part, size_t len, const char *language, struct arena *a, enum followup *out, struct err *e)
+{
+	const struct rules *r = rules_of(language);
+	struct tokens_of t;
+	size_t first = 0;
+	int rc = tokens_of(part, len, LOOKED_AT_BYTES, language, a, &t, e);
+	*out = FOLLOWUP_NONE;
+	if (rc) return rc;
+	while (r && first + 1 < t.n && words_listed(r->begins, t.at[first].text)) first++;
+	size_t from = first ? t.at[first].off : 0;
+	return followup_of(part + from, len - from, language, a, out, e);
+}
+
 /* ---- what is carried over ---- */
 struct term { uint64_t stem; double weight; const char *text; size_t turn; uint32_t off, len; };
 

@@ -16,6 +16,9 @@ struct answer_turn;
 
 /* Of a question in the language with this code (language.h). E_MEMORY. */
 int followup_of(const char *question, size_t len, const char *language, struct arena *a, enum followup *out, struct err *e);
+/* The same of a part of a question that asks several things, where an "and" at its beginning tells nothing: "And do you deliver to
+ * Switzerland?" stands alone. */
+int followup_of_part(const char *part, size_t len, const char *language, struct arena *a, enum followup *out, struct err *e);
 /* Does the word (lower case) open a question? 1: a question word; 2: a verb that stands before its subject; 0: neither. */
 int followup_asks(const char *language, const char *word);
 /* 1 when the question is answered by yes or no: a verb opens it, no question word stands in it, and it offers no choice ("or").

@@ -172,7 +172,7 @@ static int parts_take(const struct answer_request *q, const struct span *at, siz
 		const char *text = arena_strndup(a, q->question + at[i].off, at[i].len), *terms = carried, *search;
 		enum followup needs = FOLLOWUP_NONE;
 		int rc = text ? OK : out_of_memory(e);
-		if (!rc && i) rc = followup_of(text, at[i].len, out->language, a, &needs, e);
+		if (!rc && i) rc = followup_of_part(text, at[i].len, out->language, a, &needs, e);
 		if (!rc && needs != FOLLOWUP_NONE) {
 			const struct answer_turn first = { "user", out->parts[0] };
 			rc = followup_terms(text, &first, 1, out->language, PART_TERMS, a, &terms, e);

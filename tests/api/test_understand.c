@@ -87,6 +87,32 @@ TEST(plan_of_parts_searches_each_with_what_it_leans_on)
 	close_service();
 }
 
+/* An "and" at its beginning does not make a whole question lean on the one before; what is not whole or refers does. */
+TEST(plan_of_whole_parts_searches_each_by_itself)
+{
+	static const struct { const char *question, *part; } whole[] = {
+		{ "What can I do if my order is damaged? And do you deliver to Switzerland?", "And do you deliver to Switzerland?" },
+		{ "How do I renew a book? And also when does the library open?", "And also when does the library open?" },
+		{ "Wie kann ich Bücher verlängern? Und wann öffnet die Bibliothek?", "Und wann öffnet die Bibliothek?" },
+	};
+	static const char *const leaning[] = {
+		"When does the museum open? And when does it close?", "When does the museum open? And in winter?",
+	};
+	open_service();
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+		CHECK_OK(make(whole[i].question, NULL, 0), e);
+		CHECK_INT(plan.part_n, 2);
+		CHECK_STR(plan.parts[1], whole[i].part);
+		CHECK_STR(plan.queries[1].text, whole[i].part);
+	}
+	for (size_t i = 0; i < sizeof leaning / sizeof *leaning; i++) {
+		CHECK_OK(make(leaning[i], NULL, 0), e);
+		CHECK_INT(plan.part_n, 2);
+		CHECK_MSG(strstr(plan.parts[1], "museum"), "%s", plan.parts[1]);
+	}
+	close_service();
+}
+
 TEST(plan_refuses_a_broken_history_and_takes_a_hostile_one)
 {
 	struct answer_turn turns[64];
