@@ -65,7 +65,7 @@ function wrong_make(turn, send) {
 	const [comment_box, comment] = field_make("textarea", "What was wrong?", { rows: 2 });
 	const [right_box, right] = field_make("textarea", "What would have been right?", { rows: 1 });
 	const [none_box, none] = check_make("Nothing: the documents do not answer this", false);
-	const [keep_box, keep] = check_make("Keep the question with it, to try it again", true);
+	const [keep_box, keep] = check_make("Keep the question with it, to try it again", false);
 	const close = make("button", { type: "button", className: "quiet small" }, "Close");
 	const change = make("button", { type: "button", className: "quiet small" }, "Change");
 	const form = make("form", { className: "said-form", "aria-label": "What was wrong with the answer" }, comment_box, right_box,

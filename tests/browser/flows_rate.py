@@ -31,6 +31,8 @@ def an_answer_is_rated(p):
     p.page.keyboard.type("Too short " + EVIL)
     p.press("Tab")
     p.page.keyboard.type("Sixteen characters")
+    expect(p.page.get_by_label("Keep the question")).not_to_be_checked() # nobody gives it away by not looking
+    p.page.get_by_label("Keep the question").check()
     p.no_overflow()
     p.shot("rate")
     found = p.page.evaluate(CHECKS)
