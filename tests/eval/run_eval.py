@@ -375,7 +375,7 @@ def turns(ev):
             figure("the same, all questions", f["right_at_5_all"], f["tasks"]), figure("the same, those that were rewritten", f["right_at_5_rewritten"], f["rewritten"])]
 
 
-RERANK = ("search.rerank", {"off": "0", "on": "20"})
+RERANK = ("search.rerank", {"off": {"search.rerank": "0"}, "on": {}})    # as it is set without a word of the user
 
 
 @row("rerank")
@@ -384,7 +384,7 @@ def rerank(ev):
     if key not in ev.known:
         raise Missing(f"this program has no setting {key}")
     out = []
-    for name, least in (("techsupport_answers", .02), ("squad2", -.005), ("nq_qed", -.005), ("pubmedqa", -.005), ("support_mtrag", -.005)):
+    for name, least in (("techsupport_answers", .02), ("squad2", -.005), ("nq_qed", -.005), ("pubmedqa", -.005)):
         try:
             folder = ev.set(name)
             if name == "squad2":
@@ -394,7 +394,7 @@ def rerank(ev):
             continue
         got = {}
         for how, value in values.items():
-            ev.start(**{key: value})
+            ev.start(**value)
             got[how] = ev.eval_command(folder)
         n = got["on"]["questions_retrieved"]
         out += [figure(f"nDCG@10 on {name}: re-ranked less hybrid", got["on"]["ndcg@10"] - got["off"]["ndcg@10"], n, least=least),
