@@ -23,6 +23,7 @@
 #include "api/verify.h"
 #include "base/clock.h"
 #include "base/flag.h"
+#include "base/language.h"
 #include "base/sentence.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
@@ -198,6 +199,16 @@ static enum gen_verdict write_again(struct writer *w, double support, struct gen
 	return GEN_REWIND;
 }
 
+/* The sentence is not in the question's language, though the sentence that carries it best is: small models fall into English.
+ * "en" is also what language_of says of what tells nothing, so that an English question has no such sentences. */
+static int speaks_other(const struct writer *w, size_t passage)
+{
+	const char *asked = w->citer->answer->plan.language;
+	const struct unit *u = &w->sel->units[w->units[passage]];
+	return asked && strcmp(asked, "en") != 0 && strcmp(language_of(w->sentence, w->sentence_len), asked) != 0 &&
+		strcmp(language_of(u->text, u->len), asked) == 0;
+}
+
 /* A sentence is complete: verify it and open its mark. */
 static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, const char *text, size_t len, struct gen_steer *s)
 {
@@ -222,7 +233,7 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 		w->choices[w->choice_n++] = w->digits[i];
 		only = i;
 	}
-	if (!w->choice_n) return write_again(w, best, s);
+	if (!w->choice_n || (!w->copying && best_left(w) && speaks_other(w, only))) return write_again(w, best, s);
 	if (!w->copying && !w->citer->answer->sentence_n && verify_names_other(w->sel, &w->claim)) {
 		w->out->end = WRITE_OTHER;
 		return GEN_STOP;

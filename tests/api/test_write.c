@@ -2,6 +2,7 @@
  * written again in the passages' words, and what is left of them after that. */
 #include <stdlib.h>
 #include "api/write.h"
+#include "base/language.h"
 #include "tests/api/fresh.h"
 #include "tests/test.h"
 
@@ -11,6 +12,7 @@ static struct engine *engine;
 static struct arena arena;
 static struct err e;
 static struct answer answer;
+static const char *language = "en"; /* that the question is taken to be in */
 static struct selection sel;
 
 static const char harbour[] = "The Kolm harbour was built in 1873 for 1,250 crowns. Its master, Ada Brandt, calls it \"the calmest water of the "
@@ -45,6 +47,7 @@ static struct written write_for(const char *question, double temperature, uint64
 	q.reader = (struct reader){ .collection = "default", .all_groups = 1 };
 	memset(&answer, 0, sizeof answer);
 	answer.question = question;
+	answer.plan.language = language;
 	CHECK_OK(retrieve(service, &q.reader, question, strlen(question), &want, &arena, &answer.retrieval, &e), e);
 	CHECK_OK(select_units(service, &answer.retrieval, question, &arena, &sel, &e), e);
 	CHECK_OK(citer_begin(&c, &answer, &sel, NULL, &arena, 0, &e), e);
@@ -127,5 +130,22 @@ TEST(write_unsupported)
 	CHECK(w.end == WRITE_DONE && answer.sentence_n == 1 && w.unverified == 1 && w.support < 1.01);
 	CHECK(!answer.sentences[0].verified && !answer.sentences[0].citation_n && !answer.citation_n && answer.text_len > 5);
 	CHECK_MSG(!strchr(answer.text, '[') && answer.sentences[0].end == answer.text_len, "%s", answer.text);
+	close_service();
+}
+
+/* A question in German, put in English here so that a small model answers in English: the sentence is written again, in German. */
+TEST(write_in_the_questions_language)
+{
+	static const char town[] = "Der Hafen von Kolm liegt im Landkreis Harburg. Er ist der einzige Hafen, der auch im Winter offen ist.\n";
+	struct written w;
+	open_service();
+	CHECK_INT(fresh_put(service, "Kolm am Meer", town), DOC_ADDED);
+	conf.answer_support = 0.1;
+	w = write_for("In which county (Landkreis) is the Hafen von Kolm?", 0, 0);
+	CHECK_MSG(answer.sentence_n && !w.rewritten && strcmp(language_of(answer.text, answer.text_len), "en") == 0, "%s", answer.text);
+	language = "de";
+	w = write_for("In which county (Landkreis) is the Hafen von Kolm?", 0, 0);
+	language = "en";
+	CHECK_MSG(answer.sentence_n && strcmp(language_of(answer.text, answer.text_len), "de") == 0, "%s", answer.text);
 	close_service();
 }
