@@ -375,7 +375,7 @@ def turns(ev):
             figure("the same, all questions", f["right_at_5_all"], f["tasks"]), figure("the same, those that were rewritten", f["right_at_5_rewritten"], f["rewritten"])]
 
 
-RERANK = ("search.rerank", {"off": {"search.rerank": "0"}, "on": {}})    # as it is set without a word of the user
+RERANK = ("search.rerank", {"off": {"search.rerank": "0", "search.parts": "0"}, "on": {}})    # all that orders anew, as it stands
 
 
 @row("rerank")
