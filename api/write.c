@@ -201,12 +201,24 @@ static enum gen_verdict write_again(struct writer *w, double support, struct gen
 
 /* The sentence is not in the question's language, though the sentence that carries it best is: small models fall into English.
  * "en" is also what language_of says of what tells nothing, so that an English question has no such sentences. */
-static int speaks_other(const struct writer *w, size_t passage)
+static int speaks_other(const struct writer *w, const struct unit *u)
 {
 	const char *asked = w->citer->answer->plan.language;
-	const struct unit *u = &w->sel->units[w->units[passage]];
 	return asked && strcmp(asked, "en") != 0 && strcmp(language_of(w->sentence, w->sentence_len), asked) != 0 &&
 		strcmp(language_of(u->text, u->len), asked) == 0;
+}
+
+/* The sentence that carries what was written stands in its place, and the answer ends. */
+static enum gen_verdict sentence_quote(struct writer *w, size_t mark)
+{
+	const struct unit *u = &w->sel->units[w->units[mark]];
+	int rc = sentence_take(w, u->said, u->said_len);
+	if (!rc && citer_said(w->citer, w->sentence, w->sentence_len)) return GEN_STOP;
+	if (!rc) rc = claim_make(w->sel, w->sentence, w->sentence_len, w->citer->arena, &w->claim, w->err);
+	if (rc) return fail(w, rc);
+	w->out->rewritten++;
+	(void)sentence_add(w, mark);
+	return GEN_STOP;
 }
 
 /* A sentence is complete: verify it and open its mark. */
@@ -233,7 +245,8 @@ static enum gen_verdict mark_open(struct writer *w, const struct gen_view *v, co
 		w->choices[w->choice_n++] = w->digits[i];
 		only = i;
 	}
-	if (!w->choice_n || (!w->copying && best_left(w) && speaks_other(w, only))) return write_again(w, best, s);
+	if (!w->choice_n) return write_again(w, best, s);
+	if (!w->copying && speaks_other(w, &w->sel->units[w->units[only]])) return sentence_quote(w, only);
 	if (!w->copying && !w->citer->answer->sentence_n && verify_names_other(w->sel, &w->claim)) {
 		w->out->end = WRITE_OTHER;
 		return GEN_STOP;

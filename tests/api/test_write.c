@@ -133,7 +133,7 @@ TEST(write_unsupported)
 	close_service();
 }
 
-/* A question in German, put in English here so that a small model answers in English: the sentence is written again, in German. */
+/* A question in German, put in English here so that a small model answers in English: the German sentence that carries it stands there instead. */
 TEST(write_in_the_questions_language)
 {
 	static const char town[] = "Der Hafen von Kolm liegt im Landkreis Harburg. Er ist der einzige Hafen, der auch im Winter offen ist.\n";
@@ -147,5 +147,6 @@ TEST(write_in_the_questions_language)
 	w = write_for("In which county (Landkreis) is the Hafen von Kolm?", 0, 0);
 	language = "en";
 	CHECK_MSG(answer.sentence_n && strcmp(language_of(answer.text, answer.text_len), "de") == 0, "%s", answer.text);
+	CHECK(w.rewritten == 1 && answer.citation_n == 1 && memmem(town, strlen(town), answer.text, answer.sentences[0].end - 5));
 	close_service();
 }
