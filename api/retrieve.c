@@ -523,7 +523,8 @@ static int ask_join(const struct retrieve_query *q, size_t n, struct arena *a, s
 	return OK;
 }
 
-/* The ranking of one group, read where there is a reader. *any 0: the group has no query. */
+/* The ranking of one group, read where there is a reader. *any 0: the group has no query. A follow-up with words carried over
+ * behind it is no question that the reader was taught, and stays in the order of the search (EVALUATION.md, row turns). */
 static int group_rank(struct service *s, const struct reader *r, const struct retrieve_query *q, size_t n, int group, struct ask *ask,
 	const struct search_want *want, struct retrieval *out, struct arena *a, struct ranking *ranked, int *any, struct err *e)
 {
@@ -531,7 +532,7 @@ static int group_rank(struct service *s, const struct reader *r, const struct re
 	double weights[RETRIEVE_QUERIES_MAX];
 	const char *read = NULL;
 	float *vectors = out->query;
-	int rc = OK;
+	int rc = OK, as_asked = 1;
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct ranking *one = &all.at[all.n];
 		if (q[i].group != group) continue;
@@ -540,13 +541,14 @@ static int group_rank(struct service *s, const struct reader *r, const struct re
 		rc = rank(s, r, ask, want->k + want->skip, 0, 0, out, a, one, e);
 		for (size_t j = 0; !rc && j < one->n; j++) one->hits[j].query = (uint32_t)i;
 		if (!all.n) read = q[i].read ? q[i].read : q[i].text;
+		if (!all.n) as_asked = strcmp(read, q[i].text) == 0;
 		weights[all.n++] = q[i].weight;
 	}
 	out->query = vectors;
 	*any = all.n > 0;
 	if (rc || !all.n) return rc;
 	rc = rankings_join(&all, weights, ask->conf->search_rrf_k, a, ranked, e);
-	if (!rc && ask->mode == SEARCH_HYBRID) rc = rerank(s, ask->conf, r, read, strlen(read), ranked->hits, ranked->n, out, a, e);
+	if (!rc && ask->mode == SEARCH_HYBRID && as_asked) rc = rerank(s, ask->conf, r, read, strlen(read), ranked->hits, ranked->n, out, a, e);
 	return rc;
 }
 
