@@ -295,7 +295,7 @@ static const struct setting settings[] = {
 		"Tokens written for one answer."},
 	{NULL, "answer.sentences_max", T_INT, AT(answer_sentences_max), 1, 50, "4", "sentences",
 		"Sentences of one answer."},
-	{NULL, "answer.confidence", T_REAL, AT(answer_confidence), 0, 1, "0.26", NULL,
+	{NULL, "answer.confidence", T_REAL, AT(answer_confidence), 0, 1, "0.27", NULL,
 		"Probability that an answer would be right, from what was found, under which the answer is an abstention. "
 		"Higher: fewer wrong answers, more questions left without one; EVALUATION.md tells how many of each. "
 		"0: always answers."},
