@@ -1,8 +1,8 @@
 /* evidence.c: who is asked before anything is written (evidence.h).
  *
  * The search has its first passages read by the reader model where it orders them anew; what lies behind is read here. The
- * generator is shown the best unit with the sentences around it (a table's row alone) and not the whole prompt: told apart from "no", a "yes" to
- * one passage is worth more than to five (EVALUATION.md).
+ * generator is shown the best unit with the sentence before it (a table's row alone) and not the whole prompt: its "yes" tells
+ * most of an answer's being there when it has little else to look at (EVALUATION.md).
  * Threads: the caller's. Failure: what does not fit the generator's context goes without its judgement. */
 #include "api/evidence.h"
 #include <string.h>
@@ -53,7 +53,7 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	struct judge_scale scale;
 	int rc = E_LIMIT;
 	if (!decide_judge(q->conf, generator_info(engine_generator(n))->name, &scale)) return OK;
-	for (size_t more = JUDGE_BEFORE + 1; rc == E_LIMIT && more-- > 0;) {
+	for (size_t more = row ? 1 : JUDGE_BEFORE + 1; rc == E_LIMIT && more-- > 0;) {
 		struct span r = with_before(sel, sel->order[0], more);
 		const char *text = row ? u->said : p->text + (r.off - p->chunk.range.off);
 		rc = judge_answerable(s, n, q->question, title, text, row ? u->said_len : r.len, q->cancel, deadline,
@@ -61,7 +61,7 @@ int evidence_judge(struct service *s, struct engine *n, const struct answer_requ
 	}
 	a->judge_ms = clock_ms() - t0;
 	a->prompt_tokens += tokens;
-	a->evidence.judge = a->evidence.judge * scale.scale + scale.shift;
 	a->evidence.judged = !rc;
+	if (!rc) a->evidence.judge = a->evidence.judge * scale.scale + scale.shift;
 	return rc == E_LIMIT ? OK : rc;
 }

@@ -20,7 +20,7 @@ enum { SCRATCH_BYTES = 256 << 20 };
 
 int rerank_reads(const char *text, size_t len)
 {
-	return strcmp(language_of(text, len), "en") == 0;
+	return language_is_english(text, len);
 }
 
 const struct reader_reading *rerank_reading(const struct retrieval *found, uint64_t chunk)

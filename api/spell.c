@@ -29,11 +29,6 @@ struct folded { const char *text; int32_t at[CHARS_MAX]; size_t n; };
 
 struct typed { uint32_t off, len; struct folded form; const char *stem; };
 
-static int out_of_memory(struct err *e)
-{
-	return err_set(e, E_MEMORY, "question: out of memory");
-}
-
 /* n 0: too long to be compared. */
 static int fold(const char *text, size_t len, struct arena *a, struct folded *out, struct err *e)
 {
@@ -42,7 +37,7 @@ static int fold(const char *text, size_t len, struct arena *a, struct folded *ou
 	out->n = 0;
 	out->text = uni_fold(text, len, &b, NULL) ? NULL : arena_strndup(a, buf_cstr(&b), b.len);
 	buf_clear(&b);
-	if (!out->text) return out_of_memory(e);
+	if (!out->text) return err_set(e, E_MEMORY, "question: out of memory");
 	size_t n = strlen(out->text), at = 0;
 	if (utf8_count(out->text, n) > CHARS_MAX) return OK;
 	while (at < n) out->at[out->n++] = utf8_next(out->text, n, &at);
@@ -186,7 +181,7 @@ static int typed_take(const struct embedder *m, const char *text, struct arena *
 	*n = 0;
 	if (rc) return rc;
 	*out = arena_alloc(a, (word_n + 1) * sizeof **out);
-	if (!*out) return out_of_memory(e);
+	if (!*out) return err_set(e, E_MEMORY, "question: out of memory");
 	for (size_t i = 0; !rc && i < word_n; i++) {
 		struct typed *t = &(*out)[*n];
 		const char *at = text + w[i].off;
@@ -196,7 +191,7 @@ static int typed_take(const struct embedder *m, const char *text, struct arena *
 		if (rc || t->form.n < WORD_LEAST || common(m, at, w[i].len, &t->form)) continue;
 		t->off = w[i].off, t->len = w[i].len;
 		t->stem = stem_of(t->form.text, a);
-		if (!t->stem) return out_of_memory(e);
+		if (!t->stem) return err_set(e, E_MEMORY, "question: out of memory");
 		++*n;
 	}
 	return rc;
@@ -321,7 +316,7 @@ static int is_held(const struct trial *o, const char *word, int *out, struct err
 	struct word_hit hit;
 	size_t n, got;
 	const char *alone = arena_printf(o->a, "%s ", word);
-	int rc = alone ? snapshot_search_words(o->snapshot, o->r, alone, strlen(alone), 1, &hit, &got, e) : out_of_memory(e);
+	int rc = alone ? snapshot_search_words(o->snapshot, o->r, alone, strlen(alone), 1, &hit, &got, e) : err_set(e, E_MEMORY, "question: out of memory");
 	*out = 0;
 	if (rc || !got) return rc;
 	snapshot_words_meant(o->snapshot, &meant, &n);
@@ -338,7 +333,7 @@ static int trial_score(const struct trial *o, const char *word, double *score, s
 	size_t n, got;
 	int held;
 	const char *whole = arena_printf(o->a, "%.*s%s%s ", (int)t->off, o->text, word, o->text + t->off + t->len);
-	int rc = whole ? words_of(word, strlen(word), o->a, &w, &n, e) : out_of_memory(e);
+	int rc = whole ? words_of(word, strlen(word), o->a, &w, &n, e) : err_set(e, E_MEMORY, "question: out of memory");
 	*score = -1;
 	if (!rc && n == 1 && w->stop) *score = 0;
 	if (rc || *score == 0 || t->form.n < NEAR_LEAST) return rc;  /* of three letters only a function word is made */
@@ -359,7 +354,7 @@ static int common_meant(struct trial *o, const char **out, struct err *e)
 	o->trials++;
 	int rc = is_held(o, f->text, &held, e);
 	if (rc || held) return rc;
-	rc = trial_fill(o) ? out_of_memory(e) : OK;
+	rc = trial_fill(o) ? err_set(e, E_MEMORY, "question: out of memory") : OK;
 	for (size_t i = 0; !rc && i < o->n; i++) {
 		rc = trial_score(o, o->tried[i], &score, e);
 		if (!rc && score > best) *out = o->tried[i], best = score;
@@ -393,7 +388,7 @@ static int slips_mend(struct trial *o, const struct typed *t, size_t n, const ch
 	struct word_reading *read;
 	const char *made = "", *whole = arena_printf(o->a, "%s ", o->text);   /* a blank: its last word is whole */
 	size_t read_n, from = 0;
-	int rc = whole ? snapshot_words_read(o->snapshot, o->r, whole, strlen(whole), o->a, &read, &read_n, e) : out_of_memory(e);
+	int rc = whole ? snapshot_words_read(o->snapshot, o->r, whole, strlen(whole), o->a, &read, &read_n, e) : err_set(e, E_MEMORY, "question: out of memory");
 	for (size_t i = 0; !rc && i < n; i++) {
 		struct choice best;
 		o->t = &t[i];
@@ -404,11 +399,11 @@ static int slips_mend(struct trial *o, const struct typed *t, size_t n, const ch
 		if (rc || !best.text) continue;
 		const char *form = cased(best.text, o->text + t[i].off, t[i].len, o->a);
 		made = form ? arena_printf(o->a, "%s%.*s%s", made, (int)(t[i].off - from), o->text + from, form) : NULL;
-		if (!made) return out_of_memory(e);
+		if (!made) return err_set(e, E_MEMORY, "question: out of memory");
 		from = t[i].off + t[i].len;
 	}
 	if (!rc && from) *out = arena_printf(o->a, "%s%s", made, o->text + from);
-	return rc || *out ? rc : out_of_memory(e);
+	return rc || *out ? rc : err_set(e, E_MEMORY, "question: out of memory");
 }
 
 int spell_read(struct service *s, const struct reader *r, const char *text, struct arena *a, const char **out, struct err *e)
@@ -418,7 +413,7 @@ int spell_read(struct service *s, const struct reader *r, const char *text, stru
 	struct typed *t;
 	size_t n;
 	*out = text;
-	if (strlen(text) > TEXT_MAX || strcmp(language_of(text, strlen(text)), "en") != 0) return OK;
+	if (strlen(text) > TEXT_MAX || !language_is_english(text, strlen(text))) return OK;
 	if (service_embedder(s, &m, &(struct err){ 0 })) return OK;
 	o.m = m;
 	int rc = typed_take(m, text, a, &t, &n, e);

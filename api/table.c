@@ -9,6 +9,7 @@
 #include "api/table.h"
 #include <string.h>
 #include <strings.h>
+#include "base/words.h"
 
 enum { LOOK_BACK = 64 << 10, ROWS_LOOKED_AT = 16, NAME_BYTES = 80 };
 /* What stands in cells of values. */
@@ -65,13 +66,6 @@ static size_t block_begin(const char *text, size_t at)
 	return at;
 }
 
-static int has_digit(const char *text, struct span s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (text[s.off + i] >= '0' && text[s.off + i] <= '9') return 1;
-	return 0;
-}
-
 static int same(const char *text, struct span a, struct span b)
 {
 	return a.len == b.len && strncasecmp(text + a.off, text + b.off, a.len) == 0;
@@ -79,7 +73,7 @@ static int same(const char *text, struct span a, struct span b)
 
 static int is_value(const char *text, struct span s)
 {
-	if (!s.len || s.len > NAME_BYTES || has_digit(text, s)) return 1;
+	if (!s.len || s.len > NAME_BYTES || text_has_digit(text + s.off, s.len)) return 1;
 	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
 		if (strlen(values[i]) == s.len && strncasecmp(text + s.off, values[i], s.len) == 0) return 1;
 	return 0;
@@ -97,7 +91,7 @@ static int is_head(const char *text, size_t len, const struct span *cells, size_
 	}
 	for (size_t at = end + 1; at < len && rows < ROWS_LOOKED_AT; at = line_end(text, len, at) + 1) {
 		if (bars_split(text, at, line_end(text, len, at), row) != n) break;
-		figures += (size_t)has_digit(text, row[1]);
+		figures += (size_t)text_has_digit(text + row[1].off, row[1].len);
 		rows++;
 	}
 	return rows && (n > 2 || (rows > 1 && figures == rows));

@@ -36,7 +36,7 @@ int tier_is_factual(const char *question)
 		"reasons", "advantages", "should", "happens", "mean", "means", NULL };
 	char word[WORD_SIZE];
 	int n = 0, fact = 0, how = 0;
-	if (strcmp(language_of(question, strlen(question)), "en")) return 0;
+	if (!language_is_english(question, strlen(question))) return 0;
 	while (word_next(&question, word)) {
 		if (is_one_of(word, more)) return 0;
 		if (how && !is_one_of(word, amounts)) return 0;   /* how to do something */

@@ -35,18 +35,13 @@ static size_t chars(const char *text, size_t max)
 	return at;
 }
 
-static int out_of_memory(struct err *e)
-{
-	return err_set(e, E_MEMORY, "question: out of memory");
-}
-
 /* The latest turns, as many as the settings say, empty ones left out. */
 static int history_take(const struct answer_request *q, struct arena *a, struct answer_turn **out, size_t *n, struct err *e)
 {
 	size_t max = (size_t)q->conf->answer_history_turns, from = q->history_n > max ? q->history_n - max : 0;
 	*out = arena_alloc(a, (q->history_n + 1) * sizeof **out);
 	*n = 0;
-	if (!*out) return out_of_memory(e);
+	if (!*out) return err_set(e, E_MEMORY, "question: out of memory");
 	for (size_t i = from; i < q->history_n; i++) {
 		if (!utf8_valid(q->history[i].text, strlen(q->history[i].text)))
 			return err_set(e, E_USAGE, "history[%zu]: not valid UTF-8", i);
@@ -107,7 +102,7 @@ static int prompt_make(struct service *s, const struct engine *n, const struct a
 	struct chat_message *m;
 	size_t m_n;
 	const char *said = conversation(turns, turn_n, a);
-	int rc = said ? prompts_find(s->prompts, "rewrite", &tpl, e) : out_of_memory(e);
+	int rc = said ? prompts_find(s->prompts, "rewrite", &tpl, e) : err_set(e, E_MEMORY, "question: out of memory");
 	if (rc) return rc;
 	const struct prompt_value v[] = { { "conversation", said, strlen(said) }, { "question", q->question, strlen(q->question) } };
 	rc = prompt_fill(tpl, v, sizeof v / sizeof *v, a, &m, &m_n, e);
@@ -171,7 +166,7 @@ static int parts_take(const struct answer_request *q, const struct span *at, siz
 	for (size_t i = 0; i < n; i++) {
 		const char *text = arena_strndup(a, q->question + at[i].off, at[i].len), *terms = carried, *search;
 		enum followup needs = FOLLOWUP_NONE;
-		int rc = text ? OK : out_of_memory(e);
+		int rc = text ? OK : err_set(e, E_MEMORY, "question: out of memory");
 		if (!rc && i) rc = followup_of_part(text, at[i].len, out->language, a, &needs, e);
 		if (!rc && needs != FOLLOWUP_NONE) {
 			const struct answer_turn first = { "user", out->parts[0] };
@@ -180,7 +175,7 @@ static int parts_take(const struct answer_request *q, const struct span *at, siz
 		if (rc) return rc;
 		search = text_join(a, text, terms);
 		out->parts[i] = *terms ? arena_printf(a, "%s (%s)", text, terms) : text;
-		if (!search || !out->parts[i]) return out_of_memory(e);
+		if (!search || !out->parts[i]) return err_set(e, E_MEMORY, "question: out of memory");
 		query_add(out, search, out->parts[i], (int)i, (int)i);
 	}
 	return OK;
@@ -193,7 +188,7 @@ static int sides_take(const char *question, struct arena *a, struct plan *out, s
 	int found, rc = parts_sides(question, strlen(question), out->language, a, side, &found, e);
 	for (int i = 0; !rc && found && i < 2; i++) {
 		const char *text = arena_strndup(a, question + side[i].off, side[i].len);
-		if (!text) return out_of_memory(e);
+		if (!text) return err_set(e, E_MEMORY, "question: out of memory");
 		query_add(out, text, question, -1, 1 + i);
 	}
 	return rc;
@@ -215,7 +210,7 @@ static int by_rules(const struct answer_request *q, const struct answer_turn *tu
 	if (rc || !*shown) return rc;
 	out->question = arena_printf(a, "%s (%s)", q->question, shown);
 	out->rewritten_by = "rules";
-	return out->question ? OK : out_of_memory(e);
+	return out->question ? OK : err_set(e, E_MEMORY, "question: out of memory");
 }
 
 /* The turn with what is carried over, beside the turn alone; the less it says itself, the more that counts. */
@@ -223,7 +218,7 @@ static int carried_add(const struct answer_request *q, const char *carried, stru
 {
 	const char *search = text_join(a, q->question, carried);
 	size_t own, before = out->query_n;
-	int rc = search ? followup_content(q->question, strlen(q->question), out->language, a, &own, e) : out_of_memory(e);
+	int rc = search ? followup_content(q->question, strlen(q->question), out->language, a, &own, e) : err_set(e, E_MEMORY, "question: out of memory");
 	if (rc) return rc;
 	query_add(out, search, out->question, 0, 0);
 	if (out->query_n > before && (double)own > ENOUGH_WORDS) out->queries[before].weight = ENOUGH_WORDS / (double)own;

@@ -166,8 +166,8 @@ static int by_meta(const struct doc *a, const struct doc *b)
 
 static int by_time(const struct doc *a, const struct doc *b)
 {
-	if (a->source_mtime_ns && b->source_mtime_ns) return (b->source_mtime_ns > a->source_mtime_ns) - (b->source_mtime_ns < a->source_mtime_ns);
-	return (b->updated_ms > a->updated_ms) - (b->updated_ms < a->updated_ms);
+	if (a->source_mtime_ns && b->source_mtime_ns) return order(a->source_mtime_ns, b->source_mtime_ns);
+	return order(a->updated_ms, b->updated_ms);
 }
 
 /* The name that is told by: 0: the title, 1: the file with its folder, 2: the file. */

@@ -13,6 +13,7 @@
 #include "base/sentence.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
+#include "base/words.h"
 
 enum { FRAMES_MAX = 4, WORD_MAX = 64, CAPITALS_LEAST = 8, SENTENCES_MAX = 32, LOWER_MAX = 1 << 20 };
 
@@ -55,11 +56,6 @@ static const char *const frames[] = {
 static const char *const languages[] = { "en", "de", "es", "fr" };
 
 struct text { const char *at; size_t len; };
-
-static int out_of_memory(struct err *e)
-{
-	return err_set(e, E_MEMORY, "question: out of memory");
-}
 
 /* The next word from *at on, lower case; an apostrophe parts words. 0: none, or none of a frame. *gap: what stood before it. */
 static int word_next(struct text t, size_t *at, char out[WORD_MAX], struct text *gap)
@@ -197,7 +193,7 @@ static int sentences_take(const char *message, struct arena *a, const char **out
 		size_t c_n = off ? utf8_put(c, uni_toupper((uint32_t)first)) : 0;
 		made = arena_printf(a, "%s%s%.*s%.*s", made, *made ? " " : "", (int)c_n, c, (int)(s[i].len - (c_n ? at : 0)), s[i].at + (c_n ? at : 0));
 	}
-	if (!made) return out_of_memory(e);
+	if (!made) return err_set(e, E_MEMORY, "question: out of memory");
 	if (*made) *out = made;
 	else *dropped = 0;
 	return OK;
@@ -218,13 +214,6 @@ static int is_capitals(const char *s, size_t len)
 	return letters >= CAPITALS_LEAST && words > 2;
 }
 
-static int has_digit(const char *s, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (s[i] >= '0' && s[i] <= '9') return 1;
-	return 0;
-}
-
 /* Lower case but for the first letter and words with a digit. */
 static int capitals_lower(const char *s, struct arena *a, const char **out, struct err *e)
 {
@@ -239,7 +228,7 @@ static int capitals_lower(const char *s, struct arena *a, const char **out, stru
 		}
 		utf8_next(s, len, &first);
 		if (at) first = at;
-		if (has_digit(s + at, n)) buf_put(&b, s + at, n);
+		if (text_has_digit(s + at, n)) buf_put(&b, s + at, n);
 		else {
 			buf_put(&b, s + at, first - at);
 			(void)uni_lower(s + first, at + n - first, &b, NULL);
@@ -248,7 +237,7 @@ static int capitals_lower(const char *s, struct arena *a, const char **out, stru
 	}
 	*out = buf_failed(&b) ? NULL : arena_strndup(a, buf_cstr(&b), b.len);
 	buf_clear(&b);
-	return *out ? OK : out_of_memory(e);
+	return *out ? OK : err_set(e, E_MEMORY, "question: out of memory");
 }
 
 static int mark_add(const char *s, struct arena *a, const char **out, struct err *e)
@@ -260,7 +249,7 @@ static int mark_add(const char *s, struct arena *a, const char **out, struct err
 	int32_t last = end ? utf8_prev(s, &end) : 0;
 	if (!last || !uni_is_word((uint32_t)last) || !opens_text((struct text){ s, len })) return OK;
 	*out = arena_printf(a, "%.*s?", (int)len, s);
-	return *out ? OK : out_of_memory(e);
+	return *out ? OK : err_set(e, E_MEMORY, "question: out of memory");
 }
 
 int within_take(const char *message, const char *language, struct arena *a, const char **out, int *around, struct err *e)

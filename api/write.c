@@ -199,7 +199,7 @@ static enum gen_verdict write_again(struct writer *w, double support, struct gen
 	return GEN_REWIND;
 }
 
-/* The sentence is not in the question's language, though the sentence that carries it best is: small models fall into English.
+/* The sentence is not in the question's language, though the sentence that carries it is: small models fall into English.
  * "en" is also what language_of says of what tells nothing, so that an English question has no such sentences. */
 static int speaks_other(const struct writer *w, const struct unit *u)
 {

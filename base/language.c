@@ -253,6 +253,11 @@ const char *language_of(const char *text, size_t len)
 	return script ? script : languages[most(t.counts)].code;
 }
 
+int language_is_english(const char *text, size_t len)
+{
+	return strcmp(language_of(text, len), "en") == 0;
+}
+
 const char *language_of_document(const char *text, size_t len)
 {
 	struct tally t = { .question = 0 };

@@ -398,6 +398,13 @@ enum words_language words_language(const char *text, size_t len)
 	return words_language_of(language_of_document(text, len));
 }
 
+int text_has_digit(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] >= '0' && text[i] <= '9') return 1;
+	return 0;
+}
+
 int words_listed(const char *list, const char *word)
 {
 	size_t n = strlen(word);

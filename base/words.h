@@ -40,6 +40,8 @@ int words_visit_in(enum words_language language, const char *text, size_t len,
 	int (*on_word)(void *ctx, const struct word *w, const char *term, size_t term_len), void *ctx, struct err *e);
 /* 1 when the word is one of a list written " one two three ", blanks around each. "" is in none. */
 int words_listed(const char *list, const char *word);
+/* 1 when it has a digit, 0 to 9. */
+int text_has_digit(const char *text, size_t len);
 /* 1 when the word with this stem is among w. */
 int words_have(const struct word *w, size_t n, uint64_t stem);
 

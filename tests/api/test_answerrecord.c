@@ -437,6 +437,18 @@ TEST(usage_is_summed_by_day_and_key)
 	close_service();
 }
 
+/* A service whose one document was asked about; id: of the answer. The record is the caller's, b empty. */
+static cJSON *answered(char id[40], struct buf *b)
+{
+	cJSON *record = NULL;
+	open_with(NULL);
+	buf_init(b, 1 << 20);
+	put("leave.txt", LEAVE, NULL, NULL);
+	snprintf(id, 40, "%s", ask(QUESTION, NULL));
+	CHECK_OK(get(&owner, id, &record), e);
+	return record;
+}
+
 TEST(feedback_is_counted_and_exported)
 {
 	struct feedback f = { .rating = 1, .answerable = -1 };
@@ -444,12 +456,7 @@ TEST(feedback_is_counted_and_exported)
 	char id[40];
 	size_t n;
 	struct buf b;
-	cJSON *record, *o;
-	open_with(NULL);
-	buf_init(&b, 1 << 20);
-	put("leave.txt", LEAVE, NULL, NULL);
-	snprintf(id, sizeof id, "%s", ask(QUESTION, NULL));
-	CHECK_OK(get(&owner, id, &record), e);
+	cJSON *record = answered(id, &b), *o;
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	f.citation = 9;
@@ -489,12 +496,7 @@ TEST(a_citation_is_rated_beside_its_answer)
 	char id[40];
 	size_t n;
 	struct buf b;
-	cJSON *record, *o;
-	open_with(NULL);
-	buf_init(&b, 1 << 20);
-	put("leave.txt", LEAVE, NULL, NULL);
-	snprintf(id, sizeof id, "%s", ask(QUESTION, NULL));
-	CHECK_OK(get(&owner, id, &record), e);
+	cJSON *record = answered(id, &b), *o;
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
 	f.citation = 1, f.rating = -1;
 	CHECK_OK(feedback_put(service, id, record, &f, &e), e);
