@@ -30,7 +30,7 @@ FOREIGN = [
     (r"libstemmer\.h", ["base/words.c"]),
     (r"cjson/cJSON\.h", ["base/json.h"]),
     (r"cblas\.h", ["nn/"]),
-    (r"(cuda|cublas)\w*\.h", ["nn/ops_cuda.cu", "nn/ops_cuda.h"]),
+    (r"(cuda|cublas)\w*\.h", ["nn/cuda.h"]),
     (r"lmdb\.h", ["index/store"]),
     (r"faiss/.*", ["index/faissx"]),
     (r"omp\.h", ["index/faissx"]),

@@ -1,0 +1,141 @@
+/* gpu.h: what a GPU does for the models: its memory, and kernels on it, behind one table.
+ *
+ *   gpu_choose -> open -> alloc, copy_in, matrix_load … -> kernels, in order -> sync -> close
+ *
+ * One table is CUDA (ops_cuda.cu and its parts, for compute capability 8.0 and up); the same source compiled for the host
+ * (nn/cuda.h says how) is the table that tests use, so that what runs on a GPU is also run, thread by thread, without one.
+ * Everything queued on a device runs in the order it was queued: a kernel returns before it has run. What goes wrong there
+ * comes up at the next sync, and is final (E_IO, "device lost"): close, and go on without the device. Only alloc,
+ * matrix_load and open fail by themselves: E_MEMORY tells how much there is, and harms nothing that runs.
+ * Pointers named "device" point into memory from alloc; the others are the host's. Activations are floats in rows.
+ *
+ * Arithmetic. Rows of a call are batch-invariant as the CPU's are (ops.h): a row's results have the same bits whatever
+ * runs beside it and however a prompt was cut; sums go in an order that the shapes alone give. Weights are exactly
+ * the file's. In `linear` an activation is bfloat16: for prompts (prompt = 1) one of them, else two whose sum is the
+ * activation to 2^-16 of it; products with the weights as integers (block formats) or halves of bfloat16 (float formats), sums in
+ * floats. Keys and values are IEEE halves in pages, as kvcache.h has them.
+ * Threads: one at a time for a device. */
+#ifndef NN_GPU_H
+#define NN_GPU_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "nn/ops.h"
+
+enum {
+	GPU_ROWS = 512,              /* most rows of one call */
+	GPU_SPLIT = 256,             /* keys that one block of attention reads: a sum is over such runs, in order */
+	GPU_PAGE = 32                /* positions of a page of keys and values */
+};
+
+struct gpu;                          /* an open device */
+struct gpu_graph;                    /* a recorded pass */
+
+struct gpu_info {
+	char name[64];               /* "NVIDIA H200" */
+	int major, minor;            /* compute capability */
+	int sms;                     /* multiprocessors */
+	uint64_t memory, free;       /* bytes, when asked */
+};
+
+struct gpu_matrix {                  /* weights on the device, in a layout of their own (cuda_weights.h); rows of k weights */
+	uint32_t type;               /* enum quant_type */
+	size_t rows, k;
+	uint64_t bytes;              /* of device memory */
+	void *data;                  /* device; one alloc, freed by matrix_free */
+};
+
+enum gpu_finish {
+	GPU_STORE,                   /* y = w x + bias */
+	GPU_ADD,                     /* y += w x + bias */
+	GPU_SILU_MUL, GPU_GELU_MUL   /* y = act(w x) * (w2 x), act as in ops.h */
+};
+
+struct gpu_linear {
+	const struct gpu_matrix *w, *w2;  /* w2: for *_MUL, of the same shape and type; else NULL */
+	const float *bias;                /* device (rows) or NULL */
+	const float *norm; float eps;     /* device (k): x goes through the RMS norm of ops.h first; NULL: as it is */
+	const float *x; size_t ldx;       /* device (n, k), rows ldx apart */
+	const int32_t *pick;              /* device (n): row t is row pick[t] of x, none where that is under 0; NULL: row t */
+	float *y; size_t ldy;             /* device (n, rows), ldy apart; not x */
+	enum gpu_finish finish;
+	size_t n;                         /* 1 … GPU_ROWS */
+	int prompt;
+};
+
+/* Where the rows of a pass belong. Device memory, the same addresses at every run of a recorded pass. A row of position -1 is
+ * padding: nothing is written for it, and what is computed is of no use. */
+struct gpu_rows {
+	const int32_t *pos;               /* device (n) position in its sequence */
+	const int32_t *slot;              /* device (n) row of `pages` */
+	const uint32_t *pages; size_t ld_pages; /* device (slots, ld_pages): pages of a sequence, in order */
+	size_t n;
+};
+
+/* Queries, keys and values: norms of heads, rotary positions (rope.h of generate/: cos and sin tables), then keys and values
+ * to their pages as halves. */
+struct gpu_rope {
+	float *q, *k; const float *v;     /* device (n, heads*head_dim), (n, kv_heads*head_dim) twice; q and k in place */
+	size_t heads, kv_heads, head_dim;
+	const float *q_norm, *k_norm; float eps; /* device (head_dim) or NULL */
+	const float *cos, *sin;           /* device (positions, half) */
+	size_t half; int apart;           /* pairs of a head that turn; 1: half apart, else neighbours */
+	uint16_t *store;                  /* device: the first page */
+	size_t page_halves, head_halves;  /* from page to page; from its begin to this layer's first head. Head h lies
+	                                     h * 2 * GPU_PAGE * head_dim on: keys of GPU_PAGE positions, then values */
+};
+
+struct gpu_attend {                       /* softmax(scale q·k) v over the keys at positions from … pos of the row's sequence */
+	const float *q; float *out;       /* device (n, heads*head_dim) */
+	size_t heads, kv_heads, head_dim; /* head_dim: a multiple of OPS_HEAD_ALIGN, at most 256 */
+	size_t window;                    /* from = pos + 1 - window, or 0 with window 0 */
+	size_t keys_most;                 /* no row has more: what the grid is made for */
+	float scale;
+	const uint16_t *store; size_t page_halves, head_halves; /* as in gpu_rope */
+	float *scratch;                   /* device, attend_floats() of it; for prompts may be NULL */
+	int prompt;                       /* rows of one sequence stand together, in order: tensor cores; q and p as halves */
+};
+
+struct gpu_table {
+	const char *name;                 /* "cuda"; "host" for tests */
+	/* --- devices --- */
+	int (*count)(void);               /* devices that this table can use; 0 without a driver */
+	int (*open)(struct gpu **out, int device, struct err *e); /* E_UNSUPPORTED: none, its driver or capability too old */
+	void (*close)(struct gpu *g);     /* frees all of it; NULL is allowed */
+	void (*info)(const struct gpu *g, struct gpu_info *out);
+	/* --- memory; device memory is aligned to 256 bytes and begins as zeros --- */
+	int (*alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *e);
+	void (*release)(struct gpu *g, void *device); /* NULL is allowed; after what is queued */
+	int (*alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e); /* page-locked: copies do not wait */
+	void (*release_host)(struct gpu *g, void *p);
+	void (*copy_in)(struct gpu *g, void *device, const void *host, size_t bytes);  /* queued; memory of alloc_host must stay until then, other is read at once */
+	void (*copy_out)(struct gpu *g, void *host, const void *device, size_t bytes); /* queued: there after sync */
+	void (*copy)(struct gpu *g, void *to, const void *from, size_t bytes);
+	int (*sync)(struct gpu *g, struct err *e);
+	/* w's rows are read during the call. Types: those of quant.h. */
+	int (*matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
+	void (*matrix_free)(struct gpu *g, struct gpu_matrix *m);
+	/* --- passes that run again and again: what is queued between the two is recorded, not run. Kernels and copies between device
+	 * memory and memory of alloc_host may be recorded; their addresses and sizes stay --- */
+	int (*record)(struct gpu *g, struct err *e);
+	int (*recorded)(struct gpu *g, struct gpu_graph **out, struct err *e);
+	void (*replay)(struct gpu *g, struct gpu_graph *graph);
+	void (*graph_free)(struct gpu *g, struct gpu_graph *graph); /* NULL is allowed */
+	/* --- kernels of a decoder --- */
+	/* x[t] = scale * row ids[t] of the table; ids: device (n), under 0: zeros. */
+	void (*embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x);
+	void (*linear)(struct gpu *g, const struct gpu_linear *c);
+	void (*rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
+	void (*attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
+	size_t (*attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most);
+	/* x[t] += RMS norm of y[t] with w; all device, (n, dim). */
+	void (*add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
+	/* ids[t]: the first of the largest of row t's logits among the allowed (bit i of allowed[t*ld_allowed + i/32]; NULL: all);
+	 * -1 where none is a number. Device. */
+	void (*best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed, int32_t *ids);
+};
+
+/* The table of this program's GPUs. E_UNSUPPORTED: it was built without CUDA. Whether there is a device, open tells. */
+int gpu_choose(const struct gpu_table **out, struct err *e);
+
+#endif
