@@ -15,6 +15,7 @@ enum { TESTS_MAX = 2000, TEST_SECONDS = 600, SKIP_EXIT = 77 };
 static struct { const char *name, *file; test_fn fn; } tests[TESTS_MAX];
 static int test_n;
 static char dir_path[256];
+static const struct gpu_table *gpu;
 
 void test_register(const char *name, const char *file, test_fn fn)
 {
@@ -86,6 +87,18 @@ const char *test_model(const char *name)
 	else if (xdg && *xdg) snprintf(path, sizeof path, "%s/footnote/models/%s", xdg, name);
 	else snprintf(path, sizeof path, "%s/.cache/footnote/models/%s", home ? home : "", name);
 	return access(path, R_OK) == 0 ? path : NULL;
+}
+
+void test_gpu_is(const struct gpu_table *t)
+{
+	if (gpu) abort();
+	gpu = t;
+}
+
+const struct gpu_table *test_gpu(void)
+{
+	if (!gpu) test_fail(__FILE__, __LINE__, "no table of GPU kernels is linked");
+	return gpu;
 }
 
 static int run_one(int i)

@@ -16,6 +16,13 @@ const char *test_dir(void);
 const char *test_data(const char *name);
 /* Path of a model in the models folder, or NULL when it was not fetched (then test_skip). Static storage. */
 const char *test_model(const char *name);
+/* The table of GPU kernels under test (nn/gpu.h), which the room's program named before its tests ran: the host's body of them, or,
+ * in `make gpu-check`, the one of this machine's GPU (name "cuda"; sizes may then be those of real models). Every test is a
+ * process of its own and opens the device by itself. The test fails when no table was named. */
+struct gpu_table;
+const struct gpu_table *test_gpu(void);
+/* For a file that is linked for this alone: called from a constructor, once. */
+void test_gpu_is(const struct gpu_table *t);
 
 #define TEST(name) \
 	static void test_##name(void); \
