@@ -78,6 +78,10 @@ static const struct setting settings[] = {
 		"avx2, avxvnni, vnni and amx are the kinds there are, and their vectors equal each other bit for bit. ref: in fp32, "
 		"several times slower, for models that lose by rounding. A store may hold vectors of int8 and of fp32: they "
 		"differ by less than what tells texts apart."},
+	{NULL, "embed.device", T_CHOICE, AT(embed_device), 0, 0, "auto", "auto cpu cuda",
+		"Where the encoder and the reader model compute. auto: on a GPU when this program was built for one, there is one and "
+		"the model fits its memory, else on the CPU; the log tells which. cuda: on a GPU or not at all. A GPU computes in "
+		"halves with sums in floats; a store may hold vectors of both."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},
 	{NULL, "embed.inputs_max", T_INT, AT(embed_inputs_max), 1, 4096, "256", "texts",
@@ -93,7 +97,7 @@ static const struct setting settings[] = {
 		"The small encoder that reads a question and a passage together: it orders what a search found anew, finds the words "
 		"that answer, and tells whether a sentence is carried by what it cites. Empty: the one carried inside the program. "
 		"A name in the models folder or the path of a folder: another, made by embed/reader_train, or any cross-encoder of "
-		"the BERT family, which then orders only. none: do without. It runs with embed.threads and embed.kernel."},
+		"the BERT family, which then orders only. none: do without. It runs with embed.threads, embed.kernel and embed.device."},
 	{NULL, "generate.model", T_TEXT, AT(generate_model), 1, PATH_MAX_LEN, "qwen2.5-coder-1.5b-instruct-q4_k_m", NULL,
 		"The language model that writes answers: a name of footnote models list, or the path of a .gguf file. "
 		"\"none\": no model; answers are then sentences quoted from the documents."},

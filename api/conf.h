@@ -23,6 +23,7 @@ struct conf {
 	char embed_model[CONF_TEXT];        /* embed.model: name or path */
 	int embed_threads;                  /* embed.threads, 0: one per core */
 	char embed_kernel[16];              /* embed.kernel */
+	char embed_device[8];               /* embed.device */
 	int embed_max_tokens;               /* embed.max_tokens, 0: the model's */
 	int embed_inputs_max;               /* embed.inputs_max: texts of one /v1/embeddings */
 	char embed_query_prefix[256], embed_passage_prefix[256];
