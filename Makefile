@@ -94,7 +94,7 @@ CFLAGS_code8_vnni := -mavx2 -mavx512f -mavx512vnni
 CFLAGS_pq4_avx2   := -mavx2
 CFLAGS_pq4_avx512 := -mavx2 -mavx512f -mavx512bw
 CFLAGS_rope       := -O3 -ffp-contract=off
-CFLAGS_decoder    := -ftree-vectorize -fvect-cost-model=dynamic
+CFLAGS_decoder_cpu := -ftree-vectorize -fvect-cost-model=dynamic
 CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.

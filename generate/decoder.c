@@ -1,105 +1,23 @@
-/* decoder.c: owns the shapes, the borrowed weights and the scratch of a decoder-only transformer.
+/* decoder.c: owns the shapes and the borrowed weights of a decoder-only transformer, and its KV cache.
  *
- * A pass takes rows, tokens of one or many sequences, through every layer: norm, q k v, rotary positions, attention over
- * its sequence's pages, output and residual, norm, gated feed-forward and residual; then norm and logits for the tokens
- * that want them. What the architectures add to that stands in the table `archs`; Gemma 3 has a norm behind attention
+ * Reads what a file says of itself; decoder_cpu.c runs it. What the architectures add to LLaMA's layer (decoder_cpu.c tells it)
+ * stands in the table `archs`; Gemma 3 has a norm behind attention
  * and behind feed-forward too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every
- * sixth. Each stage is cut into items (tiles of weight rows, tokens, or heads): each of the team's members has a run of
- * them, for memory is fastest read in long runs, and then takes from the others' runs, so a member that the machine
- * held up does not hold up the others; items write disjoint memory, and no result depends
- * on who computed it. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
+ * sixth. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
  * half a head apart in the others.
- * A matrix that an adapter touches is multiplied as it lies in the file; a x of the adapter's pair is made in a stage of
- * its own before, and b times that is added tile by tile (lora.h).
- * Threads: one caller; the team works inside a stage. Failure: only at open. */
-#include "generate/decoder.h"
+ * Threads: one caller. Failure: only at open. */
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
-#include "generate/rope.h"
-#include "nn/packs.h"
+#include "generate/decoder_inside.h"
 #include "nn/quant.h"
 
-enum {
-	CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96,
-	SCRATCH_ALIGN = 64, PROMPT_TILE_ROWS = 256, ATTEND_TOKENS = 64
-};
+enum { CONTEXT_DEFAULT = 4096, LAYERS_MAX = 4096, HEAD_MAX = 1 << 16, SIZE_MAX_MODEL = 1 << 24, NAME_MAX_BYTES = 96 };
 
-struct arch {
-	const char *name;
-	int neox;                                /* rotary pairs half a head apart */
-	int biases;                              /* q, k and v have them; a llama model may have them */
-	int head_norms;                          /* norms of each head of q and k */
-	int gemma;
-};
 static const struct arch archs[] = {
 	{ "llama", .neox = 0 }, { "qwen2", .neox = 1, .biases = 1 }, { "qwen3", .neox = 1, .head_norms = 1 },
 	{ "gemma3", .neox = 1, .head_norms = 1, .gemma = 1 },
-};
-
-struct linear {                                  /* y = w x, and b (a x) of an adapter */
-	struct matrix w;
-	struct packed packed;                    /* data NULL: a float matrix, or a table without integer products */
-	const struct lora_pair *lora;            /* or NULL */
-	size_t slot;                             /* of a x in low; another one for each that takes the same input */
-};
-enum { SLOTS = 3 };
-
-struct layer {
-	struct linear q, k, v, o, gate, up, down;
-	const float *attn_norm, *ffn_norm;       /* (dim) */
-	const float *q_bias, *k_bias, *v_bias;   /* or NULL */
-	const float *q_norm, *k_norm;            /* (head_dim) or NULL */
-	const float *attn_post, *ffn_post;       /* (dim) or NULL: norms of what is added to the residual */
-};
-
-struct share {                                   /* of a stage's items; a cache line each */
-	_Alignas(SCRATCH_ALIGN) atomic_size_t next;
-	size_t end;
-};
-
-struct decoder {
-	struct decoder_info info;
-	const struct gguf *g;
-	const struct ops *ops;
-	struct team *team;
-	const struct arch *arch;
-	void (*gate_mul)(const float *gate, const float *up, size_t n, float *out);
-	size_t rope_dim, q_dim, kv_dim;
-	size_t window, pattern;                  /* every pattern-th layer has no window */
-	float eps, scale, embed_scale;           /* scale: of q·k */
-	struct matrix embed;
-	struct linear output;
-	struct lora *lora;                       /* or NULL */
-	const float *output_norm, *rope_factors; /* rope_factors: (rope_dim/2) or NULL */
-	struct layer *layers;
-	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
-	struct kvcache cache;
-	struct rope rope, rope_slides;           /* of layers without and with a window */
-	struct packs *packs;                     /* or NULL */
-	float *x, *norm, *q, *k, *v, *mix, *proj, *gate; /* (DECODER_CHUNK, …) */
-	float *tile;                             /* (members, 2, DECODER_CHUNK, PROMPT_TILE_ROWS + OPS_PROMPT_PAD) */
-	uint8_t *act, *act_ff;   /* (DECODER_CHUNK, …) norm or mix, and gate, as packed weights meet them; or NULL */
-	float *scratch;                          /* (members, scratch_floats) */
-	struct share *shares;                    /* (members) */
-	size_t scratch_floats;
-	float *low;                              /* (SLOTS, DECODER_CHUNK, lora_rank): a x of adapters */
-	float *added;                            /* (members, DECODER_CHUNK, OPS_TILE_ROWS): b (a x) of a tile */
-	/* the pass under way */
-	int prompt;                              /* by the kernels for prompts, and these differ from the others */
-	int parts;                               /* a head's part of mix gets its activations where it is made */
-	const struct decoder_row *rows;
-	size_t n, layer, want;
-	size_t pos[DECODER_CHUNK];               /* of the rows */
-	struct run { size_t row, n; } runs[DECODER_CHUNK]; /* rows of one sequence, at most ATTEND_TOKENS */
-	size_t run_n;
-	size_t head_parts;                       /* items of a run's query heads that share a head of keys */
-	float *logits;
-	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
-	size_t low_n, low_tokens;
-	const float *low_x;
 };
 
 /* --- opening --- */
@@ -209,10 +127,8 @@ static int read_gemma(struct decoder *d, struct err *e)
 	int st;
 	d->scale = 1 / sqrtf((float)d->info.head_dim);
 	d->embed_scale = 1;
-	d->gate_mul = d->ops->silu_mul;
 	if (!d->arch->gemma) return OK;
 	d->embed_scale = sqrtf((float)d->info.dim);
-	d->gate_mul = d->ops->gelu_mul;
 	if (d->info.layers == LAYERS_27B) d->scale = 1 / sqrtf((float)(d->info.dim / d->info.heads));
 	d->pattern = PATTERN;
 	if ((st = need_size(d, "attention.sliding_window", SIZE_MAX_MODEL, &d->window, e)) != OK) return st;
@@ -327,31 +243,6 @@ static int load_tensors(struct decoder *d, struct err *e)
 	return OK;
 }
 
-/* Packs what integer products can take. */
-static int pack_weights(struct decoder *d, const char *folder, struct err *e)
-{
-	enum { A_LAYER = 7 };
-	size_t most = d->info.layers * A_LAYER + 1, n = 0;
-	const struct matrix **w = mem_calloc(most, sizeof *w);
-	struct linear **to = mem_calloc(most, sizeof *to);
-	struct packed *p = mem_calloc(most, sizeof *p);
-	int st = w && to && p ? OK : err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
-	for (size_t i = 0; st == OK && i < most; i++) {
-		struct layer *l = i + 1 < most ? &d->layers[i / A_LAYER] : NULL;
-		struct linear *at = &d->output;
-		if (l) at = (struct linear *[A_LAYER]){ &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down }[i % A_LAYER];
-		if (!pack_supported(at->w.type)) continue;
-		to[n] = at;
-		w[n++] = &at->w;
-	}
-	if (st == OK) st = packs_open(&d->packs, w, n, p, gguf_path(d->g), folder, d->team, e);
-	for (size_t i = 0; st == OK && i < n; i++) to[i]->packed = p[i];
-	mem_free(w);
-	mem_free(to);
-	mem_free(p);
-	return st;
-}
-
 /* The key's value if it is there; E_FORMAT when it is not over `least`. */
 static int maybe_float(const struct decoder *d, const char *rest, double least, double *out, struct err *e)
 {
@@ -397,20 +288,6 @@ static int fill_ropes(struct decoder *d, struct err *e)
 	return rope_init(&d->rope_slides, d->info.context, d->rope_dim, d->arch->neox, base_slides, 1, d->rope_factors, e);
 }
 
-static float *floats(size_t rows, size_t n)
-{
-	size_t bytes;
-	if (__builtin_mul_overflow(rows, n, &bytes) || __builtin_mul_overflow(bytes, sizeof(float), &bytes)) return NULL;
-	return mem_huge((bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
-}
-
-static uint8_t *act_rows(const struct decoder *d, size_t k)
-{
-	size_t written = DECODER_CHUNK * d->ops->act_bytes(k), prompt = d->ops->prompt_bytes(k, DECODER_CHUNK);
-	if (prompt > written) written = prompt;
-	return mem_huge((written + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN);
-}
-
 static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
@@ -426,40 +303,6 @@ static int make_cache(struct decoder *d, const struct decoder_options *o, struct
 	return st;
 }
 
-static int make_scratch(struct decoder *d, const struct decoder_options *o, struct err *e)
-{
-	const struct decoder_info *f = &d->info;
-	size_t k_max = f->ff > f->dim ? f->ff : f->dim, attend = ops_attend_floats(f->head_dim, f->context), rank = lora_rank(d->lora);
-	if (d->q_dim > k_max) k_max = d->q_dim;
-	if (rank > k_max) k_max = rank;
-	d->scratch_floats = ops_scratch_floats(k_max);
-	if (attend > d->scratch_floats) d->scratch_floats = attend;
-	d->scratch_floats = (d->scratch_floats + 15) / 16 * 16;
-	d->x = floats(DECODER_CHUNK, f->dim);
-	d->norm = floats(DECODER_CHUNK, f->dim);
-	d->proj = floats(DECODER_CHUNK, f->dim);
-	d->q = floats(DECODER_CHUNK, d->q_dim);
-	d->mix = floats(DECODER_CHUNK, d->q_dim);
-	d->k = floats(DECODER_CHUNK, d->kv_dim);
-	d->v = floats(DECODER_CHUNK, d->kv_dim);
-	d->gate = floats(DECODER_CHUNK, f->ff);
-	d->tile = floats((size_t)team_size(d->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS + OPS_PROMPT_PAD);
-	d->scratch = floats((size_t)team_size(d->team), d->scratch_floats);
-	d->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(d->team) * sizeof *d->shares);
-	if (d->ops->mul) {
-		d->act = act_rows(d, f->dim > d->q_dim ? f->dim : d->q_dim);
-		d->act_ff = act_rows(d, f->ff);
-	}
-	if (rank) {
-		d->low = floats(SLOTS * DECODER_CHUNK, rank);
-		d->added = floats((size_t)team_size(d->team), DECODER_CHUNK * OPS_TILE_ROWS);
-	}
-	if (!d->x || !d->norm || !d->proj || !d->q || !d->mix || !d->k || !d->v || !d->gate || !d->tile || !d->scratch ||
-		!d->shares || (d->ops->mul && (!d->act || !d->act_ff)) || (rank && (!d->low || !d->added)))
-		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(d->g));
-	return make_cache(d, o, e);
-}
-
 int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, const struct ops *ops,
 	struct team *team, const struct decoder_options *o, struct err *e)
 {
@@ -471,17 +314,15 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 	if (!d) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(g));
 	d->g = g;
 	d->lora = lora;
-	d->ops = ops;
-	d->team = team;
 	st = read_sizes(d, o, e);
 	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
 	if (st == OK && !(eps >= 0 && eps < 1))
 		st = err_set(e, E_FORMAT, "%s: key %s: %g is not 0 to 1", gguf_path(g), key, eps);
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
-	if (st == OK && ops->mul) st = pack_weights(d, o->packs, e);
 	if (st == OK) st = fill_ropes(d, e);
-	if (st == OK) st = make_scratch(d, o, e);
+	if (st == OK) st = cpu_pass_open(&d->cpu, d, ops, team, o, e);
+	if (st == OK) st = make_cache(d, o, e);
 	if (st != OK) decoder_close(d);
 	else *out = d;
 	return st;
@@ -490,16 +331,10 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
-	float *const all[] = { d->x, d->norm, d->proj,
-		d->q, d->mix, d->k, d->v, d->gate, d->tile, d->scratch, d->low, d->added };
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+	cpu_pass_close(d->cpu);
 	rope_clear(&d->rope);
 	rope_clear(&d->rope_slides);
 	kvcache_clear(&d->cache);
-	packs_close(d->packs);
-	mem_free(d->act);
-	mem_free(d->shares);
-	mem_free(d->act_ff);
 	mem_free(d->layers);
 	mem_free(d->used);
 	mem_free(d);
@@ -517,384 +352,10 @@ struct kvcache *decoder_cache(struct decoder *d)
 
 int decoder_phases_differ(const struct decoder *d)
 {
-	return d->ops->prompt_mul != d->ops->mul;
-}
-
-/* --- a pass --- */
-struct stage {
-	struct decoder *d;
-	void (*item)(struct decoder *d, size_t i, float *scratch);
-};
-
-/* A member's own items first, one behind the other as their weights lie in memory; then what others have left. */
-static void draw_items(void *ctx, int member, int size)
-{
-	struct stage *s = ctx;
-	float *scratch = s->d->scratch + (size_t)member * s->d->scratch_floats;
-	for (int m = 0; m < size; m++) {
-		struct share *own = &s->d->shares[(member + m) % size];
-		for (size_t i; (i = atomic_fetch_add_explicit(&own->next, 1, memory_order_relaxed)) < own->end;)
-			s->item(s->d, i, scratch);
-	}
-}
-
-static void run_stage(struct decoder *d, size_t items, void (*item)(struct decoder *, size_t, float *))
-{
-	struct stage s = { .d = d, .item = item };
-	size_t size = (size_t)team_size(d->team);
-	if (items == 1) {
-		item(d, 0, d->scratch);
-		return;
-	}
-	for (size_t m = 0; m < size; m++) {
-		atomic_store_explicit(&d->shares[m].next, items * m / size, memory_order_relaxed);
-		d->shares[m].end = items * (m + 1) / size;
-	}
-	team_draw(d->team, draw_items, &s);
-}
-
-/* Rows of weights in an item. Prompts' kernels want many, for each item reads all tokens; but the members are to have
- * the same: of the cuts into about as few items as there must be, that which leaves the longest share shortest. */
-static size_t tile_rows(const struct decoder *d, size_t rows)
-{
-	const size_t members = (size_t)team_size(d->team), units = (rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS,
-		least = (rows + PROMPT_TILE_ROWS - 1) / PROMPT_TILE_ROWS;
-	size_t best = 1, best_share = SIZE_MAX;
-	if (!d->prompt) return OPS_TILE_ROWS;
-	for (size_t items = least; items < least + 2 * members + 1; items++) {
-		size_t unit = (units + items - 1) / items, share = ((units + unit - 1) / unit + members - 1) / members * unit;
-		if (share < best_share) best = unit, best_share = share;
-	}
-	return best * OPS_TILE_ROWS;
-}
-
-static size_t tiles(const struct decoder *d, size_t rows)
-{
-	return (rows + tile_rows(d, rows) - 1) / tile_rows(d, rows);
-}
-
-/* From a token's results in a tile to the next one's. */
-static size_t tile_ld(const struct decoder *d, size_t rows)
-{
-	return tile_rows(d, rows) + (d->prompt ? OPS_PROMPT_PAD : 0);
-}
-
-static size_t low_tiles(const struct linear *l)
-{
-	return (l->lora->a.rows + OPS_TILE_ROWS - 1) / OPS_TILE_ROWS;
-}
-
-static size_t member_of(const struct decoder *d, const float *scratch)
-{
-	return (size_t)(scratch - d->scratch) / d->scratch_floats;
-}
-
-/* A member's two places for what an item computes: (n, tile_ld) each. */
-static float *tile_of(const struct decoder *d, const float *scratch, size_t which)
-{
-	return d->tile + (member_of(d, scratch) * 2 + which) * DECODER_CHUNK * (PROMPT_TILE_ROWS + OPS_PROMPT_PAD);
-}
-
-/* Work space of a linear's a x: rows of b.k floats. */
-static float *low_of(const struct decoder *d, const struct linear *l)
-{
-	return d->low + l->slot * DECODER_CHUNK * lora_rank(d->lora);
-}
-
-/* The first `rows` rows of w times n rows of x, as many at a time as the kernel takes. */
-static void times(const struct decoder *d, const struct matrix *w, size_t rows, const float *x, size_t n, float *y, size_t ldy,
-	float *scratch)
-{
-	for (size_t t = 0, m; t < n; t += m) {
-		m = n - t < OPS_TOKENS ? n - t : OPS_TOKENS;
-		d->ops->matmul(w, 0, rows, x + t * w->k, w->k, m, y + t * ldy, ldy, scratch);
-	}
-}
-
-/* Activations of row t to act: those of the `count` floats at x, whole groups, which are `from` … of its k. */
-static void activate_part(const struct decoder *d, const float *x, size_t from, size_t count, size_t k, size_t t, uint8_t *act)
-{
-	if (d->prompt) d->ops->prompt_act(x, from, count, k, t, act);
-	else if (d->ops->mul) d->ops->act(x, count, act + t * d->ops->act_bytes(k) + d->ops->act_bytes(from));
-}
-
-static void activate(const struct decoder *d, const float *x, size_t k, size_t t, uint8_t *act)
-{
-	activate_part(d, x + t * k, 0, k, k, t, act);
-}
-
-/* What the adapter of l adds to rows r0 … of y. */
-static void add_low(struct decoder *d, const struct linear *l, size_t r0, size_t rows, size_t n, float *y, size_t ldy,
-	float *scratch)
-{
-	float *added = d->added + member_of(d, scratch) * DECODER_CHUNK * OPS_TILE_ROWS;
-	for (size_t at = 0, m; at < rows; at += m) {
-		struct matrix b = l->lora->b;
-		m = rows - at < OPS_TILE_ROWS ? rows - at : OPS_TILE_ROWS;
-		b.data += (r0 + at) * b.row_bytes;
-		times(d, &b, m, low_of(d, l), n, added, OPS_TILE_ROWS, scratch);
-		for (size_t t = 0; t < n; t++)
-			for (size_t r = 0; r < m; r++) y[t * ldy + at + r] += added[t * OPS_TILE_ROWS + r];
-	}
-}
-
-/* Rows of tile i of a linear times n rows of x, whose activations are in act: y[t*ldy + r] is row *r0 + r. How many. */
-static size_t multiply(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, size_t n,
-	float *y, size_t ldy, float *scratch)
-{
-	const size_t most = tile_rows(d, l->w.rows), r0 = i * most, rows = l->w.rows - r0 < most ? l->w.rows - r0 : most,
-		panel0 = r0 / PACK_ROWS, panel1 = (r0 + rows + PACK_ROWS - 1) / PACK_ROWS;
-	struct matrix w = l->w;
-	w.data += r0 * w.row_bytes;
-	if (!l->packed.data) times(d, &w, rows, x, n, y, ldy, scratch);
-	else if (d->prompt) d->ops->prompt_mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
-	else d->ops->mul(&l->packed, panel0, panel1, act, n, y, ldy, scratch);
-	if (l->lora) add_low(d, l, r0, rows, n, y, ldy, scratch);
-	return rows;
-}
-
-/* Tiles of a x of the first linear of low_of, then of the next. What is behind the rank meets zeros of b. */
-static void item_low(struct decoder *d, size_t i, float *scratch)
-{
-	size_t p = 0, r0, r1;
-	while (i >= low_tiles(d->low_of[p])) i -= low_tiles(d->low_of[p++]);
-	const struct matrix *a = &d->low_of[p]->lora->a;
-	size_t ld = d->low_of[p]->lora->b.k;
-	float *low = low_of(d, d->low_of[p]);
-	r0 = i * OPS_TILE_ROWS;
-	r1 = a->rows - r0 < OPS_TILE_ROWS ? a->rows : r0 + OPS_TILE_ROWS;
-	struct matrix part = *a;
-	part.data += r0 * a->row_bytes;
-	times(d, &part, r1 - r0, d->low_x, d->low_tokens, low + r0, ld, scratch);
-	for (size_t t = 0; r1 == a->rows && t < d->low_tokens; t++) memset(low + t * ld + r1, 0, (ld - r1) * sizeof *low);
-}
-
-/* Before the stage that multiplies n rows of x with linears: what their adapters need. */
-static void run_low(struct decoder *d, const struct linear *const *linears, size_t count, const float *x, size_t n)
-{
-	size_t items = 0;
-	d->low_n = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (!linears[i]->lora) continue;
-		d->low_of[d->low_n++] = linears[i];
-		items += low_tiles(linears[i]);
-	}
-	d->low_x = x;
-	d->low_tokens = n;
-	if (items) run_stage(d, items, item_low);
-}
-
-static void item_attn_norm(struct decoder *d, size_t t, float *scratch)
-{
-	size_t dim = d->info.dim;
-	(void)scratch;
-	d->ops->norm(d->x + t * dim, d->layers[d->layer].attn_norm, dim, d->eps, d->norm + t * dim);
-	activate(d, d->norm, dim, t, d->act);
-}
-
-static void item_ffn_norm(struct decoder *d, size_t t, float *scratch)
-{
-	size_t dim = d->info.dim;
-	(void)scratch;
-	d->ops->norm(d->x + t * dim, d->layers[d->layer].ffn_norm, dim, d->eps, d->norm + t * dim);
-	activate(d, d->norm, dim, t, d->act);
-}
-
-/* Tiles of q, then of k, then of v. */
-static void item_qkv(struct decoder *d, size_t i, float *scratch)
-{
-	const struct layer *l = &d->layers[d->layer];
-	const struct { const struct linear *w; const float *bias; float *y; } parts[] = {
-		{ &l->q, l->q_bias, d->q }, { &l->k, l->k_bias, d->k }, { &l->v, l->v_bias, d->v },
-	};
-	size_t p = 0;
-	while (i >= tiles(d, parts[p].w->w.rows)) i -= tiles(d, parts[p++].w->w.rows);
-	const size_t ldy = parts[p].w->w.rows, r0 = i * tile_rows(d, ldy), ld = tile_ld(d, ldy);
-	const float *bias = parts[p].bias, *from = tile_of(d, scratch, 0);
-	float *y = parts[p].y + r0;
-	size_t rows = multiply(d, parts[p].w, i, d->norm, d->act, d->n, tile_of(d, scratch, 0), ld, scratch);
-	for (size_t t = 0; t < d->n; t++, y += ldy, from += ld) {
-		if (!bias) memcpy(y, from, rows * sizeof *y);
-		else for (size_t r = 0; r < rows; r++) y[r] = from[r] + bias[r0 + r];
-	}
-}
-
-static void norm_heads(const struct decoder *d, const float *w, float *x, size_t heads)
-{
-	size_t hd = d->info.head_dim;
-	for (size_t h = 0; w && h < heads; h++) d->ops->norm(x + h * hd, w, hd, d->eps, x + h * hd);
-}
-
-static void item_rope(struct decoder *d, size_t t, float *scratch)
-{
-	const struct layer *l = &d->layers[d->layer];
-	const struct rope *rope = d->cache.slides[d->layer] ? &d->rope_slides : &d->rope;
-	size_t pos = d->pos[t], hd = d->info.head_dim;
-	float *q = d->q + t * d->q_dim, *k = d->k + t * d->kv_dim, *v = d->v + t * d->kv_dim;
-	(void)scratch;
-	norm_heads(d, l->q_norm, q, d->info.heads);
-	norm_heads(d, l->k_norm, k, d->info.kv_heads);
-	rope_turn(rope, q, d->info.heads, hd, pos);
-	rope_turn(rope, k, d->info.kv_heads, hd, pos);
-	for (size_t h = 0; h < d->info.kv_heads; h++) {
-		d->ops->halves(k + h * hd, hd, kvseq_key(&d->cache, d->rows[t].seq, d->layer, h, pos));
-		d->ops->halves(v + h * hd, hd, kvseq_value(&d->cache, d->rows[t].seq, d->layer, h, pos));
-	}
-}
-
-/* A run of rows and a part of the query heads that share a head of keys; runs with most keys first. */
-static void item_attend(struct decoder *d, size_t i, float *scratch)
-{
-	const size_t group = d->info.heads / d->info.kv_heads, hd = d->info.head_dim, items = d->info.kv_heads * d->head_parts;
-	const struct run *r = &d->runs[d->run_n - 1 - i / items];
-	const size_t kvh = i % items / d->head_parts, part = i % d->head_parts, h = group * part / d->head_parts,
-		heads = group * (part + 1) / d->head_parts - h, from = (kvh * group + h) * hd, at = r->row * d->q_dim + from;
-	const struct ops_pages kv = kvseq_pages(&d->cache, d->rows[r->row].seq, d->layer, kvh);
-	const struct ops_attend a = { .q = d->q + at, .ldq = d->q_dim, .tokens = r->n, .heads = heads, .head_dim = hd,
-		.pos = d->pos[r->row], .window = d->cache.slides[d->layer] ? d->window : 0, .kv = &kv, .scale = d->scale,
-		.out = d->mix + at, .ldo = d->q_dim };
-	(d->prompt ? d->ops->prompt_attend : d->ops->attend)(&a, scratch);
-	for (size_t t = 0; d->parts && t < r->n; t++)
-		activate_part(d, d->mix + at + t * d->q_dim, from, heads * hd, d->q_dim, r->row + t, d->act);
-}
-
-static void item_mix(struct decoder *d, size_t t, float *scratch)
-{
-	(void)scratch;
-	activate(d, d->mix, d->q_dim, t, d->act);
-}
-
-/* Tile i of a linear onto the residual, unless a norm of the whole vector comes between (item_attn_post, item_ffn_post). */
-static void add_tile(struct decoder *d, const struct linear *l, size_t i, const float *x, const uint8_t *act, float *scratch)
-{
-	const size_t dim = d->info.dim, ld = tile_ld(d, dim), r0 = i * tile_rows(d, dim);
-	float *tile = tile_of(d, scratch, 0);
-	size_t rows = multiply(d, l, i, x, act, d->n, tile, ld, scratch);
-	for (size_t t = 0; t < d->n; t++) {
-		float *to = d->x + t * dim + r0;
-		if (d->arch->gemma) memcpy(d->proj + t * dim + r0, tile + t * ld, rows * sizeof *tile);
-		else for (size_t r = 0; r < rows; r++) to[r] += tile[t * ld + r];
-	}
-}
-
-static void add_normed(struct decoder *d, size_t t, const float *w)
-{
-	size_t dim = d->info.dim;
-	float *x = d->x + t * dim, *proj = d->proj + t * dim;
-	d->ops->norm(proj, w, dim, d->eps, proj);
-	for (size_t i = 0; i < dim; i++) x[i] += proj[i];
-}
-
-static void item_attn_post(struct decoder *d, size_t t, float *scratch)
-{
-	(void)scratch;
-	add_normed(d, t, d->layers[d->layer].attn_post);
-}
-
-static void item_ffn_post(struct decoder *d, size_t t, float *scratch)
-{
-	(void)scratch;
-	add_normed(d, t, d->layers[d->layer].ffn_post);
-}
-
-static void item_out(struct decoder *d, size_t i, float *scratch)
-{
-	add_tile(d, &d->layers[d->layer].o, i, d->mix, d->act, scratch);
-}
-
-/* The floats are kept only where something wants them: weights in floats, an adapter. */
-static void item_gate_up(struct decoder *d, size_t i, float *scratch)
-{
-	const struct layer *l = &d->layers[d->layer];
-	const size_t ff = d->info.ff, ld = tile_ld(d, ff), r0 = i * tile_rows(d, ff);
-	const int keep = !l->down.packed.data || l->down.lora;
-	float *gate = tile_of(d, scratch, 0), *up = tile_of(d, scratch, 1);
-	size_t rows = multiply(d, &l->gate, i, d->norm, d->act, d->n, gate, ld, scratch);
-	multiply(d, &l->up, i, d->norm, d->act, d->n, up, ld, scratch);
-	for (size_t t = 0; t < d->n; t++, gate += ld, up += ld) {
-		d->gate_mul(gate, up, rows, gate);
-		activate_part(d, gate, r0, rows, ff, t, d->act_ff);
-		if (keep) memcpy(d->gate + t * ff + r0, gate, rows * sizeof *gate);
-	}
-}
-
-static void item_down(struct decoder *d, size_t i, float *scratch)
-{
-	add_tile(d, &d->layers[d->layer].down, i, d->gate, d->act_ff, scratch);
-}
-
-static void item_logits(struct decoder *d, size_t i, float *scratch)
-{
-	multiply(d, &d->output, i, d->norm, d->act, d->want, d->logits + i * tile_rows(d, d->info.vocab),
-		d->info.vocab, scratch);
-}
-
-/* Query heads that share keys are one item, which reads the keys once, unless some members would have none. */
-static size_t head_parts(const struct decoder *d)
-{
-	size_t group = d->info.heads / d->info.kv_heads, items = d->run_n * d->info.kv_heads;
-	size_t parts = ((size_t)team_size(d->team) + items - 1) / items;
-	return parts < group ? parts : group;
-}
-
-/* The rows' positions and embeddings; their sequences grow by them. */
-static void begin_rows(struct decoder *d, const struct decoder_row *rows, size_t n)
-{
-	size_t dim = d->info.dim;
-	d->rows = rows;
-	d->n = n;
-	d->want = d->run_n = 0;
-	for (size_t t = 0; t < n; t++) {
-		struct kvseq *s = rows[t].seq;
-		d->pos[t] = s->len;
-		s->ids[s->len++] = rows[t].id;
-		d->want += rows[t].want != 0;
-		if (t == 0 || rows[t - 1].seq != s || d->runs[d->run_n - 1].n == ATTEND_TOKENS)
-			d->runs[d->run_n++] = (struct run){ t, 0 };
-		d->runs[d->run_n - 1].n++;
-		quant_row(d->embed.type, d->embed.data + (size_t)rows[t].id * d->embed.row_bytes, dim, d->x + t * dim);
-		for (size_t i = 0; d->arch->gemma && i < dim; i++) d->x[t * dim + i] *= d->embed_scale;
-	}
-	d->head_parts = head_parts(d);
-}
-
-static void run_layer(struct decoder *d)
-{
-	const struct decoder_info *f = &d->info;
-	const struct layer *l = &d->layers[d->layer];
-	size_t n = d->n;
-	run_stage(d, n, item_attn_norm);
-	run_low(d, (const struct linear *[]){ &l->q, &l->k, &l->v }, 3, d->norm, n);
-	run_stage(d, tiles(d, d->q_dim) + 2 * tiles(d, d->kv_dim), item_qkv);
-	run_stage(d, n, item_rope);
-	run_stage(d, d->run_n * f->kv_heads * d->head_parts, item_attend);
-	if (d->ops->mul && !d->parts) run_stage(d, n, item_mix);
-	run_low(d, (const struct linear *[]){ &l->o }, 1, d->mix, n);
-	run_stage(d, tiles(d, f->dim), item_out);
-	if (d->arch->gemma) run_stage(d, n, item_attn_post);
-	run_stage(d, n, item_ffn_norm);
-	run_low(d, (const struct linear *[]){ &l->gate, &l->up }, 2, d->norm, n);
-	run_stage(d, tiles(d, f->ff), item_gate_up);
-	run_low(d, (const struct linear *[]){ &l->down }, 1, d->gate, n);
-	run_stage(d, tiles(d, f->dim), item_down);
-	if (d->arch->gemma) run_stage(d, n, item_ffn_post);
+	return cpu_pass_phases_differ(d->cpu);
 }
 
 void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
 {
-	const struct decoder_info *f = &d->info;
-	d->prompt = phase == PHASE_PROMPT && decoder_phases_differ(d);
-	d->parts = d->ops->mul && f->head_dim % PACK_GROUP == 0;
-	d->logits = logits;
-	begin_rows(d, rows, n);
-	for (d->layer = 0; d->layer < f->layers; d->layer++) run_layer(d);
-	if (d->want == 0) return;
-	d->prompt = 0;                           /* few rows */
-	for (size_t t = 0, w = 0; t < n; t++) {
-		if (!rows[t].want) continue;
-		d->ops->norm(d->x + t * f->dim, d->output_norm, f->dim, d->eps, d->norm + w * f->dim);
-		activate(d, d->norm, f->dim, w++, d->act);
-	}
-	run_low(d, (const struct linear *[]){ &d->output }, 1, d->norm, d->want);
-	run_stage(d, tiles(d, f->vocab), item_logits);
+	cpu_pass_eval(d->cpu, phase, rows, n, logits);
 }
