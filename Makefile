@@ -2,6 +2,9 @@
 CACHE   ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/footnote
 FAISS   := $(CACHE)/faiss-1.7.3-avx2
 BUILD   ?= build
+# The CUDA toolkit that nn/*.cu is compiled with: tools/cuda.sh says where it is looked for. None (CUDA=): built without.
+CUDA    ?= $(shell tools/cuda.sh find $(CACHE)/cuda)
+CUDA    := $(CUDA)
 CC      := gcc
 CXX     := g++
 # CFLAGS, CXXFLAGS and LDFLAGS are the caller's own. OPT chooses between the kinds of build, each in a BUILD folder of its own.
@@ -27,12 +30,30 @@ NEED_index    := index base
 NEED_ingest   := ingest index embed nn base
 NEED_api      := api ingest index embed generate nn base
 
+# nn/*.cu by nvcc, with the runtime linked in: the program starts without a driver.
+CUDA_LENIENT := -Wno-unused-function -Wno-missing-field-initializers -Wno-deprecated-enum-enum-conversion
+COMMA := ,
+SPACE := $(subst ,, )
+CUDA_WITHOUT := $(if $(CUDA),nn/gpu_none.c)
+LIBS_nn      += $(if $(CUDA),$(firstword $(wildcard $(CUDA)/lib*/libcudart_static.a)) -ldl -lrt -lstdc++)
+NVCC_FLAGS   := -std=c++20 -O3 -fmad=false -I. -MMD -MP -Xcompiler -Wall,-Wextra,$(subst $(SPACE),$(COMMA),$(CUDA_LENIENT)) \
+	-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+# The same sources for the host, over an emulator (tests/nn/cuda_host.h): linked into the tests of rooms that can use a GPU.
+HOST_FLAGS    = -std=c++20 $(OPT) -Wall -Wextra $(CUDA_LENIENT) -Wno-unknown-pragmas -I. -pthread -MMD -MP -DGPU_HOST -include tests/nn/cuda_host.h \
+	-mavx2 -mfma -mf16c -ffp-contract=off $(CXXFLAGS)
+HOST_OBJS    := $(patsubst %.cu,$(BUILD)/host/%.o,$(wildcard nn/*.cu)) $(BUILD)/host/tests/nn/cuda_host.o
+HOST_TESTS   := $(patsubst %.cc,$(BUILD)/host/%.o,$(wildcard tests/nn/test_*.cc))
+WITH_nn      := $(HOST_OBJS) $(HOST_TESTS)
+WITH_embed   := $(HOST_OBJS)
+WITH_generate := $(HOST_OBJS)
+
 # Files carried inside the program (base/embedded.h): a table a room.
 EMBED_generate := prompt_files $(wildcard generate/prompts/*.txt)
 EMBED_api      := www_files $(wildcard api/www/*)
 # Without the model the program is built too; it then has none unless models.reader names one.
 EMBED_embed    := reader_files $(wildcard embed/reader_model/*.json) $(wildcard embed/reader_model/vocab.txt embed/reader_model/model.safetensors)
-objs     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c)) $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)/*.cc)) $(if $(EMBED_$(1)),$(BUILD)/$(1)/embedded.o)
+objs     = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CUDA_WITHOUT),$(wildcard $(1)/*.c))) $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)/*.cc)) \
+	$(patsubst %.cu,$(BUILD)/%.o,$(if $(CUDA),$(wildcard $(1)/*.cu))) $(if $(EMBED_$(1)),$(BUILD)/$(1)/embedded.o)
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
@@ -60,6 +81,23 @@ $(BUILD)/%.o: %.c | $(PACKAGES)
 $(BUILD)/%.o: %.cc | $(PACKAGES) $(FAISS)/stamp
 	@mkdir -p $(@D)
 	$(CXX) $(CXX_FLAGS) -c -o $@ $<
+
+# Where the toolkit came, went or changed, what depends on it is made anew.
+CUDA_KIND := $(BUILD)/cuda.kind
+ifneq ($(if $(wildcard $(CUDA_KIND)),$(file <$(CUDA_KIND)),none yet),$(CUDA))
+$(shell mkdir -p $(BUILD))
+$(file >$(CUDA_KIND),$(CUDA))
+endif
+$(BUILD)/nn/gpu_none.o: $(CUDA_KIND)
+$(BUILD)/%.o: %.cu $(CUDA_KIND) | $(PACKAGES)
+	@mkdir -p $(@D)
+	$(CUDA)/bin/nvcc $(NVCC_FLAGS) -c -o $@ $<
+$(BUILD)/host/%.o: %.cu | $(PACKAGES)
+	@mkdir -p $(@D)
+	$(CXX) $(HOST_FLAGS) -x c++ -c -o $@ $<
+$(BUILD)/host/%.o: %.cc | $(PACKAGES)
+	@mkdir -p $(@D)
+	$(CXX) $(HOST_FLAGS) -c -o $@ $<
 
 define embed_files
 $(BUILD)/$(1)/embedded.o: $(wordlist 2,999,$(EMBED_$(1))) tools/embed.sh | $(PACKAGES)

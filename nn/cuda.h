@@ -1,0 +1,158 @@
+/* cuda.h: the words in which kernels are written, and how they are launched.
+ *
+ * A .cu file of this room is compiled twice: by nvcc for the GPU, and (-DGPU_HOST) by g++ for tests, where an emulator
+ * runs every kernel thread by thread (tests/nn/cuda_host.h, put in front on the command line). Both understand:
+ *   __device__ __global__ __forceinline__ __launch_bounds__(n) threadIdx blockIdx blockDim gridDim __syncthreads()
+ *   __syncwarp(), vectors (float4, uint4 …), fmaf and its kin, __float_as_uint, __uint_as_float, __byte_perm, min, max;
+ *   the runtime's calls that ops_cuda.cu makes;
+ *   CUDA_KERNEL(name)(args) { … }       a kernel; before it `template <…>` may stand
+ *   CUDA_LAUNCH(g, kernel, grid, threads, shared_bytes, args…)   on g's stream; grid: cuda_grid(x, y, z) or a number;
+ *                                       a kernel with commas in its name in brackets: (kernel<4, 2>)
+ *   CUDA_SHARED(type, name)             type *name: the block's shared_bytes of shared memory, aligned to 128 bytes
+ *   CUDA_SHARED_N(type, name, n)        type *name: n more of them, of this kernel itself; n a constant
+ *   warp_sum warp_max(float)            of the warp's 32, all of them the same bits, in the order of a butterfly
+ *   warp_exchange(v, lane), warp_xor(v, mask)   v of another lane, of up to 8 bytes
+ *   half_float float_half bf16_float float_bf16  between float and 16 bits (uint16_t); to nearest, ties to even
+ *   mma_bf16 mma_f16(d[4], a[4], b[2])  d += a b, m16n8k16, sums in floats; fragments as the PTX ISA has them
+ *   ldmatrix4 ldmatrix4_t(r[4], row)    four 8 x 8 matrices of 16 bits from shared memory; row: of lane 8i+j, row j of
+ *                                       matrix i, aligned to 16 bytes; _t: transposed
+ *   copy16_async(shared, global)        16 bytes, both aligned; copy_commit() ends a group of them; copy_wait(n): all
+ *                                       groups but the last n are there for this thread (others: then __syncthreads)
+ * Rules. Blocks are one-dimensional, of whole warps, of at most 1024 threads and CUDA_SHARED_MOST bytes of shared memory,
+ * which begins as garbage. What a warp does together (sums, exchanges, mma, ldmatrix, __syncwarp) all its lanes do,
+ * and what a block does together all its threads; a thread that has returned does nothing more. Products and sums are
+ * not joined (-fmad=false, -ffp-contract=off): write fmaf. No fast math. Functions and kernels are static: both bodies
+ * may be linked into one program. Neither body throws. */
+#ifndef NN_CUDA_H
+#define NN_CUDA_H
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CUDA_KERNEL(name) static __global__ void name
+#define CUDA_FN static __device__ __forceinline__
+enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10 };
+
+#ifndef GPU_HOST
+#include <cuda_runtime.h>
+
+#define CUDA_SHARED(type, name) \
+	extern __shared__ __align__(128) unsigned char cuda_shared_bytes[]; \
+	type *const name = reinterpret_cast<type *>(cuda_shared_bytes)
+#define CUDA_SHARED_N(type, name, n) \
+	__shared__ __align__(16) type name##_of_block[n]; \
+	type *const name = name##_of_block
+
+/* More than 48 KiB of shared memory is asked for kernel by kernel. */
+template <typename... P, typename... A>
+static cudaError_t cuda_launch(cudaStream_t stream, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads,
+	size_t shared, A... args)
+{
+	(void)name;
+	if (shared > 48 << 10) {
+		cudaError_t r = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+			static_cast<int>(shared));
+		if (r != cudaSuccess) return r;
+	}
+	kernel<<<grid, threads, shared, stream>>>(static_cast<P>(args)...);
+	return cudaGetLastError();
+}
+
+template <typename T> CUDA_FN T warp_exchange(T v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+template <typename T> CUDA_FN T warp_xor(T v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+
+CUDA_FN float warp_sum(float v)
+{
+	for (int mask = 16; mask; mask >>= 1) v += warp_xor(v, mask);
+	return v;
+}
+
+CUDA_FN float warp_max(float v)
+{
+	for (int mask = 16; mask; mask >>= 1) v = fmaxf(v, warp_xor(v, mask));
+	return v;
+}
+
+CUDA_FN float half_float(uint16_t h)
+{
+	float f;
+	asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+	return f;
+}
+
+CUDA_FN uint16_t float_half(float f)
+{
+	uint16_t h;
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+	return h;
+}
+
+CUDA_FN uint16_t float_bf16(float f)
+{
+	uint16_t h;
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(f));
+	return h;
+}
+
+CUDA_FN void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+CUDA_FN void mma_f16(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+CUDA_FN uint32_t cuda_shared_at(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+CUDA_FN void ldmatrix4(uint32_t r[4], const void *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(cuda_shared_at(row)) : "memory");
+}
+
+CUDA_FN void ldmatrix4_t(uint32_t r[4], const void *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+		: "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(cuda_shared_at(row)) : "memory");
+}
+
+CUDA_FN void copy16_async(void *shared, const void *global)
+{
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(cuda_shared_at(shared)), "l"(global) : "memory");
+}
+
+CUDA_FN void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/* n: a constant. */
+#define copy_wait(n) asm volatile("cp.async.wait_group %0;" :: "n"(n) : "memory")
+#endif
+
+/* An err.h, gpu.h … is C: names as a C compiler gives them. */
+#define _Static_assert static_assert
+
+CUDA_FN float bf16_float(uint16_t h) { return __uint_as_float(static_cast<uint32_t>(h) << 16); }
+CUDA_FN int cuda_lane() { return static_cast<int>(threadIdx.x % CUDA_WARP); }
+static inline dim3 cuda_grid(size_t x, size_t y = 1, size_t z = 1)
+{
+	return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
+}
+
+/* The sum of v over the block, the same bits for all: warps in turn. parts: 32 floats of shared memory, free again at the
+ * block's next __syncthreads. */
+CUDA_FN float block_sum(float v, float *parts)
+{
+	float sum = warp_sum(v);
+	if (cuda_lane() == 0) parts[threadIdx.x / CUDA_WARP] = sum;
+	__syncthreads();
+	sum = 0;
+	for (unsigned i = 0; i < blockDim.x / CUDA_WARP; i++) sum += parts[i];
+	return sum;
+}
+
+#define CUDA_LAUNCH(g, kernel, grid, threads, shared_bytes, ...) \
+	gpu_check(g, cuda_launch((g)->stream, #kernel, kernel, dim3(grid), threads, shared_bytes, __VA_ARGS__), #kernel)
+
+#endif

@@ -1,0 +1,61 @@
+/* cuda_inside.h: what the files of the CUDA table share; no interface. Each is compiled for the GPU and for the host
+ * (cuda.h); GPU_NAME keeps the two apart: cuda_linear, host_linear. */
+#ifndef NN_CUDA_INSIDE_H
+#define NN_CUDA_INSIDE_H
+#include "nn/cuda.h"
+extern "C" {
+#include "base/err.h"
+#include "base/mem.h"
+#include "nn/gpu.h"
+#include "nn/quant.h"
+}
+
+#ifdef GPU_HOST
+#define GPU_NAME(x) host_##x
+#else
+#define GPU_NAME(x) cuda_##x
+#endif
+
+enum { GPU_BEST_PARTS = 64 };       /* most blocks that look for the best of a row */
+
+struct gpu_block {                  /* memory that close frees */
+	struct gpu_block *next;
+	void *p;
+	uint64_t bytes;
+};
+
+struct gpu {
+	cudaStream_t stream;
+	int device, sms, recording;
+	cudaError_t error;          /* the first that a call met; what was asked for then */
+	const char *failed;
+	struct gpu_block *blocks, *host_blocks;
+	unsigned long long *best;   /* device (GPU_ROWS, GPU_BEST_PARTS) */
+};
+
+/* Keeps the first error of a device for the next sync. what: static. */
+static inline void gpu_check(struct gpu *g, cudaError_t r, const char *what)
+{
+	if (r == cudaSuccess || g->error != cudaSuccess) return;
+	g->error = r;
+	g->failed = what;
+}
+
+static inline size_t div_up(size_t a, size_t b) { return (a + b - 1) / b; }
+
+extern const struct gpu_table GPU_NAME(table);
+
+/* ops_cuda.cu */
+int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *e);
+void GPU_NAME(release)(struct gpu *g, void *device);
+int GPU_NAME(alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e);
+void GPU_NAME(release_host)(struct gpu *g, void *p);
+void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t bytes);
+int GPU_NAME(sync)(struct gpu *g, struct err *e);
+/* ops_cuda_plain.cu */
+void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
+void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
+void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,
+	int32_t *ids);
+
+#endif

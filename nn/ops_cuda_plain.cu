@@ -1,0 +1,111 @@
+/* ops_cuda_plain.cu: owns the decoder's kernels that are no matrix product: rotary positions with the store of keys and
+ * values, the norm that is added, the choice of the best token.
+ *
+ * Rows are apart from each other: a block or a warp has one row's piece, and its sums go in an order that the lengths
+ * alone give, so that a row has the same bits in every call. Threads, failure: gpu.h. */
+#include "nn/cuda_inside.h"
+
+enum { ROPE_WARPS = 4, HEAD_MOST = 256, NORM_THREADS = 256, BEST_THREADS = 256, BEST_RUN = 4096 };
+
+/* One warp has one head of one row: heads of queries, then of keys, then of values. It norms and turns the head in shared
+ * memory, where a pair's two lie with different lanes. */
+CUDA_KERNEL(rope_heads)(struct gpu_rope c, struct gpu_rows rows)
+{
+	CUDA_SHARED_N(float, all, ROPE_WARPS * HEAD_MOST);
+	const size_t warp = threadIdx.x / CUDA_WARP, head = blockIdx.x * ROPE_WARPS + warp, t = blockIdx.y, d = c.head_dim;
+	const int lane = cuda_lane(), pos = rows.pos[t];
+	float *x = all + warp * HEAD_MOST, sum = 0;
+	if (head >= c.heads + 2 * c.kv_heads || pos < 0) return;
+	const int is_q = head < c.heads, is_v = head >= c.heads + c.kv_heads;
+	const size_t kv = is_q ? 0 : is_v ? head - c.heads - c.kv_heads : head - c.heads;
+	float *at = is_q ? c.q + (t * c.heads + head) * d : c.k + (t * c.kv_heads + kv) * d;
+	const float *from = is_v ? c.v + (t * c.kv_heads + kv) * d : at, *norm = is_v ? NULL : is_q ? c.q_norm : c.k_norm;
+	for (size_t i = lane; i < d; i += CUDA_WARP) {
+		x[i] = from[i];
+		sum = fmaf(x[i], x[i], sum);
+	}
+	if (norm) {
+		const float inv = 1 / sqrtf(warp_sum(sum) / (float)d + c.eps);
+		for (size_t i = lane; i < d; i += CUDA_WARP) x[i] = x[i] * inv * norm[i];
+	}
+	__syncwarp();
+	for (size_t i = lane; i < c.half && !is_v; i += CUDA_WARP) {
+		const size_t one = c.apart ? i : 2 * i, two = c.apart ? i + c.half : 2 * i + 1;
+		const float a = x[one], b = x[two], co = c.cos[pos * c.half + i], si = c.sin[pos * c.half + i];
+		x[one] = a * co - b * si;
+		x[two] = a * si + b * co;
+	}
+	__syncwarp();
+	if (!is_v)
+		for (size_t i = lane; i < d; i += CUDA_WARP) at[i] = x[i];
+	if (is_q) return;
+	const size_t page = rows.pages[rows.slot[t] * rows.ld_pages + pos / GPU_PAGE];
+	uint16_t *to = c.store + page * c.page_halves + c.head_halves + (2 * kv + is_v) * GPU_PAGE * d + pos % GPU_PAGE * d;
+	for (size_t i = lane; i < d; i += CUDA_WARP) to[i] = float_half(x[i]);
+}
+
+void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows)
+{
+	CUDA_LAUNCH(g, rope_heads, cuda_grid(div_up(c->heads + 2 * c->kv_heads, ROPE_WARPS), rows->n), ROPE_WARPS * CUDA_WARP, 0,
+		*c, *rows);
+}
+
+CUDA_KERNEL(norm_added)(float *x, const float *y, const float *w, size_t dim, float eps)
+{
+	CUDA_SHARED_N(float, parts, CUDA_WARP);
+	const size_t row = blockIdx.x * dim;
+	float sum = 0;
+	for (size_t i = threadIdx.x; i < dim; i += NORM_THREADS) sum = fmaf(y[row + i], y[row + i], sum);
+	const float inv = 1 / sqrtf(block_sum(sum, parts) / (float)dim + eps);
+	for (size_t i = threadIdx.x; i < dim; i += NORM_THREADS) x[row + i] += y[row + i] * inv * w[i];
+}
+
+void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps)
+{
+	CUDA_LAUNCH(g, norm_added, n, NORM_THREADS, 0, x, y, w, dim, eps);
+}
+
+/* A logit with its place, so that the greater of two is the better: the larger, then the first. 0: none. */
+CUDA_FN unsigned long long best_key(float v, size_t i)
+{
+	const uint32_t bits = __float_as_uint(v + 0.0f), sign = bits >> 31;   /* + 0: one zero only */
+	if (v != v) return 0;
+	return (unsigned long long)(bits ^ (sign ? 0xffffffffu : 0x80000000u)) << 32 | (0xffffffffu - (uint32_t)i);
+}
+
+CUDA_FN unsigned long long best_of_block(unsigned long long best, unsigned long long *parts)
+{
+	for (int mask = CUDA_WARP / 2; mask; mask >>= 1) best = max(best, warp_xor(best, mask));
+	if (cuda_lane() == 0) parts[threadIdx.x / CUDA_WARP] = best;
+	__syncthreads();
+	for (int i = 0; i < BEST_THREADS / CUDA_WARP; i++) best = max(best, parts[i]);
+	return best;
+}
+
+CUDA_KERNEL(best_parts)(const float *logits, size_t vocab, const uint32_t *allowed, size_t ld_allowed, unsigned long long *out)
+{
+	CUDA_SHARED_N(unsigned long long, parts, BEST_THREADS / CUDA_WARP);
+	const size_t t = blockIdx.y, stride = (size_t)gridDim.x * BEST_THREADS;
+	unsigned long long best = 0;
+	for (size_t i = blockIdx.x * BEST_THREADS + threadIdx.x; i < vocab; i += stride)
+		if (!allowed || allowed[t * ld_allowed + i / 32] >> i % 32 & 1) best = max(best, best_key(logits[t * vocab + i], i));
+	best = best_of_block(best, parts);
+	if (threadIdx.x == 0) out[t * GPU_BEST_PARTS + blockIdx.x] = best;
+}
+
+CUDA_KERNEL(best_whole)(const unsigned long long *in, unsigned n, int32_t *ids)
+{
+	const unsigned long long *part = in + (size_t)blockIdx.x * GPU_BEST_PARTS;
+	unsigned long long best = 0;
+	for (unsigned i = threadIdx.x; i < n; i += CUDA_WARP) best = max(best, part[i]);
+	for (int mask = CUDA_WARP / 2; mask; mask >>= 1) best = max(best, warp_xor(best, mask));
+	if (threadIdx.x == 0) ids[blockIdx.x] = best ? (int32_t)(0xffffffffu - (uint32_t)best) : -1;
+}
+
+void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,
+	int32_t *ids)
+{
+	const size_t most = GPU_BEST_PARTS, parts = min(div_up(vocab, BEST_RUN), most);
+	CUDA_LAUNCH(g, best_parts, cuda_grid(parts, n), BEST_THREADS, 0, logits, vocab, allowed, ld_allowed, g->best);
+	CUDA_LAUNCH(g, best_whole, n, CUDA_WARP, 0, g->best, parts, ids);
+}
