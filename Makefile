@@ -137,7 +137,7 @@ CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests
-$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(WITH_$(1)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
+$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o $(BUILD)/tests/gguf_fill.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(WITH_$(1)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $$@ $$^ $(call libs,$(NEED_$(1)))
 test-$(1): $(BUILD)/tests/run-$(1)
 	@$(BUILD)/tests/run-$(1) $(T)

@@ -1,16 +1,19 @@
 /* gguf_make.c: owns the writer of test GGUF files (ggml docs/gguf.md), the plain encoders of weight types, and the
  * tensors of the architectures. Encoders round to the nearest step and look for no better scale: tests compare what
- * was stored, not what went in. Threads: one. Failure: ends the test. */
+ * was stored, not what went in. Matrices of real models' sizes are made as they lie in the file: random bits, and scales
+ * put into each block (gguf_fill.c). Threads: one. Failure: ends the test. */
 #include "tests/gguf_make.h"
 #include <math.h>
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/mem.h"
+#include "tests/gguf_fill.h"
 #include "nn/gguf.h"
 #include "nn/quant.h"
 #include "tests/test.h"
 
-enum { ALIGN = 32, FILE_MAX_BYTES = 1 << 29 };
+/* Where matrices of gguf_make_random begin: behind all other data, with nothing between. */
+enum { ALIGN = 32, FILE_MAX_BYTES = 1 << 29, ROOMS_MAX = 4096, ROOMS_AT = 1 << 24 };
 
 /* --- the file --- */
 static void put_u32(struct buf *b, uint32_t v) { buf_put(b, &v, 4); }
@@ -87,9 +90,42 @@ void gguf_make_tensor(struct gguf_make *m, const char *name, uint32_t type, size
 	quant_encode(type, w, k * (rows ? rows : 1), &m->data);
 }
 
+void gguf_make_random(struct gguf_make *m, const char *name, uint32_t type, size_t k, size_t rows, uint64_t seed)
+{
+	const uint64_t bytes = quant_row_bytes(type, k) * rows, whole = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+	if (!m->rooms) m->rooms = mem_calloc(ROOMS_MAX, sizeof *m->rooms);
+	CHECK(m->rooms && m->room_n < ROOMS_MAX);
+	m->tensor_n++;
+	put_str(&m->tensors, name);
+	put_u32(&m->tensors, 2);
+	put_u64(&m->tensors, k);
+	put_u64(&m->tensors, rows);
+	put_u32(&m->tensors, type);
+	put_u64(&m->tensors, ROOMS_AT + m->room_bytes);
+	m->rooms[m->room_n] = (struct gguf_room){ type, k, bytes, seed + m->room_n };
+	m->room_n++;
+	m->room_bytes += whole;
+}
+
+/* What stands in memory, then the matrices, which are made where they lie. */
+static void write_large(const struct gguf_make *m, const struct buf *all, size_t data_at, const char *path)
+{
+	uint64_t at = data_at + ROOMS_AT;
+	struct gguf_fill f;
+	CHECK(m->data.len <= ROOMS_AT);
+	gguf_fill_open(&f, path, at + m->room_bytes);
+	gguf_fill_put(&f, all->data, all->len);
+	for (size_t i = 0; i < m->room_n; i++) {
+		gguf_fill_matrix(&f, at, m->rooms[i].type, m->rooms[i].k, m->rooms[i].bytes, m->rooms[i].seed);
+		at += (m->rooms[i].bytes + ALIGN - 1) / ALIGN * ALIGN;
+	}
+	gguf_fill_close(&f);
+}
+
 void gguf_make_write(struct gguf_make *m, const char *path)
 {
 	struct buf all;
+	size_t data_at;
 	struct err e;
 	buf_init(&all, FILE_MAX_BYTES);
 	buf_puts(&all, "GGUF");
@@ -99,9 +135,12 @@ void gguf_make_write(struct gguf_make *m, const char *path)
 	buf_put(&all, buf_cstr(&m->keys), m->keys.len);
 	buf_put(&all, buf_cstr(&m->tensors), m->tensors.len);
 	pad(&all);
+	data_at = all.len;
 	buf_put(&all, buf_cstr(&m->data), m->data.len);
 	CHECK(!buf_failed(&all) && !buf_failed(&m->keys) && !buf_failed(&m->tensors) && !buf_failed(&m->data));
-	CHECK_OK(file_write_atomic(path, all.data, all.len, &e), e);
+	if (m->room_n) write_large(m, &all, data_at, path);
+	else CHECK_OK(file_write_atomic(path, all.data, all.len, &e), e);
+	mem_free(m->rooms);
 	buf_clear(&all);
 	buf_clear(&m->keys);
 	buf_clear(&m->tensors);
@@ -367,8 +406,12 @@ static void put_matrix(struct gguf_make *m, const struct model_spec *s, const ch
 	size_t k, rows;
 	float *w;
 	CHECK(model_matrix(s, name, &k, &rows));
-	w = mem_alloc(k * rows * sizeof *w);
 	snprintf(full, sizeof full, "%s.weight", name);
+	if (s->large) {
+		gguf_make_random(m, full, type, k, rows, s->seed << 16);
+		return;
+	}
+	w = mem_alloc(k * rows * sizeof *w);
 	random_weights(s->seed, full, k * rows, 1 / sqrtf((float)k), w);
 	gguf_make_tensor(m, full, type, k, rows, w);
 	mem_free(w);

@@ -12,9 +12,13 @@
 #include <stdint.h>
 #include "base/buf.h"
 
+struct gguf_room { uint32_t type; size_t k; uint64_t bytes, seed; };   /* a matrix of gguf_make_random */
 struct gguf_make {
 	struct buf keys, tensors, data;
 	uint64_t key_n, tensor_n;
+	struct gguf_room *rooms;
+	size_t room_n;
+	uint64_t room_bytes;
 };
 
 void gguf_make_begin(struct gguf_make *m);
@@ -27,6 +31,9 @@ void gguf_make_strs(struct gguf_make *m, const char *key, const char *const *val
 void gguf_make_array(struct gguf_make *m, const char *key, uint32_t type, const void *values, size_t n);
 /* A matrix of rows x k (a vector: rows 0) from floats, encoded as type; k a multiple of the type's block. */
 void gguf_make_tensor(struct gguf_make *m, const char *name, uint32_t type, size_t k, size_t rows, const float *w);
+/* The same with weights that are never floats: random bits in the type's blocks, under scales that give them a deviation of
+ * about 1/sqrt(k). They come into being in the file, by all cores: models of many GB in seconds. */
+void gguf_make_random(struct gguf_make *m, const char *name, uint32_t type, size_t k, size_t rows, uint64_t seed);
 /* Keys of a byte-level BPE without merges: tokens 0 … 255 are the bytes, then come control tokens of the given names, then
  * unused ones up to vocab. The first control token ends a text. */
 void gguf_make_tokenizer(struct gguf_make *m, const char *const *control, size_t n, size_t vocab);
@@ -51,6 +58,7 @@ struct model_spec {
 	float rope_base, rope_linear;  /* 0: no such key */
 	uint32_t type, embed_type; /* enum quant_type of matrices, and of token_embd and output */
 	uint64_t seed;
+	int large;                 /* matrices of gguf_make_random */
 };
 /* A small model: 3 layers, dim 256, 5 heads on 1, ff 512, 320 tokens, context 256, all F32. */
 struct model_spec model_spec_of(const char *arch);
