@@ -41,7 +41,7 @@ NVCC_FLAGS   := -std=c++20 -O3 -fmad=false -I. -MMD -MP -Xcompiler -Wall,-Wextra
 # The same sources for the host, over an emulator (tests/nn/cuda_host.h): linked into the tests of rooms that can use a GPU.
 HOST_FLAGS    = -std=c++20 $(OPT) -Wall -Wextra $(CUDA_LENIENT) -Wno-unknown-pragmas -I. -pthread -MMD -MP -DGPU_HOST -include tests/nn/cuda_host.h \
 	-mavx2 -mfma -mf16c -ffp-contract=off $(CXXFLAGS)
-HOST_OBJS    := $(patsubst %.cu,$(BUILD)/host/%.o,$(wildcard nn/*.cu)) $(BUILD)/host/tests/nn/cuda_host.o
+HOST_OBJS    := $(patsubst %.cu,$(BUILD)/host/%.o,$(wildcard nn/*.cu)) $(BUILD)/host/tests/nn/cuda_host.o $(BUILD)/tests/nn/gpu_is_host.o
 HOST_TESTS   := $(patsubst %.cc,$(BUILD)/host/%.o,$(wildcard tests/nn/test_*.cc))
 WITH_nn      := $(HOST_OBJS) $(HOST_TESTS)
 WITH_embed   := $(HOST_OBJS)

@@ -1,14 +1,13 @@
-/* test_gpu_plain.c: the GPU's table over the emulated device: memory, queues, recorded passes, what is said when it is
- * lost; and the kernels that are no matrix product, against plain loops. */
+/* test_gpu_plain.c: the GPU's kernels that are no matrix product, against plain loops. */
 #include <math.h>
 #include <stdlib.h>
 #include "base/mem.h"
+#include "nn/gpu.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
-#include "tests/nn/gpu_host.h"
 #include "tests/test.h"
 
-static const struct gpu_table *const T = &host_table;
+#define T test_gpu()
 static uint64_t rng = 88172645463325252u;
 
 static uint32_t random_bits(void)
@@ -46,105 +45,6 @@ static void out(struct gpu *g, void *to, const void *device, size_t bytes)
 	struct err e;
 	T->copy_out(g, to, device, bytes);
 	CHECK_OK(T->sync(g, &e), e);
-}
-
-TEST(gpu_memory)
-{
-	struct gpu *g = opened();
-	struct gpu_info i;
-	struct err e;
-	char bytes[100], zeros[100] = { 0 };
-	void *p, *q;
-	host_memory(1 << 20);
-	p = device(g, NULL, 100);
-	CHECK((uintptr_t)p % 256 == 0);
-	out(g, bytes, p, 100);
-	CHECK(memcmp(bytes, zeros, 100) == 0);
-	T->info(g, &i);
-	CHECK_INT(i.memory, 1 << 20);
-	CHECK(i.free > 0 && i.free < 1 << 20);
-	CHECK_INT(T->alloc(g, 2 << 20, "the weights", &q, &e), E_MEMORY);
-	CHECK(!q && strstr(e.msg, "the weights takes 2.0 MiB, ") && strstr(e.msg, " of 1.0 MiB are free"));
-	uint64_t before = i.free;
-	q = device(g, NULL, 1000);
-	T->release(g, q);
-	T->info(g, &i);
-	CHECK_INT(i.free, before);
-	CHECK_OK(T->sync(g, &e), e);    /* a refusal harms nothing */
-	T->close(g);
-}
-
-TEST(gpu_queue_runs_at_sync)
-{
-	struct gpu *g = opened();
-	struct err e;
-	int *in, *back, *d = device(g, NULL, sizeof *d);
-	CHECK_OK(T->alloc_host(g, sizeof *in, (void **)&in, &e), e);
-	CHECK_OK(T->alloc_host(g, sizeof *back, (void **)&back, &e), e);
-	*back = 1;
-	*in = 7;
-	T->copy_in(g, d, in, sizeof *in);
-	T->copy_out(g, back, d, sizeof *back);
-	CHECK_INT(*back, 1);
-	CHECK_OK(T->sync(g, &e), e);
-	CHECK_INT(*back, 7);
-	T->close(g);
-}
-
-TEST(gpu_record)
-{
-	enum { N = 64 };
-	struct gpu *g = opened();
-	struct gpu_graph *graph;
-	struct err e;
-	float w[N], *x, *y = device(g, NULL, sizeof w), *sum = device(g, NULL, sizeof w), got[N];
-	for (int i = 0; i < N; i++) w[i] = 1;
-	float *ones = device(g, w, sizeof w);
-	CHECK_OK(T->alloc_host(g, sizeof w, (void **)&x, &e), e);
-	CHECK_OK(T->record(g, &e), e);
-	T->copy_in(g, y, x, sizeof w);
-	T->add_normed(g, sum, y, ones, 1, N, 0);
-	CHECK_OK(T->recorded(g, &graph, &e), e);
-	out(g, got, sum, sizeof got);
-	CHECK(got[0] == 0);             /* recorded, not run */
-	for (int round = 1; round <= 3; round++) {
-		for (int i = 0; i < N; i++) x[i] = round == 2 ? -3 : 3;
-		T->replay(g, graph);
-		out(g, got, sum, sizeof got);
-		CHECK(fabsf(got[5] - (round == 2 ? 0 : 1)) < 1e-6f);
-	}
-	T->graph_free(g, graph);
-	CHECK_OK(T->record(g, &e), e);
-	T->copy_in(g, y, w, sizeof w);  /* of the stack: a replay would read what is no longer there */
-	CHECK_INT(T->recorded(g, &graph, &e), E_IO);
-	CHECK(strstr(e.msg, "pageable"));
-	T->close(g);
-}
-
-TEST(gpu_lost)
-{
-	struct gpu *g = opened();
-	struct err e;
-	void *p;
-	host_lose();
-	CHECK_INT(T->sync(g, &e), E_IO);
-	CHECK(strstr(e.msg, "device lost: "));
-	CHECK_INT(T->sync(g, &e), E_IO);
-	CHECK_INT(T->alloc(g, 8, "more", &p, &e), E_IO);
-	T->close(g);
-}
-
-TEST(gpu_none)
-{
-	struct gpu *g;
-	struct err e;
-	CHECK_INT(T->count(), 1);
-	CHECK_INT(T->open(&g, 1, &e), E_UNSUPPORTED);
-	CHECK_STR(e.msg, "no GPU 1: there are 1");
-	host_devices(0);
-	CHECK_INT(T->count(), 0);
-	CHECK_INT(T->open(&g, 0, &e), E_UNSUPPORTED);
-	CHECK(!g && strstr(e.msg, "no GPU"));
 }
 
 static void check_add_normed(size_t n, size_t dim)
