@@ -13,6 +13,9 @@
  *   warp_sum warp_max(float)            of the warp's 32, all of them the same bits, in the order of a butterfly
  *   warp_exchange(v, lane), warp_xor(v, mask)   v of another lane, of up to 8 bytes
  *   half_float float_half bf16_float float_bf16  between float and 16 bits (uint16_t); to nearest, ties to even
+ *   half_pair(low, high)                two floats as halves in 32 bits
+ *   __threadfence() atomicAdd(unsigned *, n) load_fresh load_fresh4: what other blocks of the kernel wrote, read past the
+ *                                       first-level cache; 4: floats, aligned to 16 bytes
  *   mma_bf16 mma_f16(d[4], a[4], b[2])  d += a b, m16n8k16, sums in floats; fragments as the PTX ISA has them
  *   ldmatrix4 ldmatrix4_t(r[4], row)    four 8 x 8 matrices of 16 bits from shared memory; row: of lane 8i+j, row j of
  *                                       matrix i, aligned to 16 bytes; _t: transposed
@@ -92,6 +95,20 @@ CUDA_FN uint16_t float_bf16(float f)
 	uint16_t h;
 	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(f));
 	return h;
+}
+
+CUDA_FN uint32_t half_pair(float low, float high)
+{
+	uint32_t w;
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
+	return w;
+}
+
+CUDA_FN float load_fresh(const float *p) { return __ldcg(p); }
+CUDA_FN void load_fresh4(float v[4], const float *p)
+{
+	const float4 f = __ldcg(reinterpret_cast<const float4 *>(p));
+	v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
 }
 
 CUDA_FN void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])

@@ -43,7 +43,7 @@ static inline void gpu_check(struct gpu *g, cudaError_t r, const char *what)
 
 static inline size_t div_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
-extern "C" const struct gpu_table GPU_NAME(table);
+extern const struct gpu_table GPU_NAME(table);
 
 /* ops_cuda.cu */
 int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *e);
@@ -52,6 +52,9 @@ int GPU_NAME(alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e)
 void GPU_NAME(release_host)(struct gpu *g, void *p);
 void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t bytes);
 int GPU_NAME(sync)(struct gpu *g, struct err *e);
+/* ops_cuda_attend.cu */
+void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
+size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most);
 /* ops_cuda_plain.cu */
 void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
 void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);

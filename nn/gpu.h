@@ -24,7 +24,7 @@
 
 enum {
 	GPU_ROWS = 512,              /* most rows of one call */
-	GPU_SPLIT = 256,             /* keys that one block of attention reads: a sum is over such runs, in order */
+	GPU_SPLIT = 128,             /* keys that one block of attention reads: a sum is over such runs, in order */
 	GPU_PAGE = 32                /* positions of a page of keys and values */
 };
 
@@ -92,7 +92,8 @@ struct gpu_attend {                       /* softmax(scale q·k) v over the keys
 	size_t keys_most;                 /* no row has more: what the grid is made for */
 	float scale;
 	const uint16_t *store; size_t page_halves, head_halves; /* as in gpu_rope */
-	float *scratch;                   /* device, attend_floats() of it; for prompts may be NULL */
+	float *scratch;                   /* device, attend_floats() of the most rows and keys of any call with these heads; nobody else
+	                                     writes there, for it counts on the zeros that it leaves. For prompts may be NULL */
 	int prompt;                       /* rows of one sequence stand together, in order: tensor cores; q and p as halves */
 };
 

@@ -329,6 +329,8 @@ const struct gpu_table GPU_NAME(table) = {
 	.replay = table_replay,
 	.graph_free = table_graph_free,
 	.rope = GPU_NAME(rope),
+	.attend = GPU_NAME(attend),
+	.attend_floats = GPU_NAME(attend_floats),
 	.add_normed = GPU_NAME(add_normed),
 	.best = GPU_NAME(best),
 };

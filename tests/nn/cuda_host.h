@@ -103,6 +103,19 @@ static inline uint16_t float_bf16(float f)
 	if (f != f) return 0x7fff;
 	return static_cast<uint16_t>((x + 0x7fff + (x >> 16 & 1)) >> 16);
 }
+static inline uint32_t half_pair(float low, float high)
+{
+	return float_half(low) | static_cast<uint32_t>(float_half(high)) << 16;
+}
+static inline void __threadfence() {}
+static inline unsigned atomicAdd(unsigned *p, unsigned n)
+{
+	const unsigned old = *p;
+	*p += n;
+	return old;
+}
+static inline float load_fresh(const float *p) { return *p; }
+static inline void load_fresh4(float v[4], const float *p) { memcpy(v, p, 4 * sizeof *p); }
 
 #define __syncthreads host_block_wait
 #define __syncwarp host_warp_wait
