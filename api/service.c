@@ -76,6 +76,7 @@ int service_embedder_open(struct service *s, const char *model, struct embedder 
 	o.dir = buf_cstr(&path);
 	o.threads = service_threads(c->embed_threads);
 	o.kernel = c->embed_kernel;
+	o.device = c->embed_device;
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
 	o.passage_prefix = strcmp(c->embed_passage_prefix, "auto") == 0 ? NULL : c->embed_passage_prefix;
@@ -304,7 +305,8 @@ int service_ingest(struct service *s, struct ingest *out, const volatile int *ca
 static int reader_start(struct service *s, struct err *e)
 {
 	const char *set = s->conf.reader_model;
-	struct reader_options o = {.dir = MODEL_INSIDE, .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel};
+	struct reader_options o = {.dir = MODEL_INSIDE, .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel,
+		.device = s->conf.embed_device};
 	struct buf path;
 	int rc = OK;
 	if (strcmp(set, "none") == 0) {

@@ -1,15 +1,15 @@
 /* embed.c: owns an open model (card, vocabulary, encoder), the spaces it runs in, and the queue in front of them.
  *
  * A call tokenises its texts into a piece of at most PIECE_TOKENS tokens (or one text that is longer), takes a space,
- * runs the piece, pools it, gives the space back, and goes on with the next piece.
+ * runs the piece, gives the space back, and goes on with the next piece. For a GPU pieces are larger.
  *
  * The wide space has all threads, and there is one. It goes to a waiting EMBED_FIRST before any EMBED_BULK. A steady
  * stream of questions may hold folders up; that is meant. A piece of an EMBED_FIRST call of at most SHORT_TOKENS tokens
  * takes a narrow space instead, of which there are as many as threads, each run by the caller alone: it waits neither
  * for a folder's piece nor for threads that are busy with other things (a decoder's, say), and one thread is enough for
  * it, since a short text is bound by reading the weights. So does one of at most ALONE_TOKENS, any question that is,
- * while the wide space is busy: one thread computes it sooner than the piece there is done. Tokenising happens
- * outside, into memory of the call.
+ * while the wide space is busy: one thread computes it sooner than the piece there is done. On a GPU all goes to the wide space:
+ * a piece there takes no longer than one thread takes for a question. Tokenising happens outside, into memory of the call.
  *
  * Threads: `lock` guards the free spaces and the waiting counts, nothing else; it is never held while anything runs.
  * Everything else is immutable after open but a space, which belongs to whoever took it. No other lock is taken under
@@ -31,7 +31,7 @@
 
 enum {
 	PIECE_TOKENS = 2048,
-	PIECE_TEXTS = PIECE_TOKENS / 2, /* a text has two tokens or more */
+	GPU_PIECE_TOKENS = 16384,       /* fills its multiprocessors, and is done in some milliseconds */
 	SHORT_TOKENS = 64,
 	ALONE_TOKENS = 512,
 	ALONE_MAX = 8,
@@ -48,6 +48,7 @@ struct embedder {
 	struct encoder_space *wide;   /* belongs to whoever set busy */
 	struct encoder_space *alone[ALONE_MAX]; /* the first alone_free are nobody's */
 	int alone_count;
+	size_t piece;                 /* tokens */
 	pthread_mutex_t lock;         /* guards what follows, and the order of `alone` */
 	pthread_cond_t ready[2];      /* by enum embed_turn: for the wide space */
 	size_t waiting[2];
@@ -58,8 +59,8 @@ struct embedder {
 
 /* Some texts of a call, tokenised. */
 struct piece {
-	int32_t *ids;                      /* room for PIECE_TOKENS and one more text */
-	size_t starts[PIECE_TEXTS + 2];
+	int32_t *ids;                      /* room for m->piece and one more text */
+	size_t *starts;
 	size_t texts;
 };
 
@@ -117,14 +118,17 @@ static int files_read(struct embedder *m, const struct embedder_options *o, stru
 /* The encoder of the weights, and its spaces. */
 static int encoder_start(struct embedder *m, const struct embedder_options *o, const struct safetensors *weights, struct err *e)
 {
-	const struct gemm8 *kernel = NULL;
-	size_t rows = m->info.max_tokens > PIECE_TOKENS ? (size_t)m->info.max_tokens : PIECE_TOKENS;
-	int rc = o->kernel && strcmp(o->kernel, "ref") == 0 ? OK : gemm8_choose(&kernel, o->kernel, e);
-	m->info.kernel = kernel ? kernel->name : "ref";
-	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, kernel, e);
-	if (rc == OK) rc = encoder_space_open(&m->wide, m->encoder, o->threads, rows, e);
-	while (rc == OK && m->alone_count < o->threads && m->alone_count < ALONE_MAX) {
-		rc = encoder_space_open(&m->alone[m->alone_count], m->encoder, 1, ALONE_TOKENS, e);
+	struct encoder_how how;
+	size_t longest = (size_t)m->info.max_tokens;
+	int rc = encoder_how_choose(&how, o->device, o->kernel, o->gpu, e);
+	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, &how, m->info.name, e);
+	if (rc == OK) rc = encoder_space_open(&m->wide, m->encoder, o->threads, longest > PIECE_TOKENS ? longest : PIECE_TOKENS,
+		longest > GPU_PIECE_TOKENS ? longest : GPU_PIECE_TOKENS, e);
+	if (rc != OK) return rc;
+	m->info.kernel = encoder_kernel(m->encoder);
+	m->piece = encoder_on_gpu(m->encoder) ? GPU_PIECE_TOKENS : PIECE_TOKENS;
+	while (rc == OK && !how.must && m->alone_count < o->threads && m->alone_count < ALONE_MAX) {
+		rc = encoder_space_open(&m->alone[m->alone_count], m->encoder, 1, ALONE_TOKENS, 0, e);
 		m->alone_count += rc == OK;
 	}
 	m->alone_free = m->alone_count;
@@ -255,8 +259,9 @@ static struct encoder_space *alone_take(struct embedder *m)
 static struct encoder_space *space_take(struct embedder *m, size_t tokens, enum embed_turn turn)
 {
 	struct encoder_space *s;
+	int alone = turn == EMBED_FIRST && m->alone_count > 0 && !encoder_on_gpu(m->encoder);
 	pthread_mutex_lock(&m->lock);
-	if (turn == EMBED_FIRST && tokens <= (m->busy ? ALONE_TOKENS : SHORT_TOKENS)) s = alone_take(m);
+	if (alone && tokens <= (m->busy ? ALONE_TOKENS : SHORT_TOKENS)) s = alone_take(m);
 	else s = wide_take(m, turn);
 	pthread_mutex_unlock(&m->lock);
 	return s;
@@ -277,44 +282,35 @@ static void space_give(struct embedder *m, struct encoder_space *s)
 
 /* ---- encode ---- */
 
-static void piece_run(struct embedder *m, const struct piece *p, enum embed_turn turn, float *out)
+static int piece_run(struct embedder *m, const struct piece *p, enum embed_turn turn, float *out, struct err *e)
 {
-	size_t dim = (size_t)m->info.dim;
 	struct encoder_space *s = space_take(m, p->starts[p->texts], turn);
-	const float *states = encoder_run(s, p->ids, NULL, p->starts, p->texts);
-	for (size_t i = 0; i < p->texts; i++)
-		pool_text(m->card.pooling, m->card.normalise, states + p->starts[i] * dim, p->starts[i + 1] - p->starts[i], dim,
-			out + i * dim);
+	int rc = encoder_vectors(s, p->ids, p->starts, p->texts, m->card.pooling, m->card.normalise, out, e);
 	space_give(m, s);
+	return rc;
 }
 
 int embedder_encode(struct embedder *m, const struct embed_text *texts, size_t n, enum embed_kind kind,
 	enum embed_turn turn, float *out, struct err *e)
 {
-	struct piece *p = mem_calloc(1, sizeof *p);
-	size_t done = 0, dim = (size_t)m->info.dim;
-	int rc = OK;
-	if (p) p->ids = mem_alloc(((size_t)PIECE_TOKENS + (size_t)m->info.max_tokens) * sizeof *p->ids);
-	if (!p || !p->ids) {
-		rc = err_set(e, E_MEMORY, "embed %zu texts", n);
-		goto out;
-	}
-	for (size_t i = 0; i < n; i++) {
-		size_t at = p->starts[p->texts], len;
-		rc = prefixed_tokens(m, &texts[i], kind, p->ids + at, &len, e);
-		if (rc != OK) goto out;
-		if (p->texts > 0 && at + len > PIECE_TOKENS) { /* does not fit: the piece goes, this text opens the next */
-			piece_run(m, p, turn, out + done * dim);
-			done += p->texts;
-			memmove(p->ids, p->ids + at, len * sizeof *p->ids);
-			p->texts = 0;
+	size_t done = 0, dim = (size_t)m->info.dim, most = n < m->piece / 2 ? n : m->piece / 2; /* a text has two tokens or more */
+	struct piece p = {.ids = mem_alloc((m->piece + (size_t)m->info.max_tokens) * sizeof *p.ids),
+		.starts = mem_calloc(most + 2, sizeof *p.starts)};
+	int rc = p.ids && p.starts ? OK : err_set(e, E_MEMORY, "embed %zu texts", n);
+	for (size_t i = 0; i < n && rc == OK; i++) {
+		size_t at = p.starts[p.texts], len;
+		rc = prefixed_tokens(m, &texts[i], kind, p.ids + at, &len, e);
+		if (rc == OK && p.texts > 0 && at + len > m->piece) { /* does not fit: the piece goes, this text opens the next */
+			rc = piece_run(m, &p, turn, out + done * dim, e);
+			done += p.texts;
+			memmove(p.ids, p.ids + at, len * sizeof *p.ids);
+			p.texts = 0;
 			at = 0;
 		}
-		p->starts[++p->texts] = at + len;
+		if (rc == OK) p.starts[++p.texts] = at + len;
 	}
-	if (p->texts > 0) piece_run(m, p, turn, out + done * dim);
-out:
-	if (p) mem_free(p->ids);
-	mem_free(p);
+	if (rc == OK && p.texts > 0) rc = piece_run(m, &p, turn, out + done * dim, e);
+	mem_free(p.ids);
+	mem_free(p.starts);
 	return rc;
 }

@@ -1,15 +1,19 @@
-/* encoder.c: owns the weights of one encoder, and the spaces that runs happen in.
+/* encoder.c: owns the weights of one encoder, the spaces that runs happen in, and the choice between CPU and GPU.
  *
- * Weights are read a layer at a time; for int8 each layer is packed at once and its floats go. The kinds of run are
- * encoder8.c and encoder32.c. Threads: immutable after open. Failure: only at open, which names the tensor; shapes are
- * compared with config.json before anything of that size is allocated. */
+ * Weights are read a layer at a time; for int8 each layer is packed at once and its floats go, and for a GPU each is sent there. The
+ * kinds of run are encoder8.c, encoder32.c and encoder_gpu.c. A run that the GPU takes is never cut; the CPU takes as many texts
+ * at once as its space has rows for. Where a GPU is not a must, whatever it fails at ends with a line in the log, and the CPU
+ * computes instead: its weights are kept beside those on the GPU.
+ * Threads: immutable after open but for `lost`. Failure: at open, which names the tensor; shapes are compared with config.json
+ * before anything of that size is allocated; later only a GPU's. */
 #include "embed/encoder.h"
 #include <stdio.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/mem.h"
 #include "embed/encoder_inside.h"
 
-enum { ALIGN = 64, NAME_BYTES = 128 };
+enum { ALIGN = 64, NAME_BYTES = 128, SLICE_TEXTS = 512 };
 
 /* What loading needs to know; `prefix` is what stands before "embeddings." and "encoder." */
 struct load {
@@ -150,6 +154,30 @@ static int layer_pack(struct encoder *m, int i, struct layer *floats, struct err
 	return layer8_pack(&m->layers8[i], &m->s, floats, m->packed + (size_t)i * each, e);
 }
 
+/* The GPU is done without, for what e says; or that is an error. */
+static int gpu_drop(struct encoder *m, struct err *e)
+{
+	if (m->must) return e->status;
+	log_put(LOG_WARN, "embed", "%s computes on the CPU: %s", m->name, e->msg);
+	encoder_gpu_close(m->gpu);
+	m->gpu = NULL;
+	return OK;
+}
+
+static int layers_load(struct encoder *m, struct load *l)
+{
+	int rc = OK;
+	for (int i = 0; i < m->s.layers && rc == OK; i++) {
+		struct layer floats = {0}, *y = m->layers ? &m->layers[i] : &floats;
+		rc = layer_load(l, &m->s, i, y);
+		if (rc == OK && m->gpu && encoder_gpu_layer(m->gpu, &m->s, i, y, l->e) != OK) rc = gpu_drop(m, l->e);
+		if (rc == OK && m->layers8) rc = layer_pack(m, i, y, l->e);
+		layer_clear(&floats);
+	}
+	if (rc == OK && m->gpu && encoder_gpu_ready(m->gpu, l->e) != OK) rc = gpu_drop(m, l->e);
+	return rc;
+}
+
 static int weights_load(struct encoder *m, const struct safetensors *file, struct err *e)
 {
 	static const char *const prefixes[] = {"bert.", "model.", "encoder.", "0.auto_model."};
@@ -162,28 +190,55 @@ static int weights_load(struct encoder *m, const struct safetensors *file, struc
 	snprintf(name, sizeof name, "%sembeddings.LayerNorm.gamma", l.prefix);
 	l.gamma_beta = safetensors_find(file, name) != NULL;
 	int rc = embeddings_load(m, &l);
-	for (int i = 0; i < m->s.layers && rc == OK; i++) {
-		struct layer floats = {0}, *y = m->kernel ? &floats : &m->layers[i];
-		rc = layer_load(&l, &m->s, i, y);
-		if (rc == OK && m->kernel) rc = layer_pack(m, i, y, e);
-		layer_clear(&floats);
-	}
-	return rc;
+	if (rc == OK && m->gpu && encoder_gpu_embeddings(m->gpu, m, e) != OK) rc = gpu_drop(m, e);
+	return rc == OK ? layers_load(m, &l) : rc;
+}
+
+int encoder_how_choose(struct encoder_how *out, const char *device, const char *kernel, const struct gpu_table *given, struct err *e)
+{
+	int is_auto = device && strcmp(device, "auto") == 0, rc = OK;
+	struct err none = {0};
+	*out = (struct encoder_how){.must = device && strcmp(device, "cuda") == 0};
+	if (device && !is_auto && !out->must && strcmp(device, "cpu") != 0)
+		return err_set(e, E_USAGE, "no device \"%.20s\": auto, cpu or cuda", device);
+	if (!kernel || strcmp(kernel, "ref") != 0) rc = gemm8_choose(&out->kernel, kernel, e);
+	if (rc != OK || (!is_auto && !out->must) || (is_auto && kernel && strcmp(kernel, "auto") != 0)) return rc;
+	if (given) out->gpu = given;
+	else rc = gpu_choose(&out->gpu, out->must ? e : &none);
+	if (rc == OK && is_auto && out->gpu->count() == 0) out->gpu = NULL;
+	return out->must ? rc : OK;
+}
+
+/* Opens what the weights go into. */
+static int places_open(struct encoder *m, const struct encoder_how *how, struct err *e)
+{
+	size_t layers = (size_t)m->s.layers;
+	m->must = how->must;
+	if (how->gpu && encoder_gpu_open(&m->gpu, how->gpu, &m->s, e) != OK && gpu_drop(m, e) != OK) return e->status;
+	if (m->gpu && m->must) return OK;
+	m->kernel = how->kernel;
+	if (how->kernel) m->layers8 = mem_calloc(layers, sizeof *m->layers8);
+	else m->layers = mem_calloc(layers, sizeof *m->layers);
+	return m->layers || m->layers8 ? OK : err_set(e, E_MEMORY, "an encoder of %d layers", m->s.layers);
 }
 
 int encoder_open(struct encoder **out, const struct safetensors *weights, const struct encoder_shape *shape,
-	const struct gemm8 *kernel, struct err *e)
+	const struct encoder_how *how, const char *name, struct err *e)
 {
+	struct gpu_info f;
 	int rc;
 	struct encoder *m = mem_calloc(1, sizeof *m);
 	*out = NULL;
 	if (!m) return err_set(e, E_MEMORY, "an encoder of %d layers", shape->layers);
 	m->s = *shape;
-	m->kernel = kernel;
-	if (kernel) m->layers8 = mem_calloc((size_t)shape->layers, sizeof *m->layers8);
-	else m->layers = mem_calloc((size_t)shape->layers, sizeof *m->layers);
-	rc = m->layers || m->layers8 ? weights_load(m, weights, e)
-		: err_set(e, E_MEMORY, "an encoder of %d layers", shape->layers);
+	snprintf(m->name, sizeof m->name, "%s", name);
+	rc = places_open(m, how, e);
+	if (rc == OK) rc = weights_load(m, weights, e);
+	if (rc == OK && m->gpu) {
+		encoder_gpu_info(m->gpu, &f);
+		log_put(LOG_INFO, "embed", "%s computes on the GPU: %s, %.1f of %.1f GiB free", m->name, f.name, (double)f.free / (1 << 30),
+			(double)f.memory / (1 << 30));
+	}
 	if (rc == OK) *out = m;
 	else encoder_close(m);
 	return rc;
@@ -192,6 +247,7 @@ int encoder_open(struct encoder **out, const struct safetensors *weights, const 
 void encoder_close(struct encoder *m)
 {
 	if (!m) return;
+	encoder_gpu_close(m->gpu);
 	for (int i = 0; m->layers && i < m->s.layers; i++) layer_clear(&m->layers[i]);
 	for (int i = 0; m->layers8 && i < m->s.layers; i++) layer8_clear(&m->layers8[i]);
 	mem_free(m->layers);
@@ -203,34 +259,108 @@ void encoder_close(struct encoder *m)
 	mem_free(m);
 }
 
-int encoder_space_open(struct encoder_space **out, const struct encoder *m, int threads, size_t rows, struct err *e)
+int encoder_on_gpu(const struct encoder *m)
+{
+	return m->gpu && !atomic_load(&m->lost);
+}
+
+const char *encoder_kernel(const struct encoder *m)
+{
+	return encoder_on_gpu(m) ? encoder_gpu_name(m->gpu) : m->kernel ? m->kernel->name : "ref";
+}
+
+/* ---- spaces and runs ---- */
+
+static int cpu_space_open(struct encoder_space *s, int threads, size_t rows, struct err *e)
+{
+	s->rows = rows;
+	s->team = team_new(threads);
+	if (s->team && s->m->kernel) s->ints = space8_new(s->m, s->team, rows);
+	else if (s->team) s->floats = space32_new(s->m, s->team, rows);
+	return s->ints || s->floats ? OK : err_set(e, E_MEMORY, "activations of %zu tokens on %d threads", rows, threads);
+}
+
+int encoder_space_open(struct encoder_space **out, struct encoder *m, int threads, size_t rows, size_t gpu_rows, struct err *e)
 {
 	struct encoder_space *s = mem_calloc(1, sizeof *s);
+	int rc = OK;
 	*out = NULL;
 	if (!s) return err_set(e, E_MEMORY, "activations of %zu tokens", rows);
 	s->m = m;
-	s->team = team_new(threads);
-	if (s->team && m->kernel) s->ints = space8_new(m, s->team, rows);
-	else if (s->team) s->floats = space32_new(m, s->team, rows);
-	if (!s->ints && !s->floats) {
-		encoder_space_close(s);
-		return err_set(e, E_MEMORY, "activations of %zu tokens on %d threads", rows, threads);
-	}
-	*out = s;
-	return OK;
+	if (m->gpu && gpu_rows && space_gpu_open(&s->gpu, m->gpu, gpu_rows, e) != OK) rc = gpu_drop(m, e);
+	if (rc == OK && !(m->gpu && m->must)) rc = cpu_space_open(s, threads, rows, e);
+	if (rc == OK) *out = s;
+	else encoder_space_close(s);
+	return rc;
 }
 
 void encoder_space_close(struct encoder_space *s)
 {
 	if (!s) return;
+	space_gpu_close(s->gpu, s->m->gpu);
 	space8_free(s->ints);
 	space32_free(s->floats);
 	team_free(s->team);
 	mem_free(s);
 }
 
-const float *encoder_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts,
-	size_t texts)
+/* What a run is for: all states, or the vector of each text. */
+struct want { float *out; int pooled; enum pool_kind pooling; int normalise; };
+
+static void slice_put(const struct want *w, const float *states, const size_t *starts, size_t texts, size_t at, size_t first, size_t h)
 {
-	return s->ints ? space8_run(s, ids, types, starts, texts) : space32_run(s, ids, types, starts, texts);
+	if (!w->pooled) memcpy(w->out + at * h, states, starts[texts] * h * sizeof *states);
+	else for (size_t i = 0; i < texts; i++)
+		pool_text(w->pooling, w->normalise, states + starts[i] * h, starts[i + 1] - starts[i], h, w->out + (first + i) * h);
+}
+
+/* As many texts at once as there is room for. */
+static void cpu_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts, size_t texts,
+	const struct want *w)
+{
+	size_t part[SLICE_TEXTS + 1] = {0};
+	for (size_t first = 0, n; first < texts; first += n) {
+		size_t at = starts[first];
+		const uint8_t *of = types ? types + at : NULL;
+		n = 0;
+		do {
+			n++;
+			part[n] = starts[first + n] - at;
+		} while (first + n < texts && n < SLICE_TEXTS && starts[first + n + 1] - at <= s->rows);
+		slice_put(w, s->ints ? space8_run(s, ids + at, of, part, n) : space32_run(s, ids + at, of, part, n), part, n, at, first,
+			(size_t)s->m->s.hidden);
+	}
+}
+
+static int gpu_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts, size_t texts,
+	const struct want *w, struct err *e)
+{
+	if (!w->pooled) return space_gpu_states(s, ids, types, starts, texts, w->out, e);
+	return space_gpu_vectors(s, ids, starts, texts, w->pooling, w->normalise, w->out, e);
+}
+
+static int space_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts, size_t texts,
+	const struct want *w, struct err *e)
+{
+	struct encoder *m = s->m;
+	if (s->gpu && !atomic_load(&m->lost)) {
+		int rc = gpu_run(s, ids, types, starts, texts, w, e);
+		if (rc == OK || m->must) return rc;
+		atomic_store(&m->lost, 1);
+		log_put(LOG_WARN, "embed", "%s computes on the CPU from now on: %s", m->name, e->msg);
+	}
+	cpu_run(s, ids, types, starts, texts, w);
+	return OK;
+}
+
+int encoder_states(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts, size_t texts,
+	float *out, struct err *e)
+{
+	return space_run(s, ids, types, starts, texts, &(struct want){.out = out}, e);
+}
+
+int encoder_vectors(struct encoder_space *s, const int32_t *ids, const size_t *starts, size_t texts, enum pool_kind pooling,
+	int normalise, float *out, struct err *e)
+{
+	return space_run(s, ids, NULL, starts, texts, &(struct want){out, 1, pooling, normalise}, e);
 }

@@ -1,7 +1,7 @@
 /* reader.c: owns an open reader model (card, vocabulary, encoder, heads) and the space it runs in.
  *
  * A call cuts its pairs into windows, of one pair or several, and gathers these in a piece of about PIECE_TOKENS
- * tokens. A full piece runs through the encoder; then each window's states go through the heads of the call's kind, and
+ * tokens, more for a GPU. A full piece runs through the encoder; then each window's states go through the heads of the call's kind, and
  * what they say joins what the pair's other windows said. Beside every id a piece keeps the bytes of the text that it
  * stands for, so that a span is told in bytes without looking at the text again.
  *
@@ -11,8 +11,8 @@
  * The heads are fp32 in plain loops over vectors of floats, with sums in one order: the same bits on every CPU. They
  * cost some hundredths of the encoder's time.
  *
- * Threads: `lock` is held while a piece runs in the one space; tokenising and the heads happen outside, the latter on a
- * copy of the states. Everything else is immutable after open. No other lock is taken under it. Failure: a piece is
+ * Threads: `lock` is held while a piece runs in the one space; tokenising and the heads happen outside, the latter on
+ * states in memory of the call. Everything else is immutable after open. No other lock is taken under it. Failure: a piece is
  * tokenised before it runs, so an error never leaves the lock taken. */
 #include "embed/reader.h"
 #include <math.h>
@@ -31,7 +31,8 @@
 
 enum {
 	PIECE_TOKENS = 2048,
-	WINDOWS_MAX = PIECE_TOKENS / 3 + 1,  /* [CLS] [SEP] [SEP] at least */
+	GPU_PIECE_TOKENS = 8192,
+	WINDOWS_MAX = GPU_PIECE_TOKENS / 3 + 1, /* [CLS] [SEP] [SEP] at least */
 	THREADS_MAX = 64, PATH_BYTES_MAX = 4096, LANES = 16, SUPPORTS = 3
 };
 
@@ -45,6 +46,7 @@ struct reader_model {
 	struct encoder *encoder;
 	float *span, *span_bias;             /* (2, hidden): start, end */
 	struct head answerable, relevance, support; /* relevance alone where info.only_relevance is set */
+	size_t piece;                        /* tokens */
 	pthread_mutex_t lock;                /* guards the space */
 	struct encoder_space *space;
 };
@@ -54,7 +56,7 @@ struct window {
 	size_t text;                         /* rows in front of the text's tokens */
 };
 
-/* Windows that run together. Room for PIECE_TOKENS rows and one window more. */
+/* Windows that run together. Room for m->piece rows and one window more. */
 struct piece {
 	int32_t *ids;
 	uint8_t *types;
@@ -163,8 +165,8 @@ static int files_read(struct reader_model *m, const struct reader_options *o, st
 
 static int model_open(struct reader_model *m, const struct reader_options *o, struct err *e)
 {
-	const struct gemm8 *kernel = NULL;
-	size_t rows = PIECE_TOKENS;
+	struct encoder_how how;
+	size_t longest;
 	struct safetensors *weights = NULL;
 	uint8_t digest[32];
 	struct sha256 *hash = sha256_new();
@@ -172,12 +174,14 @@ static int model_open(struct reader_model *m, const struct reader_options *o, st
 	int rc = files_read(m, o, hash, &weights, e);
 	sha256_end(hash, digest);
 	hex_put(m->info.fingerprint, digest, sizeof digest);
-	if (rc == OK && !(o->kernel && strcmp(o->kernel, "ref") == 0)) rc = gemm8_choose(&kernel, o->kernel, e);
-	m->info.kernel = kernel ? kernel->name : "ref";
-	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, kernel, e);
+	if (rc == OK) rc = encoder_how_choose(&how, o->device, o->kernel, o->gpu, e);
+	if (rc == OK) rc = encoder_open(&m->encoder, weights, &m->card.shape, &how, m->info.name, e);
 	if (rc == OK) rc = heads_load(m, weights, o->dir, e);
-	if ((size_t)m->info.max_tokens > rows) rows = (size_t)m->info.max_tokens;
-	if (rc == OK) rc = encoder_space_open(&m->space, m->encoder, o->threads, rows, e);
+	longest = (size_t)m->info.max_tokens;
+	if (rc == OK) rc = encoder_space_open(&m->space, m->encoder, o->threads, longest > PIECE_TOKENS ? longest : PIECE_TOKENS,
+		longest > GPU_PIECE_TOKENS ? longest : GPU_PIECE_TOKENS, e);
+	if (rc == OK) m->info.kernel = encoder_kernel(m->encoder);
+	if (rc == OK) m->piece = encoder_on_gpu(m->encoder) ? GPU_PIECE_TOKENS : PIECE_TOKENS;
 	safetensors_close(weights);
 	return rc;
 }
@@ -330,16 +334,17 @@ static void verdict_take(struct call *c, size_t window, const float *states, siz
 
 /* ---- pieces ---- */
 
-static void piece_run(struct call *c)
+static int piece_run(struct call *c, struct err *e)
 {
 	struct piece *p = &c->piece;
 	size_t h = (size_t)c->m->card.shape.hidden;
-	if (p->n == 0) return;
+	if (p->n == 0) return OK;
 	pthread_mutex_lock(&c->m->lock);
-	memcpy(p->states, encoder_run(c->m->space, p->ids, p->types, p->starts, p->n), p->starts[p->n] * h * sizeof(float));
+	int rc = encoder_states(c->m->space, p->ids, p->types, p->starts, p->n, p->states, e);
 	pthread_mutex_unlock(&c->m->lock);
-	for (size_t i = 0; i < p->n; i++) c->take(c, i, p->states + p->starts[i] * h, p->starts[i + 1] - p->starts[i]);
+	for (size_t i = 0; i < p->n && rc == OK; i++) c->take(c, i, p->states + p->starts[i] * h, p->starts[i + 1] - p->starts[i]);
 	p->n = 0;
+	return rc;
 }
 
 static void row_put(struct piece *p, size_t row, int32_t id, uint8_t type, uint32_t from, uint32_t to)
@@ -370,17 +375,19 @@ static int opening_make(const struct reader_model *m, const struct reader_pair *
 }
 
 /* One window: the opening and n tokens of the text. */
-static void window_put(struct call *c, size_t pair, const struct opening *o, const struct wordpiece_token *t, size_t n)
+static int window_put(struct call *c, size_t pair, const struct opening *o, const struct wordpiece_token *t, size_t n, struct err *e)
 {
 	struct piece *p = &c->piece;
 	size_t rows = o->n + n + 1;
-	if (p->n > 0 && p->starts[p->n] + rows > PIECE_TOKENS) piece_run(c);
+	int rc = p->n > 0 && p->starts[p->n] + rows > c->m->piece ? piece_run(c, e) : OK;
+	if (rc != OK) return rc;
 	size_t at = p->starts[p->n];
 	for (size_t i = 0; i < o->n; i++) row_put(p, at + i, o->ids[i], i >= o->second, 0, 0);
 	for (size_t i = 0; i < n; i++) row_put(p, at + o->n + i, t[i].id, 1, t[i].from, t[i].to);
 	row_put(p, at + rows - 1, wordpiece_sep(c->m->words), 1, 0, 0);
 	p->windows[p->n] = (struct window){.pair = pair, .text = o->n};
 	p->starts[++p->n] = at + rows;
+	return OK;
 }
 
 static int pair_put(struct call *c, size_t i, const struct reader_pair *pair, struct err *e)
@@ -398,8 +405,8 @@ static int pair_put(struct call *c, size_t i, const struct reader_pair *pair, st
 		: err_set(e, E_MEMORY, "text to read: %zu bytes", pair->len);
 	size_t room = (size_t)c->m->info.max_tokens - o.n - 1;
 	while (rc == OK) {
-		window_put(c, i, &o, t + at, n - at < room ? n - at : room);
-		if (at + room >= n) break;
+		rc = window_put(c, i, &o, t + at, n - at < room ? n - at : room, e);
+		if (rc != OK || at + room >= n) break;
 		at += room > 2 * READER_STRIDE ? room - READER_STRIDE : room / 2;
 		if (at + room > n) at = n - room;
 	}
@@ -410,7 +417,7 @@ static int pair_put(struct call *c, size_t i, const struct reader_pair *pair, st
 static int call_run(struct call *c, const struct reader_pair *pairs, size_t n, struct err *e)
 {
 	struct piece *p = &c->piece;
-	size_t longest = (size_t)c->m->info.max_tokens, rows = PIECE_TOKENS + longest, h = (size_t)c->m->card.shape.hidden;
+	size_t longest = (size_t)c->m->info.max_tokens, rows = c->m->piece + longest, h = (size_t)c->m->card.shape.hidden;
 	int rc = OK;
 	p->ids = mem_calloc(rows, sizeof *p->ids);
 	p->types = mem_calloc(rows, sizeof *p->types);
@@ -422,7 +429,7 @@ static int call_run(struct call *c, const struct reader_pair *pairs, size_t n, s
 	if (!p->ids || !p->types || !p->from || !p->to || !p->states || !c->hidden || !c->edges)
 		rc = err_set(e, E_MEMORY, "read %zu pairs", n);
 	for (size_t i = 0; i < n && rc == OK; i++) rc = pair_put(c, i, &pairs[i], e);
-	if (rc == OK) piece_run(c);
+	if (rc == OK) rc = piece_run(c, e);
 	mem_free(p->ids);
 	mem_free(p->types);
 	mem_free(p->from);

@@ -25,12 +25,14 @@
 enum { READER_SPANS = 3, READER_FIRST = 64, READER_TITLE = 24, READER_STRIDE = 128, READER_SPAN_TOKENS = 40 };
 
 struct reader_model;
+struct gpu_table;
 
 struct reader_options {
 	const char *dir;      /* model folder; borrowed during open */
 	const struct embedded_file *inside; /* its files where they are carried inside the program, dir then being its name; NULL */
 	int threads;          /* 1 to 64 */
-	const char *kernel;   /* as of embedder_options */
+	const char *kernel, *device; /* as of embedder_options, and this */
+	const struct gpu_table *gpu;
 };
 
 struct reader_info {
@@ -68,12 +70,13 @@ struct reader_verdict {       /* logits: the softmax of the three are their prob
 };
 
 /* E_NOT_FOUND names the missing file, E_FORMAT the field or tensor that is wrong, E_UNSUPPORTED what is not known here
- * or the kernel that this CPU lacks; E_USAGE: no such kernel, or a number of threads out of range. */
+ * or the kernel that this CPU lacks; E_USAGE: no such kernel or device, or a number of threads out of range; as of embedder_open
+ * what a GPU lacks. */
 int reader_open(struct reader_model **out, const struct reader_options *o, struct err *e);
 void reader_close(struct reader_model *m);                    /* NULL is allowed */
 const struct reader_info *reader_info(const struct reader_model *m);
 /* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY;
- * out is then partly written. Logits of other cross-encoders have a scale of their own. */
+ * E_IO: a GPU that it must be was lost; out is then partly written. Logits of other cross-encoders have a scale of their own. */
 int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,
 	struct err *e);
 /* Of evidence in several windows the verdict of that which supports most (`supported` over the larger of the rest). */

@@ -97,6 +97,45 @@ struct gpu_attend {                       /* softmax(scale q·k) v over the keys
 	int prompt;                       /* rows of one sequence stand together, in order: tensor cores; q and p as halves */
 };
 
+/* --- an encoder's (BERT) ---
+ * Texts lie one behind the other, a token a row. Activations and weights are halves (IEEE; what is larger becomes the largest
+ * half), in rows whose lengths are multiples of GPU_PAD: what pads them is 0 and stays so. Sums, norms and softmax are floats. */
+enum { GPU_PAD = 64, GPU_TILE = 64 /* queries that one block of encode_attend takes */, GPU_ENCODE_DIM = 2048 /* most of a row that is normed */ };
+enum gpu_act { GPU_PLAIN, GPU_GELU, GPU_GELU_TANH, GPU_RELU }; /* as of dense.h */
+
+struct gpu_encode_norm {                  /* x[t] = (words[ids[t]] + places[at[t]] or x[t] + y[t]), normed as dense_add_norm does */
+	const uint16_t *words, *places;   /* device (…, dim), rows next to each other */
+	const int32_t *ids, *at;          /* device (n); NULL: x and y instead */
+	uint16_t *x; const uint16_t *y;   /* device (n, ld); of x no more than dim are written */
+	const float *gamma, *beta;        /* device (dim) */
+	float eps;
+	size_t n, dim, ld;                /* dim: even, at most GPU_ENCODE_DIM */
+};
+
+struct gpu_encode_linear {                /* y = act(x w^T + bias) */
+	const uint16_t *x, *w;            /* device (n, k), (outputs, k) */
+	const float *bias;                /* device (outputs) */
+	uint16_t *y;                      /* device (n, outputs); not x */
+	size_t n, k, outputs;             /* k, outputs: multiples of GPU_PAD */
+	enum gpu_act act;
+};
+
+struct gpu_encode_attend {                /* softmax(scale q·k) v over all rows of the row's text */
+	const uint16_t *qkv; size_t ld;   /* device (n, ld): queries of all heads, then keys, then values */
+	uint16_t *out; size_t ldo;        /* device (n, ldo): heads * head_dim of them are written */
+	size_t heads, head_dim;           /* head_dim: 16, 32, 64 or 128 */
+	float scale;
+	const int32_t *tiles; size_t tiles_n; /* device (tiles_n, 3): first row of a tile, of its text, and the row behind the text */
+};
+
+struct gpu_encode_pool {                  /* a text's rows to its vector: their mean, or the first of them */
+	const uint16_t *x; size_t ld;     /* device (n, ld) */
+	const int32_t *starts;            /* device (texts + 1) */
+	float *out;                       /* device (texts, dim) */
+	size_t texts, dim;
+	int first, normalise;             /* normalise: to length 1 (a zero vector stays) */
+};
+
 struct gpu_table {
 	const char *name;                 /* "cuda"; "host" for tests */
 	/* --- devices --- */
@@ -134,6 +173,11 @@ struct gpu_table {
 	/* ids[t]: the first of the largest of row t's logits among the allowed (bit i of allowed[t*ld_allowed + i/32]; NULL: all);
 	 * -1 where none is a number. Device. */
 	void (*best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed, int32_t *ids);
+	/* --- kernels of an encoder: a text's results have the same bits whatever runs beside it --- */
+	void (*encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
+	void (*encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
+	void (*encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);
+	void (*encode_pool)(struct gpu *g, const struct gpu_encode_pool *c);
 };
 
 /* The table of this program's GPUs. E_UNSUPPORTED: it was built without CUDA. Whether there is a device, open tells. */

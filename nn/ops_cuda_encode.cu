@@ -1,0 +1,397 @@
+/* ops_cuda_encode.cu: owns the kernels of an encoder: layer norm with what is added before it, the linear layer on halves,
+ * attention over whole texts, and pooling. No state.
+ *
+ * Method. encode_linear is a product of tiles on tensor cores. encode_attend is FlashAttention-2 (Dao 2023) over short texts: a
+ * block has GPU_TILE queries of one text and one head, a warp 16 of them, and walks the text's keys in tiles of KEYS from its
+ * first row on, so that a text's sums do not depend on where it lies; while the scores of a tile become probabilities the keys
+ * of the next are copied. A warp norms a row, in two passes over what it keeps of it in shared memory.
+ * Threads: as gpu.h says. Failure: none of their own; what a launch says comes up at sync. */
+#include "nn/cuda_inside.h"
+
+enum {
+	WARPS = 4, THREADS = 32 * WARPS,  /* of a block of attention and of norms */
+	KEYS = 64,
+	POOL_THREADS = 128
+};
+
+/* ---- halves ---- */
+
+CUDA_FN uint32_t halves(float a, float b)
+{
+	const float most = 65504;
+	a = fminf(fmaxf(a, -most), most);
+	b = fminf(fmaxf(b, -most), most);
+	return (uint32_t)float_half(a) | (uint32_t)float_half(b) << 16;
+}
+
+CUDA_FN float low_half(uint32_t two)
+{
+	return half_float((uint16_t)two);
+}
+
+CUDA_FN float high_half(uint32_t two)
+{
+	return half_float((uint16_t)(two >> 16));
+}
+
+/* ---- norm ---- */
+
+struct norm_args {
+	const uint32_t *words, *places;   /* pairs of halves */
+	const int32_t *ids, *at;
+	uint32_t *x; const uint32_t *y;
+	const float *gamma, *beta;
+	float eps;
+	uint32_t n, pairs, ld;            /* ld: pairs */
+};
+
+CUDA_KERNEL(norm_rows)(struct norm_args c)
+{
+	CUDA_SHARED(float, rows);
+	uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, t = blockIdx.x * WARPS + warp;
+	float *row = rows + warp * 2 * c.pairs, sum = 0, squares = 0;
+	if (t >= c.n) return;
+	uint32_t *x = c.x + (size_t)t * c.ld;
+	const uint32_t *a = c.ids ? c.words + (size_t)c.ids[t] * c.pairs : x;
+	const uint32_t *b = c.ids ? c.places + (size_t)c.at[t] * c.pairs : c.y + (size_t)t * c.ld;
+	for (uint32_t i = lane; i < c.pairs; i += 32) {
+		uint32_t p = a[i], q = b[i];
+		float low = low_half(p) + low_half(q), high = high_half(p) + high_half(q);
+		row[2 * i] = low;
+		row[2 * i + 1] = high;
+		sum += low + high;
+	}
+	float mean = warp_sum(sum) / (float)(2 * c.pairs);
+	for (uint32_t i = lane; i < c.pairs; i += 32) {
+		float low = row[2 * i] - mean, high = row[2 * i + 1] - mean;
+		squares += low * low + high * high;
+	}
+	float scale = 1 / sqrtf(warp_sum(squares) / (float)(2 * c.pairs) + c.eps);
+	for (uint32_t i = lane; i < c.pairs; i += 32)
+		x[i] = halves((row[2 * i] - mean) * scale * c.gamma[2 * i] + c.beta[2 * i],
+			(row[2 * i + 1] - mean) * scale * c.gamma[2 * i + 1] + c.beta[2 * i + 1]);
+}
+
+void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c)
+{
+	struct norm_args a = {(const uint32_t *)c->words, (const uint32_t *)c->places, c->ids, c->at, (uint32_t *)c->x,
+		(const uint32_t *)c->y, c->gamma, c->beta, c->eps, (uint32_t)c->n, (uint32_t)(c->dim / 2), (uint32_t)(c->ld / 2)};
+	CUDA_LAUNCH(g, norm_rows, cuda_grid(div_up(c->n, WARPS)), THREADS, WARPS * c->dim * sizeof(float), a);
+}
+
+/* ---- linear ---- */
+
+enum { K_STEP = 32, STAGES = 3 };         /* halves of k that a stage of shared memory holds of every row */
+
+struct linear_args {
+	const uint16_t *x, *w;
+	const float *bias;
+	uint16_t *y;
+	uint32_t n, k, outputs;
+	enum gpu_act act;
+};
+
+/* Where chunk c (8 halves) of row r of a tile lies, rows of D halves: so that eight rows' chunks are in different banks. */
+template <int D> CUDA_FN uint32_t place(uint32_t r, uint32_t c)
+{
+	const uint32_t chunks = D / 8, turn = chunks >= 8 ? r & 7 : r / (8 / chunks) & (chunks - 1);
+	return r * D + (c ^ turn) * 8;
+}
+
+CUDA_FN float activated(enum gpu_act act, float x)
+{
+	switch (act) {
+	case GPU_GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
+	case GPU_GELU_TANH: return 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+	case GPU_RELU: return fmaxf(x, 0);
+	default: return x;
+	}
+}
+
+/* K_STEP of k of ROWS rows, from `row` on, begin to be copied. Rows behind the last are those of the last: of no use, and
+ * not stored. */
+template <int ROWS, int TEAM> CUDA_FN void step_copy(uint16_t *to, const uint16_t *from, uint32_t row, uint32_t rows, uint32_t ld,
+	uint32_t k)
+{
+	#pragma unroll
+	for (uint32_t i = threadIdx.x; i < ROWS * (K_STEP / 8); i += TEAM) {
+		uint32_t r = i / (K_STEP / 8), c = i % (K_STEP / 8), of = min(row + r, rows - 1);
+		copy16_async(to + place<K_STEP>(r, c), from + (size_t)of * ld + k + c * 8);
+	}
+}
+
+/* A block has M rows and N outputs, a warp M / 2 and 32 of them; k goes by in order, 16 at a time, so that a sum does not
+ * depend on M and N. grid: (outputs / N, n / M). */
+template <int M, int N> CUDA_KERNEL(linear_tile)(struct linear_args c)
+{
+	enum { TEAM = 2 * N, TILES = M / 2 / 16, STAGE = (M + N) * K_STEP };
+	CUDA_SHARED(uint16_t, shared);
+	const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, row = warp % 2 * (M / 2), column = warp / 2 * 32;
+	const uint32_t m = blockIdx.y * M, n = blockIdx.x * N, steps = c.k / K_STEP;
+	float d[TILES][4][4];
+	#pragma unroll
+	for (int i = 0; i < TILES; i++)
+		#pragma unroll
+		for (int j = 0; j < 4; j++) d[i][j][0] = d[i][j][1] = d[i][j][2] = d[i][j][3] = 0;
+	for (uint32_t s = 0; s < STAGES - 1; s++) {
+		if (s < steps) {
+			step_copy<M, TEAM>(shared + s * STAGE, c.x, m, c.n, c.k, s * K_STEP);
+			step_copy<N, TEAM>(shared + s * STAGE + M * K_STEP, c.w, n, c.outputs, c.k, s * K_STEP);
+		}
+		copy_commit();
+	}
+	for (uint32_t s = 0; s < steps; s++) {
+		const uint16_t *x = shared + s % STAGES * STAGE, *w = x + M * K_STEP;
+		const uint32_t next = s + STAGES - 1;
+		copy_wait(STAGES - 2);
+		__syncthreads();                  /* this step is there, and the one before it has been read */
+		if (next < steps) {
+			step_copy<M, TEAM>(shared + next % STAGES * STAGE, c.x, m, c.n, c.k, next * K_STEP);
+			step_copy<N, TEAM>(shared + next % STAGES * STAGE + M * K_STEP, c.w, n, c.outputs, c.k, next * K_STEP);
+		}
+		copy_commit();
+		#pragma unroll
+		for (int k = 0; k < K_STEP / 16; k++) {
+			uint32_t a[TILES][4], b[2][4];
+			#pragma unroll
+			for (int i = 0; i < TILES; i++)
+				ldmatrix4(a[i], x + place<K_STEP>(row + i * 16 + lane % 16, k * 2 + lane / 16));
+			#pragma unroll
+			for (int j = 0; j < 2; j++)
+				ldmatrix4(b[j], w + place<K_STEP>(column + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+			#pragma unroll
+			for (int i = 0; i < TILES; i++)
+				#pragma unroll
+				for (int j = 0; j < 4; j++) mma_f16(d[i][j], a[i], b[j / 2] + j % 2 * 2);
+		}
+	}
+	#pragma unroll
+	for (int j = 0; j < 4; j++) {
+		const uint32_t at = n + column + j * 8 + lane % 4 * 2;
+		if (at >= c.outputs) continue;
+		const float low = c.bias[at], high = c.bias[at + 1];
+		#pragma unroll
+		for (int i = 0; i < 2 * TILES; i++) {
+			const uint32_t t = m + row + i * 8 + lane / 4;
+			if (t < c.n)
+				*(uint32_t *)(c.y + (size_t)t * c.outputs + at) = halves(activated(c.act, d[i / 2][j][i % 2 * 2] + low),
+					activated(c.act, d[i / 2][j][i % 2 * 2 + 1] + high));
+		}
+	}
+}
+
+template <int M, int N> static void linear_launch(struct gpu *g, const struct linear_args *a)
+{
+	CUDA_LAUNCH(g, (linear_tile<M, N>), cuda_grid(div_up(a->outputs, N), div_up(a->n, M)), 2 * N,
+		STAGES * (M + N) * K_STEP * sizeof(uint16_t), *a);
+}
+
+/* Large tiles where there are enough of them for the device. */
+void GPU_NAME(encode_linear)(struct gpu *g, const struct gpu_encode_linear *c)
+{
+	struct linear_args a = {c->x, c->w, c->bias, c->y, (uint32_t)c->n, (uint32_t)c->k, (uint32_t)c->outputs, c->act};
+	if (div_up(c->n, 128) * div_up(c->outputs, 128) >= (size_t)g->sms) linear_launch<128, 128>(g, &a);
+	else linear_launch<64, 64>(g, &a);
+}
+
+/* ---- attention ---- */
+
+struct attend_args {
+	const uint16_t *qkv;
+	uint16_t *out;
+	const int32_t *tiles;
+	size_t ld, ldo;
+	uint32_t heads;
+	float scale;                      /* times log2 e: probabilities are powers of two */
+};
+
+/* ROWS rows of D halves from `from` on, ld apart, begin to be copied; rows behind `end` are zeros. */
+template <int D> CUDA_FN void tile_copy(uint16_t *to, const uint16_t *from, size_t ld, uint32_t row, uint32_t end)
+{
+	const uint32_t chunks = D / 8;
+	for (uint32_t i = threadIdx.x; i < KEYS * chunks; i += THREADS) {
+		uint32_t r = i / chunks, c = i % chunks;
+		uint16_t *at = to + place<D>(r, c);
+		if (row + r < end) copy16_async(at, from + (size_t)(row + r) * ld + c * 8);
+		else for (int k = 0; k < 4; k++) ((uint32_t *)at)[k] = 0;
+	}
+}
+
+/* What a thread has of its warp's 16 queries: of rows lane / 4 and that + 8. */
+template <int D> struct attended {
+	uint32_t q[D / 16][4];
+	float s[KEYS / 8][4];             /* scores, then probabilities, of a tile's keys */
+	float o[D / 8][4];
+	float most[2], sum[2];
+};
+
+template <int D> CUDA_FN void scores(struct attended<D> &w, const uint16_t *keys, uint32_t lane)
+{
+	#pragma unroll
+	for (int n = 0; n < KEYS / 8; n++) w.s[n][0] = w.s[n][1] = w.s[n][2] = w.s[n][3] = 0;
+	#pragma unroll
+	for (int k = 0; k < D / 16; k++)
+		#pragma unroll
+		for (int n = 0; n < KEYS / 16; n++) {
+			uint32_t b[4];
+			ldmatrix4(b, keys + place<D>(n * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+			mma_f16(w.s[2 * n], w.q[k], b);
+			mma_f16(w.s[2 * n + 1], w.q[k], b + 2);
+		}
+}
+
+/* Scores of `keys` keys become probabilities, over the largest so far; what was summed before is scaled to it. */
+template <int D> CUDA_FN void probabilities(struct attended<D> &w, uint32_t keys, float scale, uint32_t lane)
+{
+	#pragma unroll
+	for (int h = 0; h < 2; h++) {
+		float most = w.most[h], sum = 0;
+		#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+			#pragma unroll
+			for (int i = 2 * h; i < 2 * h + 2; i++) {
+				w.s[n][i] = n * 8 + lane % 4 * 2 + (i & 1) < keys ? w.s[n][i] * scale : -INFINITY;
+				most = fmaxf(most, w.s[n][i]);
+			}
+		most = fmaxf(most, warp_xor(most, 1));
+		most = fmaxf(most, warp_xor(most, 2));
+		float before = exp2f(w.most[h] - most);
+		#pragma unroll
+		for (int n = 0; n < KEYS / 8; n++)
+			#pragma unroll
+			for (int i = 2 * h; i < 2 * h + 2; i++) sum += w.s[n][i] = exp2f(w.s[n][i] - most);
+		#pragma unroll
+		for (int n = 0; n < D / 8; n++) {
+			w.o[n][2 * h] *= before;
+			w.o[n][2 * h + 1] *= before;
+		}
+		w.sum[h] = w.sum[h] * before + sum; /* of the thread's own columns: joined at the end */
+		w.most[h] = most;
+	}
+}
+
+template <int D> CUDA_FN void values_add(struct attended<D> &w, const uint16_t *values, uint32_t lane)
+{
+	#pragma unroll
+	for (int k = 0; k < KEYS / 16; k++) {
+		uint32_t p[4] = {halves(w.s[2 * k][0], w.s[2 * k][1]), halves(w.s[2 * k][2], w.s[2 * k][3]),
+			halves(w.s[2 * k + 1][0], w.s[2 * k + 1][1]), halves(w.s[2 * k + 1][2], w.s[2 * k + 1][3])};
+		#pragma unroll
+		for (int n = 0; n < D / 16; n++) {
+			uint32_t b[4];
+			ldmatrix4_t(b, values + place<D>(k * 16 + lane % 16, n * 2 + lane / 16));
+			mma_f16(w.o[2 * n], p, b);
+			mma_f16(w.o[2 * n + 1], p, b + 2);
+		}
+	}
+}
+
+template <int D> CUDA_FN void attended_store(const struct attended<D> &w, uint16_t *out, size_t ldo, uint32_t rows, uint32_t lane)
+{
+	#pragma unroll
+	for (int h = 0; h < 2; h++) {
+		float sum = w.sum[h] + warp_xor(w.sum[h], 1);
+		uint32_t row = lane / 4 + 8 * h;
+		sum += warp_xor(sum, 2);
+		if (row >= rows) continue;
+		#pragma unroll
+		for (int n = 0; n < D / 8; n++)
+			*(uint32_t *)(out + row * ldo + n * 8 + lane % 4 * 2) = halves(w.o[n][2 * h] / sum, w.o[n][2 * h + 1] / sum);
+	}
+}
+
+/* grid: (tiles, heads). Warps without queries only help to copy. */
+template <int D> CUDA_KERNEL(attend_texts)(struct attend_args c)
+{
+	CUDA_SHARED(uint16_t, shared);
+	uint16_t *q = shared, *k = q + KEYS * D, *v = k + KEYS * D;
+	const int32_t *tile = c.tiles + 3 * (size_t)blockIdx.x;
+	uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = (uint32_t)tile[0], begin = (uint32_t)tile[1], end = (uint32_t)tile[2];
+	size_t head = (size_t)blockIdx.y * D, width = (size_t)c.heads * D;
+	uint32_t mine = first + warp * 16, rows = mine < end ? end - mine : 0;
+	struct attended<D> w;
+	tile_copy<D>(q, c.qkv + head, c.ld, first, end);
+	tile_copy<D>(k, c.qkv + width + head, c.ld, begin, end);
+	copy_commit();
+	tile_copy<D>(v, c.qkv + 2 * width + head, c.ld, begin, end);
+	copy_commit();
+	copy_wait(1);
+	__syncthreads();
+	#pragma unroll
+	for (int i = 0; i < D / 16; i++) ldmatrix4(w.q[i], q + place<D>(warp * 16 + lane % 16, i * 2 + lane / 16));
+	#pragma unroll
+	for (int n = 0; n < D / 8; n++) w.o[n][0] = w.o[n][1] = w.o[n][2] = w.o[n][3] = 0;
+	w.most[0] = w.most[1] = -INFINITY;
+	w.sum[0] = w.sum[1] = 0;
+	for (uint32_t at = begin; at < end; at += KEYS) {
+		if (rows) scores<D>(w, k, lane);
+		__syncthreads();                  /* the keys are read: the next may come */
+		tile_copy<D>(k, c.qkv + width + head, c.ld, at + KEYS, end);
+		copy_commit();
+		if (rows) probabilities<D>(w, end - at, c.scale, lane);
+		copy_wait(1);
+		__syncthreads();                  /* the values are there */
+		if (rows) values_add<D>(w, v, lane);
+		__syncthreads();
+		tile_copy<D>(v, c.qkv + 2 * width + head, c.ld, at + KEYS, end);
+		copy_commit();
+		copy_wait(1);
+		__syncthreads();                  /* the next keys are there */
+	}
+	copy_wait(0);
+	if (rows) attended_store<D>(w, c.out + mine * c.ldo + head, c.ldo, rows, lane);
+}
+
+void GPU_NAME(encode_attend)(struct gpu *g, const struct gpu_encode_attend *c)
+{
+	const float log2_e = 1.44269504088896341f;
+	struct attend_args a = {c->qkv, c->out, c->tiles, c->ld, c->ldo, (uint32_t)c->heads, c->scale * log2_e};
+	uint32_t bytes = (uint32_t)(3 * KEYS * c->head_dim * sizeof(uint16_t));
+	dim3 grid = cuda_grid(c->tiles_n, c->heads);
+	switch (c->head_dim) {
+	case 16: CUDA_LAUNCH(g, attend_texts<16>, grid, THREADS, bytes, a); break;
+	case 32: CUDA_LAUNCH(g, attend_texts<32>, grid, THREADS, bytes, a); break;
+	case 64: CUDA_LAUNCH(g, attend_texts<64>, grid, THREADS, bytes, a); break;
+	default: CUDA_LAUNCH(g, attend_texts<128>, grid, THREADS, bytes, a); break;
+	}
+}
+
+/* ---- pooling ---- */
+
+struct pool_args {
+	const uint16_t *x;
+	const int32_t *starts;
+	float *out;
+	size_t ld;
+	uint32_t dim;
+	int first, normalise;
+};
+
+/* A block has a text, a thread some of its dimensions. */
+CUDA_KERNEL(pool_texts)(struct pool_args c)
+{
+	CUDA_SHARED(float, sums);
+	uint32_t from = (uint32_t)c.starts[blockIdx.x], rows = c.first ? 1 : (uint32_t)c.starts[blockIdx.x + 1] - from;
+	float *out = c.out + (size_t)blockIdx.x * c.dim, squares = 0, scale = 1;
+	for (uint32_t i = threadIdx.x; i < c.dim; i += POOL_THREADS) {
+		float sum = 0;
+		for (uint32_t r = 0; r < rows; r++) sum += half_float(c.x[(size_t)(from + r) * c.ld + i]);
+		sum /= (float)rows;
+		out[i] = sum;
+		squares += sum * sum;
+	}
+	if (!c.normalise) return;
+	squares = warp_sum(squares);
+	if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = squares;
+	__syncthreads();
+	squares = 0;
+	for (int i = 0; i < POOL_THREADS / 32; i++) squares += sums[i];
+	scale = squares > 0 ? 1 / sqrtf(squares) : 0;
+	for (uint32_t i = threadIdx.x; i < c.dim; i += POOL_THREADS) out[i] *= scale;
+}
+
+void GPU_NAME(encode_pool)(struct gpu *g, const struct gpu_encode_pool *c)
+{
+	struct pool_args a = {c->x, c->starts, c->out, c->ld, (uint32_t)c->dim, c->first, c->normalise};
+	CUDA_LAUNCH(g, pool_texts, cuda_grid(c->texts), POOL_THREADS, POOL_THREADS / 32 * sizeof(float), a);
+}
