@@ -29,7 +29,8 @@ struct embed_bench {
 static int model_open(struct embed_bench *b, struct err *e)
 {
 	const struct conf *conf = b->call->conf;
-	struct embedder_options o = { .threads = (int)b->threads, .kernel = b->kernel, .max_tokens = conf->embed_max_tokens };
+	struct embedder_options o = { .threads = (int)b->threads, .kernel = b->kernel,
+		.device = conf->embed_device, .max_tokens = conf->embed_max_tokens };
 	struct buf path;
 	int rc;
 	buf_init(&path, 8192);

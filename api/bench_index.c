@@ -88,7 +88,7 @@ static int texts_embed(struct index_bench *b, const char *path, size_t limit, en
 {
 	const struct conf *conf = b->call->conf;
 	struct embedder_options o = { .threads = service_threads(conf->embed_threads), .kernel = conf->embed_kernel,
-		.max_tokens = conf->embed_max_tokens };
+		.device = conf->embed_device, .max_tokens = conf->embed_max_tokens };
 	struct embed_text *texts = NULL;
 	struct arena a;
 	struct buf dir;

@@ -225,7 +225,6 @@ static int places_open(struct encoder *m, const struct encoder_how *how, struct 
 int encoder_open(struct encoder **out, const struct safetensors *weights, const struct encoder_shape *shape,
 	const struct encoder_how *how, const char *name, struct err *e)
 {
-	struct gpu_info f;
 	int rc;
 	struct encoder *m = mem_calloc(1, sizeof *m);
 	*out = NULL;
@@ -234,11 +233,6 @@ int encoder_open(struct encoder **out, const struct safetensors *weights, const 
 	snprintf(m->name, sizeof m->name, "%s", name);
 	rc = places_open(m, how, e);
 	if (rc == OK) rc = weights_load(m, weights, e);
-	if (rc == OK && m->gpu) {
-		encoder_gpu_info(m->gpu, &f);
-		log_put(LOG_INFO, "embed", "%s computes on the GPU: %s, %.1f of %.1f GiB free", m->name, f.name, (double)f.free / (1 << 30),
-			(double)f.memory / (1 << 30));
-	}
 	if (rc == OK) *out = m;
 	else encoder_close(m);
 	return rc;
@@ -280,6 +274,16 @@ static int cpu_space_open(struct encoder_space *s, int threads, size_t rows, str
 	return s->ints || s->floats ? OK : err_set(e, E_MEMORY, "activations of %zu tokens on %d threads", rows, threads);
 }
 
+static int gpu_space_open(struct encoder_space *s, size_t rows, struct err *e)
+{
+	struct gpu_info f;
+	if (space_gpu_open(&s->gpu, s->m->gpu, rows, e) != OK) return gpu_drop(s->m, e);
+	encoder_gpu_info(s->m->gpu, &f);
+	log_put(LOG_INFO, "embed", "%s computes on the GPU: %s; %.1f of its %.1f GiB are free still", s->m->name, f.name,
+		(double)f.free / (1 << 30), (double)f.memory / (1 << 30));
+	return OK;
+}
+
 int encoder_space_open(struct encoder_space **out, struct encoder *m, int threads, size_t rows, size_t gpu_rows, struct err *e)
 {
 	struct encoder_space *s = mem_calloc(1, sizeof *s);
@@ -287,7 +291,7 @@ int encoder_space_open(struct encoder_space **out, struct encoder *m, int thread
 	*out = NULL;
 	if (!s) return err_set(e, E_MEMORY, "activations of %zu tokens", rows);
 	s->m = m;
-	if (m->gpu && gpu_rows && space_gpu_open(&s->gpu, m->gpu, gpu_rows, e) != OK) rc = gpu_drop(m, e);
+	if (m->gpu && gpu_rows) rc = gpu_space_open(s, gpu_rows, e);
 	if (rc == OK && !(m->gpu && m->must)) rc = cpu_space_open(s, threads, rows, e);
 	if (rc == OK) *out = s;
 	else encoder_space_close(s);

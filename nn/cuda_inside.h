@@ -60,5 +60,10 @@ void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_ro
 void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
 void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,
 	int32_t *ids);
+/* ops_cuda_encode.cu */
+void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
+void GPU_NAME(encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
+void GPU_NAME(encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);
+void GPU_NAME(encode_pool)(struct gpu *g, const struct gpu_encode_pool *c);
 
 #endif

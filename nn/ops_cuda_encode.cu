@@ -326,14 +326,14 @@ template <int D> CUDA_KERNEL(attend_texts)(struct attend_args c)
 	for (uint32_t at = begin; at < end; at += KEYS) {
 		if (rows) scores<D>(w, k, lane);
 		__syncthreads();                  /* the keys are read: the next may come */
-		tile_copy<D>(k, c.qkv + width + head, c.ld, at + KEYS, end);
+		if (at + KEYS < end) tile_copy<D>(k, c.qkv + width + head, c.ld, at + KEYS, end);
 		copy_commit();
 		if (rows) probabilities<D>(w, end - at, c.scale, lane);
 		copy_wait(1);
 		__syncthreads();                  /* the values are there */
 		if (rows) values_add<D>(w, v, lane);
 		__syncthreads();
-		tile_copy<D>(v, c.qkv + 2 * width + head, c.ld, at + KEYS, end);
+		if (at + KEYS < end) tile_copy<D>(v, c.qkv + 2 * width + head, c.ld, at + KEYS, end);
 		copy_commit();
 		copy_wait(1);
 		__syncthreads();                  /* the next keys are there */

@@ -1,0 +1,240 @@
+/* test_gpu.c: embedder and reader model on the GPU under test: near fp32 on the CPU, the same bits beside any texts, and what
+ * happens where there is no device, too little memory or one that is lost. */
+#include <math.h>
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "embed/embed.h"
+#include "embed/reader.h"
+#include "nn/gpu.h"
+#include "tests/nn/gpu_host.h"
+#include "tests/test.h"
+
+enum { GOLDEN_TEXTS = 29, PAIRS_MAX = 16 };
+static struct err e;
+
+static struct embedder *embedder(const char *dir, const char *kernel, const char *device)
+{
+	struct embedder *m;
+	struct embedder_options o = {.dir = dir, .threads = 2, .kernel = kernel, .device = device, .gpu = test_gpu()};
+	CHECK_OK(embedder_open(&m, &o, &e), e);
+	return m;
+}
+
+static cJSON *golden_texts(struct embed_text *t)
+{
+	struct buf b;
+	cJSON *texts;
+	buf_init(&b, 1 << 20);
+	CHECK_OK(file_read(test_data("golden/texts.json"), &b, &e), e);
+	CHECK_OK(json_parse(&texts, b.data, b.len, 1 << 20, "texts.json", &e), e);
+	CHECK_INT(cJSON_GetArraySize(texts), GOLDEN_TEXTS);
+	for (int i = 0; i < GOLDEN_TEXTS; i++) {
+		const char *s = cJSON_GetStringValue(cJSON_GetArrayItem(texts, i));
+		t[i] = (struct embed_text){s, strlen(s)};
+	}
+	buf_clear(&b);
+	return texts;
+}
+
+static double cosine(const float *a, const float *b, size_t dim)
+{
+	double ab = 0, aa = 0, bb = 0;
+	for (size_t i = 0; i < dim; i++) ab += (double)a[i] * b[i], aa += (double)a[i] * a[i], bb += (double)b[i] * b[i];
+	return ab / sqrt(aa * bb);
+}
+
+static const char *tiny(const char *name)
+{
+	static char path[64];
+	snprintf(path, sizeof path, "golden/embedders/%s", name);
+	return test_data(path);
+}
+
+/* Texts t (n) on the GPU, together and some alone, beside fp32. */
+static void vectors_try(const char *dir, const struct embed_text *t, size_t n, size_t alone)
+{
+	struct embedder *gpu = embedder(dir, NULL, "cuda"), *exact = embedder(dir, "ref", NULL);
+	size_t dim = (size_t)embedder_info(gpu)->dim;
+	float *got = mem_calloc(n * dim, sizeof *got), *want = mem_calloc(n * dim, sizeof *want), *one = mem_calloc(dim, sizeof *one);
+	CHECK(got && want && one);
+	CHECK_STR(embedder_info(gpu)->kernel, test_gpu()->name);
+	CHECK_STR(embedder_info(gpu)->fingerprint, embedder_info(exact)->fingerprint);
+	CHECK_OK(embedder_encode(gpu, t, n, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
+	CHECK_OK(embedder_encode(exact, t, n, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
+	for (size_t i = 0; i < n; i++) {
+		double c = cosine(got + i * dim, want + i * dim, dim), length = 0;
+		for (size_t k = 0; k < dim; k++) length += (double)got[i * dim + k] * got[i * dim + k];
+		CHECK_MSG(c >= 0.9999, "text %zu: cosine %.6f", i, c);
+		CHECK_MSG(fabs(length - 1) < 1e-5, "text %zu: length %.7f", i, sqrt(length));
+		if (i % (n / alone) != 0) continue;
+		CHECK_OK(embedder_encode(gpu, &t[i], 1, EMBED_PASSAGE, EMBED_FIRST, one, &e), e);
+		CHECK_MSG(memcmp(one, got + i * dim, dim * sizeof *one) == 0, "text %zu: alone and in the batch differ", i);
+	}
+	mem_free(got);
+	mem_free(want);
+	mem_free(one);
+	embedder_close(gpu);
+	embedder_close(exact);
+}
+
+TEST(embed_gpu_stays_near_fp32)
+{
+	static const char *const names[] = {"tiny-bge-en", "tiny-e5", "tiny-gte"};
+	struct embed_text t[GOLDEN_TEXTS];
+	cJSON *texts = golden_texts(t);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) vectors_try(tiny(names[i]), t, GOLDEN_TEXTS, 6);
+	cJSON_Delete(texts);
+}
+
+TEST(embed_gpu_minilm_stays_near_fp32)
+{
+	enum { N = 4 };
+	static const int shorts[N] = {0, 3, 7, 12};
+	const char *dir = test_model("all-minilm-l6-v2");
+	struct embed_text t[GOLDEN_TEXTS], some[N];
+	if (!dir) test_skip("all-minilm-l6-v2 is not in the models folder");
+	cJSON *texts = golden_texts(t);
+	for (int i = 0; i < N; i++) some[i] = (struct embed_text){t[shorts[i]].text, t[shorts[i]].len < 80 ? t[shorts[i]].len : 0};
+	vectors_try(dir, some, N, 1);
+	cJSON_Delete(texts);
+}
+
+/* ---- reader ---- */
+
+static cJSON *golden_pairs(const char *name, struct reader_pair *pairs, size_t *n)
+{
+	struct buf b;
+	cJSON *json;
+	const cJSON *item;
+	buf_init(&b, 1 << 20);
+	CHECK_OK(file_read(test_data(name), &b, &e), e);
+	CHECK_OK(json_parse(&json, b.data, b.len, 1 << 20, name, &e), e);
+	*n = 0;
+	cJSON_ArrayForEach(item, json) {
+		const char *s[3];
+		static const char *const keys[] = {"first", "title", "text"};
+		CHECK(*n < PAIRS_MAX);
+		for (int i = 0; i < 3; i++) s[i] = cJSON_GetStringValue(cJSON_GetObjectItem(item, keys[i]));
+		pairs[(*n)++] = (struct reader_pair){s[0], strlen(s[0]), s[1], s[1] ? strlen(s[1]) : 0, s[2], strlen(s[2])};
+	}
+	buf_clear(&b);
+	return json;
+}
+
+static struct reader_model *reader(const char *kernel, const char *device)
+{
+	struct reader_model *m;
+	struct reader_options o = {.dir = test_data("golden/reader/tiny"), .threads = 1, .kernel = kernel, .device = device, .gpu = test_gpu()};
+	CHECK_OK(reader_open(&m, &o, &e), e);
+	return m;
+}
+
+TEST(reader_gpu_stays_near_fp32)
+{
+	struct reader_pair pairs[PAIRS_MAX];
+	struct reader_reading got[PAIRS_MAX], want[PAIRS_MAX], one;
+	struct reader_verdict verdicts[PAIRS_MAX], wanted[PAIRS_MAX];
+	size_t n;
+	cJSON *json = golden_pairs("golden/reader/expected.json", pairs, &n);
+	struct reader_model *gpu = reader(NULL, "cuda"), *exact = reader("ref", "cpu");
+	CHECK_STR(reader_info(gpu)->kernel, test_gpu()->name);
+	CHECK_OK(reader_read(gpu, pairs, n, got, &e), e);
+	CHECK_OK(reader_read(exact, pairs, n, want, &e), e);
+	CHECK_OK(reader_support(gpu, pairs, n, verdicts, &e), e);
+	CHECK_OK(reader_support(exact, pairs, n, wanted, &e), e);
+	for (size_t i = 0; i < n; i++) {
+		CHECK_MSG(fabs((double)got[i].relevance - want[i].relevance) < 0.02, "pair %zu: relevance %.4f, want %.4f", i,
+			(double)got[i].relevance, (double)want[i].relevance);
+		CHECK_MSG(fabs((double)got[i].answerable - want[i].answerable) < 0.02, "pair %zu: answerable %.4f, want %.4f", i,
+			(double)got[i].answerable, (double)want[i].answerable);
+		CHECK_MSG(fabs((double)verdicts[i].supported - wanted[i].supported) < 0.02, "pair %zu: supported %.4f, want %.4f", i,
+			(double)verdicts[i].supported, (double)wanted[i].supported);
+		CHECK_INT(got[i].spans_n, want[i].spans_n);
+	}
+	CHECK_OK(reader_read(gpu, &pairs[n / 2], 1, &one, &e), e);
+	CHECK(memcmp(&one.relevance, &got[n / 2].relevance, sizeof one.relevance) == 0);
+	cJSON_Delete(json);
+	reader_close(gpu);
+	reader_close(exact);
+}
+
+/* ---- without one ---- */
+
+static int opens(const char *device, const char *kernel, const char **in_use)
+{
+	static char name[16];
+	struct embedder *m;
+	struct embedder_options o = {.dir = tiny("tiny-gte"), .threads = 1, .kernel = kernel, .device = device, .gpu = &host_table};
+	int rc = embedder_open(&m, &o, &e);
+	if (rc == OK) snprintf(name, sizeof name, "%s", embedder_info(m)->kernel);
+	if (rc == OK) embedder_close(m);
+	*in_use = name;
+	return rc;
+}
+
+TEST(embed_device_is_what_the_settings_say)
+{
+	const char *kernel;
+	CHECK_OK(opens("auto", NULL, &kernel), e);
+	CHECK_STR(kernel, "host");
+	CHECK_OK(opens("auto", "auto", &kernel), e);
+	CHECK_STR(kernel, "host");
+	CHECK_OK(opens("auto", "avx2", &kernel), e); /* who names a kernel means it */
+	CHECK_STR(kernel, "avx2");
+	CHECK_OK(opens("cpu", "avx2", &kernel), e);
+	CHECK_STR(kernel, "avx2");
+	CHECK_OK(opens("cuda", "avx2", &kernel), e);
+	CHECK_STR(kernel, "host");
+	CHECK_INT(opens("gpu", NULL, &kernel), E_USAGE);
+	host_devices(0);
+	CHECK_OK(opens("auto", NULL, &kernel), e);
+	CHECK(strcmp(kernel, "host") != 0);
+	CHECK_INT(opens("cuda", NULL, &kernel), E_UNSUPPORTED);
+}
+
+/* However little memory there is: auto computes on the CPU, cuda tells what was too large. */
+TEST(embed_gpu_out_of_memory)
+{
+	const char *kernel;
+	int failed = 0;
+	for (uint64_t bytes = 64 << 10; bytes <= 64 << 20; bytes *= 2) {
+		host_memory(bytes);
+		int rc = opens("cuda", NULL, &kernel);
+		CHECK_MSG(rc == OK || rc == E_MEMORY, "%llu bytes: %s", (unsigned long long)bytes, e.msg);
+		failed += rc != OK;
+		CHECK_MSG(rc == OK || strstr(e.msg, "GPU memory"), "%s", e.msg);
+		CHECK_OK(opens("auto", NULL, &kernel), e);
+		CHECK_MSG((rc == OK) == (strcmp(kernel, "host") == 0), "%llu bytes: %s", (unsigned long long)bytes, kernel);
+	}
+	CHECK(failed >= 4);
+}
+
+/* What is lost while it computes: with auto the CPU gives the vectors, of many texts too; with cuda it is an error. */
+TEST(embed_gpu_lost)
+{
+	enum { MANY = 900 };
+	struct embed_text t[GOLDEN_TEXTS], many[MANY];
+	cJSON *texts = golden_texts(t);
+	struct embedder *first = embedder(tiny("tiny-gte"), NULL, "auto"), *must = embedder(tiny("tiny-gte"), NULL, "cuda");
+	struct embedder *cpu = embedder(tiny("tiny-gte"), NULL, "cpu");
+	size_t dim = (size_t)embedder_info(cpu)->dim;
+	float *got = mem_calloc(MANY * dim, sizeof *got), *want = mem_calloc(MANY * dim, sizeof *want);
+	for (int i = 0; i < MANY; i++) many[i] = t[i % GOLDEN_TEXTS];
+	CHECK_OK(embedder_encode(cpu, many, MANY, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
+	host_lose();
+	CHECK_OK(embedder_encode(first, many, MANY, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
+	CHECK(memcmp(got, want, MANY * dim * sizeof *got) == 0);
+	CHECK_OK(embedder_encode(first, t, 2, EMBED_PASSAGE, EMBED_FIRST, got, &e), e);
+	CHECK(memcmp(got, want, 2 * dim * sizeof *got) == 0);
+	CHECK_INT(embedder_encode(must, t, 2, EMBED_PASSAGE, EMBED_FIRST, got, &e), E_IO);
+	CHECK(strstr(e.msg, "device lost"));
+	CHECK_INT(embedder_encode(must, t, 2, EMBED_PASSAGE, EMBED_BULK, got, &e), E_IO);
+	mem_free(got);
+	mem_free(want);
+	cJSON_Delete(texts);
+	embedder_close(first);
+	embedder_close(must);
+	embedder_close(cpu);
+}
