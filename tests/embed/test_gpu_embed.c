@@ -1,5 +1,4 @@
-/* test_gpu.c: embedder and reader model on the GPU under test: near fp32 on the CPU, the same bits beside any texts, and what
- * happens where there is no device, too little memory or one that is lost. */
+/* test_gpu_embed.c: embedder and reader model on the GPU under test: near fp32 on the CPU, the same bits beside any texts. */
 #include <math.h>
 #include "base/buf.h"
 #include "base/file.h"
@@ -8,7 +7,6 @@
 #include "embed/embed.h"
 #include "embed/reader.h"
 #include "nn/gpu.h"
-#include "tests/nn/gpu_host.h"
 #include "tests/test.h"
 
 enum { GOLDEN_TEXTS = 29, PAIRS_MAX = 16 };
@@ -158,83 +156,4 @@ TEST(reader_gpu_stays_near_fp32)
 	cJSON_Delete(json);
 	reader_close(gpu);
 	reader_close(exact);
-}
-
-/* ---- without one ---- */
-
-static int opens(const char *device, const char *kernel, const char **in_use)
-{
-	static char name[16];
-	struct embedder *m;
-	struct embedder_options o = {.dir = tiny("tiny-gte"), .threads = 1, .kernel = kernel, .device = device, .gpu = &host_table};
-	int rc = embedder_open(&m, &o, &e);
-	if (rc == OK) snprintf(name, sizeof name, "%s", embedder_info(m)->kernel);
-	if (rc == OK) embedder_close(m);
-	*in_use = name;
-	return rc;
-}
-
-TEST(embed_device_is_what_the_settings_say)
-{
-	const char *kernel;
-	CHECK_OK(opens("auto", NULL, &kernel), e);
-	CHECK_STR(kernel, "host");
-	CHECK_OK(opens("auto", "auto", &kernel), e);
-	CHECK_STR(kernel, "host");
-	CHECK_OK(opens("auto", "avx2", &kernel), e); /* who names a kernel means it */
-	CHECK_STR(kernel, "avx2");
-	CHECK_OK(opens("cpu", "avx2", &kernel), e);
-	CHECK_STR(kernel, "avx2");
-	CHECK_OK(opens("cuda", "avx2", &kernel), e);
-	CHECK_STR(kernel, "host");
-	CHECK_INT(opens("gpu", NULL, &kernel), E_USAGE);
-	host_devices(0);
-	CHECK_OK(opens("auto", NULL, &kernel), e);
-	CHECK(strcmp(kernel, "host") != 0);
-	CHECK_INT(opens("cuda", NULL, &kernel), E_UNSUPPORTED);
-}
-
-/* However little memory there is: auto computes on the CPU, cuda tells what was too large. */
-TEST(embed_gpu_out_of_memory)
-{
-	const char *kernel;
-	int failed = 0;
-	for (uint64_t bytes = 64 << 10; bytes <= 64 << 20; bytes *= 2) {
-		host_memory(bytes);
-		int rc = opens("cuda", NULL, &kernel);
-		CHECK_MSG(rc == OK || rc == E_MEMORY, "%llu bytes: %s", (unsigned long long)bytes, e.msg);
-		failed += rc != OK;
-		CHECK_MSG(rc == OK || strstr(e.msg, "GPU memory"), "%s", e.msg);
-		CHECK_OK(opens("auto", NULL, &kernel), e);
-		CHECK_MSG((rc == OK) == (strcmp(kernel, "host") == 0), "%llu bytes: %s", (unsigned long long)bytes, kernel);
-	}
-	CHECK(failed >= 4);
-}
-
-/* What is lost while it computes: with auto the CPU gives the vectors, of many texts too; with cuda it is an error. */
-TEST(embed_gpu_lost)
-{
-	enum { MANY = 900 };
-	struct embed_text t[GOLDEN_TEXTS], many[MANY];
-	cJSON *texts = golden_texts(t);
-	struct embedder *first = embedder(tiny("tiny-gte"), NULL, "auto"), *must = embedder(tiny("tiny-gte"), NULL, "cuda");
-	struct embedder *cpu = embedder(tiny("tiny-gte"), NULL, "cpu");
-	size_t dim = (size_t)embedder_info(cpu)->dim;
-	float *got = mem_calloc(MANY * dim, sizeof *got), *want = mem_calloc(MANY * dim, sizeof *want);
-	for (int i = 0; i < MANY; i++) many[i] = t[i % GOLDEN_TEXTS];
-	CHECK_OK(embedder_encode(cpu, many, MANY, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
-	host_lose();
-	CHECK_OK(embedder_encode(first, many, MANY, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
-	CHECK(memcmp(got, want, MANY * dim * sizeof *got) == 0);
-	CHECK_OK(embedder_encode(first, t, 2, EMBED_PASSAGE, EMBED_FIRST, got, &e), e);
-	CHECK(memcmp(got, want, 2 * dim * sizeof *got) == 0);
-	CHECK_INT(embedder_encode(must, t, 2, EMBED_PASSAGE, EMBED_FIRST, got, &e), E_IO);
-	CHECK(strstr(e.msg, "device lost"));
-	CHECK_INT(embedder_encode(must, t, 2, EMBED_PASSAGE, EMBED_BULK, got, &e), E_IO);
-	mem_free(got);
-	mem_free(want);
-	cJSON_Delete(texts);
-	embedder_close(first);
-	embedder_close(must);
-	embedder_close(cpu);
 }
