@@ -57,7 +57,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CUDA_WITHOUT),$(wildcard $
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo eval check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
+.PHONY: all packages faiss cuda-toolkit cuda models demo eval check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -71,6 +71,11 @@ packages:
 	@tools/packages.sh
 faiss: packages
 	@tools/faiss.sh $(FAISS)
+cuda-toolkit: packages
+	@tools/cuda.sh fetch
+# The program with CUDA for sure.
+cuda: cuda-toolkit
+	@$(MAKE) --no-print-directory all
 
 $(BUILD)/footnote: $(ALL_OBJS)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(ROOMS))
@@ -228,6 +233,7 @@ help:
 	@echo 'make check-long    the tests with more rounds, and both of these'
 	@echo 'make bench         measure, side by side with other programs, into tests/bench/RESULTS.md (ONLY=WORK,WORK; KERNEL=vnni|avx2)'
 	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
+	@echo 'make cuda          as make, with CUDA for sure: where there is no nvcc it is fetched (CUDA= with make: without CUDA)'
 	@echo 'make clean         remove $(BUILD)'
 	@echo 'Models and FAISS are kept in $(CACHE).'
 
