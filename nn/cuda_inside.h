@@ -43,7 +43,7 @@ static inline void gpu_check(struct gpu *g, cudaError_t r, const char *what)
 
 static inline size_t div_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
-extern const struct gpu_table GPU_NAME(table);
+extern "C" const struct gpu_table GPU_NAME(table);
 
 /* ops_cuda.cu */
 int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *e);
