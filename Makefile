@@ -3,7 +3,7 @@ CACHE   ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/footnote
 FAISS   := $(CACHE)/faiss-1.7.3-avx2
 BUILD   ?= build
 # The CUDA toolkit that nn/*.cu is compiled with: tools/cuda.sh says where it is looked for. None (CUDA=): built without.
-CUDA    ?= $(shell tools/cuda.sh find $(CACHE)/cuda)
+CUDA    ?= $(shell tools/cuda.sh find)
 CUDA    := $(CUDA)
 CC      := gcc
 CXX     := g++
@@ -57,7 +57,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CUDA_WITHOUT),$(wildcard $
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo eval check check-web check-asan check-tsan check-long bench gpu-check gpu-pack lint install clean help $(foreach r,$(ROOMS) torture gpu,test-$(r))
+.PHONY: all packages faiss cuda-toolkit cuda models demo eval check check-web check-asan check-tsan check-long bench gpu-check gpu-pack lint install clean help $(foreach r,$(ROOMS) torture gpu,test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -71,6 +71,11 @@ packages:
 	@tools/packages.sh
 faiss: packages
 	@tools/faiss.sh $(FAISS)
+cuda-toolkit: packages
+	@tools/cuda.sh fetch
+# The program with CUDA for sure.
+cuda: cuda-toolkit
+	@$(MAKE) --no-print-directory all
 
 $(BUILD)/footnote: $(ALL_OBJS)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(ROOMS))
@@ -262,6 +267,7 @@ help:
 	@echo 'make bench         measure, side by side with other programs, into tests/bench/RESULTS.md (ONLY=WORK,WORK; KERNEL=vnni|avx2)'
 	@echo 'make gpu-check     check and measure on a GPU (ONLY=kernels,models,time,peers,sanitize); gpu-pack: models to be carried there'
 	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
+	@echo 'make cuda          as make, with CUDA for sure: where there is no nvcc it is fetched (CUDA= with make: without CUDA)'
 	@echo 'make clean         remove $(BUILD)'
 	@echo 'Models and FAISS are kept in $(CACHE).'
 
