@@ -179,12 +179,12 @@ static void run(const struct rig *r, const struct call *c)
 }
 
 /* The sum for one row, and how far off a GPU may be.
- * Decode: an activation is off by 2^-18 of itself (two roundings to 8 bits, one after the other); a term is added up in
+ * Decode: an activation is off by 2^-17 of itself (what rounding to 8 bits leaves, 2^-8, is rounded again); a term is added up in
  *   chains: of 128 numbers in a group and of k/128 in a segment, or of 6k/8 at most for the float formats. Each addition
  *   may cut, which is two roundings' worth.
  * Prompts: both factors are rounded to 8 bits, which is copied here; then a chain of k additions.
  * A norm: the sum of squares has k/256 + 16 additions, half of whose error comes through; and three roundings. In prompts that
- *   may turn the rounding to 8 bits: then x is the exact one here, and off by 2^-9. */
+ *   may turn the rounding to 8 bits: then x is the exact one here, and off by 2^-8. */
 static double sum_of(const struct rig *r, int which, size_t row, const float *x, int prompt, int normed, double *tol)
 {
 	const size_t k = r->w[0].k;
@@ -197,7 +197,7 @@ static double sum_of(const struct rig *r, int which, size_t row, const float *x,
 		sizes += fabs(xi) * (prompt ? fabs(wi) : (double)size[i]);
 		tiny += (double)size[i] * 0x1p-130;
 	}
-	*tol = tiny + sizes * ((prompt ? normed ? 0x1p-9 : 0 : 0x1p-18) + 2 * U * adds + (normed ? ((double)k / 256 + 24) * U : 0));
+	*tol = tiny + sizes * ((prompt ? normed ? 0x1p-8 : 0 : 0x1p-17) + 2 * U * adds + (normed ? ((double)k / 256 + 24) * U : 0));
 	return sum;
 }
 
