@@ -398,7 +398,7 @@ template <int DIM> CUDA_FN void decode_runs(const struct attend_job *c, const st
 }
 
 /* Grid: heads of keys times parts; runs, of which a block takes every so many-th; rows. */
-template <int DIM, int ALL> CUDA_KERNEL(decode)(struct attend_job c)
+template <int DIM, int ALL> __launch_bounds__(THREADS) CUDA_KERNEL(decode)(struct attend_job c)
 {
 	CUDA_SHARED(struct decode_shared<DIM>, s);
 	const int32_t pos = c.pos[blockIdx.z];
@@ -428,11 +428,15 @@ template <int DIM, int ALL> CUDA_KERNEL(decode)(struct attend_job c)
 /* ---- prompts ---- */
 
 /* Keys of a block, and halves from one key to the next in shared memory (rows of 8 then lie in different banks). */
-template <int DIM> struct prompt_of { static constexpr uint32_t KEYS = DIM > 128 ? 32 : 64, LD = DIM + PROMPT_PAD; };
+template <int DIM> struct prompt_of {
+	static constexpr uint32_t KEYS = DIM > 128 ? 32 : 64, LD = DIM + PROMPT_PAD;
+	static constexpr int SPARE = DIM > 128;        /* registers: queries are kept in shared memory */
+};
 
 template <int DIM> struct prompt_shared {      /* of block b: [b % 2] */
 	alignas(16) uint16_t keys[2][prompt_of<DIM>::KEYS][prompt_of<DIM>::LD];
 	alignas(16) uint16_t values[2][prompt_of<DIM>::KEYS][prompt_of<DIM>::LD];
+	alignas(16) uint32_t query[prompt_of<DIM>::SPARE ? DIM / 16 : 1][WARPS][4][32]; /* as in prompt_rows */
 };
 
 struct prompt_at {                             /* where a segment of a tile is: rows t … end-1, of one sequence */
@@ -445,7 +449,7 @@ template <int DIM> struct prompt_rows {        /* what a thread has of rows lane
 	struct row keys[2];                    /* none where the row is not the segment's */
 	size_t place[2];                       /* of its query and its result */
 	float factor[2], top[2], sum[2];
-	uint32_t query[DIM / 16][4];
+	uint32_t query[prompt_of<DIM>::SPARE ? 1 : DIM / 16][4]; /* for each 16 dimensions, as a product's first operand */
 	float acc[DIM / 8][4];
 };
 
@@ -486,16 +490,17 @@ template <int DIM, int ALL> CUDA_FN float2 query_two(const struct attend_job *c,
 	return make_float2(0, 0);
 }
 
-/* The rows of a thread: their keys, and their queries as the products' first operands. */
+/* The rows of a thread: their keys and queries. */
 template <int DIM, int ALL> CUDA_FN void prompt_begin(const struct attend_job *c, const struct prompt_at *at,
-	struct prompt_rows<DIM> *r)
+	struct prompt_shared<DIM> *s, struct prompt_rows<DIM> *r)
 {
 	const uint32_t lane = threadIdx.x % 32, column = lane % 4 * 2;
+	float lift[2];
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
 		const uint32_t row = threadIdx.x / 32 * 16 + lane / 4 + 8 * i, t = at->tile + row / at->heads;
 		const int mine = row < c->tokens * at->heads && t >= at->t && t < at->end;
-		float most = 0, lift;
+		float most = 0;
 		r->keys[i].first = r->keys[i].end = 0;
 		if (mine) r->keys[i] = row_keys(c, (uint32_t)c->pos[t]);
 		r->place[i] = ((size_t)t * c->heads + at->head + row % at->heads) * c->dim;
@@ -506,11 +511,16 @@ template <int DIM, int ALL> CUDA_FN void prompt_begin(const struct attend_job *c
 			const float2 q = query_two<DIM, ALL>(c, r, i, d);
 			most = fmaxf(most, fmaxf(fabsf(q.x), fabsf(q.y)));
 		}
-		lift = query_lift(quad_max(most), c->scale, &r->factor[i]);
+		lift[i] = query_lift(quad_max(most), c->scale, &r->factor[i]);
+	}
 #pragma unroll
-		for (int d = 0; d < DIM / 8; d++) {
-			const float2 q = query_two<DIM, ALL>(c, r, i, 8 * d + column);
-			r->query[d / 2][d % 2 * 2 + i] = half_pair(q.x * lift, q.y * lift);
+	for (int k = 0; k < DIM / 16; k++) {
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			const float2 q = query_two<DIM, ALL>(c, r, i % 2, 16 * k + i / 2 * 8 + column);
+			const uint32_t w = half_pair(q.x * lift[i % 2], q.y * lift[i % 2]);
+			if constexpr (prompt_of<DIM>::SPARE) s->query[k][threadIdx.x / 32][i][lane] = w;
+			else r->query[k][i] = w;
 		}
 	}
 #pragma unroll
@@ -520,7 +530,7 @@ template <int DIM, int ALL> CUDA_FN void prompt_begin(const struct attend_job *c
 }
 
 /* score[t]: products of the warp's queries with keys 8t … 8t+7. */
-template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, const uint16_t (*keys)[prompt_of<DIM>::LD],
+template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, const struct prompt_shared<DIM> *s, uint32_t stage,
 	float score[prompt_of<DIM>::KEYS / 8][4])
 {
 	const uint32_t lane = threadIdx.x % 32, key = lane / 16 * 8 + lane % 8, d = lane / 8 % 2 * 8;
@@ -529,14 +539,18 @@ template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, 
 #pragma unroll
 		for (int i = 0; i < 4; i++) score[t][i] = 0;
 #pragma unroll
-	for (int k = 0; k < DIM / 16; k++)
+	for (int k = 0; k < DIM / 16; k++) {
+		uint32_t q[4];
+		if constexpr (prompt_of<DIM>::SPARE) ldmatrix4(q, &s->query[k][threadIdx.x / 32][lane / 8][lane % 8 * 4]);
+		else memcpy(q, r->query[k], sizeof q);
 #pragma unroll
 		for (uint32_t t = 0; t < prompt_of<DIM>::KEYS / 8; t += 2) {
 			uint32_t b[4];
-			ldmatrix4(b, &keys[8 * t + key][16 * k + d]);
-			mma_f16(score[t], r->query[k], b);
-			mma_f16(score[t + 1], r->query[k], b + 2);
+			ldmatrix4(b, &s->keys[stage][8 * t + key][16 * k + d]);
+			mma_f16(score[t], q, b);
+			mma_f16(score[t + 1], q, b + 2);
 		}
+	}
 }
 
 /* Scores of row i of a thread to shares, what was summed so far to their top. */
@@ -618,7 +632,7 @@ template <int DIM, int ALL> CUDA_FN void prompt_segment(const struct attend_job 
 	struct prompt_rows<DIM> r;
 	uint32_t begin = at->keys.first / KEYS * KEYS;
 	prompt_take<DIM, ALL>(c, at, begin, s);
-	prompt_begin<DIM, ALL>(c, at, &r);
+	prompt_begin<DIM, ALL>(c, at, s, &r);
 	for (; begin < at->keys.end; begin += KEYS) {
 		const uint32_t stage = begin / KEYS % 2;
 		float score[KEYS / 8][4];
@@ -627,7 +641,7 @@ template <int DIM, int ALL> CUDA_FN void prompt_segment(const struct attend_job 
 			copy_wait(1);
 		} else copy_wait(0);
 		__syncthreads();
-		prompt_scores<DIM>(&r, s->keys[stage], score);
+		prompt_scores<DIM>(&r, s, stage, score);
 		prompt_shares<DIM>(&r, 0, begin, score);
 		prompt_shares<DIM>(&r, 1, begin, score);
 		prompt_values<DIM>(&r, s->values[stage], score);
@@ -637,7 +651,7 @@ template <int DIM, int ALL> CUDA_FN void prompt_segment(const struct attend_job 
 }
 
 /* Grid: tiles of c.tokens rows, the last first, for they have most keys; heads of keys times parts. */
-template <int DIM, int ALL> CUDA_KERNEL(prompt)(struct attend_job c)
+template <int DIM, int ALL> __launch_bounds__(THREADS, 2) CUDA_KERNEL(prompt)(struct attend_job c)
 {
 	CUDA_SHARED(struct prompt_shared<DIM>, s);
 	struct prompt_at at;
