@@ -16,6 +16,7 @@
  *   half_pair(low, high)                two floats as halves in 32 bits
  *   __threadfence() atomicAdd(unsigned *, n) load_fresh load_fresh4: what other blocks of the kernel wrote, read past the
  *                                       first-level cache; 4: floats, aligned to 16 bytes
+ *   prefetch_line(global)               asks for the 128 bytes around it: to the second-level cache
  *   mma_bf16 mma_f16(d[4], a[4], b[2])  d += a b, m16n8k16, sums in floats; fragments as the PTX ISA has them
  *   ldmatrix4 ldmatrix4_t(r[4], row)    four 8 x 8 matrices of 16 bits from shared memory; row: of lane 8i+j, row j of
  *                                       matrix i, aligned to 16 bytes; _t: transposed
@@ -104,6 +105,7 @@ CUDA_FN uint32_t half_pair(float low, float high)
 	return w;
 }
 
+CUDA_FN void prefetch_line(const void *global) { asm volatile("prefetch.global.L2 [%0];" :: "l"(global)); }
 CUDA_FN float load_fresh(const float *p) { return __ldcg(p); }
 CUDA_FN void load_fresh4(float v[4], const float *p)
 {

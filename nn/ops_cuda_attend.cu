@@ -39,6 +39,7 @@ constexpr uint32_t DECODE_HEADS = 8;           /* of a block */
 constexpr uint32_t DECODE_BLOCKS = 2048;       /* about so many of a launch are enough */
 constexpr uint32_t RUNS = 32;                  /* that the last block adds up at a time */
 constexpr uint32_t PROMPT_ROWS = 16 * WARPS, PROMPT_PAD = 8;
+constexpr uint32_t LINE = 64;                  /* halves that memory gives at a time */
 constexpr int LIFT = 14;
 
 struct alignas(16) words { uint32_t w[4]; };   /* 8 halves, in one load */
@@ -64,6 +65,9 @@ CUDA_FN struct row row_keys(const struct attend_job *c, uint32_t pos)
 	struct row r = { c->window && pos + 1 > c->window ? pos + 1 - c->window : 0, pos + 1 };
 	return r;
 }
+
+/* Of a head: a constant where there is a kernel for it. */
+template <int DIM, int ALL> CUDA_FN uint32_t head_dim(const struct attend_job *c) { return ALL ? DIM : c->dim; }
 
 /* The first key of a page; values lie PAGE * dim on. */
 CUDA_FN const uint16_t *page_keys(const struct attend_job *c, uint32_t slot, uint32_t page, uint32_t kv_head)
@@ -252,7 +256,7 @@ template <int DIM, int ALL> CUDA_FN void decode_values(const uint16_t *values, u
 		for (int o = 0; o < 8; o++) out[lane / 4][column + 8 * i + o] = acc[o][i] + acc[o][2 + i];
 }
 
-/* A warp's page of a run, to shared memory. */
+/* A warp's page of a run, to shared memory. All of it is asked for before the first product waits for its part. */
 template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c, const struct decode_at *at, uint32_t run,
 	struct decode_shared<DIM> *s)
 {
@@ -262,12 +266,16 @@ template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c,
 	float top = -INFINITY, sum = 0, score[4][4];
 	uint32_t p[2][4];
 	if (lo < hi) {
+		const uint32_t dim = head_dim<DIM, ALL>(c);
 		const uint16_t *keys = page_keys(c, at->slot, begin / PAGE, at->kv_head);
-		decode_scores<DIM, ALL>(keys, c->dim, lo, hi, s, score);
+		for (uint32_t i = lo * dim + lane * LINE; i < hi * dim; i += 32 * LINE) {
+			prefetch_line(keys + i);
+			prefetch_line(keys + PAGE * dim + i);
+		}
+		decode_scores<DIM, ALL>(keys, dim, lo, hi, s, score);
 		decode_shares(score, s->factor[lane / 4], lo, hi, &top, &sum, p);
 #pragma unroll
-		for (int d = 0; d < DIM; d += 64)
-			decode_values<DIM, ALL>(keys + PAGE * c->dim, c->dim, d, lo, hi, p, s->vec[warp]);
+		for (int d = 0; d < DIM; d += 64) decode_values<DIM, ALL>(keys + PAGE * dim, dim, d, lo, hi, p, s->vec[warp]);
 	}
 	if (lane % 4 == 0) {
 		s->top[warp][lane / 4] = top;
@@ -276,12 +284,13 @@ template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c,
 }
 
 /* The warps' sums, added up in order of pages: the result where the row has no other run, else to scratch. */
-template <int DIM> CUDA_FN void decode_run(const struct attend_job *c, const struct decode_at *at, uint32_t i,
+template <int DIM, int ALL> CUDA_FN void decode_run(const struct attend_job *c, const struct decode_at *at, uint32_t i,
 	const struct decode_shared<DIM> *s)
 {
+	const uint32_t dim = head_dim<DIM, ALL>(c);
 	const size_t to = ((size_t)at->row * c->runs + i) * c->heads + at->head;
-	for (uint32_t k = threadIdx.x; k < at->heads * c->dim; k += THREADS) {
-		uint32_t h = k / c->dim, d = k % c->dim;
+	for (uint32_t k = threadIdx.x; k < at->heads * dim; k += THREADS) {
+		uint32_t h = k / dim, d = k % dim;
 		float top = -INFINITY, sum = 0, v = 0;
 #pragma unroll
 		for (uint32_t w = 0; w < WARPS; w++) top = fmaxf(top, s->top[w][h]);
@@ -293,10 +302,10 @@ template <int DIM> CUDA_FN void decode_run(const struct attend_job *c, const str
 			v = fmaf(s->vec[w][h][d], share, v);
 		}
 		if (at->runs == 1) {
-			c->out[((size_t)at->row * c->heads + at->head + h) * c->dim + d] = v / sum;
+			c->out[((size_t)at->row * c->heads + at->head + h) * dim + d] = v / sum;
 			continue;
 		}
-		c->vec[(to + h) * c->dim + d] = v;
+		c->vec[(to + h) * dim + d] = v;
 		if (d) continue;
 		c->top[(to + h) * 2] = top;
 		c->top[(to + h) * 2 + 1] = sum;
@@ -355,13 +364,14 @@ template <int DIM> CUDA_FN void decode_runs_shares(const struct attend_job *c, c
 }
 
 /* All runs of a row, in order of positions. */
-template <int DIM> CUDA_FN void decode_runs(const struct attend_job *c, const struct decode_at *at,
+template <int DIM, int ALL> CUDA_FN void decode_runs(const struct attend_job *c, const struct decode_at *at,
 	struct decode_shared<DIM> *s)
 {
+	const uint32_t dim = head_dim<DIM, ALL>(c);
 	constexpr uint32_t MOST = DECODE_HEADS * DIM / 4 / THREADS;
-	const size_t step = (size_t)c->heads * c->dim;
-	const float *from = c->vec + ((size_t)at->row * c->runs * c->heads + at->head) * c->dim;
-	const uint32_t all = at->heads * c->dim / 4;
+	const size_t step = (size_t)c->heads * dim;
+	const float *from = c->vec + ((size_t)at->row * c->runs * c->heads + at->head) * dim;
+	const uint32_t all = at->heads * dim / 4;
 	float v[MOST][4];
 #pragma unroll
 	for (uint32_t m = 0; m < MOST; m++)
@@ -377,7 +387,7 @@ template <int DIM> CUDA_FN void decode_runs(const struct attend_job *c, const st
 		for (uint32_t m = 0; m < MOST; m++) {
 			const uint32_t k = threadIdx.x + m * THREADS;
 			if (k >= all) continue;
-			const float *share = s->share[k / (c->dim / 4)];
+			const float *share = s->share[k / (dim / 4)];
 #pragma unroll 8
 			for (uint32_t i = 0; i < n; i++) {
 				float x[4];
@@ -391,9 +401,9 @@ template <int DIM> CUDA_FN void decode_runs(const struct attend_job *c, const st
 	for (uint32_t m = 0; m < MOST; m++) {
 		const uint32_t k = threadIdx.x + m * THREADS;
 		if (k >= all) continue;
-		float *to = c->out + ((size_t)at->row * c->heads + at->head) * c->dim + 4 * k;
+		float *to = c->out + ((size_t)at->row * c->heads + at->head) * dim + 4 * k;
 #pragma unroll
-		for (int l = 0; l < 4; l++) to[l] = v[m][l] / s->runs_sum[k / (c->dim / 4)];
+		for (int l = 0; l < 4; l++) to[l] = v[m][l] / s->runs_sum[k / (dim / 4)];
 	}
 }
 
@@ -419,10 +429,10 @@ template <int DIM, int ALL> __launch_bounds__(THREADS) CUDA_KERNEL(decode)(struc
 	for (uint32_t i = blockIdx.y; i < at.runs; i += gridDim.y) {
 		decode_page<DIM, ALL>(&c, &at, at.run0 + i, s);
 		__syncthreads();
-		decode_run<DIM>(&c, &at, i, s);
+		decode_run<DIM, ALL>(&c, &at, i, s);
 		__syncthreads();
 	}
-	if (at.runs > 1 && decode_last<DIM>(&c, &at, s)) decode_runs<DIM>(&c, &at, s);
+	if (at.runs > 1 && decode_last<DIM>(&c, &at, s)) decode_runs<DIM, ALL>(&c, &at, s);
 }
 
 /* ---- prompts ---- */
@@ -458,7 +468,7 @@ template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c,
 	struct prompt_shared<DIM> *s)
 {
 	constexpr uint32_t KEYS = prompt_of<DIM>::KEYS, PIECES = DIM / 8;
-	const uint32_t stage = begin / KEYS % 2;
+	const uint32_t stage = begin / KEYS % 2, dim = head_dim<DIM, ALL>(c);
 	const uint16_t *page[KEYS / PAGE];
 #pragma unroll
 	for (uint32_t i = 0; i < KEYS / PAGE; i++) {
@@ -469,11 +479,11 @@ template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c,
 	for (uint32_t i = threadIdx.x; i < KEYS * PIECES; i += THREADS) {
 		const uint32_t j = i / PIECES, d = i % PIECES * 8;
 		uint16_t *key = &s->keys[stage][j][d], *value = &s->values[stage][j][d];
-		if (begin + j >= at->keys.first && begin + j < at->keys.end && (ALL || d < c->dim)) {
+		if (begin + j >= at->keys.first && begin + j < at->keys.end && (ALL || d < dim)) {
 			const uint16_t *from = (KEYS == PAGE || j < PAGE ? page[0] : page[KEYS / PAGE - 1]) +
-				j % PAGE * c->dim + d;
+				j % PAGE * dim + d;
 			copy16_async(key, from);
-			copy16_async(value, from + PAGE * c->dim);
+			copy16_async(value, from + PAGE * dim);
 		} else {
 			const struct words none = { { 0, 0, 0, 0 } };
 			*(struct words *)key = none;

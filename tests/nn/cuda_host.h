@@ -114,6 +114,7 @@ static inline unsigned atomicAdd(unsigned *p, unsigned n)
 	*p += n;
 	return old;
 }
+static inline void prefetch_line(const void *) {}
 static inline float load_fresh(const float *p) { return *p; }
 static inline void load_fresh4(float v[4], const float *p) { memcpy(v, p, 4 * sizeof *p); }
 
