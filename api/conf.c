@@ -108,6 +108,10 @@ static const struct setting settings[] = {
 		"Adapters (GGUF files of type lora) that are added to the language model when it is opened, each as FILE or "
 		"FILE:SCALE, with commas between: style.gguf, domain.gguf:0.5. An adapter that is not of this model is an error. "
 		"Each costs memory and time by its rank; the model's name in answers gets \"+lora\"."},
+	{NULL, "generate.device", T_CHOICE, AT(generate_device), 0, 0, "auto", "auto cpu cuda",
+		"Where the language model computes. auto: on a GPU when this program was built for one, there is one and weights, keys and "
+		"values fit its memory, else on the CPU; the log tells which. A GPU that is lost while it runs is given up for the CPU "
+		"then. cuda: on a GPU or not at all. Adapters (generate.lora) run on the CPU."},
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
@@ -118,10 +122,10 @@ static const struct setting settings[] = {
 	{NULL, "generate.sequences", T_INT, AT(generate_sequences), 1, 64, "8", "answers",
 		"Answers written together: each pass of the model serves all of them, so eight take little longer than one. "
 		"Each one comes out as it would alone. serve.answer_threads must let as many in; a batch takes all of them."},
-	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 1 * MIB, 1 * TIB, "512m", "bytes",
+	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 0, 1 * TIB, "512m", "bytes",
 		"Memory for the keys and values of what is being written and of beginnings that may come again (the prompt's "
 		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait. "
-		"Less than generate.context takes makes the context as small; the log tells it."},
+		"0: what generate.sequences answers of generate.context tokens take; a GPU with less free gives that. Less than generate.context takes makes the context as small; the log tells it."},
 	{NULL, "generate.chunk_ms", T_REAL, AT(generate_chunk_ms), 1, 10000, "20", "milliseconds",
 		"While answers are being written, new prompts are read in pieces that take about this long, or one and a half "
 		"times as long as a token where that is more. More lets a new answer begin sooner and makes the others stutter."},

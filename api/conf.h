@@ -33,6 +33,7 @@ struct conf {
 	char generate_lora[CONF_TEXT];      /* generate.lora: adapters, "FILE[:SCALE], …" */
 	int generate_threads;               /* generate.threads, 0: one per core */
 	int generate_context;               /* generate.context */
+	char generate_device[8];            /* generate.device */
 	char generate_kernel[16];           /* generate.kernel */
 	int generate_sequences;             /* generate.sequences: answers written together */
 	uint64_t generate_kv_bytes;         /* generate.kv_bytes */

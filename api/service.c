@@ -385,6 +385,7 @@ static int engine_start(const struct conf *c, const char *key, const char *model
 	o.kv_bytes = c->generate_kv_bytes;
 	o.chunk_ms = c->generate_chunk_ms;
 	o.draft_max = c->generate_draft;
+	o.device = c->generate_device;
 	o.kernel = c->generate_kernel;
 	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);

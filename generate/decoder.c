@@ -1,14 +1,14 @@
 /* decoder.c: owns the shapes and the borrowed weights of a decoder-only transformer, and its KV cache.
  *
- * Reads what a file says of itself; decoder_cpu.c runs it. What the architectures add to LLaMA's layer (decoder_cpu.c tells it)
- * stands in the table `archs`; Gemma 3 has a norm behind attention
- * and behind feed-forward too, GELU for SiLU, an embedding scaled by sqrt(dim), and a window in all layers but every
- * sixth. Rotary pairs are neighbours in llama files (their q and k rows were permuted for that) and
- * half a head apart in the others.
+ * It reads what a file says of itself; decoder_cpu.c or decoder_gpu.c runs it. What the architectures add to LLaMA's layer
+ * stands in the table `archs`; Gemma 3 has a norm behind attention and behind feed-forward too, GELU for SiLU, an embedding
+ * scaled by sqrt(dim), and a window in all layers but every sixth. Rotary pairs are neighbours in llama files (their q
+ * and k rows were permuted for that) and half a head apart in the others.
  * Threads: one caller. Failure: only at open. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/mem.h"
 #include "generate/decoder_inside.h"
 #include "nn/quant.h"
@@ -288,18 +288,46 @@ static int fill_ropes(struct decoder *d, struct err *e)
 	return rope_init(&d->rope_slides, d->info.context, d->rope_dim, d->arch->neox, base_slides, 1, d->rope_factors, e);
 }
 
+/* Bytes of keys and values of so many whole contexts. */
+static size_t contexts_bytes(const struct decoder *d, size_t n)
+{
+	const struct decoder_info *f = &d->info;
+	size_t bytes;
+	return __builtin_mul_overflow((f->context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * n,
+		kvcache_page_bytes(f->layers, f->kv_heads, f->head_dim), &bytes) ? SIZE_MAX : bytes;
+}
+
 static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
-	size_t pages = (f->context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * (size_t)o->sequences, bytes;
+	size_t bytes = o->kv_bytes ? o->kv_bytes : contexts_bytes(d, (size_t)o->sequences);
 	uint8_t *slides = mem_calloc(f->layers, 1);
+	struct kvmemory memory;
+	uint64_t room = bytes;
 	int st;
-	if (__builtin_mul_overflow(pages, kvcache_page_bytes(f->layers, f->kv_heads, f->head_dim), &bytes)) bytes = SIZE_MAX;
-	if (o->kv_bytes) bytes = o->kv_bytes;
 	if (!slides) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	for (size_t i = 0; d->window && i < f->layers; i++) slides[i] = (i + 1) % d->pattern != 0;
-	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, bytes, d->window, slides, e);
+	if (d->gpu) memory = gpu_pass_memory(d->gpu, &room);
+	if (room < bytes) {
+		log_put(LOG_WARN, "generate", "%s: keys and values get the %llu MiB that are free on %s, not %llu", gguf_path(d->g),
+			(unsigned long long)room >> 20, f->device, (unsigned long long)bytes >> 20);
+		bytes = room;
+	}
+	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, bytes, d->window, slides, d->gpu ? &memory : NULL, e);
 	mem_free(slides);
+	return st;
+}
+
+/* What runs the model, on the device of the options, and its cache. */
+static int open_pass(struct decoder *d, const struct ops *ops, struct team *team, const struct decoder_options *o, struct err *e)
+{
+	size_t least = contexts_bytes(d, 1);
+	int st;
+	if (o->kv_bytes && o->kv_bytes < least) least = o->kv_bytes;
+	snprintf(d->info.device, sizeof d->info.device, "cpu");
+	st = o->gpu ? gpu_pass_open(&d->gpu, d, o, least, e) : cpu_pass_open(&d->cpu, d, ops, team, o, e);
+	if (st == OK) st = make_cache(d, o, e);
+	if (st == OK && d->gpu) gpu_pass_tell(d->gpu);
 	return st;
 }
 
@@ -314,6 +342,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 	if (!d) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(g));
 	d->g = g;
 	d->lora = lora;
+	d->wants = o->wants > 0 && o->wants < DECODER_CHUNK ? (size_t)o->wants : DECODER_CHUNK;
 	st = read_sizes(d, o, e);
 	if (st == OK) st = gguf_float(g, arch_key(d, "attention.layer_norm_rms_epsilon", key), &eps, e);
 	if (st == OK && !(eps >= 0 && eps < 1))
@@ -321,8 +350,7 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 	d->eps = (float)eps;
 	if (st == OK) st = load_tensors(d, e);
 	if (st == OK) st = fill_ropes(d, e);
-	if (st == OK) st = cpu_pass_open(&d->cpu, d, ops, team, o, e);
-	if (st == OK) st = make_cache(d, o, e);
+	if (st == OK) st = open_pass(d, ops, team, o, e);
 	if (st != OK) decoder_close(d);
 	else *out = d;
 	return st;
@@ -331,10 +359,11 @@ int decoder_open(struct decoder **out, const struct gguf *g, struct lora *lora, 
 void decoder_close(struct decoder *d)
 {
 	if (!d) return;
+	kvcache_clear(&d->cache);
 	cpu_pass_close(d->cpu);
+	gpu_pass_close(d->gpu);
 	rope_clear(&d->rope);
 	rope_clear(&d->rope_slides);
-	kvcache_clear(&d->cache);
 	mem_free(d->layers);
 	mem_free(d->used);
 	mem_free(d);
@@ -352,10 +381,17 @@ struct kvcache *decoder_cache(struct decoder *d)
 
 int decoder_phases_differ(const struct decoder *d)
 {
-	return cpu_pass_phases_differ(d->cpu);
+	return d->gpu || cpu_pass_phases_differ(d->cpu);
 }
 
-void decoder_eval(struct decoder *d, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
+int decoder_eval(struct decoder *d, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e)
 {
-	cpu_pass_eval(d->cpu, phase, rows, n, logits);
+	if (d->gpu) return gpu_pass_eval(d->gpu, phase, rows, n, e);
+	cpu_pass_eval(d->cpu, phase, rows, n);
+	return OK;
+}
+
+int decoder_lost(const struct decoder *d, struct err *e)
+{
+	return d->gpu ? gpu_pass_lost(d->gpu, e) : OK;
 }

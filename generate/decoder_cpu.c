@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "generate/decoder_inside.h"
+#include "generate/sample.h"
 #include "nn/packs.h"
 #include "nn/quant.h"
 
@@ -40,13 +41,14 @@ struct cpu_pass {
 	/* the pass under way */
 	int prompt;                              /* by the kernels for prompts, and these differ from the others */
 	int parts;                               /* a head's part of mix gets its activations where it is made */
-	const struct decoder_row *rows;
+	struct decoder_row *rows;
 	size_t n, layer, want;
 	size_t pos[DECODER_CHUNK];               /* of the rows */
 	struct run { size_t row, n; } runs[DECODER_CHUNK]; /* rows of one sequence, at most ATTEND_TOKENS */
 	size_t run_n;
 	size_t head_parts;                       /* items of a run's query heads that share a head of keys */
-	float *logits;
+	float *logits;                           /* (wants, vocab) */
+	size_t bests[DECODER_CHUNK], best_n;     /* rows that want their best */
 	const struct linear *low_of[SLOTS];      /* item_low: those with an adapter, their input, its rows */
 	size_t low_n, low_tokens;
 	const float *low_x;
@@ -108,6 +110,7 @@ static int make_scratch(struct cpu_pass *c, struct err *e)
 	c->k = floats(DECODER_CHUNK, c->d->kv_dim);
 	c->v = floats(DECODER_CHUNK, c->d->kv_dim);
 	c->gate = floats(DECODER_CHUNK, f->ff);
+	c->logits = mem_calloc(c->d->wants * f->vocab, sizeof *c->logits);
 	c->tile = floats((size_t)team_size(c->team) * 2 * DECODER_CHUNK, PROMPT_TILE_ROWS + OPS_PROMPT_PAD);
 	c->scratch = floats((size_t)team_size(c->team), c->scratch_floats);
 	c->shares = mem_aligned(SCRATCH_ALIGN, (size_t)team_size(c->team) * sizeof *c->shares);
@@ -119,7 +122,7 @@ static int make_scratch(struct cpu_pass *c, struct err *e)
 		c->low = floats(SLOTS * DECODER_CHUNK, rank);
 		c->added = floats((size_t)team_size(c->team), DECODER_CHUNK * OPS_TILE_ROWS);
 	}
-	if (!c->x || !c->norm || !c->proj || !c->q || !c->mix || !c->k || !c->v || !c->gate || !c->tile || !c->scratch ||
+	if (!c->x || !c->norm || !c->proj || !c->q || !c->mix || !c->k || !c->v || !c->gate || !c->logits || !c->tile || !c->scratch ||
 		!c->shares || (c->ops->mul && (!c->act || !c->act_ff)) || (rank && (!c->low || !c->added)))
 		return err_set(e, E_MEMORY, "%s: out of memory for activations", gguf_path(c->d->g));
 	return OK;
@@ -147,7 +150,7 @@ void cpu_pass_close(struct cpu_pass *c)
 {
 	if (!c) return;
 	float *const all[] = { c->x, c->norm, c->proj,
-		c->q, c->mix, c->k, c->v, c->gate, c->tile, c->scratch, c->low, c->added };
+		c->q, c->mix, c->k, c->v, c->gate, c->logits, c->tile, c->scratch, c->low, c->added };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 	packs_close(c->packs);
 	mem_free(c->act);
@@ -470,6 +473,13 @@ static void item_logits(struct cpu_pass *c, size_t i, float *scratch)
 		c->d->info.vocab, scratch);
 }
 
+static void item_best(struct cpu_pass *c, size_t i, float *scratch)
+{
+	struct decoder_row *r = &c->rows[c->bests[i]];
+	(void)scratch;
+	r->best = sample_best(r->logits, c->d->info.vocab, NULL, 0);
+}
+
 /* Query heads that share keys are one item, which reads the keys once, unless some members would have none. */
 static size_t head_parts(const struct cpu_pass *c)
 {
@@ -479,17 +489,18 @@ static size_t head_parts(const struct cpu_pass *c)
 }
 
 /* The rows' positions and embeddings; their sequences grow by them. */
-static void begin_rows(struct cpu_pass *c, const struct decoder_row *rows, size_t n)
+static void begin_rows(struct cpu_pass *c, struct decoder_row *rows, size_t n)
 {
 	size_t dim = c->d->info.dim;
 	c->rows = rows;
 	c->n = n;
-	c->want = c->run_n = 0;
+	c->want = c->run_n = c->best_n = 0;
 	for (size_t t = 0; t < n; t++) {
 		struct kvseq *s = rows[t].seq;
 		c->pos[t] = s->len;
 		s->ids[s->len++] = rows[t].id;
-		c->want += rows[t].want != 0;
+		if (rows[t].want == WANT_BEST) c->bests[c->best_n++] = t;
+		if (rows[t].want) rows[t].logits = c->logits + c->want++ * c->d->info.vocab;
 		if (t == 0 || rows[t - 1].seq != s || c->runs[c->run_n - 1].n == ATTEND_TOKENS)
 			c->runs[c->run_n++] = (struct run){ t, 0 };
 		c->runs[c->run_n - 1].n++;
@@ -521,12 +532,11 @@ static void run_layer(struct cpu_pass *c)
 	if (c->d->arch->gemma) run_stage(c, n, item_ffn_post);
 }
 
-void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits)
+void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, struct decoder_row *rows, size_t n)
 {
 	const struct decoder_info *f = &c->d->info;
 	c->prompt = phase == PHASE_PROMPT && cpu_pass_phases_differ(c);
 	c->parts = c->ops->mul && f->head_dim % PACK_GROUP == 0;
-	c->logits = logits;
 	begin_rows(c, rows, n);
 	for (c->layer = 0; c->layer < f->layers; c->layer++) run_layer(c);
 	if (c->want == 0) return;
@@ -538,4 +548,5 @@ void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, const struct de
 	}
 	run_low(c, (const struct linear *[]){ &c->d->output }, 1, c->norm, c->want);
 	run_stage(c, tiles(c, f->vocab), item_logits);
+	if (c->best_n) run_stage(c, c->best_n, item_best);
 }

@@ -45,7 +45,9 @@ struct decoder {
 	uint8_t *used;                           /* while opening: (tensors) 1 where the model took the tensor */
 	struct kvcache cache;
 	struct rope rope, rope_slides;           /* of layers without and with a window */
-	struct cpu_pass *cpu;                    /* what runs it */
+	size_t wants;                            /* of a pass, at most */
+	struct cpu_pass *cpu;                    /* one of the two runs it, */
+	struct gpu_pass *gpu;                    /* the other is NULL */
 };
 
 /* Weights as the kernels read them, and scratch. d: all but the cache and what runs it. E_MEMORY; packs_open's errors. */
@@ -53,6 +55,17 @@ int cpu_pass_open(struct cpu_pass **out, struct decoder *d, const struct ops *op
 	const struct decoder_options *o, struct err *e);
 void cpu_pass_close(struct cpu_pass *c);                      /* NULL is allowed */
 int cpu_pass_phases_differ(const struct cpu_pass *c);
-void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, const struct decoder_row *rows, size_t n, float *logits);
+void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, struct decoder_row *rows, size_t n);
+
+/* Weights and activations on a device that has room for them, and for kv_least bytes of keys and values too. E_UNSUPPORTED,
+ * E_MEMORY, E_IO tell why none will do. */
+int gpu_pass_open(struct gpu_pass **out, struct decoder *d, const struct decoder_options *o, uint64_t kv_least, struct err *e);
+void gpu_pass_close(struct gpu_pass *p);                      /* after the cache. NULL is allowed */
+/* Where keys and values go, and how many bytes of them there is room for. */
+struct kvmemory gpu_pass_memory(struct gpu_pass *p, uint64_t *room);
+/* One line of the log: what takes how much. Fills what decoder_info tells of the device. */
+void gpu_pass_tell(struct gpu_pass *p);
+int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e);
+int gpu_pass_lost(const struct gpu_pass *p, struct err *e);
 
 #endif

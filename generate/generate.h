@@ -10,6 +10,8 @@
  * to the bit: not on those beside it, on how prompts were cut, on what the KV cache held, or on drafts.
  * The KV cache keeps what was computed while there is room: a prompt that begins with the same tokens pays only for the
  * rest (reused_tokens says how many).
+ * A GPU may be lost while it runs (its driver, a fault of its memory): the texts being written fail with E_IO, and
+ * so does every other from then on, until generator_recover has opened the model anew on the CPU.
  * Formats: GGUF v2/v3 (ggml docs/gguf.md); architectures llama, qwen2, qwen3 and gemma3; types F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1
  * Q4_K Q5_K Q6_K. */
 #ifndef GENERATE_GENERATE_H
@@ -20,6 +22,7 @@
 #include "base/buf.h"
 
 struct generator;
+struct gpu_table;
 
 struct generator_options {
 	const char *path;      /* .gguf; borrowed during open */
@@ -32,7 +35,10 @@ struct generator_options {
 	double chunk_ms;       /* of prompt between two tokens of those who write; 0: 20 */
 	int draft_max;         /* tokens looked up in the text and tried in one pass, at most 16; 0: none */
 	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
-	const char *kernel;    /* NULL or "auto": best this CPU has; "ref", "avx2", "avx512", "vnni", "amx": that one */
+	const char *device;    /* NULL or "auto": a GPU where there is one with room for it, else the CPU, which the log tells; "cpu";
+	                          "cuda": a GPU or an error */
+	const struct gpu_table *gpu; /* whose GPUs (nn/gpu.h); NULL: those that this program was built for */
+	const char *kernel;    /* of the CPU. NULL or "auto": best this CPU has; "ref", "avx2", "avx512", "vnni", "amx": that one */
 	const char *packs;     /* folder that keeps weights as the kernels read them; NULL or "": packed at every open */
 };
 
@@ -41,7 +47,9 @@ struct generator_info {
 	char arch[16];         /* "qwen2", "llama", … */
 	char family[16];       /* chat template: "chatml", "qwen3", "gemma", "llama3", "mistral", "zephyr"; "plain": none is known,
 	                          conversations become a labelled transcript */
-	char kernel[16];       /* the ops table in use */
+	char kernel[16];       /* the ops table in use; "cuda" on a GPU */
+	char device[64];       /* "cpu", or what the GPU is called that it was opened on */
+	uint64_t device_bytes; /* of the GPU's memory that it took; 0 on the CPU */
 	int layers, dim, heads, kv_heads, vocab;
 	int context;           /* most tokens of prompt and answer together */
 	uint64_t file_bytes;
@@ -50,7 +58,14 @@ struct generator_info {
 
 /* The kernels that a generator opened with this option would run: a name in static storage. Errors as there. */
 int generator_kernel(const char **out, const char *kernel, struct err *e);
+/* E_UNSUPPORTED: also, with device "cuda", that there is no GPU, or that it cannot run this model (adapters run on the CPU);
+ * E_MEMORY: also a GPU's. */
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e);
+/* OK; E_IO, when the GPU that ran the model was lost. For the thread that runs it, as the next. */
+int generator_lost(const struct generator *g, struct err *e);
+/* Opens a model whose GPU was lost on the CPU; its info, the device named there too, stays as it was. Errors as of generator_open;
+ * then all is as before. E_BUSY: while texts run. */
+int generator_recover(struct generator *g, struct err *e);
 void generator_close(struct generator *g);                    /* NULL is allowed */
 const struct generator_info *generator_info(const struct generator *g);
 

@@ -66,7 +66,7 @@ static int context_of(const struct generator *g)
 	return (int)have;
 }
 
-static void fill_info(struct generator *g, const struct generator_options *o, const struct ops *ops)
+static void fill_info(struct generator *g, const struct generator_options *o)
 {
 	const struct decoder_info *d = decoder_info(g->decoder);
 	struct generator_info *f = &g->info;
@@ -79,7 +79,9 @@ static void fill_info(struct generator *g, const struct generator_options *o, co
 	if (g->lora) memcpy(f->name + n, "+lora", sizeof "+lora");
 	snprintf(f->arch, sizeof f->arch, "%s", d->arch);
 	snprintf(f->family, sizeof f->family, "%s", chat_name(g->chat));
-	snprintf(f->kernel, sizeof f->kernel, "%s", ops->name);
+	snprintf(f->kernel, sizeof f->kernel, "%s", d->device_bytes ? "cuda" : g->ops->name);
+	snprintf(f->device, sizeof f->device, "%s", d->device);
+	f->device_bytes = d->device_bytes;
 	f->layers = (int)d->layers;
 	f->dim = (int)d->dim;
 	f->heads = (int)d->heads;
@@ -98,12 +100,35 @@ static int refuse_adapter(const struct gguf *g, struct err *e)
 		"%s: an adapter, not a model: name it in generate.lora beside its model", gguf_path(g)) : OK;
 }
 
+/* The decoder on a GPU where the options allow one and there is one that can run it; else, if they allow that, on the CPU. */
+static int open_decoder(struct generator *g, const struct generator_options *o, struct err *e)
+{
+	const int gpu_alone = o->device && strcmp(o->device, "cuda") == 0, cpu_alone = o->device && strcmp(o->device, "cpu") == 0;
+	struct err why;
+	int st = E_UNSUPPORTED;
+	g->options = (struct decoder_options){ .context_max = o->context_max, .kv_bytes = o->kv_bytes,
+		.sequences = o->sequences ? o->sequences : 1, .wants = (int)schedule_wants(o), .packs = g->packs };
+	if (!cpu_alone) {
+		const struct gpu_table *gpu = o->gpu;
+		struct decoder_options on_gpu = g->options;
+		st = gpu ? OK : gpu_choose(&gpu, &why);
+		on_gpu.gpu = gpu;
+		if (st == OK && !gpu_alone && gpu->count() < 1) st = err_set(&why, E_UNSUPPORTED, "no GPU is here");
+		if (st == OK) st = decoder_open(&g->decoder, g->gguf, g->lora, NULL, NULL, &on_gpu, &why);
+		if (st == OK) return OK;
+		if (gpu_alone) {
+			if (e) *e = why;
+			return st;
+		}
+		if (gpu && gpu->count() > 0) log_put(LOG_WARN, "generate", "on the CPU, not on a GPU: %s", why.msg);
+		else log_put(LOG_DEBUG, "generate", "on the CPU: %s", why.msg);
+	}
+	return decoder_open(&g->decoder, g->gguf, g->lora, g->ops, g->team, &g->options, e);
+}
+
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
 {
-	const struct decoder_options d = { .context_max = o->context_max, .kv_bytes = o->kv_bytes,
-		.sequences = o->sequences ? o->sequences : 1, .packs = o->packs };
-	const struct ops *ops;
-	int st = ops_choose(&ops, o->kernel, e);
+	int st = ops_choose(&g->ops, o->kernel, e);
 	if (st == OK) st = gguf_open(&g->gguf, o->path, e);
 	if (st == OK) st = refuse_adapter(g->gguf, e);
 	if (st == OK) st = tokenizer_open(&g->tokenizer, g->gguf, e);
@@ -113,8 +138,9 @@ static int open_parts(struct generator *g, const struct generator_options *o, st
 	if (!(g->team = team_new(o->threads)))
 		return err_set(e, E_MEMORY, "%s: cannot start %d threads", o->path, o->threads);
 	if (o->lora && *o->lora && (st = lora_open(&g->lora, o->lora, g->gguf, e)) != OK) return st;
-	if ((st = decoder_open(&g->decoder, g->gguf, g->lora, ops, g->team, &d, e)) != OK) return st;
-	fill_info(g, o, ops);
+	if (o->packs && *o->packs && !(g->packs = mem_strdup(o->packs))) return err_set(e, E_MEMORY, "%s: out of memory", o->path);
+	if ((st = open_decoder(g, o, e)) != OK) return st;
+	fill_info(g, o);
 	if (tokenizer_vocab(g->tokenizer) != (size_t)g->info.vocab)
 		return err_set(e, E_FORMAT, "%s: %zu tokens, but tensor token_embd.weight has %d rows", o->path,
 			tokenizer_vocab(g->tokenizer), g->info.vocab);
@@ -138,6 +164,8 @@ int generator_open(struct generator **out, const struct generator_options *o, st
 	if (!o->path || o->threads < 1 || o->threads > THREADS_MAX || o->context_max < 0)
 		return err_set(e, E_USAGE, "generator: path, 1 to %d threads and a context of 0 or more are needed",
 			THREADS_MAX);
+	if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0 && strcmp(o->device, "cuda") != 0)
+		return err_set(e, E_USAGE, "generator: device \"%s\" is none of auto, cpu and cuda", o->device);
 	if (o->sequences < 0 || o->sequences > SEQUENCES_MAX || o->draft_max < 0 || o->draft_max > DRAFT_MAX)
 		return err_set(e, E_USAGE, "generator: at most %d texts together, drafts of at most %d tokens", SEQUENCES_MAX,
 			DRAFT_MAX);
@@ -157,9 +185,34 @@ void generator_close(struct generator *g)
 	decoder_close(g->decoder);
 	lora_close(g->lora);
 	team_free(g->team);
+	mem_free(g->packs);
 	tokenizer_close(g->tokenizer);
 	gguf_close(g->gguf);
 	mem_free(g);
+}
+
+int generator_lost(const struct generator *g, struct err *e)
+{
+	return decoder_lost(g->decoder, e);
+}
+
+int generator_recover(struct generator *g, struct err *e)
+{
+	const struct decoder_info *f = decoder_info(g->decoder);
+	struct decoder_options o = g->options;
+	struct decoder *new;
+	size_t pages = ((size_t)g->info.context + KVCACHE_PAGE - 1) / KVCACHE_PAGE,
+		least = pages * kvcache_page_bytes(f->layers, f->kv_heads, f->head_dim);
+	int st;
+	if (g->running_n) return err_set(e, E_BUSY, "%s: texts are being written", g->info.name);
+	o.context_max = g->info.context;         /* others go by it */
+	if (o.kv_bytes && o.kv_bytes < least) o.kv_bytes = least;
+	st = decoder_open(&new, g->gguf, g->lora, g->ops, g->team, &o, e);
+	if (st != OK) return st;
+	decoder_close(g->decoder);
+	g->decoder = new;
+	schedule_restart(g);
+	return OK;
 }
 
 const struct generator_info *generator_info(const struct generator *g)

@@ -24,22 +24,46 @@ size_t kvcache_page_bytes(size_t layers, size_t kv_heads, size_t head_dim)
 		__builtin_mul_overflow(n, 2 * KVCACHE_PAGE * sizeof(uint16_t), &n) ? 0 : n;
 }
 
+static int heap_get(void *ctx, size_t bytes, void **out, struct err *e)
+{
+	(void)ctx;
+	*out = mem_aligned(CACHE_ALIGN, bytes);
+	return *out ? OK : err_set(e, E_MEMORY, "KV cache: out of memory for %zu bytes", bytes);
+}
+
+static void heap_put(void *ctx, void *p)
+{
+	(void)ctx;
+	mem_free(p);
+}
+
+static void heap_copy(void *ctx, void *to, const void *from, size_t bytes)
+{
+	(void)ctx;
+	memcpy(to, from, bytes);
+}
+
 int kvcache_init(struct kvcache *c, size_t layers, size_t kv_heads, size_t head_dim, size_t bytes, size_t window,
-	const uint8_t *slides, struct err *e)
+	const uint8_t *slides, const struct kvmemory *memory, struct err *e)
 {
 	size_t page_bytes = kvcache_page_bytes(layers, kv_heads, head_dim), total = 0;
+	void *store = NULL;
+	int st;
 	*c = (struct kvcache){ .layers = layers, .kv_heads = kv_heads, .head_dim = head_dim, .window = window,
-		.page_halves = page_bytes / sizeof(uint16_t), .top = KVCACHE_NONE, .spare = KVCACHE_NONE };
+		.page_halves = page_bytes / sizeof(uint16_t), .top = KVCACHE_NONE, .spare = KVCACHE_NONE,
+		.memory = memory ? *memory : (struct kvmemory){ NULL, heap_get, heap_put, heap_copy } };
 	if (page_bytes) c->pages = bytes > page_bytes ? bytes / page_bytes : 1;
 	if (c->pages > PAGES_MAX) c->pages = PAGES_MAX;
 	c->slides = mem_calloc(layers, 1);
 	c->page = mem_calloc(c->pages, sizeof *c->page);
 	if (c->slides && slides) memcpy(c->slides, slides, layers);
 	if (c->slides && c->page && page_bytes && !__builtin_mul_overflow(page_bytes, c->pages, &total))
-		c->store = mem_aligned(CACHE_ALIGN, total);
-	if (!c->store) {
+		st = c->memory.get(c->memory.ctx, total, &store, e);
+	else st = err_set(e, E_MEMORY, "KV cache: out of memory for %zu bytes", total > bytes ? total : bytes);
+	c->store = store;
+	if (st != OK) {
 		kvcache_clear(c);
-		return err_set(e, E_MEMORY, "KV cache: out of memory for %zu bytes", total > bytes ? total : bytes);
+		return st;
 	}
 	for (size_t i = c->pages; i-- > 0; c->spare = (uint32_t)i) c->page[i].next = c->spare;
 	return OK;
@@ -49,7 +73,7 @@ void kvcache_clear(struct kvcache *c)
 {
 	mem_free(c->slides);
 	mem_free(c->page);
-	mem_free(c->store);
+	if (c->memory.put) c->memory.put(c->memory.ctx, c->store);
 	*c = (struct kvcache){ 0 };
 }
 
@@ -206,7 +230,7 @@ static void table_copy(struct kvcache *c, struct kvseq *s, uint32_t from)
 		table_put(c, s, from);
 		return;
 	}
-	memcpy(page_data(c, to), page_data(c, from), c->page_halves * sizeof(uint16_t));
+	c->memory.copy(c->memory.ctx, page_data(c, to), page_data(c, from), c->page_halves * sizeof(uint16_t));
 	table_put(c, s, to);
 	page_leave(c, from);
 }

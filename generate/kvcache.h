@@ -28,6 +28,13 @@ struct kvpage {
 	uint32_t parent, child, next;/* in the tree, or KVCACHE_NONE; next: another child of parent. next also chains free pages */
 };
 
+struct kvmemory {                    /* where pages lie */
+	void *ctx;
+	int (*get)(void *ctx, size_t bytes, void **out, struct err *e);
+	void (*put)(void *ctx, void *p);     /* p may be NULL */
+	void (*copy)(void *ctx, void *to, const void *from, size_t bytes);
+};
+
 struct kvcache {
 	size_t layers, kv_heads, head_dim;
 	size_t window;               /* positions a sliding layer attends to; 0: no layer slides */
@@ -39,7 +46,8 @@ struct kvcache {
 	uint64_t clock;
 	uint32_t top, spare;         /* first page of the tree's first level; first free page */
 	struct kvpage *page;         /* (pages) */
-	uint16_t *store;             /* (pages, page_halves) */
+	struct kvmemory memory;
+	uint16_t *store;             /* (pages, page_halves), in that memory */
 };
 
 struct kvseq {
@@ -52,9 +60,9 @@ struct kvseq {
 };
 
 /* slides: (layers) 1 for the layers with the window, copied; NULL with window 0. bytes: of keys and values; at least one page
- * is made. The memory is touched as pages fill. E_MEMORY. */
+ * is made. memory: copied; NULL: the heap, touched as pages fill. E_MEMORY. */
 int kvcache_init(struct kvcache *c, size_t layers, size_t kv_heads, size_t head_dim, size_t bytes, size_t window,
-	const uint8_t *slides, struct err *e);
+	const uint8_t *slides, const struct kvmemory *memory, struct err *e);
 void kvcache_clear(struct kvcache *c);                         /* frees; fine on a zeroed struct */
 size_t kvcache_page_bytes(size_t layers, size_t kv_heads, size_t head_dim); /* 0: more than an address can tell */
 size_t kvcache_positions(const struct kvcache *c);             /* of one sequence that has all pages */
@@ -77,7 +85,7 @@ void kvseq_share(struct kvcache *c, struct kvseq *s, size_t n);
 void kvseq_cut(struct kvseq *s, size_t len);
 /* Shares the first n positions, a page begun too, and gives all pages back. */
 void kvseq_end(struct kvcache *c, struct kvseq *s, size_t n);
-/* Keys and values of a layer and head, for the kernels. */
+/* Keys and values of a layer and head, for the kernels of the CPU: of pages on the heap. */
 struct ops_pages kvseq_pages(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head);
 uint16_t *kvseq_key(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head, size_t pos);
 uint16_t *kvseq_value(const struct kvcache *c, const struct kvseq *s, size_t layer, size_t kv_head, size_t pos);

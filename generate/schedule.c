@@ -6,7 +6,8 @@
  * larger than fits their patience (chunk_ms): the size follows the times measured. Where prompts are computed as
  * written tokens are, both share one pass. A prompt that begins as an earlier one that is still being computed waits
  * for it, and takes its pages over.
- * A row of logits leads to a token: choose, ask the constraint, write its text. A token is evaluated only when the
+ * A row of logits leads to a token: choose, ask the constraint, write its text. Where nobody looks at the logits but to take the
+ * likeliest token, the pass itself says which that is, and a GPU copies no logits. A token is evaluated only when the
  * next one is wanted, so the KV cache may end one token before the text does. A guess is evaluated together with the token
  * before it; as long as the token chosen is the one guessed, the next row of logits is what plain decoding would have
  * had, since a row's bits do not depend on its neighbours, and the constraint is asked as if there were no guesses.
@@ -27,29 +28,37 @@
 enum { TEXT_MAX = 64 << 20, TEXT_FIRST = 4096, CHUNK_LEAST = 16, ALONE_MS = 1000, DRAFT_ROWS = 32 };
 static const double CHUNK_MS = 20, PASSES_LEAST = 1.5, COST_SLOPE = 0.1, DRAFT_GAIN = 1.05;
 
+size_t schedule_wants(const struct generator_options *o)
+{
+	size_t texts = o->sequences ? (size_t)o->sequences : 1, drafts = (size_t)o->draft_max * texts;
+	return texts + (drafts < DRAFT_ROWS ? drafts : DRAFT_ROWS);
+}
+
 int schedule_open(struct generator *g, const struct generator_options *o, struct err *e)
 {
 	int st = OK;
-	size_t drafts;
 	g->slot_n = o->sequences ? (size_t)o->sequences : 1;
 	g->chunk_ms = o->chunk_ms > 0 ? o->chunk_ms : CHUNK_MS;
 	g->draft_max = (size_t)o->draft_max;
-	g->alone_rows = DECODER_CHUNK;
-	g->chunk_rows = 2 * CHUNK_LEAST;
-	drafts = g->draft_max * g->slot_n < DRAFT_ROWS ? g->draft_max * g->slot_n : DRAFT_ROWS;
-	g->logits_max = g->slot_n + drafts;
-	g->logits = mem_calloc(g->logits_max * (size_t)g->info.vocab, sizeof *g->logits);
+	schedule_restart(g);
+	g->wants = schedule_wants(o);
 	g->slots = mem_calloc(g->slot_n, sizeof *g->slots);
-	if (!g->logits || !g->slots) return err_set(e, E_MEMORY, "%s: out of memory for logits", g->info.name);
+	if (!g->slots) return err_set(e, E_MEMORY, "%s: out of memory", g->info.name);
 	for (size_t i = 0; i < g->slot_n && st == OK; i++) st = kvseq_init(&g->slots[i].kv, (size_t)g->info.context, e);
 	return st;
+}
+
+void schedule_restart(struct generator *g)
+{
+	g->alone_rows = DECODER_CHUNK;
+	g->chunk_rows = 2 * CHUNK_LEAST;
+	memset(g->cost, 0, sizeof g->cost);
 }
 
 void schedule_close(struct generator *g)
 {
 	for (size_t i = 0; g->slots && i < g->slot_n; i++) kvseq_clear(&g->slots[i].kv);
 	mem_free(g->slots);
-	mem_free(g->logits);
 }
 
 /* --- starting and ending --- */
@@ -103,6 +112,10 @@ int generator_start(struct generator *g, struct gen_request *q)
 	st = check_params(g, q->params, q->err);
 	if (st == OK) st = check_prompt(g, q->prompt, q->n, q->err);
 	if (st != OK) {
+		q->done = 1;
+		return q->status = st;
+	}
+	if ((st = decoder_lost(g->decoder, q->err)) != OK) {
 		q->done = 1;
 		return q->status = st;
 	}
@@ -243,13 +256,14 @@ static enum gen_verdict seq_ask(const struct generator *g, const struct sequence
 	return c->next(c->ctx, &view, steer);
 }
 
-/* From a row of logits to the next token or forced text. */
-static int seq_step(struct generator *g, struct sequence *s, const float *logits)
+/* From a row's logits, or the best of them, to the next token or forced text. */
+static int seq_step(struct generator *g, struct sequence *s, const struct decoder_row *row)
 {
 	const struct gen_params *p = s->q->params;
+	const float *logits = row->logits;
 	size_t len = s->kv.len, look = (size_t)p->repeat_last < len ? (size_t)p->repeat_last : len;
 	const int32_t *recent = s->kv.ids + len - look;
-	int32_t id = sample_next(&g->sampler, &s->rng, logits, p, recent, look);
+	int32_t id = row->want == WANT_BEST ? row->best : sample_next(&g->sampler, &s->rng, logits, p, recent, look);
 	enum gen_verdict verdict = GEN_ACCEPT;
 	struct gen_steer steer;
 	int st;
@@ -289,7 +303,7 @@ static int seq_advance(struct generator *g, struct sequence *s)
 	s->rewound = 0;
 	for (;;) {
 		kvseq_cut(&s->kv, base + true_n);
-		st = seq_step(g, s, s->logits + true_n * (size_t)g->info.vocab);
+		st = seq_step(g, s, s->wanted + true_n);
 		if (st != OK || s->ended || s->rewound || true_n == s->tried || s->todo_n != 1 || *s->todo != s->draft.ids[true_n]) break;
 		true_n++;                         /* evaluated already */
 	}
@@ -313,7 +327,7 @@ static void seq_fed(struct generator *g, struct sequence *s)
 		kvseq_share(kv, &s->kv, s->kv.len < s->q->n ? s->kv.len : s->q->n - 1);
 	}
 	s->fed = 0;
-	if (!s->logits_n) return;
+	if (!s->want_n) return;
 	if (s->prefilled <= 0) {
 		s->prefilled = clock_ms();
 		s->q->result->prefill_ms = s->prefilled - s->began;
@@ -336,10 +350,13 @@ static double cost_of(const struct generator *g, size_t rows)
 	return hi < COSTS ? g->cost[hi] : 0;
 }
 
-static void row_add(struct generator *g, struct sequence *s, int32_t id, int want)
+static void row_add(struct generator *g, struct sequence *s, int32_t id, int wanted)
 {
-	g->rows[g->row_n++] = (struct decoder_row){ &s->kv, id, want };
-	s->logits_n += (size_t)want;
+	const struct gen_params *p = s->q->params;
+	int best = !s->q->constraint && p->temperature <= 0 && (p->repeat_penalty == 1 || p->repeat_last == 0);
+	struct decoder_row *row = &g->rows[g->row_n++];
+	*row = (struct decoder_row){ .seq = &s->kv, .id = id, .want = !wanted ? WANT_NOTHING : best ? WANT_BEST : WANT_LOGITS };
+	if (wanted && s->want_n++ == 0) s->wanted = row;
 }
 
 /* Looks up what may follow and decides how much of it to try, so that tokens a millisecond grow. `rows` and `tokens`:
@@ -366,7 +383,7 @@ static void plan_draft(struct generator *g, struct sequence *s, size_t *rows, do
 /* Rows of those who write; how many. */
 static size_t gather_writers(struct generator *g)
 {
-	size_t rows = 0, spare = g->logits_max - g->slot_n;
+	size_t rows = 0, spare = g->wants - g->slot_n;
 	double tokens = 0;
 	for (size_t i = 0; i < g->running_n; i++)
 		if (is_writing(g->running[i])) rows += g->running[i]->todo_n, tokens++;
@@ -378,7 +395,7 @@ static size_t gather_writers(struct generator *g)
 		g->stats.drafted += s->tried;
 		g->stats.writers++;
 		s->fed = s->todo_n < share ? s->todo_n : share;
-		s->logits_n = 0;
+		s->want_n = 0;
 		kvseq_room(decoder_cache(g->decoder), &s->kv, s->fed + s->tried);
 		for (size_t t = 0; t < s->fed; t++) row_add(g, s, s->todo[t], t + 1 == s->todo_n);
 		for (size_t t = 0; t < s->tried; t++) row_add(g, s, s->draft.ids[t], 1);
@@ -415,7 +432,7 @@ static size_t gather_prompts(struct generator *g, size_t budget)
 		s->q->result->reused_tokens += s->kv.len - had;
 		g->stats.reused_tokens += s->kv.len - had;
 		s->fed = n < budget ? n : budget;
-		s->tried = s->logits_n = 0;
+		s->tried = s->want_n = 0;
 		kvseq_room(kv, &s->kv, s->fed);
 		for (size_t t = 0; t < s->fed; t++) row_add(g, s, s->q->prompt[s->kv.len + t], t + 1 == n);
 		budget -= s->fed;
@@ -445,13 +462,27 @@ static void pass_learn(struct generator *g, size_t written, size_t prompt, int b
 	else chunk_adapt(&g->chunk_rows, prompt, took - (written ? cost_of(g, written) : 0), fmax(g->chunk_ms, least));
 }
 
-/* Runs the rows gathered and hands everyone its logits. */
-static void pass_run(struct generator *g, size_t written, size_t prompt, int beside)
+/* What computes is lost, and with it all that was computed: so end all texts. */
+static void pass_failed(struct generator *g, const struct err *why)
 {
-	size_t vocab = (size_t)g->info.vocab, at = 0, n = 0;
+	while (g->running_n) {
+		struct sequence *s = g->running[0];
+		if (s->q->err) *s->q->err = *why;
+		seq_end(g, s, why->status);
+	}
+}
+
+/* Runs the rows gathered and hands everyone what its own gave; 0 when the pass failed. */
+static int pass_run(struct generator *g, size_t written, size_t prompt, int beside)
+{
 	struct sequence *fed[SEQUENCES_MAX];
 	double start = clock_ms();
-	decoder_eval(g->decoder, written ? PHASE_WRITTEN : PHASE_PROMPT, g->rows, g->row_n, g->logits);
+	size_t n = 0;
+	struct err why;
+	if (decoder_eval(g->decoder, written ? PHASE_WRITTEN : PHASE_PROMPT, g->rows, g->row_n, &why) != OK) {
+		pass_failed(g, &why);
+		return g->row_n = 0;
+	}
 	pass_learn(g, written, prompt, beside, clock_ms() - start);
 	g->row_n = 0;
 	for (size_t i = 0; i < g->running_n; i++) {
@@ -459,14 +490,8 @@ static void pass_run(struct generator *g, size_t written, size_t prompt, int bes
 		if (!s->fed) continue;
 		fed[n++] = s;
 	}
-	/* logits lie in the order of the rows: writers', then prompts' */
-	for (int writing = 1; writing >= 0; writing--)
-		for (size_t i = 0; i < n; i++) {
-			if ((fed[i]->todo_n > 0) != writing) continue;
-			fed[i]->logits = g->logits + at * vocab;
-			at += fed[i]->logits_n;
-		}
 	for (size_t i = 0; i < n; i++) seq_fed(g, fed[i]);
+	return 1;
 }
 
 void generator_step(struct generator *g)
@@ -487,7 +512,7 @@ void generator_step(struct generator *g)
 	g->stats.steps++;
 	if (watched || writers == g->running_n) written = gather_writers(g);
 	if (written && writers < g->running_n && decoder_phases_differ(g->decoder)) {
-		pass_run(g, written, 0, 0);
+		if (!pass_run(g, written, 0, 0)) return;
 		written = 0;
 	}
 	if (writers < g->running_n) prompt = gather_prompts(g, watched ? g->chunk_rows : g->alone_rows);

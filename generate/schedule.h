@@ -33,8 +33,7 @@ struct sequence {                    /* one text being written */
 	/* the pass under way */
 	size_t fed;                  /* rows, drafts not counted; 0: takes no part */
 	size_t tried;                /* rows of the draft */
-	size_t logits_n;             /* of its rows, from logits on */
-	const float *logits;
+	struct decoder_row *wanted; size_t want_n; /* of its rows, those that want their logits or the best of them */
 };
 
 struct generator {
@@ -44,6 +43,9 @@ struct generator {
 	const struct chat_family *chat;
 	struct team *team;
 	struct lora *lora;           /* adapters, or NULL */
+	const struct ops *ops;
+	struct decoder_options options; /* of the decoder, as it would be opened again */
+	char *packs;                 /* options.packs, owned; or NULL */
 	struct decoder *decoder;
 	struct sampler sampler;
 	int32_t bos;                 /* put before a conversation, or -1 */
@@ -59,14 +61,17 @@ struct generator {
 	double cost[COSTS];          /* ms of a pass that writes, by rows; 0: not known yet */
 	struct decoder_row rows[DECODER_CHUNK];
 	size_t row_n;
-	float *logits;               /* (logits_max, vocab) */
-	size_t logits_max;
+	size_t wants;                /* rows of a pass that may want something */
 	struct generator_stats stats;
 };
 
+/* Rows of a pass that want something, at most: each text's, and drafts'. */
+size_t schedule_wants(const struct generator_options *o);
 /* Makes the sequences; E_MEMORY. Closing is fine after a failure. */
 int schedule_open(struct generator *g, const struct generator_options *o, struct err *e);
 void schedule_close(struct generator *g);
+/* Another decoder runs the model: what was learnt of the old one's times is of no use. */
+void schedule_restart(struct generator *g);
 /* Text of a token; control tokens have none. */
 const char *generator_text(const struct generator *g, int32_t id, size_t *len);
 

@@ -28,15 +28,19 @@ void feed_restart(struct feed *f)
 void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out)
 {
 	struct decoder_row rows[DECODER_CHUNK];
-	for (size_t at = 0, m, wanted; at < n; at += m, out += wanted * decoder_info(f->d)->vocab) {
+	const size_t vocab = decoder_info(f->d)->vocab;
+	struct err e;
+	for (size_t at = 0, m; at < n; at += m) {
 		m = n - at < chunk ? n - at : chunk;
-		wanted = 0;
-		for (size_t i = 0; i < m; i++) {
-			rows[i] = (struct decoder_row){ &f->seq, ids[at + i], at + i >= n - last };
-			wanted += (size_t)rows[i].want;
-		}
+		for (size_t i = 0; i < m; i++)
+			rows[i] = (struct decoder_row){ .seq = &f->seq, .id = ids[at + i], .want = at + i >= n - last ? WANT_LOGITS : WANT_NOTHING };
 		kvseq_room(decoder_cache(f->d), &f->seq, m);
-		decoder_eval(f->d, f->phase, rows, m, out);
+		CHECK_OK(decoder_eval(f->d, f->phase, rows, m, &e), e);
+		for (size_t i = 0; i < m; i++) {
+			if (!rows[i].want) continue;
+			memcpy(out, rows[i].logits, vocab * sizeof *out);
+			out += vocab;
+		}
 	}
 }
 

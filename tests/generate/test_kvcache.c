@@ -8,7 +8,7 @@ enum { LAYERS = 2, HEADS = 3, DIM = 16, PAGE = KVCACHE_PAGE };
 static void cache_open(struct kvcache *c, size_t pages)
 {
 	struct err e;
-	CHECK_OK(kvcache_init(c, LAYERS, HEADS, DIM, pages * kvcache_page_bytes(LAYERS, HEADS, DIM), 0, NULL, &e), e);
+	CHECK_OK(kvcache_init(c, LAYERS, HEADS, DIM, pages * kvcache_page_bytes(LAYERS, HEADS, DIM), 0, NULL, NULL, &e), e);
 	CHECK_INT(kvcache_positions(c), pages * PAGE);
 }
 
@@ -136,8 +136,8 @@ TEST(kvcache_refuses)
 	struct kvcache c;
 	struct kvseq s;
 	struct err e;
-	CHECK_INT(kvcache_init(&c, 64, SIZE_MAX / 8, 128, 1 << 20, 0, NULL, &e), E_MEMORY);
-	CHECK_INT(kvcache_init(&c, 64, 8, 128, (size_t)1 << 45, 0, NULL, &e), E_MEMORY);
+	CHECK_INT(kvcache_init(&c, 64, SIZE_MAX / 8, 128, 1 << 20, 0, NULL, NULL, &e), E_MEMORY);
+	CHECK_INT(kvcache_init(&c, 64, 8, 128, (size_t)1 << 45, 0, NULL, NULL, &e), E_MEMORY);
 	CHECK_INT(kvseq_init(&s, SIZE_MAX / 8, &e), E_MEMORY);
 	kvcache_clear(&c);
 	kvseq_clear(&s);
@@ -202,7 +202,7 @@ TEST(kvcache_windows)
 	const uint8_t slides[] = { 1, 0 };
 	struct kvcache c;
 	struct err e;
-	CHECK_OK(kvcache_init(&c, 2, 1, 16, 1, 20, slides, &e), e);
+	CHECK_OK(kvcache_init(&c, 2, 1, 16, 1, 20, slides, NULL, &e), e);
 	CHECK_INT(kvcache_first(&c, 0, 19), 0);
 	CHECK_INT(kvcache_first(&c, 0, 20), 1);
 	CHECK_INT(kvcache_first(&c, 1, 500), 0);

@@ -4,9 +4,11 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "generate/draft.h"
+#include "generate/sample.h"
 #include "generate/generate.h"
 #include "nn/quant.h"
 #include "tests/generate/feed.h"
+#include "tests/generate/plain_gpu.h"
 #include "tests/gguf_make.h"
 #include "tests/test.h"
 
@@ -122,11 +124,26 @@ static void text_begin(struct text *t)
 
 struct outcome { uint64_t hash; size_t tokens; enum gen_finish finish; char *text; };
 
+/* The plain GPU for a kernel. */
+static int is_gpu(const char *kernel)
+{
+	return kernel && strcmp(kernel, "gpu") == 0;
+}
+
+/* Skips the test where this CPU has no such kernels. */
+static const struct ops *kernel_needed(const char *kernel)
+{
+	const struct ops *ops = NULL;
+	struct err e;
+	if (!is_gpu(kernel) && ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	return ops;
+}
+
 static struct generator *open_with(const char *path, const char *kernel, int sequences, int threads, int draft_max,
 	uint64_t kv_bytes, double chunk_ms)
 {
-	struct generator_options o = { .path = path, .kernel = kernel, .threads = threads, .context_max = CONTEXT,
-		.sequences = sequences, .draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
+	struct generator_options o = { .path = path, .kernel = is_gpu(kernel) ? NULL : kernel, .threads = threads, .context_max = CONTEXT,
+		.device = is_gpu(kernel) ? "cuda" : "cpu", .gpu = &plain_gpu, .sequences = sequences, .draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
 	struct generator *g;
 	struct err e;
 	CHECK_OK(generator_open(&g, &o, &e), e);
@@ -205,9 +222,7 @@ static void check_model(const struct model_spec *spec, const char *kernel)
 	struct generator *g;
 	char path[300];
 	size_t page = kvcache_page_bytes(spec->layers, spec->kv_heads, spec->head_dim), stopped = 0, same = 0;
-	const struct ops *ops;
-	struct err e;
-	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	kernel_needed(kernel);
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(spec, path);
 	for (size_t i = 0; i < TEXTS; i++) {
@@ -274,6 +289,7 @@ TEST(schedule_llama_vnni) { check_llama("vnni"); }
 TEST(schedule_llama_avx512) { check_llama("avx512"); }
 TEST(schedule_llama_avx2) { check_llama("avx2"); }
 TEST(schedule_llama_ref) { check_llama("ref"); }
+TEST(schedule_llama_gpu) { check_llama("gpu"); }
 
 TEST(schedule_qwen2)
 {
@@ -297,10 +313,8 @@ static void check_conversation(const char *kernel, int written_too)
 	struct text *t = mem_calloc(2, sizeof *t);
 	struct outcome want;
 	struct generator *g;
-	const struct ops *ops;
-	struct err e;
 	char path[300];
-	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	kernel_needed(kernel);
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(&spec, path);
 	g = open_with(path, kernel, 2, 2, 8, 0, 0);
@@ -335,6 +349,7 @@ static void check_conversation(const char *kernel, int written_too)
 TEST(schedule_conversation) { check_conversation(NULL, 0); }
 TEST(schedule_conversation_vnni) { check_conversation("vnni", 1); }
 TEST(schedule_conversation_avx2) { check_conversation("avx2", 1); }
+TEST(schedule_conversation_gpu) { check_conversation("gpu", 0); }
 
 /* A step takes no memory, but for forced text, which is tokenised, and for text over 4 KB. */
 TEST(schedule_steps_allocate_nothing)
@@ -514,7 +529,7 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 {
 	enum { SEQS = 6, LEN = 90 };
 	const char *arch = spec.arch;
-	const struct ops *ops;
+	const struct ops *ops = kernel_needed(kernel);
 	struct gguf *file;
 	struct team *team = team_new(2);
 	struct decoder *d;
@@ -524,14 +539,15 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 	struct err e;
 	char path[300];
 	int32_t ids[SEQS][LEN];
-	float *want = mem_calloc(SEQS * LEN * spec.vocab, sizeof *want), *got = mem_calloc(DECODER_CHUNK * spec.vocab, sizeof *got);
+	float *want = mem_calloc(SEQS * LEN * spec.vocab, sizeof *want);
 	size_t at[DECODER_CHUNK], left = SEQS * LEN;
+	int st;
 	if (strcmp(arch, "gemma3") == 0) spec.window = 40;
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(&spec, path);
-	if (ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
 	CHECK_OK(gguf_open(&file, path, &e), e);
-	CHECK_OK(decoder_open(&d, file, NULL, ops, team, &(struct decoder_options){ .context_max = 128, .sequences = SEQS + 1 }, &e), e);
+	CHECK_OK(decoder_open(&d, file, NULL, ops, team, &(struct decoder_options){ .context_max = 128, .sequences = SEQS + 1,
+		.gpu = is_gpu(kernel) ? &plain_gpu : NULL }, &e), e);
 	for (int phase = PHASE_PROMPT; phase <= PHASE_WRITTEN; phase++) {
 		for (size_t i = 0; i < SEQS; i++) {
 			for (size_t k = 0; k < LEN; k++) ids[i][k] = (int32_t)random_n(300);
@@ -543,21 +559,25 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 			CHECK_INT(kvseq_begin(decoder_cache(d), &s[i], LEN), OK);
 		}
 		for (left = SEQS * LEN; left;) {
-			size_t n = 0, most = 1 + random_n(random_n(2) ? 9 : 150), wanted = 0, more[SEQS] = { 0 };
+			size_t n = 0, most = 1 + random_n(random_n(2) ? 9 : 150), more[SEQS] = { 0 };
 			for (size_t tries = 0; n < most && tries < 400; tries++) {
 				size_t i = random_n(SEQS), p = s[i].len + more[i];
 				if (p == LEN) continue;
 				more[i]++;
-				rows[n] = (struct decoder_row){ &s[i], ids[i][p], random_n(3) > 0 };
-				if (rows[n++].want) at[wanted++] = i * LEN + p;
+				rows[n] = (struct decoder_row){ .seq = &s[i], .id = ids[i][p], .want = (enum decoder_want)random_n(3) };
+				at[n++] = i * LEN + p;
 			}
 			for (size_t i = 0; i < SEQS; i++) kvseq_room(decoder_cache(d), &s[i], more[i]);
-			fault_alloc_after(1);
-			decoder_eval(d, (enum decoder_phase)phase, rows, n, got);
-			CHECK(mem_alloc(1) == NULL);          /* the first since then */
-			for (size_t w = 0; w < wanted; w++)
-				CHECK_MSG(memcmp(got + w * spec.vocab, want + at[w] * spec.vocab, spec.vocab * sizeof *got) == 0,
-					"%s %s: sequence %zu, position %zu", arch, kernel, at[w] / LEN, at[w] % LEN);
+			if (!is_gpu(kernel)) fault_alloc_after(1);
+			st = decoder_eval(d, (enum decoder_phase)phase, rows, n, &e);
+			if (!is_gpu(kernel)) CHECK(mem_alloc(1) == NULL); /* the first since then */
+			CHECK_OK(st, e);
+			for (size_t t = 0; t < n; t++) {
+				const float *w = want + at[t] * spec.vocab;
+				if (rows[t].want == WANT_BEST) CHECK_INT(rows[t].best, sample_best(w, spec.vocab, NULL, 0));
+				if (rows[t].want == WANT_LOGITS) CHECK_MSG(memcmp(rows[t].logits, w, spec.vocab * sizeof *w) == 0,
+					"%s %s: sequence %zu, position %zu", arch, kernel, at[t] / LEN, at[t] % LEN);
+			}
 			left -= n;
 		}
 		for (size_t i = 0; i < SEQS; i++) {
@@ -566,7 +586,6 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 		}
 	}
 	mem_free(want);
-	mem_free(got);
 	decoder_close(d);
 	gguf_close(file);
 	team_free(team);
@@ -615,6 +634,11 @@ TEST(schedule_rows_amx) { check_rows_types("amx"); }
 TEST(schedule_rows_vnni) { check_rows_types("vnni"); }
 TEST(schedule_rows_avx512) { check_rows_types("avx512"); }
 TEST(schedule_rows_avx2) { check_rows_types("avx2"); }
+TEST(schedule_rows_gpu)
+{
+	check_rows("gemma3", "gpu", QUANT_Q6_K);
+	check_rows_odd("gpu", QUANT_Q5_1);
+}
 TEST(schedule_rows_ref) { check_rows("qwen2", "ref", QUANT_Q4_1); }
 
 /* A real model that repeats its passage: with guesses, without, and side by side. */

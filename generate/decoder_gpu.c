@@ -1,0 +1,547 @@
+/* decoder_gpu.c: owns a decoder's weights, activations and tables on a GPU, and its passes there.
+ *
+ * The host keeps the sequences, their tables of pages and the tree (kvcache.c); the device has the weights, each once, the
+ * pages themselves, and the activations of one pass. A pass is told its rows by one table of 32-bit numbers (ids, positions,
+ * slots, rows wanted, pages of each slot), filled in page-locked memory and copied in whole; then it is a queue of kernels,
+ * which the host waits for once, at its end. Rows of a sequence are put beside each other, as attention over
+ * prompts wants it; what a row is worth does not depend on its place.
+ * Passes that write are alike but for their size, so their rows, rows wanted and keys are rounded up to powers of two (rows
+ * that are not there have position -1), and the second pass of a size is recorded as a graph, which later ones replay:
+ * then a token costs the host one launch, not ten for each layer. Prompts, in few large passes, are queued kernel by kernel.
+ * The likeliest token is chosen on the device; logits are copied only to those who want them.
+ * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
+ * changes nothing.
+ * Threads: one caller. Failure: at open, and by a lost device, which is final: everything later says so. */
+#include <stdio.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "generate/decoder_inside.h"
+
+enum {
+	GRAPHS_MAX = 96, ROWS_LEAST = 16, KEYS_LEAST = 256, HEAD_MOST = 256,
+	ALIGN_FLOATS = 64,                       /* of what lies in one piece of device memory: 256 bytes */
+	SPARE_BYTES = 128 << 20                  /* of device memory, left to graphs and the driver */
+};
+_Static_assert((int)DECODER_CHUNK <= (int)GPU_ROWS && (int)KVCACHE_PAGE == (int)GPU_PAGE, "a pass is one call; pages are the kernels'");
+
+struct gpu_layer {                               /* as struct layer, on the device */
+	struct gpu_matrix q, k, v, o, gate, up, down;
+	const float *attn_norm, *ffn_norm, *q_bias, *k_bias, *v_bias, *q_norm, *k_norm, *attn_post, *ffn_post;
+};
+
+struct shape {                                   /* of a pass */
+	size_t rows, wants, keys;                /* keys: no row has more */
+	size_t slots, ld_pages;                  /* of the table of pages */
+	int prompt;
+};
+
+struct recorded {
+	size_t rows, wants, keys;
+	uint64_t used;                           /* when, by the count of passes */
+	struct gpu_graph *graph;                 /* NULL: its size came once so far */
+};
+
+struct tables { int32_t *ids, *pos, *slot, *pick; uint32_t *pages; size_t n; }; /* n: numbers, all together */
+
+struct gpu_pass {
+	struct decoder *d;
+	const struct gpu_table *t;
+	struct gpu *g;
+	struct gpu_info info;                    /* at open */
+	struct gpu_matrix embed, output;         /* output: data NULL where embed is it */
+	struct gpu_layer *layers;
+	float *vectors, *activations;            /* device: all norms, biases and rotary tables; all below */
+	const float *output_norm, *cos[2], *sin[2]; /* [1]: of layers with a window */
+	float *x, *proj, *q, *k, *v, *mix, *gate;/* (DECODER_CHUNK, …) */
+	float *logits;                           /* (wants, vocab) */
+	float *scratch;                          /* of attention of `most` written rows */
+	int32_t *best;                           /* (wants) */
+	int32_t *table;                          /* struct tables: there, */
+	int32_t *host_table;                     /* and here, in page-locked memory, as the next two */
+	int32_t *host_best;                      /* (wants) */
+	float *host_logits;                      /* (wants, vocab) */
+	uint64_t weight_bytes, work_bytes, kv_bytes;
+	size_t most;                             /* rows of a pass that writes */
+	size_t slots, keys_max;                  /* sequences of a pass; positions of one */
+	struct recorded recorded[GRAPHS_MAX];
+	size_t recorded_n;
+	uint64_t passes;
+	struct err lost;                         /* status OK: it is there */
+};
+
+/* --- opening --- */
+static size_t power_of_two(size_t n, size_t least, size_t most)
+{
+	size_t p = least;
+	while (p < n) p *= 2;
+	return p < most ? p : most;
+}
+
+static int load_matrix(struct gpu_pass *p, const struct matrix *w, struct gpu_matrix *out, struct err *e)
+{
+	int st = p->t->matrix_load(p->g, w, out, e);
+	if (st == OK) p->weight_bytes += out->bytes;
+	return st;
+}
+
+static int load_weights(struct gpu_pass *p, struct err *e)
+{
+	const struct decoder *d = p->d;
+	int st = load_matrix(p, &d->embed, &p->embed, e);
+	if (st == OK && d->output.w.data != d->embed.data) st = load_matrix(p, &d->output.w, &p->output, e);
+	for (size_t i = 0; i < d->info.layers && st == OK; i++) {
+		const struct layer *l = &d->layers[i];
+		struct gpu_layer *to = &p->layers[i];
+		const struct { const struct linear *from; struct gpu_matrix *to; } all[LAYER_LINEARS] = {
+			{ &l->q, &to->q }, { &l->k, &to->k }, { &l->v, &to->v }, { &l->o, &to->o }, { &l->gate, &to->gate },
+			{ &l->up, &to->up }, { &l->down, &to->down },
+		};
+		for (size_t m = 0; m < LAYER_LINEARS && st == OK; m++) st = load_matrix(p, &all[m].from->w, all[m].to, e);
+	}
+	return st;
+}
+
+/* Place for n floats, and they themselves once there is memory; NULL for NULL. */
+static const float *put_vector(struct gpu_pass *p, const float *from, size_t n, size_t *at)
+{
+	float *to = p->vectors ? p->vectors + *at : NULL;
+	if (!from) return NULL;
+	if (to) p->t->copy_in(p->g, to, from, n * sizeof *to);
+	*at += (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+	return to;
+}
+
+/* How many floats they are all together. */
+static size_t put_vectors(struct gpu_pass *p)
+{
+	const struct decoder *d = p->d;
+	const struct rope *const ropes[] = { &d->rope, &d->rope_slides };
+	size_t dim = d->info.dim, hd = d->info.head_dim, at = 0;
+	for (size_t i = 0; i < d->info.layers; i++) {
+		const struct layer *l = &d->layers[i];
+		struct gpu_layer *to = &p->layers[i];
+		to->attn_norm = put_vector(p, l->attn_norm, dim, &at);
+		to->ffn_norm = put_vector(p, l->ffn_norm, dim, &at);
+		to->attn_post = put_vector(p, l->attn_post, dim, &at);
+		to->ffn_post = put_vector(p, l->ffn_post, dim, &at);
+		to->q_bias = put_vector(p, l->q_bias, d->q_dim, &at);
+		to->k_bias = put_vector(p, l->k_bias, d->kv_dim, &at);
+		to->v_bias = put_vector(p, l->v_bias, d->kv_dim, &at);
+		to->q_norm = put_vector(p, l->q_norm, hd, &at);
+		to->k_norm = put_vector(p, l->k_norm, hd, &at);
+	}
+	p->output_norm = put_vector(p, d->output_norm, dim, &at);
+	for (size_t i = 0; i < 2; i++) {
+		p->cos[i] = put_vector(p, ropes[i]->cos, d->info.context * ropes[i]->half, &at);
+		p->sin[i] = put_vector(p, ropes[i]->sin, d->info.context * ropes[i]->half, &at);
+	}
+	return at;
+}
+
+static size_t whole(size_t n)
+{
+	return (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+/* The table of a pass of that shape at `base`. */
+static struct tables tables_at(int32_t *base, const struct shape *s)
+{
+	size_t rows = whole(s->rows);
+	struct tables t = { .ids = base, .pos = base + rows, .slot = base + 2 * rows, .pick = base + 3 * rows };
+	size_t at = 3 * rows + whole(s->wants);
+	t.pages = (uint32_t *)(base + at);
+	t.n = at + s->slots * s->ld_pages;
+	return t;
+}
+
+/* Where everything lies that a pass works on; how many floats it is. */
+static size_t place_activations(struct gpu_pass *p, float *base)
+{
+	const struct decoder *d = p->d;
+	const struct decoder_info *f = &d->info;
+	const struct shape largest = { DECODER_CHUNK, d->wants, p->keys_max, p->slots, p->keys_max / KVCACHE_PAGE, 1 };
+	float *best, *table;
+	const struct { float **to; size_t n; } all[] = {
+		{ &p->x, DECODER_CHUNK * f->dim }, { &p->proj, d->arch->gemma ? DECODER_CHUNK * f->dim : 0 },
+		{ &p->q, DECODER_CHUNK * d->q_dim }, { &p->k, DECODER_CHUNK * d->kv_dim }, { &p->v, DECODER_CHUNK * d->kv_dim },
+		{ &p->mix, DECODER_CHUNK * d->q_dim }, { &p->gate, DECODER_CHUNK * f->ff }, { &p->logits, d->wants * f->vocab },
+		{ &p->scratch, p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max) },
+		{ &best, d->wants }, { &table, tables_at(NULL, &largest).n },
+	};
+	size_t at = 0;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		*all[i].to = base ? base + at : NULL;
+		at += whole(all[i].n);
+	}
+	p->best = (int32_t *)(void *)best;
+	p->table = (int32_t *)(void *)table;
+	return at;
+}
+
+static int alloc_floats(struct gpu_pass *p, size_t n, const char *what, float **out, struct err *e)
+{
+	void *there = NULL;
+	int st = p->t->alloc(p->g, n * sizeof(float), what, &there, e);
+	if (st == OK) p->work_bytes += n * sizeof(float);
+	*out = there;
+	return st;
+}
+
+static int make_host(struct gpu_pass *p, struct err *e)
+{
+	const struct shape largest = { DECODER_CHUNK, p->d->wants, p->keys_max, p->slots, p->keys_max / KVCACHE_PAGE, 1 };
+	size_t table = whole(tables_at(NULL, &largest).n), best = whole(p->d->wants), logits = p->d->wants * p->d->info.vocab;
+	void *here = NULL;
+	int st = p->t->alloc_host(p->g, (table + best) * sizeof(int32_t) + logits * sizeof(float), &here, e);
+	p->host_table = here;
+	if (st != OK) return st;
+	p->host_best = p->host_table + table;
+	p->host_logits = (float *)(void *)(p->host_best + best);
+	return OK;
+}
+
+static const char *size_text(uint64_t bytes, char out[24])
+{
+	if (bytes < 1 << 30) snprintf(out, 24, "%.1f MiB", (double)bytes / (1 << 20));
+	else snprintf(out, 24, "%.2f GiB", (double)bytes / (1 << 30));
+	return out;
+}
+
+/* Before anything large is loaded: E_MEMORY where it would not fit in the end. Weights take on a device about what they take in
+ * the file. */
+static int room_check(const struct gpu_pass *p, uint64_t work, uint64_t kv_least, struct err *e)
+{
+	char need[24], have[24];
+	uint64_t weights = 0;
+	for (size_t i = 0; i < gguf_tensor_n(p->d->g); i++) weights += gguf_tensor_at(p->d->g, i)->bytes;
+	if (p->info.free >= SPARE_BYTES && kv_least <= UINT64_MAX - weights - work &&
+		weights + work + kv_least <= p->info.free - SPARE_BYTES) return OK;
+	return err_set(e, E_MEMORY, "%s: weights, activations and the keys and values of one context take %s, and %s of %s are free",
+		gguf_path(p->d->g), size_text(weights + work + kv_least, need), p->info.name, size_text(p->info.free, have));
+}
+
+static int open_on(struct gpu_pass *p, int device, uint64_t kv_least, struct err *e)
+{
+	const struct decoder_info *f = &p->d->info;
+	size_t vectors, activations;
+	int st = p->t->open(&p->g, device, e);
+	if (st != OK) return st;
+	p->t->info(p->g, &p->info);
+	p->layers = mem_calloc(f->layers, sizeof *p->layers);
+	if (!p->layers) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(p->d->g));
+	vectors = put_vectors(p);
+	activations = place_activations(p, NULL);
+	if ((st = room_check(p, (vectors + activations) * sizeof(float), kv_least, e)) != OK) return st;
+	if ((st = alloc_floats(p, vectors, "norms and rotary tables", &p->vectors, e)) != OK) return st;
+	put_vectors(p);
+	if ((st = alloc_floats(p, activations, "activations", &p->activations, e)) != OK) return st;
+	place_activations(p, p->activations);
+	if ((st = make_host(p, e)) != OK || (st = load_weights(p, e)) != OK) return st;
+	return p->t->sync(p->g, e);
+}
+
+static void close_on(struct gpu_pass *p)
+{
+	const struct gpu_table *t = p->t;
+	for (size_t i = 0; i < p->recorded_n; i++) t->graph_free(p->g, p->recorded[i].graph);
+	if (p->g && p->host_table) t->release_host(p->g, p->host_table);
+	t->close(p->g);                          /* and all that lies on the device */
+	mem_free(p->layers);
+	p->g = NULL;
+	p->layers = NULL;
+	p->host_table = NULL;
+	p->vectors = p->activations = NULL;
+	p->weight_bytes = p->work_bytes = p->recorded_n = 0;
+}
+
+/* What the kernels cannot do at all. */
+static int refuse_shapes(const struct decoder *d, struct err *e)
+{
+	if (d->lora) return err_set(e, E_UNSUPPORTED, "%s: adapters (generate.lora) run on the CPU alone", gguf_path(d->g));
+	if (d->info.head_dim > HEAD_MOST)
+		return err_set(e, E_UNSUPPORTED, "%s: heads of %zu run on the CPU alone, a GPU's have at most %d", gguf_path(d->g),
+			d->info.head_dim, HEAD_MOST);
+	return OK;
+}
+
+int gpu_pass_open(struct gpu_pass **out, struct decoder *d, const struct decoder_options *o, uint64_t kv_least, struct err *e)
+{
+	struct gpu_pass *p = NULL;
+	int st = refuse_shapes(d, e), devices = o->gpu->count();
+	*out = NULL;
+	if (st != OK) return st;
+	if (!(p = mem_calloc(1, sizeof *p))) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
+	p->d = d;
+	p->t = o->gpu;
+	p->slots = (size_t)o->sequences < DECODER_CHUNK ? (size_t)o->sequences : DECODER_CHUNK;
+	p->most = power_of_two(d->wants, ROWS_LEAST, DECODER_CHUNK);
+	p->keys_max = (d->info.context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * KVCACHE_PAGE;
+	for (int i = 0; i < (devices > 1 ? devices : 1); i++) { /* with none open tells why */
+		st = open_on(p, i, kv_least, e);
+		if (st == OK) break;
+		close_on(p);
+	}
+	if (st != OK) gpu_pass_close(p);
+	if (st != OK) return st;
+	snprintf(d->info.device, sizeof d->info.device, "%s", p->info.name);
+	*out = p;
+	return OK;
+}
+
+void gpu_pass_close(struct gpu_pass *p)
+{
+	if (!p) return;
+	close_on(p);
+	mem_free(p);
+}
+
+/* --- keys and values --- */
+static int store_get(void *ctx, size_t bytes, void **out, struct err *e)
+{
+	struct gpu_pass *p = ctx;
+	int st = p->t->alloc(p->g, bytes, "keys and values", out, e);
+	if (st == OK) p->kv_bytes = bytes;
+	return st;
+}
+
+static void store_put(void *ctx, void *store)
+{
+	struct gpu_pass *p = ctx;
+	p->t->release(p->g, store);
+}
+
+static void store_copy(void *ctx, void *to, const void *from, size_t bytes)
+{
+	struct gpu_pass *p = ctx;
+	p->t->copy(p->g, to, from, bytes);
+}
+
+struct kvmemory gpu_pass_memory(struct gpu_pass *p, uint64_t *room)
+{
+	struct gpu_info now;
+	p->t->info(p->g, &now);
+	*room = now.free > SPARE_BYTES ? now.free - SPARE_BYTES : 0;
+	return (struct kvmemory){ p, store_get, store_put, store_copy };
+}
+
+void gpu_pass_tell(struct gpu_pass *p)
+{
+	struct decoder_info *f = &p->d->info;
+	struct gpu_info now;
+	char weights[24], kv[24], work[24], rest[24];
+	p->t->info(p->g, &now);
+	f->device_bytes = p->weight_bytes + p->work_bytes + p->kv_bytes;
+	log_put(LOG_INFO, "generate", "%s on %s (%d.%d): weights %s, keys and values %s (%zu tokens), activations %s; %s are left, of "
+		"which recorded passes take some", gguf_path(p->d->g), p->info.name, p->info.major, p->info.minor,
+		size_text(p->weight_bytes, weights), size_text(p->kv_bytes, kv), kvcache_positions(&p->d->cache), size_text(p->work_bytes, work),
+		size_text(now.free, rest));
+}
+
+/* --- a pass: what the device does --- */
+static void queue_linear(struct gpu_pass *p, struct gpu_linear c, const struct shape *s)
+{
+	c.eps = p->d->eps;
+	c.ldx = c.w->k;
+	c.ldy = c.w->rows;
+	c.n = c.n ? c.n : s->rows;
+	c.prompt = s->prompt && !c.pick;
+	p->t->linear(p->g, &c);
+}
+
+/* A linear onto the residual, through a norm where the layer has one for that. */
+static void queue_onto(struct gpu_pass *p, const struct gpu_matrix *w, const float *x, const float *post, const struct shape *s)
+{
+	queue_linear(p, (struct gpu_linear){ .w = w, .x = x, .y = post ? p->proj : p->x, .finish = post ? GPU_STORE : GPU_ADD }, s);
+	if (post) p->t->add_normed(p->g, p->x, p->proj, post, s->rows, p->d->info.dim, p->d->eps);
+}
+
+static void queue_attention(struct gpu_pass *p, size_t layer, const struct gpu_rows *rows, const struct shape *s)
+{
+	const struct decoder *d = p->d;
+	const struct decoder_info *f = &d->info;
+	const struct gpu_layer *l = &p->layers[layer];
+	const struct kvcache *kv = &d->cache;
+	const int slides = kv->slides[layer] != 0;
+	const struct rope *r = slides ? &d->rope_slides : &d->rope;
+	const size_t head_halves = layer * f->kv_heads * 2 * KVCACHE_PAGE * f->head_dim;
+	const struct gpu_rope rope = { .q = p->q, .k = p->k, .v = p->v, .heads = f->heads, .kv_heads = f->kv_heads,
+		.head_dim = f->head_dim, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = d->eps, .cos = p->cos[slides],
+		.sin = p->sin[slides], .half = r->half, .apart = r->apart, .store = kv->store, .page_halves = kv->page_halves,
+		.head_halves = head_halves };
+	const struct gpu_attend attend = { .q = p->q, .out = p->mix, .heads = f->heads, .kv_heads = f->kv_heads,
+		.head_dim = f->head_dim, .window = slides ? d->window : 0, .keys_most = s->keys, .scale = d->scale, .store = kv->store,
+		.page_halves = kv->page_halves, .head_halves = head_halves, .scratch = s->prompt ? NULL : p->scratch, .prompt = s->prompt };
+	p->t->rope(p->g, &rope, rows);
+	p->t->attend(p->g, &attend, rows);
+}
+
+static void queue_layer(struct gpu_pass *p, size_t layer, const struct gpu_rows *rows, const struct shape *s)
+{
+	const struct gpu_layer *l = &p->layers[layer];
+	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q }, s);
+	queue_linear(p, (struct gpu_linear){ .w = &l->k, .bias = l->k_bias, .norm = l->attn_norm, .x = p->x, .y = p->k }, s);
+	queue_linear(p, (struct gpu_linear){ .w = &l->v, .bias = l->v_bias, .norm = l->attn_norm, .x = p->x, .y = p->v }, s);
+	queue_attention(p, layer, rows, s);
+	queue_onto(p, &l->o, p->mix, l->attn_post, s);
+	queue_linear(p, (struct gpu_linear){ .w = &l->gate, .w2 = &l->up, .norm = l->ffn_norm, .x = p->x, .y = p->gate,
+		.finish = p->d->arch->gemma ? GPU_GELU_MUL : GPU_SILU_MUL }, s);
+	queue_onto(p, &l->down, p->gate, l->ffn_post, s);
+}
+
+/* All of a pass but the logits' way to the host. Addresses follow from the shape alone. */
+static void queue_pass(struct gpu_pass *p, const struct shape *s)
+{
+	const struct decoder *d = p->d;
+	const struct tables there = tables_at(p->table, s);
+	const struct gpu_rows rows = { .pos = there.pos, .slot = there.slot, .pages = there.pages, .ld_pages = s->ld_pages, .n = s->rows };
+	p->t->copy_in(p->g, p->table, p->host_table, there.n * sizeof *p->table);
+	p->t->embed(p->g, &p->embed, there.ids, s->rows, d->embed_scale, p->x);
+	for (size_t i = 0; i < d->info.layers; i++) queue_layer(p, i, &rows, s);
+	if (!s->wants) return;
+	queue_linear(p, (struct gpu_linear){ .w = p->output.data ? &p->output : &p->embed, .norm = p->output_norm, .x = p->x,
+		.pick = there.pick, .y = p->logits, .n = s->wants }, s);
+	p->t->best(p->g, p->logits, d->info.vocab, s->wants, NULL, 0, p->best);
+	p->t->copy_out(p->g, p->host_best, p->best, s->wants * sizeof *p->best);
+}
+
+/* The place of a shape among those recorded: its own, a new one, or that of the one longest unused. */
+static struct recorded *recorded_of(struct gpu_pass *p, const struct shape *s)
+{
+	struct recorded *r = p->recorded;
+	for (size_t i = 0; i < p->recorded_n; i++) {
+		struct recorded *at = &p->recorded[i];
+		if (at->rows == s->rows && at->wants == s->wants && at->keys == s->keys) return at;
+		if (at->used < r->used) r = at;
+	}
+	if (p->recorded_n < GRAPHS_MAX) r = &p->recorded[p->recorded_n++];
+	else p->t->graph_free(p->g, r->graph);
+	*r = (struct recorded){ .rows = s->rows, .wants = s->wants, .keys = s->keys };
+	return r;
+}
+
+/* A pass that writes. What cannot be recorded, for want of memory, is queued as it is. */
+static void queue_written(struct gpu_pass *p, const struct shape *s)
+{
+	struct recorded *r = recorded_of(p, s);
+	int first = r->used == 0;
+	r->used = ++p->passes;
+	if (!first && !r->graph && p->t->record(p->g, NULL) == OK) {
+		queue_pass(p, s);
+		if (p->t->recorded(p->g, &r->graph, NULL) != OK) r->graph = NULL;
+	}
+	if (r->graph) p->t->replay(p->g, r->graph);
+	else queue_pass(p, s);
+}
+
+/* --- a pass: what the host tells it --- */
+/* Slots of the rows' sequences, which each have one, and how many rows that has; how many slots there are. */
+static size_t give_slots(const struct decoder_row *rows, size_t n, size_t slot[], size_t count[])
+{
+	const struct kvseq *seq[DECODER_CHUNK];
+	size_t slots = 0;
+	for (size_t t = 0; t < n; t++) {
+		size_t i = t && rows[t].seq == rows[t - 1].seq ? slot[t - 1] : 0;
+		while (i < slots && seq[i] != rows[t].seq) i++;
+		if (i == slots) {
+			seq[i] = rows[t].seq;
+			count[i] = 0;
+			slots++;
+		}
+		slot[t] = i;
+		count[i]++;
+	}
+	return slots;
+}
+
+/* Pages of slot i, as many as the row of the table has. */
+static void put_pages(const struct tables *to, const struct shape *s, size_t i, const struct kvseq *seq)
+{
+	uint32_t *row = to->pages + i * s->ld_pages;
+	size_t n = (seq->len + KVCACHE_PAGE - 1) / KVCACHE_PAGE;
+	memcpy(row, seq->page, n * sizeof *row);
+	memset(row + n, 0, (s->ld_pages - n) * sizeof *row);
+}
+
+/* The shape of a pass of these rows, of which so many want something. Grows the sequences. */
+static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows, size_t n, size_t wants, int prompt)
+{
+	struct shape s = { .rows = n, .wants = wants, .slots = p->slots < n ? p->slots : n, .prompt = prompt };
+	for (size_t t = 0; t < n; t++) {
+		struct kvseq *q = rows[t].seq;
+		q->ids[q->len++] = rows[t].id;
+		if (q->len > s.keys) s.keys = q->len;
+	}
+	s.keys = prompt ? (s.keys + KVCACHE_PAGE - 1) / KVCACHE_PAGE * KVCACHE_PAGE : power_of_two(s.keys, KEYS_LEAST, p->keys_max);
+	s.ld_pages = s.keys / KVCACHE_PAGE;
+	if (prompt) return s;
+	s.rows = power_of_two(n, 1, p->most);
+	s.wants = wants ? power_of_two(wants, 1, p->d->wants) : 0;
+	s.slots = p->slots < s.rows ? p->slots : s.rows;
+	return s;
+}
+
+/* Fills the table; want[]: the rows that want something, in the order in which their logits will lie. */
+static void put_table(struct gpu_pass *p, const struct decoder_row *rows, size_t n, const size_t want[], size_t wants, const struct shape *s)
+{
+	const struct tables to = tables_at(p->host_table, s);
+	size_t slot[DECODER_CHUNK], left[DECODER_CHUNK], next[DECODER_CHUNK], at[DECODER_CHUNK],
+		slots = give_slots(rows, n, slot, left);
+	for (size_t i = 0, sum = 0; i < slots; sum += left[i++]) next[i] = sum;
+	for (size_t t = 0; t < n; t++) {
+		size_t i = slot[t];
+		at[t] = next[i]++;
+		to.ids[at[t]] = rows[t].id;
+		to.pos[at[t]] = (int32_t)(rows[t].seq->len - left[i]--); /* it has grown by its rows */
+		to.slot[at[t]] = (int32_t)i;
+		if (left[i] == 0) put_pages(&to, s, i, rows[t].seq);
+	}
+	for (size_t t = n; t < s->rows; t++) to.ids[t] = to.pos[t] = -1, to.slot[t] = 0;
+	for (size_t w = 0; w < s->wants; w++) to.pick[w] = w < wants ? (int32_t)at[want[w]] : -1;
+}
+
+/* Some rows, at most as many as a pass of their kind takes; `kept`: rows of logits on the host that are to stay. */
+static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int prompt, size_t *kept, struct err *e)
+{
+	const size_t vocab = p->d->info.vocab;
+	float *logits = p->host_logits + *kept * vocab;
+	size_t want[DECODER_CHUNK], wants = 0, logits_n;
+	struct shape s;
+	int st;
+	for (size_t t = 0; t < n; t++)
+		if (rows[t].want == WANT_LOGITS) want[wants++] = t;
+	logits_n = wants;
+	for (size_t t = 0; t < n; t++)
+		if (rows[t].want == WANT_BEST) want[wants++] = t;
+	s = shape_of(p, rows, n, wants, prompt);
+	put_table(p, rows, n, want, wants, &s);
+	if (prompt) queue_pass(p, &s);
+	else queue_written(p, &s);
+	if (logits_n) p->t->copy_out(p->g, logits, p->logits, logits_n * vocab * sizeof *logits);
+	if ((st = p->t->sync(p->g, e)) != OK) return st;
+	for (size_t w = 0; w < wants; w++) {
+		if (w < logits_n) rows[want[w]].logits = logits + w * vocab;
+		else rows[want[w]].best = p->host_best[w];
+	}
+	*kept += logits_n;
+	return OK;
+}
+
+int gpu_pass_lost(const struct gpu_pass *p, struct err *e)
+{
+	if (p->lost.status && e) *e = p->lost;
+	return p->lost.status;
+}
+
+int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e)
+{
+	const size_t most = phase == PHASE_PROMPT ? DECODER_CHUNK : p->most;
+	size_t kept = 0;
+	struct err why;
+	int st = p->lost.status;
+	for (size_t at = 0; at < n && st == OK; at += most) {
+		st = run_rows(p, rows + at, n - at < most ? n - at : most, phase == PHASE_PROMPT, &kept, &why);
+		if (st != OK) err_set(&p->lost, E_IO, "%s: %s", gguf_path(p->d->g), why.msg);
+	}
+	return gpu_pass_lost(p, e);
+}

@@ -1,0 +1,379 @@
+/* test_gpu_decoder.c: a decoder on a GPU: over plain loops that are as strict as a device (plain_gpu.h), and over the kernels
+ * themselves (test_gpu()).
+ *
+ * Tolerances, for logits of size 1 (test_arch.c): the plain loops sum in doubles and round as the CPU's floats do, so
+ * written rows are held to its TOLERANCE. The kernels take an activation as two bfloat16, 2^-16 of it at worst, some ten times
+ * a layer one behind the other and larger by their scatter: 3 layers of sqrt(512) · 2^-17 with room of 4 are 2e-3; WRITTEN
+ * is 1e-2. A prompt's activations are one bfloat16 (2^-9): as much larger as test_arch.c's ROUNDED, where they are int8. */
+#include <math.h>
+#include <stdlib.h>
+#include "base/mem.h"
+#include "base/team.h"
+#include "generate/decoder.h"
+#include "generate/sample.h"
+#include "nn/quant.h"
+#include "tests/generate/feed.h"
+#include "tests/generate/plain_gpu.h"
+#include "tests/generate/plain_model.h"
+#include "tests/test.h"
+
+static const double PLAIN = 1e-3, WRITTEN = 1e-2, PROMPT = 0.25;
+
+struct model { struct gguf *g; struct decoder *d; struct feed f; };
+
+static const char *model_path(void)
+{
+	static char path[300];
+	if (!*path) snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	return path;
+}
+
+static struct model model_open(const struct gpu_table *gpu, const struct decoder_options *o)
+{
+	struct model m;
+	struct decoder_options own = *o;
+	struct err e;
+	own.gpu = gpu;
+	CHECK_OK(gguf_open(&m.g, model_path(), &e), e);
+	CHECK_OK(decoder_open(&m.d, m.g, NULL, NULL, NULL, &own, &e), e);
+	feed_open(&m.f, m.d);
+	return m;
+}
+
+static void model_close(struct model *m)
+{
+	feed_close(&m->f);
+	decoder_close(m->d);
+	gguf_close(m->g);
+}
+
+static void random_ids(int32_t *ids, size_t n, size_t vocab)
+{
+	uint32_t r = 4321;
+	for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(((r = r * 1664525 + 1013904223) >> 8) % vocab);
+}
+
+static void check_near(const char *what, const float *got, const double *want, size_t n, size_t vocab, double tol)
+{
+	double worst = 0;
+	for (size_t i = 0; i < n * vocab; i++) {
+		double off = fabs((double)got[i] - want[i]);
+		CHECK_MSG(off < tol, "%s: position %zu logit %zu: %g, want %g", what, i / vocab, i % vocab, (double)got[i], want[i]);
+		if (off > worst) worst = off;
+	}
+	if (getenv("FOOTNOTE_TELL")) fprintf(stderr, "%s: at most %g off\n", what, worst);
+}
+
+/* Logits of both phases against the plain pass; the same bits in other cuts, and behind positions cut off. */
+static void check_spec(const struct gpu_table *gpu, const struct model_spec *s, size_t n)
+{
+	const size_t vocab = s->vocab, back = n / 4 + 1;
+	double *want = mem_calloc(n * vocab, sizeof *want);
+	float *got = mem_calloc(n * vocab, sizeof *got), *again = mem_calloc(n * vocab, sizeof *again);
+	int32_t *ids = mem_calloc(n, sizeof *ids);
+	struct model m;
+	char what[64];
+	model_make(s, model_path());
+	m = model_open(gpu, &(struct decoder_options){ .sequences = 2, .wants = 8 });
+	CHECK(decoder_info(m.d)->device_bytes > 0);
+	random_ids(ids, n, vocab);
+	plain_logits(m.g, s, ids, n, want);
+	for (int phase = PHASE_PROMPT; phase <= PHASE_WRITTEN; phase++) {
+		snprintf(what, sizeof what, "%s %s %s", gpu->name, s->arch, phase == PHASE_PROMPT ? "prompt" : "written");
+		m.f.phase = (enum decoder_phase)phase;
+		feed_ids(&m.f, ids, n, 8, n, got);
+		check_near(what, got, want, n, vocab, phase == PHASE_PROMPT ? PROMPT : gpu == &plain_gpu ? PLAIN : WRITTEN);
+		feed_restart(&m.f);
+		feed_ids(&m.f, ids, n, n < 40 ? 5 : 37, 3, again);
+		CHECK_MSG(memcmp(got + (n - 3) * vocab, again, 3 * vocab * sizeof *got) == 0, "%s: chunks differ", what);
+		kvseq_cut(&m.f.seq, n - back);
+		feed_ids(&m.f, ids + n - back, back, 3, back, again);
+		CHECK_MSG(memcmp(got + (n - back) * vocab, again, back * vocab * sizeof *got) == 0, "%s: cut differs", what);
+		feed_restart(&m.f);
+	}
+	model_close(&m);
+	mem_free(want);
+	mem_free(got);
+	mem_free(again);
+	mem_free(ids);
+}
+
+static struct model_spec spec_of(const char *arch, uint32_t type, uint32_t embed_type)
+{
+	struct model_spec s = model_spec_of(arch);
+	s.type = type;
+	s.embed_type = embed_type;
+	return s;
+}
+
+TEST(gpu_decoder_archs_plainly)
+{
+	struct model_spec s = spec_of("llama", QUANT_Q8_0, QUANT_F16);
+	s.untied = 1;
+	s.heads = 9;
+	s.kv_heads = 3;
+	s.head_dim = 32;
+	check_spec(&plain_gpu, &s, 75);
+	s = spec_of("llama", QUANT_F32, QUANT_F32);
+	s.rope_factors = 1;
+	s.rope_linear = 4;
+	check_spec(&plain_gpu, &s, 40);
+	s = spec_of("qwen2", QUANT_F32, QUANT_F32);
+	s.kv_heads = 5;
+	s.rope_base = 1e6f;
+	check_spec(&plain_gpu, &s, 75);
+	s = spec_of("qwen3", QUANT_Q4_K, QUANT_Q6_K);
+	s.heads = 4;
+	s.kv_heads = 2;
+	s.head_dim = 64;
+	check_spec(&plain_gpu, &s, 75);
+	s = spec_of("gemma3", QUANT_F32, QUANT_F32);
+	s.pattern = 2;
+	check_spec(&plain_gpu, &s, 75);
+}
+
+/* Passes of one size are recorded when they come again; what a graph gives are the bits that the queue gives. */
+TEST(gpu_decoder_records_passes)
+{
+	enum { N = 600 };
+	struct model_spec s = model_spec_of("gemma3");
+	struct plain_gpu_state *st = &plain_gpu_state;
+	float *got, *again;
+	int32_t ids[N];
+	size_t bytes = st->used;
+	s.layers = s.pattern = 2;
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.head_dim = 32;
+	s.window = 50;
+	s.context = 1024;
+	model_make(&s, model_path());
+	got = mem_calloc(N * s.vocab, sizeof *got);
+	again = mem_calloc(N * s.vocab, sizeof *again);
+	random_ids(ids, N, s.vocab);
+	struct model m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
+	m.f.phase = PHASE_WRITTEN;
+	feed_ids(&m.f, ids, N, 1, N, got);
+	CHECK_INT(st->recorded, 3);                     /* one row, up to 256, 512 and 1024 keys */
+	CHECK_INT(st->replays, N - 3);
+	feed_restart(&m.f);
+	feed_ids(&m.f, ids, N, 3, N, again);            /* rows and rows wanted are rounded up */
+	CHECK_INT(st->recorded, 6);
+	CHECK(memcmp(got, again, N * s.vocab * sizeof *got) == 0);
+	model_close(&m);
+	CHECK(st->graphs == 0 && st->used == bytes && st->open == 0);
+	st->no_graphs = 1;                              /* no memory for them: slower, and nothing else */
+	m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
+	m.f.phase = PHASE_WRITTEN;
+	feed_ids(&m.f, ids, N, 1, N, again);
+	CHECK_INT(st->recorded, 6);
+	CHECK(memcmp(got, again, N * s.vocab * sizeof *got) == 0);
+	model_close(&m);
+	mem_free(got);
+	mem_free(again);
+}
+
+/* More sizes than are kept: the one longest unused goes, and comes again. */
+TEST(gpu_decoder_keeps_so_many_graphs)
+{
+	struct model_spec s = model_spec_of("qwen2");
+	struct decoder_row rows[512];
+	struct model m;
+	struct err e;
+	float *want, *got;
+	int32_t ids[512];
+	s.layers = 1;
+	s.dim = s.ff = 32;
+	s.heads = 1;
+	s.head_dim = 32;
+	s.vocab = 272;
+	s.context = 4096;
+	model_make(&s, model_path());
+	want = mem_calloc(2 * s.vocab, sizeof *want);
+	got = mem_calloc(2 * s.vocab, sizeof *got);
+	random_ids(ids, 512, s.vocab);
+	m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1 });
+	m.f.phase = PHASE_WRITTEN;
+	for (size_t had = 0; had < 4096 - 512; had += had ? had : 200) {
+		feed_ids(&m.f, ids, had - m.f.seq.len < 512 ? had - m.f.seq.len : 0, 512, 0, NULL);
+		while (m.f.seq.len < had) feed_ids(&m.f, ids, had - m.f.seq.len < 512 ? had - m.f.seq.len : 512, 512, 0, NULL);
+		for (size_t n = 1; n <= 64; n *= 2)
+			for (size_t wants = 0; wants <= n; wants = wants ? 2 * wants : 1)
+				for (int twice = 0; twice < 2; twice++) {
+					for (size_t t = 0; t < n; t++)
+						rows[t] = (struct decoder_row){ .seq = &m.f.seq, .id = ids[t], .want = t + wants >= n ? WANT_BEST : WANT_NOTHING };
+					kvseq_room(decoder_cache(m.d), &m.f.seq, n);
+					CHECK_OK(decoder_eval(m.d, PHASE_WRITTEN, rows, n, &e), e);
+					kvseq_cut(&m.f.seq, had);
+				}
+	}
+	CHECK_MSG(plain_gpu_state.recorded > 96 && plain_gpu_state.graphs <= 96, "%zu, %zu", plain_gpu_state.recorded, plain_gpu_state.graphs);
+	feed_restart(&m.f);
+	feed_ids(&m.f, ids, 2, 1, 2, want);
+	feed_restart(&m.f);
+	feed_ids(&m.f, ids, 2, 2, 2, got);
+	CHECK(memcmp(want, got, 2 * s.vocab * sizeof *got) == 0);
+	model_close(&m);
+	mem_free(want);
+	mem_free(got);
+}
+
+/* --- whole generators --- */
+static const char PROMPT_TEXT[] = "to be or not to be or not to be";
+
+static struct generator_options options_of(const char *device)
+{
+	return (struct generator_options){ .path = model_path(), .threads = 2, .sequences = 2, .draft_max = 4, .device = device,
+		.gpu = &plain_gpu };
+}
+
+static struct model_spec small_made(void)
+{
+	struct model_spec s = model_spec_of("llama");
+	s.layers = 2;
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.head_dim = 32;
+	s.context = 512;
+	model_make(&s, model_path());
+	return s;
+}
+
+/* What the model writes behind PROMPT_TEXT, or the status and message of its failure. */
+static int write_text(struct generator *g, struct gen_result *r, struct err *e)
+{
+	int32_t ids[sizeof PROMPT_TEXT - 1];
+	struct gen_params p;
+	for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) ids[i] = PROMPT_TEXT[i];
+	gen_params_default(&p);
+	p.max_tokens = 60;
+	return generate(g, ids, sizeof ids / sizeof *ids, &p, NULL, NULL, NULL, NULL, r, e);
+}
+
+static char *text_of(const char *device)
+{
+	struct generator_options o = options_of(device);
+	struct generator *g;
+	struct gen_result r;
+	struct err e;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	CHECK_OK(write_text(g, &r, &e), e);
+	generator_close(g);
+	return buf_take(&r.text, NULL);
+}
+
+TEST(gpu_generator_copies_no_logits)
+{
+	struct model_spec s = small_made();
+	char *gpu = text_of("cuda"), *cpu;
+	size_t copied = plain_gpu_state.copied_out;
+	CHECK_MSG(copied > 0 && copied < s.vocab * sizeof(float), "%zu bytes", copied);
+	CHECK(plain_gpu_state.open == 0 && plain_gpu_state.used == 0);
+	cpu = text_of("cpu");
+	CHECK(plain_gpu_state.copied_out == copied && *cpu && *gpu);
+	mem_free(gpu);
+	mem_free(cpu);
+}
+
+TEST(gpu_generator_device_lost)
+{
+	struct generator_options o = options_of(NULL);
+	struct generator *g;
+	struct gen_result r;
+	struct gen_params p;
+	struct gen_request q;
+	struct err e = { 0, "" };
+	const int32_t ids[] = { 'a', 'b' };
+	char *want;
+	(void)small_made();
+	o.device = "cpu";
+	want = text_of("cpu");
+	o.device = "auto";
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	CHECK_STR(generator_info(g)->device, "plain loops");
+	CHECK_STR(generator_info(g)->kernel, "cuda");
+	CHECK(generator_info(g)->device_bytes > 0);
+	CHECK_OK(generator_lost(g, &e), e);
+	plain_gpu_state.lose_after = 5;
+	CHECK_INT(write_text(g, &r, &e), E_IO);
+	CHECK_MSG(strstr(e.msg, "device lost") && strstr(e.msg, "random.gguf"), "%s", e.msg);
+	CHECK_INT(generator_running(g), 0);
+	CHECK(r.text.len > 0);                          /* what had been written by then stays to be seen */
+	buf_clear(&r.text);
+	gen_params_default(&p);
+	q = (struct gen_request){ .prompt = ids, .n = 2, .params = &p, .result = &r, .err = &e };
+	CHECK_INT(generator_start(g, &q), E_IO);
+	CHECK(q.done && q.status == E_IO && strstr(e.msg, "device lost"));
+	buf_clear(&r.text);
+	generator_step(g);
+	CHECK_INT(generator_lost(g, &e), E_IO);
+	CHECK_OK(generator_recover(g, &e), e);
+	CHECK_INT(plain_gpu_state.open, 0);
+	CHECK_OK(generator_lost(g, &e), e);
+	CHECK_OK(write_text(g, &r, &e), e);
+	CHECK_STR(buf_cstr(&r.text), want);
+	CHECK_INT(generator_info(g)->context, 512);
+	buf_clear(&r.text);
+	generator_close(g);
+	mem_free(want);
+}
+
+/* The promised context stays, though the CPU was to have less memory. */
+TEST(gpu_generator_recovers_its_context)
+{
+	struct generator_options o = options_of("auto");
+	struct generator_stats s;
+	struct generator *g;
+	struct gen_result r;
+	struct err e;
+	(void)small_made();
+	o.sequences = 4;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	plain_gpu_state.lost = 1;
+	CHECK_INT(write_text(g, &r, &e), E_IO);
+	buf_clear(&r.text);
+	CHECK_OK(generator_recover(g, &e), e);
+	generator_stats(g, &s);
+	CHECK(s.pages * s.page_tokens >= 512);
+	generator_close(g);
+}
+
+TEST(gpu_generator_room)
+{
+	struct generator_options o = options_of("auto");
+	struct plain_gpu_state *st = &plain_gpu_state;
+	struct generator_stats s;
+	struct generator *g;
+	struct gen_result r;
+	struct err e;
+	uint64_t takes, kv;
+	(void)small_made();
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	generator_stats(g, &s);
+	takes = st->used;
+	kv = s.pages * kvcache_page_bytes(2, 1, 32);
+	CHECK_INT(s.pages, 2 * 512 / KVCACHE_PAGE);
+	generator_close(g);
+	st->memory = (128 << 20) + takes - kv / 4;      /* keys and values of a context and a half; the rest stays spare */
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	generator_stats(g, &s);
+	CHECK(s.pages >= 512 / KVCACHE_PAGE && s.pages < 2 * 512 / KVCACHE_PAGE);
+	CHECK_INT(generator_info(g)->context, 512);
+	CHECK_OK(write_text(g, &r, &e), e);
+	buf_clear(&r.text);
+	generator_close(g);
+	st->memory = takes - kv;                        /* none at all: the CPU, or an error that tells how much is wanted */
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	CHECK_STR(generator_info(g)->device, "cpu");
+	CHECK_INT(generator_info(g)->device_bytes, 0);
+	generator_close(g);
+	o.device = "cuda";
+	CHECK_INT(generator_open(&g, &o, &e), E_MEMORY);
+	CHECK_MSG(strstr(e.msg, "MiB") && strstr(e.msg, "plain loops"), "%s", e.msg);
+	st->devices = 0;
+	CHECK_INT(generator_open(&g, &o, &e), E_UNSUPPORTED);
+	CHECK_MSG(strstr(e.msg, "no GPU"), "%s", e.msg);
+	o.device = "gpu";
+	CHECK_INT(generator_open(&g, &o, &e), E_USAGE);
+	CHECK(st->used == 0 && st->open == 0);
+}
