@@ -3,7 +3,7 @@ CACHE   ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/footnote
 FAISS   := $(CACHE)/faiss-1.7.3-avx2
 BUILD   ?= build
 # The CUDA toolkit that nn/*.cu is compiled with: tools/cuda.sh says where it is looked for. None (CUDA=): built without.
-CUDA    ?= $(shell tools/cuda.sh find $(CACHE)/cuda)
+CUDA    ?= $(shell tools/cuda.sh find)
 CUDA    := $(CUDA)
 CC      := gcc
 CXX     := g++
@@ -57,7 +57,7 @@ objs     = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CUDA_WITHOUT),$(wildcard $
 libs     = $(foreach r,$(1),$(LIBS_$(r)))
 ALL_OBJS := $(foreach r,$(ROOMS),$(call objs,$(r)))
 
-.PHONY: all packages faiss models demo eval check check-web check-asan check-tsan check-long bench lint install clean help $(foreach r,$(ROOMS) torture,test-$(r))
+.PHONY: all packages faiss cuda-toolkit cuda models demo eval check check-web check-asan check-tsan check-long bench gpu-check gpu-pack lint install clean help $(foreach r,$(ROOMS) torture gpu,test-$(r))
 .DELETE_ON_ERROR:
 all: $(BUILD)/footnote
 
@@ -71,6 +71,11 @@ packages:
 	@tools/packages.sh
 faiss: packages
 	@tools/faiss.sh $(FAISS)
+cuda-toolkit: packages
+	@tools/cuda.sh fetch
+# The program with CUDA for sure.
+cuda: cuda-toolkit
+	@$(MAKE) --no-print-directory all
 
 $(BUILD)/footnote: $(ALL_OBJS)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(call libs,$(ROOMS))
@@ -137,7 +142,7 @@ CFLAGS_quant      := -ffp-contract=off
 
 # test-ROOM builds and runs the tests of tests/ROOM/ with that room and the rooms below it. T=name runs some.
 define room_tests
-$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o $(BUILD)/tests/gguf_fill.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/$(1)/*.c)) $(WITH_$(1)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
+$(BUILD)/tests/run-$(1): $(BUILD)/tests/runner.o $(if $(filter nn,$(NEED_$(1))),$(BUILD)/tests/gguf_make.o $(BUILD)/tests/gguf_fill.o) $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(NOT_IN_$(1)),$(wildcard tests/$(1)/*.c))) $(WITH_$(1)) $(filter-out $(BUILD)/api/main.o,$(foreach r,$(NEED_$(1)),$(call objs,$(r))))
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $$@ $$^ $(call libs,$(NEED_$(1)))
 test-$(1): $(BUILD)/tests/run-$(1)
 	@$(BUILD)/tests/run-$(1) $(T)
@@ -145,10 +150,43 @@ endef
 # tests/torture: the store while writes fail; the same stand-ins for programs, to be loaded before them.
 NEED_torture := index base
 WITH_torture := $(BUILD)/tests/index/help.o
-$(foreach r,$(ROOMS) torture,$(eval $(call room_tests,$(r))))
+# tests/gpu: checks and measurements of a GPU, here on the emulated one.
+NEED_gpu := generate embed nn base
+WITH_gpu := $(HOST_OBJS)
+NOT_IN_gpu := tests/gpu/gpu_is_cuda.c tests/gpu/ref_logits.c
+$(foreach r,$(ROOMS) torture gpu,$(eval $(call room_tests,$(r))))
 $(BUILD)/tests/failwrite.so: tests/torture/failwrite.c tests/torture/failwrite.h | $(PACKAGES)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -fPIC -shared -I. -D_GNU_SOURCE -o $@ $<
+
+# The same on a GPU (tools/gpu_check.sh), with the tests of its kernels. Rooms are archives here, so that a program needs only the libraries of
+# what it calls; GPU_WITHOUT: sources whose libraries a machine lacks.
+GPU_WITHOUT ?=
+GPU_LIBS    = $(filter-out $(GPU_NO_LIBS),$(call libs,nn base))
+GPU_ARCHIVES := $(patsubst %,$(BUILD)/gpu/%.a,generate embed nn base)
+GPU_COMMON  := $(BUILD)/tests/runner.o $(BUILD)/tests/gguf_make.o $(BUILD)/tests/gguf_fill.o $(BUILD)/tests/gpu/measure.o $(BUILD)/tests/gpu/gpu_is_cuda.o
+gpu_tests    = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(GPU_WITHOUT) %_host.c,$(wildcard $(1))))
+$(BUILD)/gpu/%.a: ; @mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
+$(foreach r,generate embed nn base,$(eval $(BUILD)/gpu/$(r).a: $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(GPU_WITHOUT)),$(call objs,$(r)))))
+$(BUILD)/gpu/run-kernels: $(call gpu_tests,tests/nn/test_gpu_*.c tests/gpu/check_device.c tests/gpu/time_kernels.c)
+$(BUILD)/gpu/run-models: $(call gpu_tests,tests/gpu/check_models.c tests/gpu/time_models.c tests/gpu/model.c)
+$(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/gpu/time_encoder.c)
+$(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c)
+.SECONDARY: $(GPU_COMMON)
+$(BUILD)/gpu/run-%: $(GPU_COMMON) $(GPU_ARCHIVES)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(GPU_ARCHIVES) $(GPU_LIBS)
+$(BUILD)/gpu/ref_logits: $(BUILD)/tests/gpu/ref_logits.o $(BUILD)/tests/gpu/model.o $(GPU_ARCHIVES)
+	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(GPU_LIBS)
+$(BUILD)/gpu/ceilings: tests/gpu/ceilings.cu $(CUDA_KIND)
+	@mkdir -p $(@D)
+	$(CUDA)/bin/nvcc $(NVCC_FLAGS) -MF $@.d -o $@ $< -ldl
+
+# Everything about a GPU, on a machine that has one: ONLY=kernels,models,time,peers,sanitize (some of it); figures go to build-gpu/gpu, or
+# where OUT says. Needs a CUDA toolkit and a C compiler, no package of the distribution. gpu-pack: what may be carried there.
+gpu-check:
+	@MAKE="$(MAKE)" ONLY="$(ONLY)" tools/gpu_check.sh
+gpu-pack: $(BUILD)/gpu/ref_logits
+	@tools/gpu_pack.sh $(BUILD)/gpu/ref_logits $(CACHE)/models build/gpu_pack
 
 # What the machine can do, beside what the kernels reach.
 $(BUILD)/tests/roofline: $(BUILD)/tests/bench/roofline.o $(call objs,nn) $(call objs,base)
@@ -221,13 +259,15 @@ help:
 	@echo 'make check-web     the page in a real browser (T=NAME: one test); pictures in $(BUILD)/web'
 	@echo 'make models        fetch the default embedder and generator (MODEL=NAME: another generator)'
 	@echo 'make install       PREFIX=/usr/local, DESTDIR='
-	@echo 'make test-ROOM     the tests of one room: $(ROOMS) torture (T=NAME: some of them)'
+	@echo 'make test-ROOM     the tests of one room: $(ROOMS) torture gpu (T=NAME: some of them)'
 	@echo 'make eval          the table of EVALUATION.md (EVAL=DIR ONLY=ROW GENERATOR=small STYLE=extractive LIMIT=N SECONDS=S BATCH=N)'
 	@echo 'make lint          the rules of the house: who includes whom, where every file is named'
 	@echo 'make check-asan    the tests under the address and undefined behaviour sanitizers; check-tsan: threads'
 	@echo 'make check-long    the tests with more rounds, and both of these'
 	@echo 'make bench         measure, side by side with other programs, into tests/bench/RESULTS.md (ONLY=WORK,WORK; KERNEL=vnni|avx2)'
+	@echo 'make gpu-check     check and measure on a GPU (ONLY=kernels,models,time,peers,sanitize); gpu-pack: models to be carried there'
 	@echo 'make packages faiss  only the set-up: packages of the distribution, FAISS with its C API'
+	@echo 'make cuda          as make, with CUDA for sure: where there is no nvcc it is fetched (CUDA= with make: without CUDA)'
 	@echo 'make clean         remove $(BUILD)'
 	@echo 'Models and FAISS are kept in $(CACHE).'
 

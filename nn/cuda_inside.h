@@ -24,12 +24,18 @@ struct gpu_block {                  /* memory that close frees */
 	uint64_t bytes;
 };
 
+struct gpu_room {                   /* work space that grows; what a recorded pass has seen stays */
+	uint8_t *data;
+	uint64_t bytes;
+};
+
 struct gpu {
 	cudaStream_t stream;
 	int device, sms, recording;
 	cudaError_t error;          /* the first that a call met; what was asked for then */
 	const char *failed;
 	struct gpu_block *blocks, *host_blocks;
+	struct gpu_room acts, room; /* of linear: activations; weights and sums on their way */
 	unsigned long long *best;   /* device (GPU_ROWS, GPU_BEST_PARTS) */
 };
 
@@ -43,7 +49,7 @@ static inline void gpu_check(struct gpu *g, cudaError_t r, const char *what)
 
 static inline size_t div_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
-extern const struct gpu_table GPU_NAME(table);
+extern "C" const struct gpu_table GPU_NAME(table);
 
 /* ops_cuda.cu */
 int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *e);
@@ -55,6 +61,10 @@ int GPU_NAME(sync)(struct gpu *g, struct err *e);
 /* ops_cuda_attend.cu */
 void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
 size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most);
+/* ops_cuda_linear.cu */
+int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
+void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m);
+void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c);
 /* ops_cuda_plain.cu */
 void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
 void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);

@@ -11,8 +11,9 @@
  *
  * Arithmetic. Rows of a call are batch-invariant as the CPU's are (ops.h): a row's results have the same bits whatever
  * runs beside it and however a prompt was cut; sums go in an order that the shapes alone give. Weights are exactly
- * the file's. In `linear` an activation is bfloat16: for prompts (prompt = 1) one of them, else two whose sum is the
- * activation to 2^-16 of it; products with the weights as integers (block formats) or halves of bfloat16 (float formats), sums in
+ * the file's. In `linear` an activation is bfloat16. For prompts (prompt = 1) it is one of them, and weights are rounded to
+ * bfloat16 too (to nearest; those of type BF16 stay). Else it is two whose sum is the activation to 2^-17 of it, and weights
+ * are exact: integers, whose groups' sums are scaled (block formats), or one to three of bfloat16 (float formats). Sums are
  * floats. Keys and values are IEEE halves in pages, as kvcache.h has them.
  * Threads: one at a time for a device. */
 #ifndef NN_GPU_H
@@ -55,8 +56,8 @@ struct gpu_linear {
 	const struct gpu_matrix *w, *w2;  /* w2: for *_MUL, of the same shape and type; else NULL */
 	const float *bias;                /* device (rows) or NULL */
 	const float *norm; float eps;     /* device (k): x goes through the RMS norm of ops.h first; NULL: as it is */
-	const float *x; size_t ldx;       /* device (n, k), rows ldx apart */
-	const int32_t *pick;              /* device (n): row t is row pick[t] of x, none where that is under 0; NULL: row t */
+	const float *x; size_t ldx;       /* device (n, k), rows ldx apart; x and norm aligned to 16 bytes, ldx a multiple of 4 */
+	const int32_t *pick;              /* device (n): row t is row pick[t] of x, none where that is under 0 (y's stays); NULL: row t */
 	float *y; size_t ldy;             /* device (n, rows), ldy apart; not x */
 	enum gpu_finish finish;
 	size_t n;                         /* 1 … GPU_ROWS */

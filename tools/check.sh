@@ -1,8 +1,8 @@
 #!/bin/bash
-# check.sh: everything `make check` does, in order: packages, FAISS, build, the small models the tests use, lint, the
-# tests of every room, then the suites of tests/cli, tests/http, tests/torture, tests/crash and tests/recall, and the floors of tests/eval. Each prints
-# "N passed, N failed, N skipped"; the sum is the last line here. What cannot be built, fetched or run counts as a
-# failure and is named: nothing is left out silently.
+# check.sh: everything `make check` does, in order: packages, FAISS, a CUDA compiler, build, CUDA in it, the small models
+# the tests use, lint, the tests of every room, then the suites of tests/cli, tests/http, tests/torture, tests/crash and
+# tests/recall, and the floors of tests/eval. Each prints "N passed, N failed, N skipped"; the sum is the last line here.
+# What cannot be built, fetched or run counts as a failure and is named: nothing is left out silently.
 # Environment (set by the Makefile): MAKE, BUILD (folder), OPT (compiler options of a sanitizer build).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -57,6 +57,7 @@ built() {
 
 "$make" --no-print-directory -s packages || { fail "set-up: packages"; finish; }
 "$make" --no-print-directory -s faiss || { fail "set-up: FAISS"; finish; }
+"$make" --no-print-directory -s cuda-toolkit || fail "set-up: the CUDA toolkit"
 
 echo "== build"
 if built all "$build/tests/roofline" "$build/tests/failwrite.so"; then
@@ -68,6 +69,10 @@ else
 	rm -f "$build/footnote"
 	fail "build"
 fi
+
+# All kernels compiled for the GPU, and in the program; what stands for them in a build without.
+echo "== cuda build"
+if built all "$build/nn/gpu_none.o" && nm "$build/footnote" | grep ' cuda_table$' >/dev/null; then passed=$((passed + 1)); else fail "cuda build"; fi
 
 suite lint python3 tests/lint/lint.py
 for room in base nn embed generate index ingest api torture; do

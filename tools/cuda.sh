@@ -1,15 +1,18 @@
 #!/bin/bash
-# cuda.sh: which CUDA toolkit a build takes.
-# Usage: tools/cuda.sh find FOLDER   prints the folder of the toolkit, nothing where there is none: CUDA_HOME, else
-#                                    /usr/local/cuda; then the nvcc of PATH; then FOLDER, where fetch puts one
+# cuda.sh: which CUDA toolkit a build takes, and one for machines that have none: compiler and runtime from the packages
+# of tools/cuda.txt (pinned, with checksums), unpacked once into the cache.
+# Usage: tools/cuda.sh find    prints the folder of the toolkit, nothing where there is none: CUDA_HOME, else
+#                              /usr/local/cuda; then the nvcc of PATH; then the cache
+#        tools/cuda.sh fetch   puts one into the cache where find finds none
 set -euo pipefail
 export LC_ALL=C
+cd "$(dirname "$0")/.."
 
 least=12   # the oldest that knows C++20
 
 die() { echo "cuda.sh: $*" >&2; exit 1; }
 
-# The toolkit's folder is told by nvcc itself: in PATH it may be a link or a wrapper.
+# The toolkit's folder is where nvcc itself lies: in PATH it may be a link.
 toolkit() {
 	local nvcc=$1 top
 	[ -x "$nvcc" ] || return 1
@@ -19,12 +22,17 @@ toolkit() {
 	echo "$top"
 }
 
-find_toolkit() {
-	toolkit "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" || toolkit "$(command -v nvcc || true)" || toolkit "$1/bin/nvcc" || true
-}
+cached() { toolkit "$(tools/pypi.sh "$@" tools/cuda.txt 2>/dev/null)/nvidia/cu13/bin/nvcc"; }
+installed() { toolkit "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" || toolkit "$(command -v nvcc)"; }
 
-[ $# = 2 ] || die "usage: tools/cuda.sh find FOLDER"
-case $1 in
-find) find_toolkit "$2" ;;
-*) die "usage: tools/cuda.sh find FOLDER" ;;
+case ${1:-} in
+find) installed || cached --there || true ;;
+fetch)
+	installed >/dev/null || cached --there >/dev/null && exit
+	started=$SECONDS
+	echo "cuda.sh: fetching the CUDA compiler and runtime (100 MB)"
+	tools/pypi.sh tools/cuda.txt >/dev/null || die "the packages of tools/cuda.txt could not be fetched (no network?)"
+	top=$(cached --there) || die "the packages of tools/cuda.txt hold no toolkit that works"
+	echo "cuda.sh: CUDA is in $top ($((SECONDS - started)) s)" ;;
+*) die "usage: tools/cuda.sh find|fetch" ;;
 esac

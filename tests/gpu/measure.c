@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "nn/quant.h"
 #include "tests/gguf_fill.h"
@@ -167,12 +167,9 @@ const char *real_model_file(const char *name, uint32_t type)
 {
 	static char path[512];
 	const struct model_spec s = real_model(name, type);
-	const char *memory = "/dev/shm";
-	struct statvfs v;
-	if (real_sizes() && !getenv("TMPDIR") && statvfs(memory, &v) == 0 &&
-		(uint64_t)v.f_bavail * v.f_frsize > model_bytes(&s) * 2) setenv("TMPDIR", memory, 1);
-	snprintf(path, sizeof path, "%s/%s-%s.gguf", test_dir(), name, quant_name(type));
-	model_make(&s, path);
+	const char *kept = getenv("GPU_MODELS");
+	snprintf(path, sizeof path, "%s/%s-%s.gguf", kept && *kept ? kept : test_dir(), name, quant_name(type));
+	if (!file_exists(path)) model_make(&s, path);
 	return path;
 }
 

@@ -29,7 +29,8 @@ void figure(const char *work, const char *fmt, ...) __attribute__((format(printf
 /* A model of random weights. Its sizes are those of the one it is called after, or on the host as small as the architecture can be. */
 struct real_model { const char *name; struct model_spec spec; };
 struct model_spec real_model(const char *name, uint32_t type);  /* "135m", "0.5b", "1.5b", "8b" */
-/* The same as a file: made in the test's own folder, in memory where there is a folder for that. Static storage. */
+/* The same as a file, made where it is not yet: in the folder GPU_MODELS names, where it stays for other tests, or in the test's own.
+ * Static storage. */
 const char *real_model_file(const char *name, uint32_t type);
 /* Bytes that one decoded token reads: all matrices, of the table of tokens one row, or all of it where it is the output. */
 uint64_t model_bytes(const struct model_spec *s);

@@ -1,0 +1,239 @@
+/* ops_cuda_linear.cu: owns matrices on a device and the products with them.
+ *
+ * matrix_load copies the file's rows to the device in pieces and has a kernel lay them out there (cuda_weights.h); the
+ * host's memory is only read. `linear` chooses among the kernels of cuda_decode.h, or for prompts brings the weights of a slab of
+ * rows to bfloat16 in work space (those of BF16 are there already) and multiplies tiles (cuda_gemm.h): slabs small enough to
+ * stay in the device's cache between the two. Work space is grown by matrix_load and kept to the end, as recorded passes
+ * hold its address.
+ *
+ * Prompts, the reckoning: 2048 tokens of a 1.5B model are 5.4e12 operations: 11 ms at half of what mma.sync does at best; the
+ * weights of 4 calls of 512 rows written and read, out of the cache for the most part: 4 x 1.3 ms. Tiles of 64 x 128 on
+ * 1536 rows and 512 tokens are 96 blocks, 560 and 280 of 128 x 128 on 8960.
+ * Threads, failure: gpu.h. */
+#include <string.h>
+#include "nn/cuda_decode.h"
+#include "nn/cuda_gemm.h"
+#include "nn/cuda_inside.h"
+#include "nn/cuda_weights.h"
+
+enum {
+	PACK_THREADS = 256, SLAB_PANELS = 8,
+	ROOM_SM = 256 << 10,            /* of the work space for weights, per multiprocessor: wide's parts fill that at most */
+	SHARED_BUDGET = CUDA_SHARED_MOST - 1024
+};
+
+/* --- matrices -------------------------------------------------------------------------------------------------------- */
+
+/* Grid: words of a panel by threads, then panels. */
+template <uint32_t T> CUDA_KERNEL(weights_pack)(const uint8_t *rows, size_t row_bytes, size_t n, size_t k, uint8_t *out)
+{
+	const size_t panel = blockIdx.y, at = ((size_t)blockIdx.x * PACK_THREADS + threadIdx.x) * 4, bytes = weights_panel_bytes<T>(k);
+	const struct file_rows f = { rows + panel * WEIGHTS_ROWS * row_bytes, row_bytes, n - panel * WEIGHTS_ROWS, k };
+	if (at < bytes) *(uint32_t *)(out + panel * bytes + at) = packed_word<T>(&f, at);
+}
+
+template <uint32_t T> static void pack_piece(struct gpu *g, const void *rows, const struct matrix *w, size_t n, uint8_t *out)
+{
+	CUDA_LAUNCH(g, (weights_pack<T>), cuda_grid(div_up(weights_panel_bytes<T>(w->k) / 4, PACK_THREADS), div_up(n, WEIGHTS_ROWS)),
+		PACK_THREADS, 0, static_cast<const uint8_t *>(rows), w->row_bytes, n, w->k, out);
+}
+
+template <uint32_t T> static void panel_bytes(size_t k, size_t *out)
+{
+	*out = weights_panel_bytes<T>(k);
+}
+
+/* At least `bytes` in *room. What was there before stays until the device is closed. */
+static int room_grow(struct gpu *g, struct gpu_room *room, uint64_t bytes, const char *what, struct err *e)
+{
+	void *p;
+	if (room->bytes >= bytes) return OK;
+	if (GPU_NAME(alloc)(g, bytes, what, &p, e) != OK) return e ? e->status : E_MEMORY;
+	*room = gpu_room{ static_cast<uint8_t *>(p), bytes };
+	return OK;
+}
+
+/* Work space for any call with a matrix of that k. */
+static int rooms_grow(struct gpu *g, const struct matrix *w, struct err *e)
+{
+	const uint64_t slab = 2 * SLAB_PANELS * (uint64_t)gemm_panel_bytes(w->k), piece = WEIGHTS_ROWS * (uint64_t)w->row_bytes,
+		parts = (uint64_t)ROOM_SM * (uint64_t)g->sms;
+	uint64_t most = slab > piece ? slab : piece;
+	if (parts > most) most = parts;
+	if (room_grow(g, &g->acts, (uint64_t)weights_steps(w->k) * acts_slice_step(GPU_ROWS), "activations", e) != OK ||
+		room_grow(g, &g->room, most, "work space of products", e) != OK)
+		return e ? e->status : E_MEMORY;
+	return OK;
+}
+
+int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e)
+{
+	size_t panels = div_up(w->rows, WEIGHTS_ROWS), bytes = 0;
+	memset(out, 0, sizeof *out);
+	if (!quant_supported(w->type))
+		return err_set(e, E_UNSUPPORTED, "weights of type %s on a GPU", quant_name(w->type));
+	if (!w->rows || !w->k || w->k % OPS_ALIGN || w->k % quant_block_weights(w->type) || w->rows > INT32_MAX || w->k > INT32_MAX)
+		return err_set(e, E_UNSUPPORTED, "a matrix of %zu rows of %zu %s weights on a GPU", w->rows, w->k, quant_name(w->type));
+	WEIGHTS_BY_TYPE(w->type, panel_bytes, w->k, &bytes);
+	if (rooms_grow(g, w, e) != OK || GPU_NAME(alloc)(g, (uint64_t)panels * bytes, "weights", &out->data, e) != OK)
+		return e ? e->status : E_MEMORY;
+	out->type = w->type;
+	out->rows = w->rows;
+	out->k = w->k;
+	out->bytes = (uint64_t)panels * bytes;
+	const size_t most = g->room.bytes / w->row_bytes / WEIGHTS_ROWS * WEIGHTS_ROWS;
+	const size_t piece = most < 32768 * WEIGHTS_ROWS ? most : 32768 * WEIGHTS_ROWS;       /* panels count in a grid's y */
+	for (size_t r = 0; r < w->rows; r += piece) {
+		const size_t n = w->rows - r < piece ? w->rows - r : piece;
+		uint8_t *to = static_cast<uint8_t *>(out->data) + r / WEIGHTS_ROWS * bytes;
+		GPU_NAME(copy_in)(g, g->room.data, w->data + r * w->row_bytes, n * w->row_bytes);
+		WEIGHTS_BY_TYPE(w->type, pack_piece, g, g->room.data, w, n, to);
+	}
+	return OK;
+}
+
+void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m)
+{
+	GPU_NAME(release)(g, m->data);
+	memset(m, 0, sizeof *m);
+}
+
+/* --- decode ---------------------------------------------------------------------------------------------------------- */
+
+template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu *g, struct decode *c)
+{
+	typedef wide_stage<T, OCTETS> STAGE;
+	const size_t m = OCTETS * 8, slices = div_up(c->n, m), eights = div_up(c->panels, DECODE_WARPS);
+	const int parted = slices * eights < (size_t)g->sms;
+	c->depth = min(SHARED_BUDGET / STAGE::BYTES, (uint32_t)DECODE_DEPTH_MOST);
+	c->acts = g->acts.data;
+	c->part = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
+	CUDA_LAUNCH(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
+	CUDA_LAUNCH(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
+		(size_t)c->depth * STAGE::BYTES, *c);
+	if (parted)
+		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up(c->rows, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
+}
+
+template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct decode *c)
+{
+	const size_t fixed = narrow_bytes(MATRICES, c->steps, c->n), ring = DECODE_WARPS * decode_tile<T>::BYTES;
+	c->panel_bytes = weights_panel_bytes<T>(c->k);
+	if (c->n <= DECODE_NARROW && fixed + 2 * ring <= SHARED_BUDGET) {
+		c->depth = min((SHARED_BUDGET - fixed) / ring, (size_t)DECODE_DEPTH_MOST);
+		CUDA_LAUNCH(g, (narrow<T, MATRICES>), min((size_t)c->panels, 2 * (size_t)g->sms), DECODE_THREADS, fixed + c->depth * ring, *c);
+	} else if (c->n <= 16) run_wide<T, MATRICES, 2>(g, c);
+	else run_wide<T, MATRICES, MATRICES == 2 ? 4 : 8>(g, c);
+}
+
+template <uint32_t T> static void run_matrices(struct gpu *g, struct decode *c)
+{
+	if (c->w[1]) run_decode<T, 2>(g, c);
+	else run_decode<T, 1>(g, c);
+}
+
+/* --- prompts --------------------------------------------------------------------------------------------------------- */
+
+/* Weights of a panel as tiles of bfloat16, to nearest. Grid: lanes of steps by threads, then panels. */
+template <uint32_t T> CUDA_KERNEL(weights_round)(const uint8_t *w, size_t panel_size, uint32_t steps, uint8_t *out)
+{
+	typedef weights_form<T> F;
+	const uint32_t at = blockIdx.x * PACK_THREADS + threadIdx.x, step = at / CUDA_WARP, lane = at % CUDA_WARP, t = lane % 4;
+	const uint8_t *panel = w + blockIdx.y * panel_size;
+	struct weights_lane<T> v;
+	if (step >= steps) return;
+	out += ((size_t)blockIdx.y * steps + step) * 2 * GEMM_TILE_BYTES;
+	weights_take<T>(panel + weights_unit_at<T>(step), panel + weights_step_at<T>(step), lane, &v);
+	CUDA_UNROLL
+	for (uint32_t j = 0; j < 2; j++) {
+		struct weights_scale scale;
+		if constexpr (!F::PLAIN) scale = weights_scale_of<T>(&v, j);
+		CUDA_UNROLL
+		for (uint32_t s = 0; s < 2; s++) {
+			uint32_t pairs[4];
+			CUDA_UNROLL
+			for (uint32_t r = 0; r < 4; r++) {
+				const uint32_t h = r % 2;
+				if constexpr (T == QUANT_F32) {
+					const uint32_t i = 16 * j + 8 * s + 4 * h + r / 2 * 2;
+					pairs[r] = bf16_pair(__uint_as_float(v.body[i]), __uint_as_float(v.body[i + 1]));
+				} else if constexpr (F::PLAIN) {
+					const uint32_t both = v.body[8 * j + 4 * s + r];
+					pairs[r] = bf16_pair(half_float((uint16_t)both), half_float((uint16_t)(both >> 16)));
+				} else {
+					const uint32_t q = weights_pair<T>(&v, j, h, 2 * s + r / 2);
+					pairs[r] = bf16_pair(scale.scale[s][h] * bf16_low(q) - scale.min[h],
+						scale.scale[s][h] * bf16_high(q) - scale.min[h]);
+				}
+			}
+			/* Q6_K's halves are in another order than tiles' */
+			const uint32_t to_s = T == QUANT_Q6_K ? t % 2 : s, to_t = T == QUANT_Q6_K ? 2 * s + t / 2 : t;
+			*(uint4 *)(out + j * GEMM_TILE_BYTES + to_s * 512 + (lane - t + to_t) * 16) =
+				make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+		}
+	}
+}
+
+template <uint32_t T> static void round_slab(struct gpu *g, const struct gpu_matrix *w, size_t panel, size_t panels, uint8_t *out)
+{
+	const size_t bytes = weights_panel_bytes<T>(w->k);
+	const uint32_t steps = weights_steps(w->k);
+	CUDA_LAUNCH(g, (weights_round<T>), cuda_grid(div_up((size_t)steps * CUDA_WARP, PACK_THREADS), panels), PACK_THREADS, 0,
+		static_cast<const uint8_t *>(w->data) + panel * bytes, bytes, steps, out);
+}
+
+/* Tiles of some panels of a matrix: its own, or made in work space. */
+static const uint8_t *slab_tiles(struct gpu *g, const struct gpu_matrix *w, size_t panel, size_t panels, uint8_t *room)
+{
+	if (w->type == QUANT_BF16) return static_cast<const uint8_t *>(w->data) + panel * gemm_panel_bytes(w->k);
+	WEIGHTS_BY_TYPE(w->type, round_slab, g, w, panel, panels, room);
+	return room;
+}
+
+struct prompt_finish {
+	struct linear_to to;
+	__device__ void operator()(uint32_t row, uint32_t token, float a, float b) const { linear_put(&to, row, token, a, b); }
+};
+
+static void run_prompt(struct gpu *g, const struct gpu_linear *c, const struct linear_from *from, const struct linear_to *to)
+{
+	const size_t ld = gemm_k(c->w->k), panels = div_up(c->w->rows, WEIGHTS_ROWS), bytes = gemm_panel_bytes(c->w->k);
+	const size_t fit = g->room.bytes / (bytes * (c->w2 ? 2 : 1)) / SLAB_PANELS * SLAB_PANELS;
+	const size_t slab = c->w->type == QUANT_BF16 ? panels : fit < 32768 ? fit : 32768;
+	uint16_t *b = reinterpret_cast<uint16_t *>(g->acts.data);
+	CUDA_LAUNCH(g, act_prompt, c->n, DECODE_THREADS, 0, *from, b, ld);
+	for (size_t p = 0; p < panels; p += slab) {
+		const size_t some = panels - p < slab ? panels - p : slab, rows = c->w->rows - p * WEIGHTS_ROWS;
+		struct gemm m = {};
+		struct prompt_finish finish = { *to };
+		m.a = slab_tiles(g, c->w, p, some, g->room.data);
+		if (c->w2) m.a2 = slab_tiles(g, c->w2, p, some, g->room.data + some * bytes);
+		m.b = b;
+		m.ldb = ld;
+		m.rows = static_cast<uint32_t>(rows < some * WEIGHTS_ROWS ? rows : some * WEIGHTS_ROWS);
+		m.n = static_cast<uint32_t>(c->n);
+		m.k = static_cast<uint32_t>(c->w->k);
+		finish.to.row0 = static_cast<uint32_t>(p * WEIGHTS_ROWS);
+		if (c->w2) gemm_run<GEMM_BF16, 1>(g, &m, finish);
+		else gemm_run<GEMM_BF16, 0>(g, &m, finish);
+	}
+}
+
+void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c)
+{
+	struct decode d = {};
+	d.from = linear_from{ c->x, c->norm, c->pick, c->ldx, c->eps, static_cast<uint32_t>(c->n), static_cast<uint32_t>(c->w->k) };
+	d.to = linear_to{ c->bias, c->y, c->ldy, c->pick, c->finish, 0 };
+	if (c->prompt) {
+		run_prompt(g, c, &d.from, &d.to);
+		return;
+	}
+	d.w[0] = static_cast<const uint8_t *>(c->w->data);
+	d.w[1] = c->w2 ? static_cast<const uint8_t *>(c->w2->data) : NULL;
+	d.rows = static_cast<uint32_t>(c->w->rows);
+	d.k = static_cast<uint32_t>(c->w->k);
+	d.n = static_cast<uint32_t>(c->n);
+	d.panels = (d.rows + WEIGHTS_ROWS - 1) / WEIGHTS_ROWS;
+	d.steps = weights_steps(d.k);
+	WEIGHTS_BY_TYPE(c->w->type, run_matrices, g, &d);
+}

@@ -1,0 +1,328 @@
+/* test_cuda_host.cc: the emulator of cuda_host.h by itself: fragments of mma and ldmatrix with a value of its own in every
+ * element, what warps exchange, copies that arrive late, and everything that it must report. */
+#include "nn/cuda_inside.h"
+#include "tests/nn/gpu_host.h"
+extern "C" {
+#include "nn/ops.h"
+#include "tests/test.h"
+}
+
+enum { M = 16, N = 8, K = 16 };
+
+static struct gpu *opened(void)
+{
+	struct gpu *g;
+	struct err e;
+	CHECK_OK(host_table.open(&g, 0, &e), e);
+	return g;
+}
+
+template <typename T> static T *device(struct gpu *g, const T *from, size_t n)
+{
+	void *p;
+	struct err e;
+	CHECK_OK(host_table.alloc(g, n * sizeof(T), "a test", &p, &e), e);
+	if (from) host_table.copy_in(g, p, from, n * sizeof(T));
+	return static_cast<T *>(p);
+}
+
+template <typename T> static void out(struct gpu *g, T *to, const T *from, size_t n)
+{
+	struct err e;
+	host_table.copy_out(g, to, from, n * sizeof(T));
+	CHECK_OK(host_table.sync(g, &e), e);
+}
+
+static void check_lost(struct gpu *g, const char *why)
+{
+	struct err e;
+	CHECK_INT(host_table.sync(g, &e), E_IO);
+	CHECK_MSG(strstr(e.msg, why), "\"%s\" does not say \"%s\"", e.msg, why);
+}
+
+/* Elements of fragments as the PTX ISA numbers them: a0 … a7, b0 … b3, c0 … c3 of a lane. */
+CUDA_KERNEL(mma_by_the_page)(const uint16_t *a, const uint16_t *b, float *d, int is_bf16)
+{
+	const int lane = cuda_lane(), group = lane >> 2, in_group = lane % 4;
+	uint32_t fa[4] = { 0 }, fb[2] = { 0 };
+	float c[4];
+	for (int i = 0; i < 8; i++) {
+		const int row = i < 2 || (i >= 4 && i < 6) ? group : group + 8, col = in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0);
+		fa[i / 2] |= (uint32_t)a[row * K + col] << (i % 2 * 16);
+	}
+	for (int i = 0; i < 4; i++) {
+		const int row = in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0);
+		fb[i / 2] |= (uint32_t)b[row * N + group] << (i % 2 * 16);
+	}
+	for (int i = 0; i < 4; i++) c[i] = d[(i < 2 ? group : group + 8) * N + in_group * 2 + (i & 1)];
+	if (is_bf16) mma_bf16(c, fa, fb);
+	else mma_f16(c, fa, fb);
+	for (int i = 0; i < 4; i++) d[(i < 2 ? group : group + 8) * N + in_group * 2 + (i & 1)] = c[i];
+}
+
+/* The same with fragments by ldmatrix: a lies in rows, b in rows of k (hence transposed). Two mma, of columns 0 … 7 and
+ * 8 … 15 of b. */
+CUDA_KERNEL(mma_by_ldmatrix)(const uint16_t *a, const uint16_t *b, float *d)
+{
+	CUDA_SHARED(uint16_t, s);
+	const int lane = cuda_lane();
+	uint32_t fa[4], fb[4];
+	float c[2][4] = { { 0 } };
+	for (int i = lane; i < M * K; i += CUDA_WARP) s[i] = a[i], s[M * K + i] = b[i];
+	__syncwarp();
+	ldmatrix4(fa, s + lane % 16 * K + lane / 16 * 8);
+	ldmatrix4_t(fb, s + M * K + lane % 16 * 16 + lane / 16 * 8);
+	for (int half = 0; half < 2; half++) {
+		mma_f16(c[half], fa, fb + 2 * half);
+		for (int i = 0; i < 4; i++) d[(lane / 4 + i / 2 * 8) * 16 + half * 8 + lane % 4 * 2 + i % 2] = c[half][i];
+	}
+}
+
+TEST(cuda_mma)
+{
+	for (int is_bf16 = 0; is_bf16 < 2; is_bf16++) {
+		struct gpu *g = opened();
+		uint16_t a[M * K], b[K * N];
+		float d[M * N], c[M * N];
+		for (int i = 0; i < M * K; i++) a[i] = is_bf16 ? float_bf16((float)(i - 100)) : float_half((float)(i - 100));
+		for (int i = 0; i < K * N; i++) b[i] = is_bf16 ? float_bf16((float)(3 * i % 128 + 1)) : float_half((float)(3 * i % 128 + 1));
+		for (int i = 0; i < M * N; i++) c[i] = (float)(1000 * i);
+		float *dd = device(g, c, M * N);
+		CUDA_LAUNCH(g, mma_by_the_page, 1, 32, 0, device(g, a, M * K), device(g, b, K * N), dd, is_bf16);
+		out(g, d, dd, M * N);
+		for (int i = 0; i < M; i++)
+			for (int j = 0; j < N; j++) {
+				int want = 1000 * (i * N + j);
+				for (int k = 0; k < K; k++) want += (i * K + k - 100) * (3 * (k * N + j) % 128 + 1);
+				CHECK_INT(d[i * N + j], want);
+			}
+		host_table.close(g);
+	}
+}
+
+TEST(cuda_ldmatrix)
+{
+	struct gpu *g = opened();
+	uint16_t a[M * K], b[K * 16];
+	float d[M * 16];
+	for (int i = 0; i < M * K; i++) a[i] = float_half((float)(i - 100)), b[i] = float_half((float)(7 * i % 256));
+	float *dd = device<float>(g, NULL, M * 16);
+	CUDA_LAUNCH(g, mma_by_ldmatrix, 1, 32, 4 * M * K, device(g, a, M * K), device(g, b, K * 16), dd);
+	out(g, d, dd, M * 16);
+	for (int i = 0; i < M; i++)
+		for (int j = 0; j < 16; j++) {
+			int want = 0;
+			for (int k = 0; k < K; k++) want += (i * K + k - 100) * (7 * (k * 16 + j) % 256);
+			CHECK_INT(d[i * 16 + j], want);
+		}
+	host_table.close(g);
+}
+
+/* ldmatrix alone: which element of which matrix every lane has. */
+CUDA_KERNEL(ldmatrix_alone)(uint32_t *out, int transposed)
+{
+	CUDA_SHARED_N(uint16_t, s, 4 * 64);
+	const int lane = cuda_lane();
+	uint32_t r[4];
+	for (int i = lane; i < 4 * 64; i += CUDA_WARP) s[i] = (uint16_t)i;
+	__syncwarp();
+	if (transposed) ldmatrix4_t(r, s + lane * 8);
+	else ldmatrix4(r, s + lane * 8);
+	for (int i = 0; i < 4; i++) out[lane * 4 + i] = r[i];
+}
+
+TEST(cuda_ldmatrix_elements)
+{
+	struct gpu *g = opened();
+	uint32_t got[128], *d = device<uint32_t>(g, NULL, 128);
+	for (int transposed = 0; transposed < 2; transposed++) {
+		CUDA_LAUNCH(g, ldmatrix_alone, 1, 32, 0, d, transposed);
+		out(g, got, d, 128);
+		for (uint32_t lane = 0; lane < 32; lane++)
+			for (uint32_t i = 0; i < 4; i++) {
+				const uint32_t row = lane / 4, col = lane % 4 * 2, at = i * 64;
+				CHECK_INT(got[lane * 4 + i], transposed ? (at + col * 8 + row) | (at + (col + 1) * 8 + row) << 16 :
+					(at + row * 8 + col) | (at + row * 8 + col + 1) << 16);
+			}
+	}
+	host_table.close(g);
+}
+
+CUDA_KERNEL(warps_exchange)(float *out, unsigned long long *wide)
+{
+	const float v = (float)threadIdx.x * 1.1f;
+	const size_t at = blockIdx.x * blockDim.x + threadIdx.x;
+	out[4 * at] = warp_sum(v);
+	out[4 * at + 1] = warp_max(-v);
+	out[4 * at + 2] = warp_exchange(v, (cuda_lane() * 5 + 3) % 32);
+	out[4 * at + 3] = warp_xor(v, 9);
+	wide[at] = warp_xor(threadIdx.x * 0x100000001ull, 1);
+}
+
+TEST(cuda_warps)
+{
+	enum { THREADS = 96, BLOCKS = 3 };
+	struct gpu *g = opened();
+	static float got[4 * THREADS * BLOCKS];
+	static unsigned long long got_wide[THREADS * BLOCKS];
+	float *d = device<float>(g, NULL, 4 * THREADS * BLOCKS), v[32], next[32];
+	unsigned long long *wide = device<unsigned long long>(g, NULL, THREADS * BLOCKS);
+	CUDA_LAUNCH(g, warps_exchange, BLOCKS, THREADS, 0, d, wide);
+	out(g, got, d, 4 * THREADS * BLOCKS);
+	out(g, got_wide, wide, THREADS * BLOCKS);
+	for (int i = 0; i < THREADS * BLOCKS; i++) {
+		const int t = i % THREADS, warp = t / 32 * 32, lane = t % 32;
+		for (int l = 0; l < 32; l++) v[l] = (float)(warp + l) * 1.1f;
+		CHECK(got[4 * i + 1] == -v[0]);
+		CHECK(got[4 * i + 2] == v[(lane * 5 + 3) % 32]);
+		CHECK(got[4 * i + 3] == v[lane ^ 9]);
+		CHECK(got_wide[i] == (unsigned long long)(t ^ 1) * 0x100000001ull);
+		for (int mask = 16; mask; mask >>= 1) {
+			for (int l = 0; l < 32; l++) next[l] = v[l] + v[l ^ mask];
+			memcpy(v, next, sizeof v);
+		}
+		CHECK(got[4 * i] == v[lane]);
+	}
+	host_table.close(g);
+}
+
+/* What is copied is there after copy_wait and not before; groups arrive in order. */
+CUDA_KERNEL(copies_late)(const uint4 *from, uint32_t *out)
+{
+	CUDA_SHARED(uint4, s);
+	const unsigned i = threadIdx.x;
+	copy16_async(s + i, from + i);
+	copy_commit();
+	copy16_async(s + 32 + i, from + 32 + i);
+	copy_commit();
+	out[i] = s[i].x == from[i].x;
+	copy_wait(1);
+	out[32 + i] = s[i].x == from[i].x;
+	out[64 + i] = s[32 + i].x == from[32 + i].x;
+	copy_wait(0);
+	__syncthreads();
+	out[96 + i] = s[63 - i].w == from[63 - i].w;
+}
+
+TEST(cuda_copies)
+{
+	struct gpu *g = opened();
+	uint4 from[64];
+	uint32_t got[128], *d = device<uint32_t>(g, NULL, 128);
+	for (unsigned i = 0; i < 64; i++) from[i] = make_uint4(i, i + 1, i + 2, i + 3);
+	CUDA_LAUNCH(g, copies_late, 1, 32, sizeof from, device(g, from, 64), d);
+	out(g, got, d, 128);
+	for (int i = 0; i < 32; i++) CHECK(!got[i] && got[32 + i] && !got[64 + i] && got[96 + i]);
+	host_table.close(g);
+}
+
+CUDA_KERNEL(sum_by_blocks)(const float *x, float *out)
+{
+	CUDA_SHARED_N(float, parts, 32);
+	const float sum = block_sum(x[threadIdx.x], parts);
+	out[threadIdx.x] = sum;
+}
+
+TEST(cuda_block_sum)
+{
+	struct gpu *g = opened();
+	float x[256], got[256], *d = device<float>(g, NULL, 256);
+	for (int i = 0; i < 256; i++) x[i] = (float)(i * i % 97);
+	double want = 0;
+	for (int i = 0; i < 256; i++) want += (double)x[i];
+	CUDA_LAUNCH(g, sum_by_blocks, 1, 256, 0, device(g, x, 256), d);
+	out(g, got, d, 256);
+	for (int i = 0; i < 256; i++) CHECK(got[i] == (float)want);
+	host_table.close(g);
+}
+
+/* Neighbours read before they were written: a missing barrier shows. */
+CUDA_KERNEL(no_barrier)(int *wrong)
+{
+	CUDA_SHARED(int, s);
+	s[threadIdx.x] = (int)threadIdx.x;
+	if (s[(threadIdx.x + 1) % blockDim.x] != (int)((threadIdx.x + 1) % blockDim.x)) *wrong = 1;
+}
+
+TEST(cuda_missing_barrier_shows)
+{
+	struct gpu *g = opened();
+	int *d = device<int>(g, NULL, 1), got;
+	CUDA_LAUNCH(g, no_barrier, 1, 64, 64 * sizeof(int), d);
+	out(g, &got, d, 1);
+	CHECK_INT(got, 1);
+	host_table.close(g);
+}
+
+/* Each of these is wrong in a way of its own. */
+enum wrong { RETURNS, RETURNS_WARP, BRANCH, EXCHANGE, ALIGNED, NOT_SHARED, BEHIND, BEHIND_N };
+CUDA_KERNEL(goes_wrong)(int how, uint32_t *out)
+{
+	CUDA_SHARED(uint16_t, s);
+	CUDA_SHARED_N(float, more, 3);
+	uint32_t r[4] = { 0 };
+	if (how == RETURNS && threadIdx.x == 7) return;
+	if (how == RETURNS_WARP && threadIdx.x >= 32) return;
+	if (how != BRANCH || threadIdx.x % 2) __syncthreads();
+	if (how == EXCHANGE) out[threadIdx.x] = threadIdx.x % 32 == 5 ? 0 : warp_xor(threadIdx.x, 1);
+	if (how == ALIGNED) ldmatrix4(r, s + threadIdx.x * 8 + 1);
+	if (how == NOT_SHARED) ldmatrix4(r, out);
+	if (how == BEHIND) s[1000] = 1;
+	if (how == BEHIND_N) more[3] = 1;
+	out[threadIdx.x] = r[0];
+}
+
+static void check_wrong(enum wrong how, const char *why)
+{
+	struct gpu *g = opened();
+	uint32_t *d = device<uint32_t>(g, NULL, 64);
+	CUDA_LAUNCH(g, goes_wrong, 2, 64, 2000, (int)how, d);
+	check_lost(g, why);
+	check_lost(g, "kernel goes_wrong, block 0,0,0");
+	host_table.close(g);
+}
+
+TEST(cuda_thread_that_returned) { check_wrong(RETURNS, "thread 0: its warp does not all come to __syncthreads"); }
+TEST(cuda_warp_that_returned) { check_wrong(RETURNS_WARP, "waits at __syncthreads for threads that have ended"); }
+TEST(cuda_barrier_in_a_branch) { check_wrong(BRANCH, "does not all come to __syncthreads"); }
+TEST(cuda_exchange_in_a_branch) { check_wrong(EXCHANGE, "does not all come to warp_exchange"); }
+TEST(cuda_ldmatrix_aligned) { check_wrong(ALIGNED, "ldmatrix of a row"); }
+TEST(cuda_ldmatrix_shared) { check_wrong(NOT_SHARED, "ldmatrix of a row"); }
+TEST(cuda_behind_shared) { check_wrong(BEHIND, "behind its shared memory"); }
+TEST(cuda_behind_shared_n) { check_wrong(BEHIND_N, "behind its shared memory"); }
+
+TEST(cuda_launch_bounds)
+{
+	struct gpu *g = opened();
+	CUDA_LAUNCH(g, no_barrier, 1, 48, 1024, (int *)NULL);
+	check_lost(g, "no_barrier: cannot be launched over 1 x 1 x 1 blocks of 48 threads");
+	host_table.close(g);
+}
+
+TEST(cuda_copy_bounds)
+{
+	struct gpu *g = opened();
+	char *a = device<char>(g, NULL, 1000), *b = device<char>(g, NULL, 2000);
+	host_table.copy(g, a, b, 1001);
+	check_lost(g, "copy: invalid argument");
+	host_table.close(g);
+}
+
+TEST(cuda_halves)
+{
+	struct { float x[16]; uint16_t want[16]; } t;
+	for (uint32_t h = 0; h < 65536; h++) {
+		const float f = half_float((uint16_t)h);
+		CHECK(f != f ? quant_half((uint16_t)h) != quant_half((uint16_t)h) : f == quant_half((uint16_t)h));
+		const float next = half_float((uint16_t)(h + 1)), mid = (f + next) / 2;
+		t.x[h % 16] = mid;
+		if (h % 16 < 15) continue;
+		ops_ref.halves(t.x, 16, t.want);
+		for (int i = 0; i < 16; i++) CHECK(t.x[i] != t.x[i] || float_half(t.x[i]) == t.want[i]);
+	}
+	CHECK_INT(float_bf16(1.00390625f), 0x3f80);     /* halfway, to the even below */
+	CHECK_INT(float_bf16(1.01171875f), 0x3f82);     /* and above */
+	CHECK_INT(float_bf16(INFINITY), 0x7f80);
+	CHECK_INT(float_bf16(3.4e38f), 0x7f80);
+	CHECK(bf16_float(0xc2f7) == -123.5f);
+}
