@@ -66,6 +66,7 @@ int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matr
 void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m);
 void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c);
 /* ops_cuda_plain.cu */
+void GPU_NAME(embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x);
 void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
 void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
 void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,

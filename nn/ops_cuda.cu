@@ -330,6 +330,7 @@ const struct gpu_table GPU_NAME(table) = {
 	.recorded = table_recorded,
 	.replay = table_replay,
 	.graph_free = table_graph_free,
+	.embed = GPU_NAME(embed),
 	.linear = GPU_NAME(linear),
 	.rope = GPU_NAME(rope),
 	.attend = GPU_NAME(attend),

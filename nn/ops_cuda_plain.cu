@@ -1,11 +1,31 @@
-/* ops_cuda_plain.cu: owns the decoder's kernels that are no matrix product: rotary positions with the store of keys and
- * values, the norm that is added, the choice of the best token.
+/* ops_cuda_plain.cu: owns the decoder's kernels that are no matrix product: rows of the token table, rotary positions with
+ * the store of keys and values, the norm that is added, the choice of the best token.
  *
  * Rows are apart from each other: a block or a warp has one row's piece, and its sums go in an order that the lengths
  * alone give, so that a row has the same bits in every call. Threads, failure: gpu.h. */
 #include "nn/cuda_inside.h"
+#include "nn/cuda_weights.h"
 
-enum { ROPE_WARPS = 4, HEAD_MOST = 256, NORM_THREADS = 256, BEST_THREADS = 256, BEST_RUN = 4096 };
+enum { EMBED_THREADS = 128, ROPE_WARPS = 4, HEAD_MOST = 256, NORM_THREADS = 256, BEST_THREADS = 256, BEST_RUN = 4096 };
+
+template <uint32_t T> CUDA_KERNEL(embed_rows)(const uint8_t *table, size_t k, const int32_t *ids, float scale, float *x)
+{
+	const size_t t = blockIdx.y, i = (size_t)blockIdx.x * EMBED_THREADS + threadIdx.x;
+	const int32_t id = ids[t];
+	if (i < k) x[t * k + i] = id < 0 ? 0 : scale * weights_value<T>(table, k, (size_t)id, i);
+}
+
+template <uint32_t T> static void embed_type(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale,
+	float *x)
+{
+	CUDA_LAUNCH(g, (embed_rows<T>), cuda_grid(div_up(table->k, EMBED_THREADS), n), EMBED_THREADS, 0,
+		static_cast<const uint8_t *>(table->data), table->k, ids, scale, x);
+}
+
+void GPU_NAME(embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x)
+{
+	WEIGHTS_BY_TYPE(table->type, embed_type, g, table, ids, n, scale, x);
+}
 
 /* One warp has one head of one row: heads of queries, then of keys, then of values. It norms and turns the head in shared
  * memory, where a pair's two lie with different lanes. */

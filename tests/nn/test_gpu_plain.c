@@ -5,6 +5,7 @@
 #include "nn/gpu.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
+#include "tests/gguf_fill.h"
 #include "tests/test.h"
 
 static uint64_t rng = 88172645463325252u;
@@ -280,4 +281,49 @@ TEST(gpu_best)
 	}
 	check_best(300003, 1);
 	check_best(77, 130);
+}
+
+/* --- rows of the token table --- */
+
+/* The file's weights, to the bit, for every type; rows over panels' ends, ids that repeat, and none. */
+static void check_embed(uint32_t type, size_t rows, size_t k, float scale)
+{
+	enum { N = 9 };
+	const size_t row_bytes = quant_row_bytes(type, k);
+	uint8_t *data = mem_aligned(64, rows * row_bytes);
+	const struct matrix w = { type, rows, k, data, row_bytes };
+	const int32_t ids[N] = { 0, (int32_t)rows - 1, -1, (int32_t)rows / 2, 7 % (int32_t)rows, 8 % (int32_t)rows, 0, 15 % (int32_t)rows,
+		16 % (int32_t)rows };
+	struct gpu *g = opened();
+	struct gpu_matrix m;
+	struct err e;
+	float *x = mem_calloc(N * k, 4), *row = mem_calloc(k, 4);
+	random_blocks(type, k, rows, rows * k / quant_block_weights(type), data);
+	CHECK_OK(test_gpu()->matrix_load(g, &w, &m, &e), e);
+	float *dx = device(g, NULL, N * k * 4);
+	test_gpu()->embed(g, &m, device(g, ids, sizeof ids), N, scale, dx);
+	out(g, x, dx, N * k * 4);
+	for (size_t t = 0; t < N; t++) {
+		if (ids[t] < 0) memset(row, 0, k * 4);
+		else quant_row(type, w.data + (size_t)ids[t] * w.row_bytes, k, row);
+		for (size_t i = 0; i < k; i++)
+			CHECK_MSG(x[t * k + i] == scale * row[i], "%s %zu x %zu: row %d, weight %zu: %g, want %g", quant_name(type), rows, k, ids[t],
+				i, (double)x[t * k + i], (double)(scale * row[i]));
+	}
+	mem_free(x);
+	mem_free(row);
+	mem_free(data);
+	test_gpu()->close(g);
+}
+
+TEST(gpu_embed)
+{
+	static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1,
+		QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K };
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		const size_t block = quant_block_weights(types[i]), least = block < 32 ? 32 : block;
+		check_embed(types[i], 37, least * 3, 1);
+		check_embed(types[i], 1, least, 0.3f);
+		check_embed(types[i], 16, least * 2, 30);
+	}
 }
