@@ -63,6 +63,7 @@ suite() {
 		passed=$((passed + BASH_REMATCH[1]))
 		failed=$((failed + BASH_REMATCH[2]))
 		skipped=$((skipped + BASH_REMATCH[3]))
+		[ "${BASH_REMATCH[1]}${BASH_REMATCH[2]}${BASH_REMATCH[3]}" != 000 ] || fail "$name: there is no test"
 		note suite "\"name\": \"$name\", \"passed\": ${BASH_REMATCH[1]}, \"failed\": ${BASH_REMATCH[2]}, \"skipped\": ${BASH_REMATCH[3]}, \"s\": $((SECONDS - started))"
 	elif [ $rc = 124 ] || [ $rc = 137 ]; then
 		fail "$name: not over after $limit s; done by then: $(grep -c . "$log") lines"
@@ -108,7 +109,7 @@ device=$("$build/gpu/ceilings" device 2>&1)
 case $? in
 0) echo "$device" | tee -a "$figures" ;;
 3)
-	echo "gpu-check: $device; everything was built, nothing was run"
+	echo "gpu-check: $device; $([ $failed = 0 ] && echo everything || echo "not everything (above)") was built, nothing was run"
 	exit 3
 	;;
 *)
@@ -116,7 +117,9 @@ case $? in
 	finish
 	;;
 esac
-note run "\"began\": \"$(date -u '+%Y-%m-%d %H:%M UTC')\", \"only\": \"$only\", \"cpu\": \"$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)\", \"cores\": $(nproc), \"nvcc\": \"$(sed -n 's/.*release \([0-9.]*\).*/\1/p' < <("$(tools/cuda.sh find "${XDG_CACHE_HOME:-$HOME/.cache}/footnote/cuda")/bin/nvcc" --version))\""
+nvcc=$("$(tools/cuda.sh find)/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+note run "\"began\": \"$(date -u '+%Y-%m-%d %H:%M UTC')\", \"only\": \"$only\", \"cpu\": \"$cpu\", \"cores\": $(nproc), \"nvcc\": \"$nvcc\""
 
 export GPU_FIGURES=$figures
 [ ! -e "$pack/models.json" ] || export GPU_PACK=$pack

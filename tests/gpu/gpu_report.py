@@ -60,8 +60,8 @@ def goals(f):
         rows.append((f"decode, one sequence, {model} {kind}: share of nominal bandwidth", value, least, True, "", d and f.bound(d["step_us"], d["bytes"] + d["kv_bytes"], d["flops"])[0]))
     for n, least in ((1, 1.5), (64, 2)):
         for model in ("1.5b", "8b"):
-            ours, theirs = decode(model, "BF16" if model == "1.5b" else "Q8_0", n), decode(model, None, n, peer="torch", how="graph")
-            rows.append((f"decode, {n} sequence{'s' * (n > 1)}, {model}{' (Q8_0 beside BF16)' if model == '8b' else ''}: against torch with CUDA graphs",
+            ours, theirs = decode(model, "BF16", n), decode(model, None, n, peer="torch", how="graph")
+            rows.append((f"decode, {n} sequence{'s' * (n > 1)}, {model} BF16: against torch with CUDA graphs",
                          ratio(speed(ours), speed(theirs)), least, True, "x", None))
     for name, n, least in (("llama.cpp", 1, 1.5), ("vllm", 1, 1.5), ("llama.cpp", 64, 3), ("vllm", 64, 0.9)):
         rows.append((f"decode, {n} sequence{'s' * (n > 1)}, 1.5b BF16: against {name}", ratio(speed(decode("1.5b", "BF16", n)), speed(decode("1.5b", "BF16", n, peer=name))),
@@ -122,7 +122,7 @@ def report(f):
             out += [f"Memory: {f.nominal / 1e12:.2f} TB/s nominal; a kernel that only reads gets {f.read / 1e12:.2f} TB/s"
                     + "".join(f", one that copies {c['bytes'] / c['us'] / 1e6:.2f} TB/s (both ways counted)" for c in f.each("copy kernel")[-1:])
                     + (f". Tensor cores: cuBLAS' product of 8192 x 8192 x 8192 in bfloat16 runs at {f.peak / 1e12:.0f} TFLOP/s" if f.peak else "")
-                    + "".join(f". An empty kernel {x['how']}: {x['us']:.2f} µs" for x in f.each("launch")) + ".", ""]
+                    + "".join(f". An empty kernel {'launched alone' if x['how'] == 'alone' else 'in a graph'}: {x['us']:.2f} µs" for x in f.each("launch")) + ".", ""]
     out += ["## Against what is asked", ""]
     out += table(["what", "value", "asked", "reached", "bound by"],
                  [[what, "not measured" if v is None else number(v) + unit, f"{'≥' if up else '≤'} {number(asked)}{unit}", "-" if v is None else "yes" if (v >= asked) == up or v == asked else "**no**",
