@@ -87,13 +87,20 @@ double queued_us(struct gpu *g, void (*queue)(void *ctx), void *ctx)
 	CHECK_OK(t->record(g, &e), e);
 	queue(ctx);
 	CHECK_OK(t->recorded(g, &graph, &e), e);
+	if (!real_sizes()) {                                      /* that it runs is all there is to see */
+		double start = clock_ms();
+		t->replay(g, graph);
+		device_sync(g);
+		t->graph_free(g, graph);
+		return (clock_ms() - start) * 1000;
+	}
 	for (int round = -2; round < ROUNDS; round++) {          /* the first two warm up, and tell how often a round runs it */
 		double start = clock_ms();
 		for (long i = 0; i < times; i++) t->replay(g, graph);
 		device_sync(g);
 		one = (clock_ms() - start) * 1000 / (double)times;
 		if (round >= 0) took[round] = one;
-		else if (round == -1 && real_sizes()) times = one < ROUND_US ? (long)(ROUND_US / (one + 1)) + 1 : 1;
+		else if (round == -1) times = one < ROUND_US ? (long)(ROUND_US / (one + 1)) + 1 : 1;
 	}
 	t->graph_free(g, graph);
 	qsort(took, ROUNDS, sizeof *took, by_size);
@@ -112,7 +119,7 @@ void figure(const char *work, const char *fmt, ...)
 	CHECK(n + 3 < LINE_BYTES);
 	memcpy(line + n, "}\n", 3);
 	if (!path || !*path) {
-		fputs(line, stdout);
+		if (real_sizes()) fputs(line, stdout);
 		return;
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

@@ -2,7 +2,8 @@
  *
  * Checks and measurements are tests alike (tests/test.h), so that one that fails takes no other with it. They run on the table of
  * test_gpu(): on a GPU at the sizes of real models, on the host's body of the kernels at sizes that take a moment, which proves that
- * they work, not how fast. Figures are lines of JSON, appended to the file named by GPU_FIGURES, or printed. Faults fail the test. */
+ * they work, not how fast. Figures are lines of JSON, appended to the file named by GPU_FIGURES, or printed (those of a GPU). Faults fail the
+ * test. */
 #ifndef TESTS_GPU_MEASURE_H
 #define TESTS_GPU_MEASURE_H
 #include <stddef.h>
