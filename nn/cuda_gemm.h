@@ -1,17 +1,16 @@
-/* cuda_gemm.h: products of whole matrices with tensor cores, for prompts and for encoders: 16-bit numbers (bfloat16 or IEEE
- * halves), sums in floats.
+/* cuda_gemm.h: products of whole matrices with tensor cores, for prompts: bfloat16, sums in floats.
  *
- *   value(row, token) = sum over k of A[row][k] * B[token][k], then finish(row, token, value)
- *   gemm_run<GEMM_BF16, 0>(g, &c, finish)         one matrix
- *   gemm_run<GEMM_F16, 1>(g, &c, finish)          two of one shape, c.a2 the second: finish(row, token, value, value2)
+ *   value(row, token) = sum over k of A[row][k] * B[token][k], then finish(row, token, value, value2)
+ *   gemm_run<0>(g, &c, finish)         one matrix; value2 is 0
+ *   gemm_run<1>(g, &c, finish)         two of one shape, c.a2 the second, whose sums are value2
  *
- * A is weights in tiles: what matrix_load makes of a matrix of type BF16 (GEMM_BF16) or F16 (GEMM_F16) in gpu_matrix.data
- * (cuda_weights.h), a panel of 16 rows gemm_panel_bytes(k) long. B is rows of 16-bit numbers, ldb apart, each of
- * gemm_k(k) of them (k filled up to a multiple of 64) with zeros behind the k; b and ldb * 2 bytes are multiples of 16.
+ * A is weights in tiles: what matrix_load makes of type BF16 in gpu_matrix.data (cuda_weights.h), a panel of 16 rows
+ * gemm_panel_bytes(k) long. B is rows of bfloat16, ldb apart, each of gemm_k(k) of them (k filled up to a multiple of 64),
+ * zeros behind the k; b and ldb * 2 bytes are multiples of 16.
  * finish is a struct with
  *   CUDA_FN-like member  __device__ void operator()(uint32_t row, uint32_t token, float value, float value2) const
  * called once for each row < c.rows and token < c.n, by some thread each; 8 lanes of a warp have 8 rows on end of one token,
- * so that values stored at [token * ld + row] fill sectors. value2 is 0 with one matrix.
+ * so that values stored at [token * ld + row] fill sectors.
  *
  * Order: one chain of m16n8k16 over k, ascending, whatever c.n and the tile's shape are: a row's value has the same bits
  * alone and among others, and however a prompt is cut.
@@ -25,7 +24,6 @@
 #include "nn/cuda_inside.h"
 #include "nn/cuda_weights.h"
 
-enum { GEMM_BF16, GEMM_F16 };
 enum { GEMM_STAGES = 4, GEMM_WARPS = 8, GEMM_TILE_BYTES = 1024, GEMM_TOKEN_BYTES = 64 };
 
 struct gemm {
@@ -40,7 +38,7 @@ CUDA_BOTH size_t gemm_panel_bytes(size_t k) { return gemm_k(k) * WEIGHTS_ROWS * 
 
 /* A tile: ROW_WARPS x (8 / ROW_WARPS) warps, each of PANELS x 16 rows and OCTETS x 8 tokens. With PAIR half of a warp's panels
  * are the second matrix's, of the same rows. */
-template <int KIND, int PAIR, int ROW_WARPS, int PANELS, int OCTETS> struct gemm_tile {
+template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS> struct gemm_tile {
 	static constexpr uint32_t TOKEN_WARPS = GEMM_WARPS / ROW_WARPS,
 		ALL_PANELS = ROW_WARPS * PANELS,
 		ROWS = ALL_PANELS * WEIGHTS_ROWS / (PAIR ? 2 : 1),
@@ -71,15 +69,8 @@ template <class TILE, int PAIR> CUDA_FN void gemm_stage(const struct gemm *c, ui
 	}
 }
 
-template <int KIND> CUDA_FN void gemm_mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
-{
-	const uint32_t b[2] = { b0, b1 };
-	if constexpr (KIND == GEMM_BF16) mma_bf16(d, a, b);
-	else mma_f16(d, a, b);
-}
-
 /* One warp's products of a stage. */
-template <int KIND, class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const uint8_t *stage, uint32_t row_warp,
+template <class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const uint8_t *stage, uint32_t row_warp,
 	uint32_t token_warp, float acc[PANELS][OCTETS][4])
 {
 	const uint32_t lane = (uint32_t)cuda_lane();
@@ -95,14 +86,17 @@ template <int KIND, class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multip
 			const uint4 v = *(const uint4 *)(a_at + p * GEMM_TILE_BYTES + s * 512);
 			const uint32_t a[4] = { v.x, v.y, v.z, v.w };
 			CUDA_UNROLL
-			for (int o = 0; o < OCTETS; o++) gemm_mma<KIND>(acc[p][o], a, s ? b[o].z : b[o].x, s ? b[o].w : b[o].y);
+			for (int o = 0; o < OCTETS; o++) {
+				const uint32_t half[2] = { s ? b[o].z : b[o].x, s ? b[o].w : b[o].y };
+				mma_bf16(acc[p][o], a, half);
+			}
 		}
 }
 
-template <int KIND, int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
+template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
 CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm c, FINISH finish)
 {
-	typedef gemm_tile<KIND, PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
+	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
 	CUDA_SHARED(uint8_t, stages);
 	const uint32_t groups = weights_steps(c.k) * 2, warp = threadIdx.x / CUDA_WARP, lane = (uint32_t)cuda_lane();
 	const uint32_t row_warp = warp % ROW_WARPS, token_warp = warp / ROW_WARPS;
@@ -117,7 +111,7 @@ CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm
 		if (i + GEMM_STAGES - 1 < groups)
 			gemm_stage<TILE, PAIR>(&c, i + GEMM_STAGES - 1, stages + (i + GEMM_STAGES - 1) % GEMM_STAGES * TILE::STAGE);
 		copy_commit();
-		gemm_multiply<KIND, TILE, PANELS, OCTETS>(stages + i % GEMM_STAGES * TILE::STAGE, row_warp, token_warp, acc);
+		gemm_multiply<TILE, PANELS, OCTETS>(stages + i % GEMM_STAGES * TILE::STAGE, row_warp, token_warp, acc);
 	}
 	const uint32_t row0 = blockIdx.y * TILE::ROWS + row_warp * PANELS * WEIGHTS_ROWS / (PAIR ? 2 : 1) + lane / 4;
 	const uint32_t token0 = blockIdx.x * TILE::TOKENS + token_warp * OCTETS * 8 + lane % 4 * 2;
@@ -132,22 +126,22 @@ CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm
 			}
 }
 
-template <int KIND, int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
+template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
 static void gemm_launch(struct gpu *g, const struct gemm *c, const FINISH &finish)
 {
-	typedef gemm_tile<KIND, PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
-	CUDA_LAUNCH(g, (gemm_tiles<KIND, PAIR, ROW_WARPS, PANELS, OCTETS, FINISH>),
+	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
+	CUDA_LAUNCH(g, (gemm_tiles<PAIR, ROW_WARPS, PANELS, OCTETS, FINISH>),
 		cuda_grid(div_up(c->n, TILE::TOKENS), div_up(c->rows, TILE::ROWS)), TILE::THREADS, (size_t)GEMM_STAGES * TILE::STAGE,
 		*c, finish);
 }
 
 /* Tiles of 128 x 128 where they fill the device, else of 64 x 128, for few tokens of 64 x 64 (rows with PAIR: half). */
-template <int KIND, int PAIR, class FINISH> static void gemm_run(struct gpu *g, const struct gemm *c, const FINISH &finish)
+template <int PAIR, class FINISH> static void gemm_run(struct gpu *g, const struct gemm *c, const FINISH &finish)
 {
 	const size_t wide = div_up(c->n, 128) * div_up(c->rows, PAIR ? 64 : 128);
-	if (c->n <= 64) gemm_launch<KIND, PAIR, 2, 2, 2>(g, c, finish);
-	else if (wide < (size_t)g->sms) gemm_launch<KIND, PAIR, 2, 2, 4>(g, c, finish);
-	else gemm_launch<KIND, PAIR, 2, 4, 4>(g, c, finish);
+	if (c->n <= 64) gemm_launch<PAIR, 2, 2, 2>(g, c, finish);
+	else if (wide < (size_t)g->sms) gemm_launch<PAIR, 2, 2, 4>(g, c, finish);
+	else gemm_launch<PAIR, 2, 4, 4>(g, c, finish);
 }
 
 #endif

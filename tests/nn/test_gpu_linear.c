@@ -302,8 +302,8 @@ TEST(gpu_linear_finishes)
 		}
 }
 
-/* Long rows, many rows (a block has several panels, sums of segments are added in the kernel), and activations of few rows
- * that do not fit into shared memory. */
+/* Long rows, many rows (a block has several panels, sums of segments are added in the kernel), matrices that work space takes
+ * in pieces only, and activations of few rows that do not fit into shared memory. */
 TEST(gpu_linear_large)
 {
 	check_shape(QUANT_Q4_K, 20, 2048, 1, 0, 0);
@@ -317,6 +317,9 @@ TEST(gpu_linear_large)
 	check_shape(QUANT_Q4_K, 40, 2048, 5, 1, 0);
 	check_shape(QUANT_BF16, 700, 64, 200, 1, 1);
 	check_shape(QUANT_Q8_0, 1000, 160, 70, 1, 4);
+	check_shape(QUANT_F32, 300, 1024, 2, 0, 0);
+	check_shape(QUANT_Q4_1, 1000, 1024, 5, 1, 4);
+	check_shape(QUANT_Q6_K, 600, 1024, 3, 1, 3);
 	check_shape(QUANT_F16, 5, 9216, 2, 0, 0);
 	check_shape(QUANT_Q4_1, 5, 16384, 2, 0, 2);
 }
@@ -351,7 +354,7 @@ static void check_bits(uint32_t type, size_t rows, size_t k, size_t n, int promp
 TEST(gpu_linear_batch_invariant)
 {
 	for (size_t t = 0; t < TYPES; t++) check_bits(types[t], 33, unit_of(types[t]) == 256 ? 768 : 672, 45, 0, t % 2);
-	check_bits(QUANT_Q4_K, 300, 256, 64, 0, 0);
+	check_bits(QUANT_Q4_K, 520, 256, 64, 0, 0);
 	check_bits(QUANT_Q5_1, 300, 96, 40, 0, 1);
 }
 
