@@ -18,6 +18,7 @@
  *                                       first-level cache; 4: floats, aligned to 16 bytes
  *   prefetch_line(global)               asks for the 128 bytes around it: to the second-level cache
  *   mma_bf16 mma_f16(d[4], a[4], b[2])  d += a b, m16n8k16, sums in floats; fragments as the PTX ISA has them
+ *   mma_bytes(d[4], a[4], b[2])         the same of int8 times uint8, m16n8k32, in whole numbers
  *   ldmatrix4 ldmatrix4_t(r[4], row)    four 8 x 8 matrices of 16 bits from shared memory; row: of lane 8i+j, row j of
  *                                       matrix i, aligned to 16 bytes; _t: transposed
  *   copy16_async(shared, global)        16 bytes, both aligned; copy_commit() ends a group of them; copy_wait(n): all
@@ -123,6 +124,12 @@ CUDA_FN void mma_f16(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
 	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
 		: "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+CUDA_FN void mma_bytes(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+		: "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 CUDA_FN uint32_t cuda_shared_at(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }

@@ -76,5 +76,8 @@ void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
 void GPU_NAME(encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
 void GPU_NAME(encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);
 void GPU_NAME(encode_pool)(struct gpu *g, const struct gpu_encode_pool *c);
+/* ops_cuda_scan.cu */
+void GPU_NAME(scan)(struct gpu *g, const struct gpu_scan *c);
+size_t GPU_NAME(scan_bytes)(size_t rows, size_t n, size_t k);
 
 #endif

@@ -137,6 +137,20 @@ struct gpu_encode_pool {                  /* a text's rows to its vector: their 
 	int first, normalise;             /* normalise: to length 1 (a zero vector stays) */
 };
 
+/* --- a scan: inner products of a few vectors with many, all as int8 codes, and the k best of each --- */
+enum { GPU_SCAN_BEST = 1024 /* most of k */ };
+struct gpu_scan {
+	const uint8_t *codes;             /* device (rows, len): a whole number of -127 … 127, + 128, a byte; what pads a row: 128 */
+	const float *scales;              /* device (rows): a row is its scale times its code */
+	const uint32_t *among;            /* device (rows) bits: those that count; NULL: all */
+	const int8_t *queries;            /* device (n, len); what pads a row: 0 */
+	const float *query_scales; const int32_t *shifts; /* device (n); shift: 128 times the sum of its code */
+	size_t rows, len, n, k;           /* len: a multiple of GPU_PAD, at most 4096; rows under 2^31; k: 1 … GPU_SCAN_BEST */
+	void *scratch;                    /* device, scan_bytes(rows, n, k) of it */
+	uint32_t *best; float *near;      /* device (n, k): rows and products, the larger first, then the lower row; not a number: first */
+	uint32_t *got;                    /* device (n): how many there are; fewer than k where fewer count */
+};
+
 struct gpu_table {
 	const char *name;                 /* "cuda"; "host" for tests */
 	/* --- devices --- */
@@ -179,6 +193,9 @@ struct gpu_table {
 	void (*encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
 	void (*encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);
 	void (*encode_pool)(struct gpu *g, const struct gpu_encode_pool *c);
+	/* --- exact, the same for every n: whole numbers are summed --- */
+	void (*scan)(struct gpu *g, const struct gpu_scan *c);
+	size_t (*scan_bytes)(size_t rows, size_t n, size_t k);
 };
 
 /* The table of this program's GPUs. E_UNSUPPORTED: it was built without CUDA. Whether there is a device, open tells. */

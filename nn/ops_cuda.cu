@@ -341,6 +341,8 @@ const struct gpu_table GPU_NAME(table) = {
 	.encode_linear = GPU_NAME(encode_linear),
 	.encode_attend = GPU_NAME(encode_attend),
 	.encode_pool = GPU_NAME(encode_pool),
+	.scan = GPU_NAME(scan),
+	.scan_bytes = GPU_NAME(scan_bytes),
 };
 
 #ifndef GPU_HOST

@@ -17,9 +17,9 @@ extern "C" {
 enum { THREADS_MOST = 1024, WARP = 32, STACK_BYTES = 256 << 10, PAGE = 4096, SHARED_MOST = 99 << 10, CANARY = 64,
 	CANARY_BYTE = 0x5c };
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
-enum op { OP_NONE, OP_WAIT, OP_EXCHANGE, OP_SUM, OP_MAX, OP_MMA_BF16, OP_MMA_F16, OP_LDMATRIX, OP_LDMATRIX_T };
-static const char *const op_names[] = { "", "__syncwarp", "warp_exchange", "warp_sum", "warp_max", "mma_bf16", "mma_f16", "ldmatrix4",
-	"ldmatrix4_t" };
+enum op { OP_NONE, OP_WAIT, OP_EXCHANGE, OP_SUM, OP_MAX, OP_MMA_BF16, OP_MMA_F16, OP_MMA_BYTES, OP_LDMATRIX, OP_LDMATRIX_T };
+static const char *const op_names[] = { "", "__syncwarp", "warp_exchange", "warp_sum", "warp_max", "mma_bf16", "mma_f16", "mma_bytes",
+	"ldmatrix4", "ldmatrix4_t" };
 
 struct copy { void *to; const void *from; int group; };
 struct fiber {
@@ -29,6 +29,7 @@ struct fiber {
 	uint64_t value;
 	int lane, group;                /* of exchange; of copies that are not committed */
 	float *d;
+	int32_t *sums;                  /* in place of d, of mma_bytes */
 	const uint32_t *a, *b;
 	uint32_t *r;
 	const void *row;
@@ -197,6 +198,21 @@ static void do_mma(struct fiber *w, int is_bf16)
 		for (int i = 0; i < 4; i++) w[l].d[i] = d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2];
 }
 
+/* PTX ISA, mma.m16n8k32 with .s8 and .u8: as above, with four bytes of k in place of two halves. */
+static void do_mma_bytes(struct fiber *w)
+{
+	int a[16][32], b[32][8];
+	for (int l = 0; l < WARP; l++)
+		for (int byte = 0; byte < 4; byte++) {
+			const int k = l % 4 * 4 + byte, row = l / 4;
+			for (int i = 0; i < 4; i++) a[row + i % 2 * 8][k + i / 2 * 16] = static_cast<int8_t>(w[l].a[i] >> 8 * byte);
+			for (int i = 0; i < 2; i++) b[k + i * 16][row] = static_cast<uint8_t>(w[l].b[i] >> 8 * byte);
+		}
+	for (int l = 0; l < WARP; l++)
+		for (int i = 0; i < 4; i++)
+			for (int k = 0; k < 32; k++) w[l].sums[i] += a[l / 4 + i / 2 * 8][k] * b[k][l % 4 * 2 + i % 2];
+}
+
 static int is_shared(const void *p, size_t bytes)
 {
 	const unsigned char *at = static_cast<const unsigned char *>(p);
@@ -231,6 +247,7 @@ static void do_together(struct fiber *w, size_t first)
 	case OP_EXCHANGE: do_exchange(w); break;
 	case OP_SUM: case OP_MAX: do_reduce(w, w->op == OP_SUM); break;
 	case OP_MMA_BF16: case OP_MMA_F16: do_mma(w, w->op == OP_MMA_BF16); break;
+	case OP_MMA_BYTES: do_mma_bytes(w); break;
 	case OP_LDMATRIX: case OP_LDMATRIX_T: do_ldmatrix(w, first, w->op == OP_LDMATRIX_T); break;
 	default: break;
 	}
@@ -391,6 +408,14 @@ void host_mma(float d[4], const uint32_t a[4], const uint32_t b[2], int is_bf16)
 	now->a = a;
 	now->b = b;
 	wait_together(is_bf16 ? OP_MMA_BF16 : OP_MMA_F16);
+}
+
+void host_mma_bytes(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+	now->sums = d;
+	now->a = a;
+	now->b = b;
+	wait_together(OP_MMA_BYTES);
 }
 
 void host_ldmatrix(uint32_t r[4], const void *row, int transposed)

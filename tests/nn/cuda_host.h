@@ -88,6 +88,7 @@ uint64_t host_exchange(uint64_t v, int lane);
 float host_warp_sum(float v);
 float host_warp_max(float v);
 void host_mma(float d[4], const uint32_t a[4], const uint32_t b[2], int is_bf16);
+void host_mma_bytes(int32_t d[4], const uint32_t a[4], const uint32_t b[2]);
 void host_ldmatrix(uint32_t r[4], const void *row, int transposed);
 void host_copy16(void *shared, const void *global);
 void host_copy_commit();
@@ -139,6 +140,7 @@ static inline float warp_sum(float v) { return host_warp_sum(v); }
 static inline float warp_max(float v) { return host_warp_max(v); }
 static inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]) { host_mma(d, a, b, 1); }
 static inline void mma_f16(float d[4], const uint32_t a[4], const uint32_t b[2]) { host_mma(d, a, b, 0); }
+static inline void mma_bytes(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) { host_mma_bytes(d, a, b); }
 static inline void ldmatrix4(uint32_t r[4], const void *row) { host_ldmatrix(r, row, 0); }
 static inline void ldmatrix4_t(uint32_t r[4], const void *row) { host_ldmatrix(r, row, 1); }
 static inline void copy16_async(void *shared, const void *global) { host_copy16(shared, global); }
