@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "embed/device.h"
 #include "embed/encoder_inside.h"
 
 enum { ALIGN = 64, NAME_BYTES = 128, SLICE_TEXTS = 512 };
@@ -196,17 +197,11 @@ static int weights_load(struct encoder *m, const struct safetensors *file, struc
 
 int encoder_how_choose(struct encoder_how *out, const char *device, const char *kernel, const struct gpu_table *given, struct err *e)
 {
-	int is_auto = device && strcmp(device, "auto") == 0, rc = OK;
-	struct err none = {0};
-	*out = (struct encoder_how){.must = device && strcmp(device, "cuda") == 0};
-	if (device && !is_auto && !out->must && strcmp(device, "cpu") != 0)
-		return err_set(e, E_USAGE, "no device \"%.20s\": auto, cpu or cuda", device);
-	if (!kernel || strcmp(kernel, "ref") != 0) rc = gemm8_choose(&out->kernel, kernel, e);
-	if (rc != OK || (!is_auto && !out->must) || (is_auto && kernel && strcmp(kernel, "auto") != 0)) return rc;
-	if (given) out->gpu = given;
-	else rc = gpu_choose(&out->gpu, out->must ? e : &none);
-	if (rc == OK && is_auto && out->gpu->count() == 0) out->gpu = NULL;
-	return out->must ? rc : OK;
+	*out = (struct encoder_how){0};
+	int rc = device_choose(&out->gpu, &out->must, device, given, e);
+	if (rc == OK && !(kernel && strcmp(kernel, "ref") == 0)) rc = gemm8_choose(&out->kernel, kernel, e);
+	if (!out->must && kernel && strcmp(kernel, "auto") != 0) out->gpu = NULL; /* who names a kernel means it */
+	return rc;
 }
 
 /* Opens what the weights go into. */

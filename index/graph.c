@@ -93,6 +93,7 @@ static void walker_free(struct walker *w)
 void graph_put(struct graph *g)
 {
 	if (!g || atomic_fetch_sub(&g->refs, 1) != 1) return;
+	scanned_free(&g->scan);
 	while (g->idle) {
 		struct walker *w = g->idle;
 		g->idle = w->next;

@@ -12,6 +12,7 @@
 #include "index/code8.h"
 #include "index/faissx.h"
 #include "index/ivf.h"
+#include "index/scanned.h"
 
 enum { GRAPH_NONE = UINT32_MAX };    /* behind the last link of a list */
 
@@ -33,6 +34,7 @@ struct graph {
 	uint32_t entry, levels;      /* of `high`, and how many levels it has above the ground; without upper levels a row and 0 */
 	pthread_mutex_t lock;
 	struct walker *idle;         /* guarded by lock; scratch of walks that ended */
+	scanned_place scan;          /* owned; a copy of the rows on a device */
 };
 
 /* Without rows; NULL: out of memory. */

@@ -220,6 +220,7 @@ int index_open(struct index **out, const struct index_options *o, struct err *e)
 	x->hnsw_ef_search = o->hnsw_ef_search;
 	x->exact_below = o->kind == INDEX_EXACT ? UINT64_MAX : o->exact_below ? o->exact_below : 1;
 	x->rebuild_share = o->rebuild_share;
+	x->scanner = o->scanner;
 	x->bm25_k1 = o->bm25_k1;
 	x->bm25_b = o->bm25_b;
 	x->query_terms_max = o->query_terms_max;

@@ -28,6 +28,25 @@ struct write;
 /* How large collections are searched: by what suits memory_bytes; all exactly; by graph; by lists of 4-bit codes. */
 enum index_kind { INDEX_AUTO, INDEX_EXACT, INDEX_HNSW, INDEX_IVF };
 
+/* A device that compares int8 codes of vectors, all of a table with one query (embed/scan.h is one): what exact search may ask instead
+ * of comparing by itself. Its calls are thread-safe; errors other than OK are told in the log, and the CPU does it. */
+enum { INDEX_SCAN_BEST = 1024 };
+struct index_scan {
+	const int8_t *code; float scale;        /* the query: scale * code; len of the table, padded with 0 */
+	const uint64_t *among;                  /* a bit a row: those that count; NULL: all */
+	size_t rows, k;                         /* the first so many rows; k at most INDEX_SCAN_BEST */
+	uint32_t *best; float *near; size_t got; /* (k) out: rows and products, the largest first, then the lower row */
+};
+struct index_scanner {
+	void *ctx;
+	size_t least;                           /* rows; fewer are compared sooner by the CPU */
+	int (*open)(void *ctx, void **table, size_t len, struct err *e); /* codes of len bytes, a multiple of 64 */
+	/* n rows more, stride bytes apart: a byte is the code's whole number + 128; behind the code a float, its scale. Copied. */
+	int (*add)(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e);
+	int (*best)(void *table, struct index_scan *q, struct err *e);
+	void (*close)(void *table);
+};
+
 struct index_options {
 	const char *dir;             /* data folder, made when missing */
 	size_t map_bytes;            /* address space reserved for LMDB; the largest the store may grow to */
@@ -49,6 +68,7 @@ struct index_options {
 	size_t similar_max;          /* words looked for in place of one that is nowhere: nearly like it, or going on from it; 0: none */
 	size_t phrase_max;           /* chunks that are read to find a phrase; more: E_USAGE */
 	size_t words_bytes;          /* of postings held in memory for search by words, all collections together; larger ones stay in the store; 0: none */
+	const struct index_scanner *scanner; /* NULL: none; borrowed until index_close. Large collections are then searched exactly */
 	int sync;                    /* 1: commits reach the disk before they return (the default); 0 only for tests and bulk eval */
 };
 

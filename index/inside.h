@@ -28,6 +28,7 @@ struct index {
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search;
 	uint64_t exact_below;
 	double rebuild_share;
+	const struct index_scanner *scanner; /* NULL: none */
 	double bm25_k1, bm25_b;
 	size_t query_terms_max, similar_max, phrase_max, words_bytes;
 	_Atomic(pthread_t) writer;        /* the thread that writes; 0: none */

@@ -35,6 +35,7 @@ struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t af
 void tail_put(struct tail *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
+	scanned_free(&t->scan);
 	for (size_t i = 0; i < TAIL_BLOCKS; i++) {
 		mem_free(t->block[i].ids);
 		mem_free(t->block[i].rows);

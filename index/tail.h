@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "index/scanned.h"
 #include "index/store.h"
 
 enum { TAIL_BLOCKS = 22, TAIL_FIRST = 1024 }; /* block b holds TAIL_FIRST << b rows */
@@ -23,6 +24,7 @@ struct tail {
 	float *scratch;              /* owned; the writer's: (dim) */
 	size_t room;                 /* rows it may have; set before the first is added */
 	atomic_int full;             /* it was closed because it has as many */
+	scanned_place scan;          /* owned; a copy of the rows on a device */
 };
 
 struct tail *tail_new(enum table table, uint32_t coll, uint32_t dim, uint64_t after); /* NULL: out of memory */

@@ -10,6 +10,8 @@
  * floor; rows whose upper end does not reach it can't be among the k best; the others are compared with the query itself
  * instead of its code, which halves the range, and of those left the true scores are taken,
  * highest upper end first, until that is below the k-th true score. The result is that of comparing all as they are stored.
+ * With a device that scans codes (index.h's scanner) the same is asked of it first: it tells the rows of the largest products
+ * of codes, more than k of them; where no other row's upper end reaches the floor, these are the candidates.
  * Where memory is short there are lists of 4-bit codes instead of a graph (ivf.h): their best guesses are compared.
  * Scores are our own dot product over the stored vector, so a hit's score is the same whichever way it was found; and a
  * row counts only when its vector lives in the snapshot, which is where deleted chunks (tombstones) end.
@@ -100,6 +102,18 @@ static int candidate_add(struct sieve *s, float top, uint64_t chunk, const uint8
 	return OK;
 }
 
+/* One row, of which the product of the codes and its range are known. */
+static int row_sift(struct sieve *s, uint64_t chunk, const uint8_t *row, float near, float off, struct err *e)
+{
+	if (below(&s->floor, near + off)) return OK;
+	if (topk_wants(&s->floor, near - off, chunk)) {
+		struct rec_vec v;
+		if (s->look && !vector_of(s->q, chunk, &v)) return OK;
+		topk_put(&s->floor, near - off, chunk);
+	}
+	return candidate_add(s, near + off, chunk, row, e);
+}
+
 /* Rows that may be among the k best become candidates. */
 static int rows_sift(struct sieve *s, struct row_pick pick, const uint64_t *ids, const uint8_t *rows, size_t stride, struct err *e)
 {
@@ -109,35 +123,161 @@ static int rows_sift(struct sieve *s, struct row_pick pick, const uint64_t *ids,
 	int rc = OK;
 	while (!rc && (some = row_pick_next(&pick, at, BATCH))) {
 		code8_near(&s->q->code, rows, stride, at, some, near, off);
-		for (size_t i = 0; i < some && !rc; i++) {
-			uint64_t chunk = ids[at[i]];
-			if (below(&s->floor, near[i] + off[i])) continue;
-			if (topk_wants(&s->floor, near[i] - off[i], chunk)) {
-				struct rec_vec v;
-				if (s->look && !vector_of(s->q, chunk, &v)) continue;
-				topk_put(&s->floor, near[i] - off[i], chunk);
-			}
-			rc = candidate_add(s, near[i] + off[i], chunk, rows + at[i] * stride, e);
-		}
+		for (size_t i = 0; i < some && !rc; i++) rc = row_sift(s, ids[at[i]], rows + at[i] * stride, near[i], off[i], e);
 	}
 	return rc;
 }
 
-/* Rows of chunks below `next`: what lies beyond came later, or is searched in the store. */
-static int tail_sift(struct sieve *s, const struct tail *t, uint64_t next, struct err *e)
+static void rows_mark(struct row_mask *m, const uint64_t *ids, size_t n, size_t first, const struct visible *seen)
 {
-	size_t n = atomic_load_explicit(&t->n, memory_order_acquire), upto;
+	struct row_pick pick;
+	uint32_t at[BATCH];
+	size_t some;
+	row_pick_init(&pick, ids, n, seen);
+	while ((some = row_pick_next(&pick, at, BATCH)))
+		for (size_t i = 0; i < some; i++) m->bits[(first + at[i]) / 64] |= (uint64_t)1 << ((first + at[i]) & 63);
+}
+
+/* ---- by a device ---- */
+
+/* Rows of a graph or a tail: where row i lies, and whose it is. */
+struct row_source {
+	struct scanned_rows rows;
+	void (*at)(const void *of, size_t row, uint64_t *chunk, const uint8_t **bytes);
+};
+
+static void graph_part(const void *of, size_t from, size_t n, const uint8_t **rows, size_t *upto)
+{
+	const struct graph *g = of;
+	*rows = g->rows + from * g->stride;
+	*upto = n;
+}
+
+static void graph_row(const void *of, size_t row, uint64_t *chunk, const uint8_t **bytes)
+{
+	const struct graph *g = of;
+	*chunk = g->ids[row];
+	*bytes = g->rows + row * g->stride;
+}
+
+static void tail_rows(const void *of, size_t from, size_t n, const uint8_t **rows, size_t *upto)
+{
+	const uint64_t *ids;
+	tail_part(of, from, n, &ids, rows, upto);
+}
+
+static void tail_row(const void *of, size_t row, uint64_t *chunk, const uint8_t **bytes)
+{
+	const uint64_t *ids;
+	size_t upto;
+	tail_part(of, row, row + 1, &ids, bytes, &upto);
+	*chunk = ids[0];
+}
+
+/* Rows that the device told, into a sieve of their own. *whole: no other row can be among the k best. */
+static int device_try(struct sieve *try, const struct row_source *of, const struct scanned_best *b, int *whole, struct err *e)
+{
 	int rc = OK;
-	for (size_t from = 0; !rc && from < n; from = upto) {
+	for (size_t i = 0; i < b->got && !rc; i++) {
+		const uint32_t first = 0;
+		const uint8_t *row;
+		uint64_t chunk;
+		float near, off;
+		of->at(of->rows.of, b->at[i], &chunk, &row);
+		code8_near(&try->q->code, row, 0, &first, 1, &near, &off);
+		rc = row_sift(try, chunk, row, near, off, e);
+	}
+	*whole = !rc && (b->whole || below(&try->floor, b->beyond));
+	return rc;
+}
+
+/* *done: of n rows, those with a bit in among (NULL: all), all that may be among the k best are candidates; else the CPU must
+ * look at them, and nothing has changed. */
+static int device_sift(struct sieve *s, scanned_place *place, const struct row_source *of, size_t n, const uint64_t *among, int *done,
+	struct err *e)
+{
+	uint32_t at[INDEX_SCAN_BEST];
+	struct scanned_best b = { .among = among, .rows = n, .k = 4 * s->floor.k + CANDIDATES / 16, .at = at };
+	struct sieve try = { .q = s->q, .floor = s->floor, .look = s->look };
+	int rc = OK;
+	*done = 0;
+	if (b.k > INDEX_SCAN_BEST) b.k = INDEX_SCAN_BEST;
+	if (b.k <= s->floor.k || !scanned_best(place, s->q->s->x->scanner, &of->rows, &s->q->code, &b)) return OK;
+	try.floor.hit = mem_alloc(s->floor.k * sizeof *try.floor.hit);
+	if (!try.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
+	memcpy(try.floor.hit, s->floor.hit, s->floor.n * sizeof *try.floor.hit);
+	rc = device_try(&try, of, &b, done, e);
+	for (size_t i = 0; i < try.n && *done && !rc; i++) rc = candidate_add(s, try.at[i].top, try.at[i].chunk, try.at[i].row, e);
+	if (*done) {
+		memcpy(s->floor.hit, try.floor.hit, try.floor.n * sizeof *try.floor.hit);
+		s->floor.n = try.floor.n;
+	}
+	mem_free(try.floor.hit);
+	mem_free(try.at);
+	return rc;
+}
+
+/* 1: so many rows that it pays to ask a device. */
+static int device_pays(const struct search *q, size_t n)
+{
+	const struct index_scanner *by = q->s->x->scanner;
+	return by && n >= by->least && (!q->seen || q->seen->chunks >= by->least);
+}
+
+/* How many rows of the tail are of chunks below `next`. */
+static size_t tail_below(const struct tail *t, size_t n, uint64_t next)
+{
+	while (n) {
+		uint64_t chunk;
+		const uint8_t *row;
+		tail_row(t, n - 1, &chunk, &row);
+		if (chunk < next) break;
+		n--; /* few */
+	}
+	return n;
+}
+
+/* Which of the tail's first n rows are the reader's; *out stays NULL where all are. To be freed. */
+static int tail_mask(const struct search *q, const struct tail *t, size_t n, struct row_mask **out, struct err *e)
+{
+	size_t upto;
+	*out = NULL;
+	if (!q->seen) return OK;
+	*out = mem_calloc(1, sizeof **out + (n / 64 + 1) * sizeof *(*out)->bits);
+	if (!*out) return err_set(e, E_MEMORY, "search: out of memory");
+	for (size_t from = 0; from < n; from = upto) {
+		const uint64_t *ids;
+		const uint8_t *rows;
+		tail_part(t, from, n, &ids, &rows, &upto);
+		rows_mark(*out, ids, upto - from, from, q->seen);
+	}
+	return OK;
+}
+
+static int tail_by_device(struct sieve *s, struct tail *t, size_t n, int *done, struct err *e)
+{
+	const struct row_source of = { { t, t->stride, tail_rows }, tail_row };
+	struct row_mask *mask;
+	int rc;
+	*done = 0;
+	if (!device_pays(s->q, n)) return OK;
+	rc = tail_mask(s->q, t, n, &mask, e);
+	if (!rc) rc = device_sift(s, &t->scan, &of, n, mask ? mask->bits : NULL, done, e);
+	mem_free(mask);
+	return rc;
+}
+
+/* Rows of chunks below `next`: what lies beyond came later, or is searched in the store. */
+static int tail_sift(struct sieve *s, struct tail *t, uint64_t next, struct err *e)
+{
+	size_t n = tail_below(t, atomic_load_explicit(&t->n, memory_order_acquire), next), upto;
+	int done, rc = tail_by_device(s, t, n, &done, e);
+	for (size_t from = 0; !rc && !done && from < n; from = upto) {
 		struct row_pick pick;
 		const uint64_t *ids;
 		const uint8_t *rows;
-		size_t some;
 		tail_part(t, from, n, &ids, &rows, &upto);
-		if (ids[0] >= next) break;
-		some = upto - from;
-		while (ids[some - 1] >= next) some--; /* few */
-		row_pick_init(&pick, ids, some, s->q->seen);
+		row_pick_init(&pick, ids, upto - from, s->q->seen);
 		rc = rows_sift(s, pick, ids, rows, t->stride, e);
 	}
 	return rc;
@@ -177,16 +317,6 @@ static int rows_may_be_dead(const struct search *q, uint64_t alive, uint64_t nex
 	return !q->seen && (next != q->s->state.next_chunk || alive < (g ? g->vectors : 0) + tail);
 }
 
-static void rows_mark(struct row_mask *m, const uint64_t *ids, size_t n, size_t first, const struct visible *seen)
-{
-	struct row_pick pick;
-	uint32_t at[BATCH];
-	size_t some;
-	row_pick_init(&pick, ids, n, seen);
-	while ((some = row_pick_next(&pick, at, BATCH)))
-		for (size_t i = 0; i < some; i++) m->bits[(first + at[i]) / 64] |= (uint64_t)1 << ((first + at[i]) & 63);
-}
-
 /* Which rows, or places of lists, are the reader's; *own is to be freed, unless NULL. NULL without an error: all. */
 static int mask_get(const struct search *q, const struct graph *g, const struct row_mask **out, struct row_mask **own,
 	struct err *e)
@@ -210,15 +340,18 @@ static int mask_get(const struct search *q, const struct graph *g, const struct 
 	return OK;
 }
 
-static int graph_sift(struct sieve *s, const struct graph *g, struct err *e)
+static int graph_sift(struct sieve *s, struct graph *g, struct err *e)
 {
+	const struct row_source of = { { g, g->stride, graph_part }, graph_row };
 	const struct row_mask *mask = NULL;
 	struct row_mask *own = NULL;
 	struct row_pick pick;
-	int rc = g->lists ? OK : mask_get(s->q, g, &mask, &own, e);
+	int rc = g->lists ? OK : mask_get(s->q, g, &mask, &own, e), done = 0;
 	if (mask) row_pick_masked(&pick, mask, g->vectors);
 	else row_pick_init(&pick, g->ids, g->vectors, s->q->seen);
-	if (!rc) rc = rows_sift(s, pick, g->ids, g->rows, g->stride, e);
+	if (!rc && !g->lists && device_pays(s->q, g->vectors))
+		rc = device_sift(s, &g->scan, &of, g->vectors, mask ? mask->bits : NULL, &done, e);
+	if (!rc && !done) rc = rows_sift(s, pick, g->ids, g->rows, g->stride, e);
 	mem_free(own);
 	return rc;
 }
@@ -228,7 +361,7 @@ static int memory_search(struct search *q, const struct rec_coll *c, int walked,
 	struct err *e)
 {
 	struct sieve s = { .q = q, .floor = { NULL, t->n, t->k }, .look = rows_may_be_dead(q, c->chunks, next) };
-	const struct graph *g = q->part->graph;
+	struct graph *g = q->part->graph;
 	int rc = OK;
 	s.floor.hit = mem_alloc(t->k * sizeof *t->hit);
 	if (!s.floor.hit) return err_set(e, E_MEMORY, "search: out of memory");
@@ -378,6 +511,13 @@ static int lists_search(struct search *q, uint64_t mine, uint64_t all, struct to
 
 /* ---- all together ---- */
 
+/* A device compares all rows sooner than the graph is walked. */
+static int device_may(const struct search *q)
+{
+	struct graph *g = q->part->graph;
+	return device_pays(q, g->vectors) && 4 * q->k <= INDEX_SCAN_BEST && scanned_may(&g->scan);
+}
+
 static int search_run(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)
 {
 	uint64_t mine = q->seen ? q->seen->chunks : c->chunks, next = q->s->state.next_chunk, rest = 0;
@@ -387,7 +527,7 @@ static int search_run(struct search *q, const struct rec_coll *c, struct topk *t
 	if (q->part && q->part->graph && q->part->graph->lists) {
 		walked = 1;
 		rc = lists_search(q, mine, c->chunks, t, e);
-	} else if (q->part && q->part->graph && c->chunks >= q->s->x->exact_below)
+	} else if (q->part && q->part->graph && c->chunks >= q->s->x->exact_below && !device_may(q))
 		rc = graph_search(q, walk_ef(q, mine, c->chunks), mine, t, &walked, e);
 	if (!rc && q->part) {
 		uint64_t end = atomic_load(&q->part->tail->end);

@@ -14,6 +14,68 @@ static int dim;
 
 static int half;                 /* vectors are added as fp16 */
 
+/* ---- a device of plain loops ---- */
+
+enum { TABLE_BYTES = 4 << 20 };
+struct plain_table { size_t len, n; uint8_t bytes[TABLE_BYTES]; }; /* rows: code and scale */
+static size_t tables, asked, told; /* open now; calls of best; of these those that gave all they were asked for */
+static size_t fails_from;          /* 1 on: that call of best and later ones fail */
+
+static int table_open(void *ctx, void **out, size_t len, struct err *e)
+{
+	struct plain_table *t = mem_calloc(1, sizeof *t);
+	(void)ctx;
+	(void)e;
+	t->len = len;
+	*out = t;
+	tables++;
+	return OK;
+}
+
+static int table_add(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e)
+{
+	struct plain_table *t = table;
+	for (size_t i = 0; i < n; i++, t->n++) {
+		if ((t->n + 1) * (t->len + sizeof(float)) > TABLE_BYTES) return err_set(e, E_MEMORY, "the table is full");
+		memcpy(t->bytes + t->n * (t->len + sizeof(float)), rows + i * stride, t->len + sizeof(float));
+	}
+	return OK;
+}
+
+static int table_best(void *table, struct index_scan *q, struct err *e)
+{
+	const struct plain_table *t = table;
+	struct vec_hit hits[INDEX_SCAN_BEST];
+	struct topk best = { hits, 0, q->k };
+	if (fails_from && asked + 1 >= fails_from) return err_set(e, E_IO, "device lost");
+	asked++;
+	CHECK(q->rows <= t->n && q->k <= INDEX_SCAN_BEST && q->k > 0);
+	for (size_t r = 0; r < q->rows; r++) {
+		const uint8_t *row = t->bytes + r * (t->len + sizeof(float));
+		float scale, near;
+		int32_t sum = 0;
+		if (q->among && !(q->among[r / 64] >> (r & 63) & 1)) continue;
+		for (size_t i = 0; i < t->len; i++) sum += ((int)row[i] - 128) * q->code[i];
+		memcpy(&scale, row + t->len, sizeof scale);
+		near = (float)((double)q->scale * scale * sum);
+		if (topk_wants(&best, near, r)) topk_put(&best, near, r);
+	}
+	topk_sort(&best);
+	q->got = best.n;
+	told += best.n == q->k;
+	for (size_t i = 0; i < best.n; i++) q->best[i] = (uint32_t)hits[i].chunk_id, q->near[i] = hits[i].score;
+	return OK;
+}
+
+static void table_close(void *table)
+{
+	mem_free(table);
+	tables--;
+}
+
+static const struct index_scanner plain_device = { NULL, 1, table_open, table_add, table_best, table_close };
+static const struct index_scanner *device;
+
 /* Vector `seed` as the store gives it back. */
 static void stored(uint64_t seed, float *v)
 {
@@ -25,6 +87,7 @@ static struct index *opened(const char *where, size_t exact_below)
 {
 	struct index_options o = help_options(where);
 	o.half_vectors = half;
+	o.scanner = device;
 	struct index *x;
 	struct err e;
 	o.dim = dim;
@@ -214,6 +277,63 @@ TEST(vector_exact_breaks_ties_by_chunk)
 	CHECK(found(x, NULL, 1, 800, 37, 1) == 1);
 	CHECK(found(x, "half", 2, 800, 37, 1) == 1);
 	index_close(x);
+}
+
+/* The same with a device, which is asked every time something is in memory. */
+TEST(vector_exact_by_a_device)
+{
+	device = &plain_device;
+	exact_is_exact();
+	CHECK_MSG(asked > 5 * 30 * 5 && told > asked / 2, "%zu calls, %zu of them with more left", asked, told);
+	CHECK_INT(tables, 0);
+}
+
+/* A graph's rows: none is missed, where a walk would miss some; with a tail beside, and few that are seen. */
+TEST(vector_graph_by_a_device)
+{
+	const struct index_scanner large = { NULL, 2000, table_open, table_add, table_best, table_close };
+	struct index *x;
+	struct err e;
+	dim = 16;
+	device = &large;
+	x = opened(test_dir(), 100);
+	add(x, 0, 3000, 1 << 20);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(vec_set_find(x->vecs, 1, 1)->graph->vectors == 6000);
+	CHECK(found(x, NULL, 1, 6000, 1 << 20, 1) == 1);
+	CHECK_INT(asked, 30);
+	CHECK(found(x, "half", 2, 6000, 1 << 20, 1) == 1);
+	CHECK_INT(asked, 60);
+	CHECK(found(x, "tenth", 10, 6000, 1 << 20, 1) == 1); /* 600 rows: the CPU's */
+	CHECK_INT(asked, 60);
+	add(x, 3000, 200, 1 << 20);                                  /* a tail beside it */
+	CHECK(found(x, NULL, 1, 6400, 1 << 20, 1) == 1);
+	CHECK_INT(asked, 90);
+	index_close(x);
+	CHECK_INT(tables, 0);
+}
+
+/* What it cannot tell for equals, and what it fails at, the CPU finds. */
+TEST(vector_device_that_is_of_no_use)
+{
+	struct index *x;
+	struct err e;
+	dim = 20;
+	device = &plain_device;
+	x = opened(test_dir(), SIZE_MAX);
+	add(x, 0, 3000, 7);                                          /* of more equals than it is asked for */
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(found(x, NULL, 1, 6000, 7, 1) == 1);
+	CHECK(found(x, "half", 2, 6000, 7, 1) == 1);
+	CHECK_INT(asked, 60);
+	fails_from = asked + 11;
+	CHECK(found(x, NULL, 1, 6000, 7, 1) == 1);
+	CHECK_INT(asked, 70);
+	fails_from = 0;
+	CHECK(found(x, NULL, 1, 6000, 7, 1) == 1);                   /* it is not asked again */
+	CHECK_INT(asked, 70);
+	index_close(x);
+	CHECK_INT(tables, 0);
 }
 
 /* Large enough that everyone's and the half's searches walk, and the rest do not pay. */
