@@ -143,6 +143,10 @@ static const struct setting settings[] = {
 		"ivf: by lists of 4-bit codes whose best guesses are compared with the stored vectors, about 80 bytes; finds a little "
 		"less. exact: by comparing with every vector, about 400 bytes. auto: by a graph, where index.memory_bytes has room, "
 		"else by lists, the largest collections first."},
+	{NULL, "index.device", T_CHOICE, AT(index_device), 0, 0, "auto", "auto cpu cuda",
+		"Where the vectors of a large collection are compared. auto: on a GPU when this program was built for one and there is one: "
+		"all of them with every question, from copies of their codes there, which the first search makes; so nothing is missed. "
+		"What does not fit its memory is searched on the CPU. cuda: without a GPU the store is not opened. cpu: as index.kind says."},
 	{NULL, "index.memory_bytes", T_SIZE, AT(index_memory_bytes), 0, 16 * TIB, "0", "bytes",
 		"Memory that search by vector should take in all. What does not fit is searched in the store, which is as exact and "
 		"much slower; building takes more for a while. 0: no limit."},

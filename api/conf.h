@@ -43,6 +43,7 @@ struct conf {
 	/* index */
 	char index_vectors[8];              /* index.vectors: f32 or f16 */
 	char index_kind[8];                 /* index.kind: auto, exact, hnsw or ivf */
+	char index_device[8];               /* index.device */
 	uint64_t index_memory_bytes;        /* index.memory_bytes, 0: no limit */
 	int64_t ivf_probes, ivf_rerank;     /* index.ivf_probes, index.ivf_rerank */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */

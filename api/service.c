@@ -172,9 +172,10 @@ static int embedder_start(struct service *s, struct err *e)
 static int core_open(struct service *s, unsigned need, struct err *e)
 {
 	struct index_options o;
-	int rc;
+	int rc = scanner_open(&s->scanner, &s->conf, e);
 	service_store_options(&s->conf, &o);
-	rc = index_open(&s->index, &o, e);
+	if (s->scanner.scan) o.scanner = &s->scanner.hooks;
+	if (!rc) rc = index_open(&s->index, &o, e);
 	if (!rc && (rc = embedder_start(s, &s->embedder_err))) {
 		*e = s->embedder_err;
 		if (rc == E_MEMORY || need & NEED_EMBEDDER) return rc;
@@ -253,6 +254,7 @@ void service_close(struct service *s)
 	parsers_close(s->parsers);
 	keys_close(s->keys);
 	index_close(s->index);
+	scanner_close(&s->scanner);
 	for (struct open_embedder *n = atomic_load(&s->embedders), *next; n; n = next) {
 		next = n->next;
 		embedder_close(n->m);

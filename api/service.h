@@ -5,6 +5,7 @@
 #include "api/conf.h"
 #include "api/engine.h"
 #include "api/retention.h"
+#include "api/scanner.h"
 #include "embed/embed.h"
 #include "embed/reader.h"
 #include "generate/prompt.h"
@@ -21,6 +22,7 @@ struct experiments;
 struct service {
 	struct conf conf;
 	struct index *index;
+	struct scanner scanner;          /* the index's; closed after it */
 	struct prompts *prompts;
 	struct ingest_limits ingest_limits;
 	struct retention ages;           /* in the arena below */

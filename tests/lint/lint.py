@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "embed": ["base/", "nn/", "embed/"],
     "generate": ["base/", "nn/", "generate/"],
     "ingest": ["base/", "ingest/", "index/index.h", "embed/embed.h"],
-    "api": ["base/", "api/", "index/index.h", "index/filter.h", "index/phrase.h", "embed/embed.h", "embed/reader.h", "generate/generate.h", "generate/constrain.h", "generate/prompt.h", "ingest/ingest.h", "ingest/tool.h", "ingest/watch.h"],
+    "api": ["base/", "api/", "index/index.h", "index/filter.h", "index/phrase.h", "embed/embed.h", "embed/reader.h", "embed/scan.h", "generate/generate.h", "generate/constrain.h", "generate/prompt.h", "ingest/ingest.h", "ingest/tool.h", "ingest/watch.h"],
 }
 
 # Headers that come neither from the C library nor from Linux, and the files that own them.

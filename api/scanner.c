@@ -1,0 +1,51 @@
+/* scanner.c: owns the way from the index, which knows of no GPU, to embed/scan.h. Threads: no state of its own. Failure: see
+ * scanner.h. */
+#include "api/scanner.h"
+#include <string.h>
+#include "base/log.h"
+
+enum { ROWS_LEAST = 20000 }; /* the CPU compares so many in the time that the way to a device and back takes */
+
+static int table_open(void *ctx, void **table, size_t len, struct err *e)
+{
+	struct scan_table *t;
+	int rc = scan_table_open(&t, ctx, len, e);
+	*table = t;
+	return rc;
+}
+
+static int table_add(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e)
+{
+	return scan_table_add(table, rows, stride, n, e);
+}
+
+static int table_best(void *table, struct index_scan *q, struct err *e)
+{
+	struct scan_query s = { .code = q->code, .scale = q->scale, .among = q->among, .rows = q->rows, .k = q->k, .best = q->best,
+		.near = q->near };
+	int rc = scan_table_best(table, &s, e);
+	q->got = s.got;
+	return rc;
+}
+
+static void table_close(void *table)
+{
+	scan_table_close(table);
+}
+
+_Static_assert((int)INDEX_SCAN_BEST == (int)SCAN_BEST, "what the index asks for is what there is");
+
+int scanner_open(struct scanner *s, const struct conf *c, struct err *e)
+{
+	int rc = scan_open(&s->scan, c->index_device, NULL, e);
+	if (rc && strcmp(c->index_device, "cuda") == 0) return err_wrap(e, "index.device");
+	if (rc) log_put(LOG_WARN, "service", "exact search is the CPU's: %s", e->msg);
+	s->hooks = (struct index_scanner){ s->scan, ROWS_LEAST, table_open, table_add, table_best, table_close };
+	return OK;
+}
+
+void scanner_close(struct scanner *s)
+{
+	scan_close(s->scan);
+	s->scan = NULL;
+}

@@ -1,0 +1,117 @@
+/* test_scan.c: tables on the GPU under test against a plain loop: rows that come in pieces, several tables, a choice of rows, many
+ * who ask at once; and what does not fit. */
+#include <pthread.h>
+#include <stdlib.h>
+#include "base/mem.h"
+#include "embed/scan.h"
+#include "nn/gpu.h"
+#include "tests/test.h"
+
+enum { LEN = 64, STRIDE = LEN + 12, ROWS = 1500, K = 5, ASK = 12 };
+static struct err e;
+static uint8_t rows[ROWS * STRIDE];
+static struct scan_table *table;
+
+static void rows_make(void)
+{
+	uint32_t seed = 7;
+	for (size_t r = 0; r < ROWS; r++) {
+		float scale = 0.001f * (float)(1 + r % 17);
+		for (size_t i = 0; i < LEN; i++) {
+			seed = seed * 1664525u + 1013904223u;
+			rows[r * STRIDE + i] = (uint8_t)(1 + (seed >> 9) % 255);
+		}
+		memcpy(rows + r * STRIDE + LEN, &scale, sizeof scale);
+	}
+}
+
+static void code_make(size_t number, int8_t *code)
+{
+	uint32_t seed = (uint32_t)number * 977u + 1;
+	for (size_t i = 0; i < LEN; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		code[i] = (int8_t)((int)((seed >> 9) % 255) - 127);
+	}
+}
+
+static float product(const int8_t *code, float by, size_t r)
+{
+	float scale;
+	int32_t sum = 0;
+	for (size_t i = 0; i < LEN; i++) sum += ((int)rows[r * STRIDE + i] - 128) * code[i];
+	memcpy(&scale, rows + r * STRIDE + LEN, sizeof scale);
+	return (float)((double)by * (double)scale * sum);
+}
+
+/* What the table tells of its first n rows, from row `from` of ours on, is what a loop over them finds. */
+static void best_check(struct scan_table *t, size_t number, size_t from, size_t n, const uint64_t *among)
+{
+	int8_t code[LEN];
+	uint32_t best[K];
+	float near[K];
+	char used[ROWS] = {0};
+	struct scan_query q = {.code = code, .scale = 0.02f, .among = among, .rows = n, .k = K, .best = best, .near = near};
+	size_t want = 0;
+	code_make(number, code);
+	CHECK_OK(scan_table_best(t, &q, &e), e);
+	for (size_t i = 0; i < K; i++) {
+		size_t top = ROWS;
+		for (size_t r = 0; r < n; r++)
+			if (!used[r] && (!among || among[r / 64] >> (r & 63) & 1) &&
+				(top == ROWS || product(code, 0.02f, from + r) > product(code, 0.02f, from + top))) top = r;
+		if (top == ROWS) break;
+		used[top] = 1;
+		want++;
+		CHECK_MSG(i < q.got && best[i] == top && near[i] == product(code, 0.02f, from + top), "query %zu, hit %zu: row %u, want %zu",
+			number, i, i < q.got ? best[i] : 0, top);
+	}
+	CHECK_INT(q.got, want);
+}
+
+TEST(scan_tables_tell_the_best)
+{
+	struct scan *s;
+	struct scan_table *a, *b;
+	uint64_t among[ROWS / 64 + 1] = {0};
+	rows_make();
+	CHECK_OK(scan_open(&s, "cuda", test_gpu(), &e), e);
+	CHECK_OK(scan_table_open(&a, s, LEN, &e), e);
+	CHECK_OK(scan_table_open(&b, s, LEN, &e), e);
+	best_check(a, 1, 0, 0, NULL);
+	CHECK_OK(scan_table_add(a, rows, STRIDE, 300, &e), e);
+	best_check(a, 2, 0, 300, NULL);
+	CHECK_OK(scan_table_add(b, rows + 900 * STRIDE, STRIDE, 600, &e), e);
+	CHECK_OK(scan_table_add(a, rows + 300 * STRIDE, STRIDE, 600, &e), e);
+	best_check(a, 3, 0, 900, NULL);
+	best_check(a, 4, 0, 301, NULL);
+	best_check(b, 5, 900, 600, NULL);
+	among[0] = 0x810;
+	among[13] = 1;
+	best_check(a, 6, 0, 900, among);
+	scan_table_close(a);
+	best_check(b, 7, 900, 600, NULL);
+	CHECK_INT(scan_table_open(&a, s, LEN + 1, &e), E_UNSUPPORTED);
+	scan_table_close(b);
+	scan_close(s);
+}
+
+static void *ask(void *of)
+{
+	for (size_t i = 0; i < ASK; i++) best_check(table, (size_t)(uintptr_t)of * ASK + i, 0, ROWS - (i % 4 == 0), NULL);
+	return NULL;
+}
+
+TEST(scan_many_ask_at_once)
+{
+	pthread_t threads[8];
+	struct scan *s;
+	rows_make();
+	CHECK_OK(scan_open(&s, "auto", test_gpu(), &e), e);
+	CHECK(s != NULL);
+	CHECK_OK(scan_table_open(&table, s, LEN, &e), e);
+	CHECK_OK(scan_table_add(table, rows, STRIDE, ROWS, &e), e);
+	for (size_t i = 0; i < 8; i++) CHECK_INT(pthread_create(&threads[i], NULL, ask, (void *)i), 0);
+	for (size_t i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+	scan_table_close(table);
+	scan_close(s);
+}
