@@ -124,10 +124,11 @@ static void text_begin(struct text *t)
 
 struct outcome { uint64_t hash; size_t tokens; enum gen_finish finish; char *text; };
 
-/* The plain GPU for a kernel. */
-static int is_gpu(const char *kernel)
+/* The table of a kernel that is none of the CPU's: "gpu", plain loops, or "kernels", those of a GPU; else NULL. */
+static const struct gpu_table *gpu_of(const char *kernel)
 {
-	return kernel && strcmp(kernel, "gpu") == 0;
+	if (kernel && strcmp(kernel, "kernels") == 0) return test_gpu();
+	return kernel && strcmp(kernel, "gpu") == 0 ? &plain_gpu : NULL;
 }
 
 /* Skips the test where this CPU has no such kernels. */
@@ -135,15 +136,15 @@ static const struct ops *kernel_needed(const char *kernel)
 {
 	const struct ops *ops = NULL;
 	struct err e;
-	if (!is_gpu(kernel) && ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
+	if (!gpu_of(kernel) && ops_choose(&ops, kernel, &e) != OK) test_skip("%s", e.msg);
 	return ops;
 }
 
 static struct generator *open_with(const char *path, const char *kernel, int sequences, int threads, int draft_max,
 	uint64_t kv_bytes, double chunk_ms)
 {
-	struct generator_options o = { .path = path, .kernel = is_gpu(kernel) ? NULL : kernel, .threads = threads, .context_max = CONTEXT,
-		.device = is_gpu(kernel) ? "cuda" : "cpu", .gpu = &plain_gpu, .sequences = sequences, .draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
+	struct generator_options o = { .path = path, .kernel = gpu_of(kernel) ? NULL : kernel, .threads = threads, .context_max = CONTEXT,
+		.device = gpu_of(kernel) ? "cuda" : "cpu", .gpu = gpu_of(kernel), .sequences = sequences, .draft_max = draft_max, .kv_bytes = kv_bytes, .chunk_ms = chunk_ms };
 	struct generator *g;
 	struct err e;
 	CHECK_OK(generator_open(&g, &o, &e), e);
@@ -547,7 +548,7 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 	model_make(&spec, path);
 	CHECK_OK(gguf_open(&file, path, &e), e);
 	CHECK_OK(decoder_open(&d, file, NULL, ops, team, &(struct decoder_options){ .context_max = 128, .sequences = SEQS + 1,
-		.gpu = is_gpu(kernel) ? &plain_gpu : NULL }, &e), e);
+		.gpu = gpu_of(kernel) }, &e), e);
 	for (int phase = PHASE_PROMPT; phase <= PHASE_WRITTEN; phase++) {
 		for (size_t i = 0; i < SEQS; i++) {
 			for (size_t k = 0; k < LEN; k++) ids[i][k] = (int32_t)random_n(300);
@@ -568,9 +569,9 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 				at[n++] = i * LEN + p;
 			}
 			for (size_t i = 0; i < SEQS; i++) kvseq_room(decoder_cache(d), &s[i], more[i]);
-			if (!is_gpu(kernel)) fault_alloc_after(1);
+			if (!gpu_of(kernel)) fault_alloc_after(1);
 			st = decoder_eval(d, (enum decoder_phase)phase, rows, n, &e);
-			if (!is_gpu(kernel)) CHECK(mem_alloc(1) == NULL); /* the first since then */
+			if (!gpu_of(kernel)) CHECK(mem_alloc(1) == NULL); /* the first since then */
 			CHECK_OK(st, e);
 			for (size_t t = 0; t < n; t++) {
 				const float *w = want + at[t] * spec.vocab;
@@ -638,6 +639,16 @@ TEST(schedule_rows_gpu)
 {
 	check_rows("gemma3", "gpu", QUANT_Q6_K);
 	check_rows_odd("gpu", QUANT_Q5_1);
+}
+TEST(schedule_rows_kernels)
+{
+	struct model_spec s = small("gemma3", QUANT_Q5_1);
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.kv_heads = 1;
+	s.head_dim = 32;
+	s.vocab = 300;
+	check_rows_of(s, "kernels");
 }
 TEST(schedule_rows_ref) { check_rows("qwen2", "ref", QUANT_Q4_1); }
 
