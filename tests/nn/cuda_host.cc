@@ -47,7 +47,7 @@ static size_t dynamic_bytes;
 static std::vector<shared_n> statics;
 static const std::function<void()> *body;
 static const char *kernel_name;
-static unsigned fill, turn;             /* of shared memory; of the order of threads */
+static unsigned fill, turn, launches;   /* of shared memory; of the order of threads; of that of blocks */
 static int broken;
 static cudaError_t lost, last;
 static char lost_why[300];
@@ -344,6 +344,17 @@ static void block_run(size_t threads)
 	}
 }
 
+/* The block that is the i-th to run: kernel by kernel upwards, downwards, the even ones first. */
+static size_t block_number(size_t i, size_t n)
+{
+	const size_t even = (n + 1) / 2;
+	switch (launches % 3) {
+	case 0: return i;
+	case 1: return n - 1 - i;
+	default: return i < even ? 2 * i : 2 * (i - even) + 1;
+	}
+}
+
 static void kernel_run(const char *name, dim3 grid, unsigned threads, size_t shared, const std::function<void()> &fn)
 {
 	if (lost != cudaSuccess) return;
@@ -352,14 +363,15 @@ static void kernel_run(const char *name, dim3 grid, unsigned threads, size_t sha
 	body = &fn;
 	host_at.block_dim = dim3(threads);
 	host_at.grid_dim = grid;
-	for (unsigned z = 0; z < grid.z; z++)
-		for (unsigned y = 0; y < grid.y; y++)
-			for (unsigned x = 0; x < grid.x && !broken; x++) {
-				host_at.block = dim3(x, y, z);
-				shared_begin(shared);
-				if (!broken) block_run(threads);
-				shared_check();
-			}
+	const size_t blocks = (size_t)grid.x * grid.y * grid.z;
+	for (size_t i = 0; i < blocks && !broken; i++) {
+		const size_t at = block_number(i, blocks);
+		host_at.block = dim3((unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y));
+		shared_begin(shared);
+		if (!broken) block_run(threads);
+		shared_check();
+	}
+	launches++;
 	statics_end();
 	if (broken)
 		for (struct fiber &f : fibers) f.stack = NULL;  /* their frames are left as they are */

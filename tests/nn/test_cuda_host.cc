@@ -254,6 +254,25 @@ TEST(cuda_missing_barrier_shows)
 	host_table.close(g);
 }
 
+CUDA_KERNEL(waits_for_another)(int *d)
+{
+	if (threadIdx.x == 0) d[blockIdx.x + 1] = d[blockIdx.x] + 1;
+}
+
+/* A block that wants what another of its kernel writes has it in the first kernel and not in the second. */
+TEST(cuda_order_of_blocks_shows)
+{
+	enum { BLOCKS = 5 };
+	struct gpu *g = opened();
+	for (int i = 0; i < 3; i++) {
+		int *d = device<int>(g, NULL, BLOCKS + 1), got[BLOCKS + 1];
+		CUDA_LAUNCH(g, waits_for_another, BLOCKS, 32, 0, d);
+		out(g, got, d, BLOCKS + 1);
+		CHECK_INT(got[BLOCKS] == BLOCKS, i == 0);
+	}
+	host_table.close(g);
+}
+
 /* Each of these is wrong in a way of its own. */
 enum wrong { RETURNS, RETURNS_WARP, BRANCH, EXCHANGE, ALIGNED, NOT_SHARED, BEHIND, BEHIND_N };
 CUDA_KERNEL(goes_wrong)(int how, uint32_t *out)
