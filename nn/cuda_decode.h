@@ -22,8 +22,8 @@
  * narrow, BF16: tiles of 2 KB, 8 warps, 3 of 4 under way: 48 KB a block. 1536 x 1536: 96 blocks at once, every byte of the
  * matrix asked for before the first is there; 1536 x 8960: the same blocks, 17.5 tiles a warp; 8960 x 1536: 560 panels over
  * 264 blocks, 2.1 each; 151936 x 1536: 36 each. Q4_K: tiles of 640 bytes, 7 under way: 35 KB a block, 70 with two.
- * Operations of a warp on a Q4_K tile: 48 for integers, 16 for scales, 10 mma, 30 for the ring; 640 bytes are 31 clocks of a
- * multiprocessor at 4.8 TB/s, in which four schedulers issue 124.
+ * A warp takes 225 instructions for a Q4_K tile of 640 bytes, 173 for 1088 of Q8_0, 109 for 2048 of BF16 (sm_90): 56, 43 and 27
+ * clocks of four schedulers, where 4.8 TB/s bring the tile in 31, 53 and 99. So Q4_K is bound by them: 55 % at best.
  * wide at 64 tokens: 64 mma a tile at 2 clocks, against 99 clocks of memory for BF16's 2 KB: 77 % of 4.8 TB/s at best. */
 #ifndef NN_CUDA_DECODE_H
 #define NN_CUDA_DECODE_H
@@ -417,24 +417,48 @@ template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_issue(const st
 	copy_commit();
 }
 
-/* What a warp has of a segment: to `part`, or into the sums of segments. */
-template <int MATRICES, int OCTETS> CUDA_FN void wide_segment(const struct decode *c, uint32_t segment, uint32_t panel,
-	float acc[MATRICES][OCTETS][4], float sum[MATRICES][OCTETS][4])
+/* A segment's sums into those of all, the first one's first. */
+template <int MATRICES, int OCTETS> CUDA_FN void wide_add(int first, float acc[MATRICES][OCTETS][4], float sum[MATRICES][OCTETS][4])
 {
-	const uint32_t lane = (uint32_t)cuda_lane(), g = lane / 4, t = lane % 4;
 	CUDA_UNROLL
 	for (uint32_t v = 0; v < MATRICES; v++)
 		CUDA_UNROLL
 		for (uint32_t o = 0; o < OCTETS; o++)
 			CUDA_UNROLL
 			for (uint32_t i = 0; i < 4; i++) {
-				const uint32_t token = (blockIdx.x * OCTETS + o) * 8 + 2 * t + i % 2;
-				if (!c->part) sum[v][o][i] = segment ? sum[v][o][i] + acc[v][o][i] : acc[v][o][i];
-				else if (token < c->n && panel < c->panels)
-					c->part[((size_t)(segment * MATRICES + v) * c->n + token) * (c->panels * WEIGHTS_ROWS) +
-						panel * WEIGHTS_ROWS + g + i / 2 * 8] = acc[v][o][i];
+				sum[v][o][i] = first ? acc[v][o][i] : sum[v][o][i] + acc[v][o][i];
 				acc[v][o][i] = 0;
 			}
+}
+
+/* Sums of a block, (matrix, token, row) with tokens this many floats apart: 128 rows, and 4 for the banks. */
+enum { WIDE_ROWS = DECODE_WARPS * WEIGHTS_ROWS, WIDE_LD = WIDE_ROWS + 4 };
+
+/* The block's sums through shared memory, so that rows that lie on end are stored together: to `part`, or finished. */
+template <int MATRICES, int OCTETS> CUDA_FN void wide_finish(const struct decode *c, const float sum[MATRICES][OCTETS][4], float *to)
+{
+	const uint32_t lane = (uint32_t)cuda_lane(), m = OCTETS * 8;
+	float *mine = to + lane % 4 * 2 * WIDE_LD + threadIdx.x / CUDA_WARP * WEIGHTS_ROWS + lane / 4;
+	const size_t all = (size_t)c->panels * WEIGHTS_ROWS;
+	__syncthreads();                        /* all are done with the stages */
+	CUDA_UNROLL
+	for (uint32_t v = 0; v < MATRICES; v++)
+		CUDA_UNROLL
+		for (uint32_t o = 0; o < OCTETS; o++)
+			CUDA_UNROLL
+			for (uint32_t i = 0; i < 4; i++) mine[(v * m + o * 8 + i % 2) * WIDE_LD + i / 2 * 8] = sum[v][o][i];
+	__syncthreads();
+	CUDA_ROLL
+	for (uint32_t i = threadIdx.x; i < m * WIDE_ROWS; i += DECODE_THREADS) {
+		const uint32_t r = i % WIDE_ROWS, row = blockIdx.y * WIDE_ROWS + r, token = blockIdx.x * m + i / WIDE_ROWS;
+		const float a = to[i / WIDE_ROWS * WIDE_LD + r], b = MATRICES == 2 ? to[(m + i / WIDE_ROWS) * WIDE_LD + r] : 0;
+		if (token >= c->n || row >= c->rows) continue;
+		if (c->part) {
+			float *part = c->part + ((size_t)blockIdx.z * MATRICES * c->n + token) * all + row;
+			*part = a;
+			if (MATRICES == 2) part[c->n * all] = b;
+		} else linear_put(&c->to, row, token, a, b);
+	}
 }
 
 /* Grid: slices of OCTETS * 8 tokens, eights of panels, then 1, or DECODE_SEGMENTS with part. */
@@ -443,7 +467,7 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 {
 	typedef wide_stage<T, OCTETS> STAGE;
 	CUDA_SHARED(uint8_t, stages);
-	const uint32_t warp = threadIdx.x / CUDA_WARP, panel = blockIdx.y * DECODE_WARPS + warp;
+	const uint32_t warp = threadIdx.x / CUDA_WARP;
 	const uint32_t first = c.part ? blockIdx.z : 0, last = c.part ? first + 1 : (uint32_t)DECODE_SEGMENTS;
 	float acc[MATRICES][OCTETS][4] = {}, sum[MATRICES][OCTETS][4] = {};
 	struct wide_next next = { first, 0, first };
@@ -464,19 +488,9 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 				slot = slot + 1 == c.depth ? 0 : slot + 1;
 				into = into + 1 == c.depth ? 0 : into + 1;
 			}
-		wide_segment<MATRICES, OCTETS>(&c, segment, panel, acc, sum);
+		wide_add<MATRICES, OCTETS>(segment == first, acc, sum);
 	}
-	if (c.part || panel >= c.panels) return;
-	const uint32_t lane = (uint32_t)cuda_lane();
-	CUDA_UNROLL
-	for (uint32_t o = 0; o < OCTETS; o++)
-		CUDA_UNROLL
-		for (uint32_t i = 0; i < 4; i++) {
-			const uint32_t token = (blockIdx.x * OCTETS + o) * 8 + lane % 4 * 2 + i % 2,
-				row = panel * WEIGHTS_ROWS + lane / 4 + i / 2 * 8;
-			if (token < c.n && row < c.rows)
-				linear_put(&c.to, row, token, sum[0][o][i], MATRICES == 2 ? sum[MATRICES - 1][o][i] : 0);
-		}
+	wide_finish<MATRICES, OCTETS>(&c, sum, (float *)stages);
 }
 
 /* Adds the segments of wide's parts. A thread has a row of a token; grid: rows by threads, then tokens. */

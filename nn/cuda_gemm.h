@@ -9,8 +9,8 @@
  * zeros behind the k; b and ldb * 2 bytes are multiples of 16.
  * finish is a struct with
  *   CUDA_FN-like member  __device__ void operator()(uint32_t row, uint32_t token, float value, float value2) const
- * called once for each row < c.rows and token < c.n, by some thread each; 8 lanes of a warp have 8 rows on end of one token,
- * so that values stored at [token * ld + row] fill sectors.
+ * called once for each row < c.rows and token < c.n, by some thread each; a warp's lanes have rows on end of one token, so that
+ * values stored at [token * ld + row] lie together.
  *
  * Order: one chain of m16n8k16 over k, ascending, whatever c.n and the tile's shape are: a row's value has the same bits
  * alone and among others, and however a prompt is cut.
@@ -45,6 +45,8 @@ template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS> struct gemm_tile {
 		TOKENS = TOKEN_WARPS * OCTETS * 8,
 		A_BYTES = ALL_PANELS * GEMM_TILE_BYTES,
 		STAGE = A_BYTES + TOKENS * GEMM_TOKEN_BYTES,
+		LD = ALL_PANELS * WEIGHTS_ROWS + 4,     /* floats of a token where sums are turned; 4 for the banks */
+		SHARED = GEMM_STAGES * STAGE > TOKENS * LD * 4 ? GEMM_STAGES * STAGE : TOKENS * LD * 4,
 		THREADS = GEMM_WARPS * CUDA_WARP;
 };
 
@@ -93,12 +95,34 @@ template <class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const u
 		}
 }
 
+/* The block's sums through shared memory, so that rows that lie on end are finished by threads that do, in a short loop. */
+template <int PAIR, class TILE, int PANELS, int OCTETS, class FINISH> CUDA_FN void gemm_finish(const struct gemm *c,
+	const FINISH &finish, uint32_t row_warp, uint32_t token_warp, const float acc[PANELS][OCTETS][4], float *sums)
+{
+	const uint32_t lane = (uint32_t)cuda_lane();
+	float *to = sums + (token_warp * OCTETS * 8 + lane % 4 * 2) * TILE::LD + row_warp * PANELS * WEIGHTS_ROWS + lane / 4;
+	__syncthreads();                        /* all are done with the stages */
+	CUDA_UNROLL
+	for (int p = 0; p < PANELS; p++)
+		CUDA_UNROLL
+		for (int o = 0; o < OCTETS; o++)
+			CUDA_UNROLL
+			for (int i = 0; i < 4; i++) to[(o * 8 + i % 2) * TILE::LD + p * WEIGHTS_ROWS + i / 2 * 8] = acc[p][o][i];
+	__syncthreads();
+	CUDA_ROLL
+	for (uint32_t i = threadIdx.x; i < TILE::TOKENS * TILE::ROWS; i += TILE::THREADS) {
+		const uint32_t r = i % TILE::ROWS, row = blockIdx.y * TILE::ROWS + r, token = blockIdx.x * TILE::TOKENS + i / TILE::ROWS;
+		const float *at = sums + i / TILE::ROWS * TILE::LD + (PAIR ? r / WEIGHTS_ROWS * 2 * WEIGHTS_ROWS + r % WEIGHTS_ROWS : r);
+		if (row < c->rows && token < c->n) finish(row, token, *at, PAIR ? at[WEIGHTS_ROWS] : 0.0f);
+	}
+}
+
 template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
 CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm c, FINISH finish)
 {
 	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
 	CUDA_SHARED(uint8_t, stages);
-	const uint32_t groups = weights_steps(c.k) * 2, warp = threadIdx.x / CUDA_WARP, lane = (uint32_t)cuda_lane();
+	const uint32_t groups = weights_steps(c.k) * 2, warp = threadIdx.x / CUDA_WARP;
 	const uint32_t row_warp = warp % ROW_WARPS, token_warp = warp / ROW_WARPS;
 	float acc[PANELS][OCTETS][4] = {};
 	for (uint32_t i = 0; i < GEMM_STAGES - 1; i++) {
@@ -113,17 +137,7 @@ CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm
 		copy_commit();
 		gemm_multiply<TILE, PANELS, OCTETS>(stages + i % GEMM_STAGES * TILE::STAGE, row_warp, token_warp, acc);
 	}
-	const uint32_t row0 = blockIdx.y * TILE::ROWS + row_warp * PANELS * WEIGHTS_ROWS / (PAIR ? 2 : 1) + lane / 4;
-	const uint32_t token0 = blockIdx.x * TILE::TOKENS + token_warp * OCTETS * 8 + lane % 4 * 2;
-	CUDA_UNROLL
-	for (int p = 0; p < PANELS; p += PAIR ? 2 : 1)
-		CUDA_UNROLL
-		for (int o = 0; o < OCTETS; o++)
-			CUDA_UNROLL
-			for (int i = 0; i < 4; i++) {
-				const uint32_t row = row0 + p * WEIGHTS_ROWS / (PAIR ? 2 : 1) + i / 2 * 8, token = token0 + o * 8 + i % 2;
-				if (row < c.rows && token < c.n) finish(row, token, acc[p][o][i], PAIR ? acc[p + (PAIR ? 1 : 0)][o][i] : 0.0f);
-			}
+	gemm_finish<PAIR, TILE, PANELS, OCTETS>(&c, finish, row_warp, token_warp, acc, (float *)stages);
 }
 
 template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
@@ -131,7 +145,7 @@ static void gemm_launch(struct gpu *g, const struct gemm *c, const FINISH &finis
 {
 	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
 	CUDA_LAUNCH(g, (gemm_tiles<PAIR, ROW_WARPS, PANELS, OCTETS, FINISH>),
-		cuda_grid(div_up(c->n, TILE::TOKENS), div_up(c->rows, TILE::ROWS)), TILE::THREADS, (size_t)GEMM_STAGES * TILE::STAGE,
+		cuda_grid(div_up(c->n, TILE::TOKENS), div_up(c->rows, TILE::ROWS)), TILE::THREADS, (size_t)TILE::SHARED,
 		*c, finish);
 }
 

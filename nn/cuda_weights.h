@@ -36,12 +36,14 @@ extern "C" {
 #include "nn/quant.h"
 }
 
-/* For the host too; and before loops whose turns index registers. */
+/* For the host too; before loops whose turns index registers; before those that are to stay short. */
 #define CUDA_BOTH static __host__ __device__ inline
 #ifdef GPU_HOST
 #define CUDA_UNROLL
+#define CUDA_ROLL
 #else
 #define CUDA_UNROLL _Pragma("unroll")
+#define CUDA_ROLL _Pragma("unroll 1")
 #endif
 
 enum { WEIGHTS_ROWS = 16, WEIGHTS_STEP = 64, WEIGHTS_GROUP = 32 };
@@ -295,6 +297,18 @@ CUDA_FN uint32_t bf16_pair_cut(float *x, float *y)
 	return pair;
 }
 
+/* (x & mask) | add, in one operation. */
+template <uint32_t MASK, uint32_t ADD> CUDA_FN uint32_t bits_among(uint32_t x)
+{
+#ifndef GPU_HOST
+	uint32_t d;
+	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(x), "n"(MASK), "n"(ADD));
+	return d;
+#else
+	return (x & MASK) | ADD;
+#endif
+}
+
 template <uint32_t T> struct weights_lane {
 	typedef weights_form<T> F;
 	uint32_t body[F::BODY / 128];
@@ -337,9 +351,9 @@ template <uint32_t T> CUDA_FN uint32_t weights_pair(const struct weights_lane<T>
 	typedef weights_form<T> F;
 	if constexpr (T == QUANT_Q8_0) { /* 128 + low seven bits, minus 128 or 256 */
 		uint32_t q = w->body[4 * j + 2 * h + p / 2] >> p % 2 * 8;
-		return bf16_pair_minus((q & 0x007f007f) | 0x43004300, (q & 0x00800080) | 0x43004300);
+		return bf16_pair_minus(bits_among<0x007f007f, 0x43004300>(q), bits_among<0x00800080, 0x43004300>(q));
 	} else {
-		uint32_t q = ((w->body[2 * j + h] >> 4 * p) & 0x000f000f) | 0x43004300;
+		uint32_t q = bits_among<0x000f000f, 0x43004300>(w->body[2 * j + h] >> 4 * p);
 		if constexpr (F::FIVE) {
 			uint32_t at = p + 4 * h + 8 * j;
 			q |= (at < 4 ? w->bits[0] << (4 - at) : w->bits[0] >> (at - 4)) & 0x00100010;

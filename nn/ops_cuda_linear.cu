@@ -104,13 +104,14 @@ template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu 
 {
 	typedef wide_stage<T, OCTETS> STAGE;
 	const size_t m = OCTETS * 8, slices = div_up(c->n, m), eights = div_up(c->panels, DECODE_WARPS);
+	const size_t sums = MATRICES * m * WIDE_LD * sizeof(float);
 	const int parted = slices * eights < (size_t)g->sms;
 	c->depth = min(SHARED_BUDGET / STAGE::BYTES, (uint32_t)DECODE_DEPTH_MOST);
 	c->acts = g->acts.data;
 	c->part = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
 	CUDA_LAUNCH(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
 	CUDA_LAUNCH(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
-		(size_t)c->depth * STAGE::BYTES, *c);
+		max((size_t)c->depth * STAGE::BYTES, sums), *c);
 	if (parted)
 		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up(c->rows, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
 }
