@@ -214,7 +214,8 @@ static int model_open(struct bench *b, struct err *e)
 {
 	const struct conf *conf = b->call->conf;
 	struct generator_options o = { .threads = (int)b->threads, .kernel = b->kernel, .sequences = (int)b->parallel,
-		.draft_max = (int)b->draft, .lora = conf->generate_lora };
+		.draft_max = (int)b->draft, .lora = conf->generate_lora,
+		.device = b->kernel && strcmp(b->kernel, "auto") != 0 ? "cpu" : conf->generate_device };
 	struct buf path, packs;
 	double start = clock_ms();
 	int rc;
@@ -249,6 +250,7 @@ static int figures(struct bench *b, cJSON *out, struct err *e)
 	int rc = bench_text(out, "model", f->name, e);
 	generator_stats(b->generator, &s);
 	if (!rc) rc = bench_text(out, "kernel", f->kernel, e);
+	if (!rc) rc = bench_text(out, "device", f->device, e);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows && !rc; i++) {
 		double v = strcmp(rows[i].key, "drafted") == 0 ? (double)s.drafted
 			: strcmp(rows[i].key, "accepted") == 0 ? (double)s.accepted : rows[i].value;

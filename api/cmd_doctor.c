@@ -52,6 +52,29 @@ static void look_cpu(struct doctor *d)
 		__builtin_cpu_supports("avx512vnni") ? ", VNNI" : "", kernel);
 }
 
+/* A GPU, where the settings let models run on one. */
+static void look_gpu(struct doctor *d)
+{
+	const struct conf *c = d->call->conf;
+	const char *text = c->generate_device, *vectors = c->embed_device;
+	int must = strcmp(text, "cuda") == 0 || strcmp(vectors, "cuda") == 0;
+	char name[64], all[24], rest[24];
+	uint64_t memory, free;
+	struct err e;
+	if (strcmp(text, "cpu") == 0 && strcmp(vectors, "cpu") == 0) {
+		tell(d, "gpu", "ok", "not to be used (generate.device and embed.device are cpu)");
+		return;
+	}
+	if (generator_gpu(name, &memory, &free, &e)) {
+		tell(d, "gpu", must ? "bad" : "ok", "%s; generate.device = %s, embed.device = %s%s", e.msg, text, vectors,
+			must ? "" : ": models run on the CPU");
+		return;
+	}
+	screen_bytes(all, memory);
+	screen_bytes(rest, free);
+	tell(d, "gpu", "ok", "%s, %s, %s of it free; generate.device = %s, embed.device = %s", name, all, rest, text, vectors);
+}
+
 /* A kB figure of /proc/meminfo, in bytes; 0 when it is not there. */
 static uint64_t meminfo(const char *key)
 {
@@ -178,6 +201,7 @@ int cmd_doctor(struct command_call *c)
 		return command_misused(c, &e);
 	}
 	look_cpu(&d);
+	look_gpu(&d);
 	uint64_t bytes = look_model(&d, "embedder", c->conf->embed_model, 1), generator = 0;
 	if (strcmp(c->conf->generate_model, "none") == 0) tell(&d, "generator", "note", "generate.model is none: answers are quotes");
 	else generator = look_model(&d, "generator", c->conf->generate_model, 0);

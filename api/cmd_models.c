@@ -121,7 +121,7 @@ enum model_job { JOB_FETCH, JOB_VERIFY, JOB_ADD };
  * know of it. */
 static int model_try(const char *path, char told[TEXT_BYTES], struct err *e)
 {
-	struct generator_options g = { .path = path, .threads = 1, .context_max = TRY_CONTEXT };
+	struct generator_options g = { .path = path, .threads = 1, .context_max = TRY_CONTEXT, .device = "cpu" };
 	struct embedder_options m = { .dir = path, .threads = 1 };
 	struct generator *generator;
 	struct embedder *embedder;

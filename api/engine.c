@@ -7,16 +7,21 @@
  * job runs the caller stays until it ends (prompt, constraint and callbacks are the caller's), and turns its cancel flag
  * or deadline into the stop flag that the generator polls.
  *
+ * When the GPU that runs the model is lost, the texts that run fail; with generate.device = auto the engine thread then opens the
+ * model anew on the CPU, while who comes waits in the queue, else every text fails from then on and engine_failure says why.
+ *
  * Threads: engine_generate from any; the model is opened, run and closed by the engine thread alone. Job states change
  * under the engine's lock. Failure: an error of a text is its caller's result; a model that cannot be opened is
  * engine_open's. */
 #include "api/engine.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/flag.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/queue.h"
 #include "base/stat.h"
@@ -43,6 +48,10 @@ struct engine {
 	size_t running_n, together;      /* how many may run */
 	struct job *held;                /* out of the queue, and waiting until another is done; or NULL */
 	struct generator_stats told;     /* what the counters know */
+	int cpu_too;                     /* generate.device is auto */
+	struct err failure;              /* under the lock: why no text can be written any more; status OK: it can */
+	char device[64];                 /* under the lock: what runs the model */
+	uint64_t device_bytes;           /* of a GPU's memory; the engine thread's */
 	int ready;                       /* the open is over, well or not */
 	int closing;
 	int callers;                     /* inside engine_generate: they still need the lock when their job is over */
@@ -125,14 +134,39 @@ static void stats_tell(struct engine *n)
 	stat_gauge("footnote_engine_running", "", (double)s.running);
 	stat_gauge("footnote_engine_kv_pages", "state=\"all\"", (double)s.pages);
 	stat_gauge("footnote_engine_kv_pages", "state=\"used\"", (double)s.pages_used);
+	stat_gauge("footnote_engine_device_bytes", "", (double)n->device_bytes);
 	*t = s;
+}
+
+/* No step runs any more, unless the CPU takes over. */
+static void device_lost(struct engine *n, struct err *why)
+{
+	if (n->cpu_too) log_put(LOG_ERROR, "engine", "%s: the model is opened again, on the CPU", why->msg);
+	if (n->cpu_too && generator_recover(n->generator, why) == OK) {
+		n->device_bytes = 0;
+		pthread_mutex_lock(&n->lock);
+		snprintf(n->device, sizeof n->device, "cpu");
+		pthread_mutex_unlock(&n->lock);
+		log_put(LOG_WARN, "engine", "%s runs on the CPU now; a restart tries the GPU again", generator_info(n->generator)->name);
+		return;
+	}
+	log_put(LOG_ERROR, "engine", "%s: no text can be written before a restart", why->msg);
+	pthread_mutex_lock(&n->lock);
+	n->failure = *why;
+	pthread_mutex_unlock(&n->lock);
 }
 
 static void jobs_run(struct engine *n)
 {
+	struct err why;
+	int lost = 0;
 	for (size_t step = 0; jobs_admit(n) == OK; step++) {
 		size_t left = 0, were = n->running_n;
 		generator_step(n->generator);
+		if (!lost && generator_lost(n->generator, &why) != OK) {
+			device_lost(n, &why);
+			lost = 1;                /* a CPU is not lost, and a GPU not found again */
+		}
 		for (size_t i = 0; i < were; i++) {
 			struct job *j = n->running[i];
 			if (j->request.done) job_done(n, j, j->request.status);
@@ -148,6 +182,8 @@ static void *engine_main(void *arg)
 	struct engine *n = arg;
 	int rc = generator_open(&n->generator, n->options, &n->open_err);
 	pthread_mutex_lock(&n->lock);
+	if (!rc) snprintf(n->device, sizeof n->device, "%s", generator_info(n->generator)->device);
+	if (!rc) n->device_bytes = generator_info(n->generator)->device_bytes;
 	n->open_status = rc;
 	n->ready = 1;
 	pthread_cond_signal(&n->opened);
@@ -177,6 +213,7 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 	pthread_cond_init(&n->left, NULL);
 	n->options = o;
 	n->together = o->sequences ? (size_t)o->sequences : 1;
+	n->cpu_too = !o->device || strcmp(o->device, "auto") == 0;
 	n->queue = queue_new(queue_cap);
 	if (!n->queue) {
 		engine_free(n);
@@ -219,6 +256,23 @@ void engine_close(struct engine *n)
 const struct generator *engine_generator(const struct engine *n)
 {
 	return n->generator;
+}
+
+int engine_failure(struct engine *n, struct err *e)
+{
+	int st;
+	pthread_mutex_lock(&n->lock);
+	st = n->failure.status;
+	if (st && e) *e = n->failure;
+	pthread_mutex_unlock(&n->lock);
+	return st;
+}
+
+void engine_device(struct engine *n, char out[64])
+{
+	pthread_mutex_lock(&n->lock);
+	snprintf(out, 64, "%s", n->device);
+	pthread_mutex_unlock(&n->lock);
 }
 
 size_t engine_waiting(struct engine *n)

@@ -13,6 +13,9 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 void engine_close(struct engine *n);
 /* For tokenising and info, which are thread-safe; never run the model through it. */
 const struct generator *engine_generator(const struct engine *n);
+/* OK; E_IO, when the GPU was lost and the CPU did not take over: every text fails with that. Thread-safe, as the next. */
+int engine_failure(struct engine *n, struct err *e);
+void engine_device(struct engine *n, char out[64]); /* "cpu", or what the GPU is called that runs the model now */
 size_t engine_waiting(struct engine *n);   /* in the queue */
 /* As generate(), run in the engine thread while the caller waits; on_text and the constraint are called in the engine
  * thread. E_LIMIT when the queue is full, where a patient caller waits instead; E_CANCELLED when *cancel was set or clock_us() passed deadline_us (0: none)

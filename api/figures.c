@@ -131,6 +131,16 @@ static int engine_put(cJSON *o, const char *key, struct service *s, const struct
 	return (n ? cJSON_AddStringToObject(o, key, generator_info(engine_generator(n))->name) : cJSON_AddNullToObject(o, key)) != NULL;
 }
 
+/* What runs the generator that is open. */
+static int device_put(cJSON *o, struct service *s)
+{
+	struct engine *n;
+	char device[64];
+	service_engine_open(s, &s->large, &n);
+	if (n) engine_device(n, device);
+	return (n ? cJSON_AddStringToObject(o, "device", device) : cJSON_AddNullToObject(o, "device")) != NULL;
+}
+
 static int reader_put(cJSON *o, struct service *s)
 {
 	struct reader_model *m;
@@ -144,7 +154,7 @@ static int models_put(cJSON *all, struct service *s)
 	struct embedder *m;
 	int has = !service_embedder(s, &m, NULL);
 	return o && (has ? cJSON_AddStringToObject(o, "embedder", embedder_info(m)->name) : cJSON_AddNullToObject(o, "embedder")) &&
-		engine_put(o, "generator", s, &s->large) && engine_put(o, "small", s, &s->small) && reader_put(o, s);
+		engine_put(o, "generator", s, &s->large) && device_put(o, s) && engine_put(o, "small", s, &s->small) && reader_put(o, s);
 }
 
 static int prompts_put(cJSON *all, const struct service *s)

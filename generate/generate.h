@@ -58,6 +58,8 @@ struct generator_info {
 
 /* The kernels that a generator opened with this option would run: a name in static storage. Errors as there. */
 int generator_kernel(const char **out, const char *kernel, struct err *e);
+/* The first GPU that this program can use, and its bytes of memory, all and free. E_UNSUPPORTED tells why there is none. */
+int generator_gpu(char name[64], uint64_t *memory, uint64_t *free, struct err *e);
 /* E_UNSUPPORTED: also, with device "cuda", that there is no GPU, or that it cannot run this model (adapters run on the CPU);
  * E_MEMORY: also a GPU's. */
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e);

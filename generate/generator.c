@@ -156,6 +156,22 @@ int generator_kernel(const char **out, const char *kernel, struct err *e)
 	return st;
 }
 
+int generator_gpu(char name[64], uint64_t *memory, uint64_t *free, struct err *e)
+{
+	const struct gpu_table *table;
+	struct gpu_info info;
+	struct gpu *g;
+	int st = gpu_choose(&table, e);
+	if (st == OK) st = table->open(&g, 0, e);
+	if (st != OK) return st;
+	table->info(g, &info);
+	table->close(g);
+	snprintf(name, 64, "%s", info.name);
+	*memory = info.memory;
+	*free = info.free;
+	return OK;
+}
+
 int generator_open(struct generator **out, const struct generator_options *o, struct err *e)
 {
 	struct generator *g;

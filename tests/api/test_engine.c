@@ -7,12 +7,14 @@
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/mem.h"
+#include "tests/generate/plain_gpu.h"
+#include "tests/gguf_make.h"
 #include "tests/test.h"
 
 static struct engine *smollm_open_for(size_t queue, int sequences)
 {
 	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
-	struct generator_options o = { .path = path, .threads = 2, .context_max = 1024, .sequences = sequences, .draft_max = 8,
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 2, .context_max = 1024, .sequences = sequences, .draft_max = 8,
 		.kv_bytes = sequences > 1 ? 40 << 20 : 0 };
 	struct engine *n;
 	struct err e = {0};
@@ -101,7 +103,7 @@ static void until_queued(struct engine *n, struct request *q)
 
 TEST(engine_missing_and_broken_models_are_errors)
 {
-	struct generator_options o = { .path = "/no/such/model.gguf", .threads = 1 };
+	struct generator_options o = { .path = "/no/such/model.gguf", .device = "cpu", .threads = 1 };
 	struct engine *n = NULL;
 	struct err e = {0};
 	CHECK_INT(engine_open(&n, &o, 4, &e), E_NOT_FOUND);
@@ -110,6 +112,72 @@ TEST(engine_missing_and_broken_models_are_errors)
 	CHECK(engine_open(&n, &o, 4, &e) != OK);
 	CHECK(e.msg[0] && n == NULL);
 	engine_close(NULL);
+}
+
+/* A model of random weights on a GPU that is lost in the middle of a text. */
+static struct engine *lost_open(const char *device, struct request *q)
+{
+	struct model_spec s = model_spec_of("llama");
+	char path[300];
+	struct generator_options o = { .path = path, .threads = 1, .sequences = 2, .device = device, .gpu = &plain_gpu };
+	struct engine *n;
+	struct err e;
+	char on[64];
+	s.layers = 1;
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.head_dim = 32;
+	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
+	model_make(&s, path);
+	CHECK_OK(engine_open(&n, &o, 4, &e), e);
+	engine_device(n, on);
+	CHECK_STR(on, "plain loops");
+	CHECK_OK(engine_failure(n, &e), e);
+	plain_gpu_state.lose_after = 6;
+	request_init(q, n, 40);
+	request_start(q);
+	pthread_join(q->thread, NULL);
+	CHECK_INT(q->rc, E_IO);
+	CHECK_MSG(strstr(q->err.msg, "device lost"), "%s", q->err.msg);
+	request_end(q);
+	return n;
+}
+
+TEST(engine_goes_on_without_its_gpu)
+{
+	struct request q;
+	struct engine *n = lost_open("auto", &q);
+	struct err e;
+	char on[64];
+	request_init(&q, n, 12);
+	request_start(&q);
+	pthread_join(q.thread, NULL);
+	CHECK_OK(q.rc, q.err);
+	CHECK_INT(q.result.completion_tokens, 12);
+	request_end(&q);
+	engine_device(n, on);
+	CHECK_STR(on, "cpu");
+	CHECK_OK(engine_failure(n, &e), e);
+	CHECK_INT(plain_gpu_state.open, 0);
+	engine_close(n);
+}
+
+TEST(engine_says_that_its_gpu_is_lost)
+{
+	struct request q;
+	struct engine *n = lost_open("cuda", &q);
+	struct err e;
+	for (int i = 0; i < 3; i++) {
+		request_init(&q, n, 12);
+		request_start(&q);
+		pthread_join(q.thread, NULL);
+		CHECK_INT(q.rc, E_IO);
+		CHECK_MSG(strstr(q.err.msg, "device lost"), "%s", q.err.msg);
+		request_end(&q);
+	}
+	CHECK_INT(engine_failure(n, &e), E_IO);
+	CHECK_MSG(strstr(e.msg, "device lost"), "%s", e.msg);
+	engine_close(n);
 }
 
 TEST(engine_gives_every_caller_its_own_result)

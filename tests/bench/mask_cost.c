@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 {
 	static const char *const wishes[] = { "Tell this in your own words, with numbers and quotations.",
 		"Make up a list of years, prices and famous quotations about this." };
-	struct generator_options o = { .path = argc > 2 ? argv[1] : "", .threads = 1, .context_max = 4096, .sequences = 1 };
+	struct generator_options o = { .path = argc > 2 ? argv[1] : "", .device = "cpu", .threads = 1, .context_max = 4096, .sequences = 1 };
 	int tokens = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 100;
 	struct generator *g = NULL;
 	struct buf text;

@@ -361,7 +361,7 @@ static void check_model(const char *name)
 {
 	static const char *const wants[] = { "Repeat with many more years and prices:", "Quote \"famous\" words of three people with their years:\n1. \"" };
 	const char *path = test_model(name);
-	struct generator_options o = { .path = path, .threads = 1, .context_max = 512, .draft_max = 4 };
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 1, .context_max = 512, .draft_max = 4 };
 	struct generator *g;
 	struct tokens t = { 0 };
 	struct gen_result r;

@@ -13,7 +13,7 @@
 static struct generator *open_with(const char *kernel, int context)
 {
 	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
-	struct generator_options o = { .path = path, .threads = 2, .context_max = context, .kernel = kernel };
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 2, .context_max = context, .kernel = kernel };
 	struct generator *g;
 	struct err e;
 	if (!path) test_skip("smollm2 was not fetched");
@@ -43,7 +43,7 @@ TEST(generator_info_and_bad_options)
 {
 	struct generator *g = open_with(NULL, 0);
 	const struct generator_info *f = generator_info(g);
-	struct generator_options o = { .path = "absent.gguf", .threads = 1 };
+	struct generator_options o = { .path = "absent.gguf", .device = "cpu", .threads = 1 };
 	struct generator *none;
 	struct err e;
 	CHECK_STR(f->name, "smollm2-135m-instruct-q4_1");
@@ -377,7 +377,7 @@ static void expect_refusal_at(const char *find, size_t skip, const char *put, si
 	struct mapping m;
 	struct generator *g;
 	struct err e = { 0, "" };
-	struct generator_options o = { .threads = 1, .kernel = "ref" };
+	struct generator_options o = { .device = "cpu", .threads = 1, .kernel = "ref" };
 	char path[300], *header, *at;
 	const char *model = test_model("smollm2-135m-instruct-q4_1.gguf");
 	off_t size;
@@ -424,7 +424,7 @@ TEST(generator_refuses_by_name)
 TEST(generator_out_of_memory)
 {
 	const char *path = test_model("smollm2-135m-instruct-q4_1.gguf");
-	struct generator_options o = { .path = path, .threads = 2, .context_max = 32, .kernel = NULL };
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 2, .context_max = 32, .kernel = NULL };
 	if (!path) test_skip("smollm2 was not fetched");
 	out_of_memory_is_told(&o, "hi");
 }
@@ -433,7 +433,7 @@ TEST(generator_out_of_memory)
 TEST(generator_tells_of_damaged_weights)
 {
 	const char *model = test_model("smollm2-135m-instruct-q4_1.gguf");
-	struct generator_options o = { .threads = 2, .context_max = 64 };
+	struct generator_options o = { .device = "cpu", .threads = 2, .context_max = 64 };
 	struct generator *g;
 	struct gguf *whole;
 	const struct gguf_tensor *t;

@@ -347,7 +347,7 @@ TEST(lora_of_a_generator)
 	struct gguf_make bad;
 	base_make();
 	keys_put("adapter", "llama", "lora", 1);
-	struct generator_options o = { .path = at("base.gguf"), .threads = 1, .lora = at("bad.gguf") };
+	struct generator_options o = { .path = at("base.gguf"), .device = "cpu", .threads = 1, .lora = at("bad.gguf") };
 	CHECK_OK(generator_open(&m, &o, &e), e);
 	CHECK_STR(generator_info(m)->name, "base+lora");
 	generator_close(m);
@@ -361,7 +361,7 @@ TEST(lora_of_a_generator)
 	gguf_make_write(&bad, at("bad.gguf"));
 	CHECK_INT(generator_open(&m, &o, &e), E_UNSUPPORTED);
 	CHECK(strstr(e.msg, "token_embd.weight"));
-	o = (struct generator_options){ .path = at("bad.gguf"), .threads = 1 };
+	o = (struct generator_options){ .path = at("bad.gguf"), .device = "cpu", .threads = 1 };
 	CHECK_INT(generator_open(&m, &o, &e), E_UNSUPPORTED);
 	CHECK(strstr(e.msg, "generate.lora"));
 }

@@ -9,7 +9,7 @@
 static struct generator *open_spec(const struct model_spec *s)
 {
 	char path[300];
-	struct generator_options o = { .path = path, .threads = 2 };
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 2 };
 	struct generator *g;
 	struct err e;
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
@@ -126,7 +126,7 @@ TEST(random_gemma3_out_of_memory)
 {
 	struct model_spec spec = small("gemma3");
 	char path[300];
-	struct generator_options o = { .path = path, .threads = 2 };
+	struct generator_options o = { .path = path, .device = "cpu", .threads = 2 };
 	spec.spm = 1;
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(&spec, path);
