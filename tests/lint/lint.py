@@ -239,6 +239,20 @@ def rule_places(tree):
                 yield f"{path}:{n}: {m.group(0)}"
 
 
+# What nvcc alone understands, and where it may stand; elsewhere are the words of nn/cuda.h, which the host knows too.
+CUDA_ALONE = re.compile(r"<<<|\b__(?:shfl|ballot|any|all|reduce)\w*_sync\b|\bcuda[A-Z]\w*\s*\(|\b__shared__\b")
+CUDA_OWNERS = ("nn/cuda.h", "nn/ops_cuda.cu")
+
+
+def rule_kernels(tree):
+    """kernels are written in the words of nn/cuda.h, so that tests can run them on the host"""
+    for path in [p for p in tree.code() if p.startswith("nn/") and p.endswith((".cu", ".h")) and p not in CUDA_OWNERS]:
+        for n, line in enumerate(bare(tree.text(path)).splitlines(), 1):
+            m = CUDA_ALONE.search(line)
+            if m:
+                yield f"{path}:{n}: {m.group(0)}: say it in the words of nn/cuda.h"
+
+
 # What answers HTTP gets its reader from request_reader or caller_reader; the command line speaks for the owner.
 READER_MAKERS = ("api/auth.", "api/keys.", "api/cmd_", "api/command.", "api/bench_index.", "api/bench_words.")
 
@@ -253,15 +267,17 @@ def rule_reader(tree):
 
 
 RULES = [rule_rooms, rule_foreign, rule_banned, rule_heap, rule_length, rule_white_space, rule_opening, rule_architecture, rule_unique,
-         rule_places, rule_reader]
+         rule_places, rule_kernels, rule_reader]
 
 # A tree that keeps every rule, and for each rule changes that break it: (rule, file, text).
 GOOD = {
-    "ARCHITECTURE.md": "base/ `err.{c,h}` `mem.c`, nn/ `ops.h`, index/ `index.h` `store.c`, api/ `api/main.c`\nshout.sh answer.txt tests/test.h\n",
+    "ARCHITECTURE.md": "base/ `err.{c,h}` `mem.c`, nn/ `ops.h` `cuda.h` `add.cu`, index/ `index.h` `store.c`, api/ `api/main.c`\nshout.sh answer.txt tests/test.h\n",
     "base/err.c": '/* err.c: owns errors. malloc( in words is no call */\n#include "base/err.h"\n#include <stdio.h>\nchar *s = "free(x) strcpy(y)";\n',
     "base/err.h": "/* err.h: errors */\n",
     "base/mem.c": "/* mem.c: owns the heap */\nvoid *f(void) { return malloc(1); }\n",
     "nn/ops.h": '/* ops.h: kernels */\n#include "base/err.h"\n',
+    "nn/cuda.h": "/* cuda.h: words */\n#include <cuda_runtime.h>\n#define RUN(k) k<<<1, 32>>>()\n",
+    "nn/add.cu": '/* add.cu: adds; k<<<1>>> in words is no launch */\n#include "nn/cuda.h"\nvoid f(void) { RUN(k); }\n',
     "index/index.h": "/* index.h: the store */\n",
     "index/store.c": '/* store.c: owns LMDB */\n#include "index/index.h"\n#include <lmdb.h>\nint g(struct x *p) { return mem_free(p), p->free(p); }\n',
     "api/main.c": '/* main.c: owns the start */\n#include "index/index.h"\nint main(void) { exit(0); }\n',
@@ -297,6 +313,11 @@ BROKEN = [
     (rule_unique, "tests/base/err.c", "/* err.c: x */\n"),
     (rule_places, "tools/shout.sh", "x=https://py" + "pi.org/simple\n"),
     (rule_places, "Makefile", "x = /ro" + "ot/thing\n"),
+    (rule_foreign, "nn/add.cu", "/* add.cu: x */\n#include <cuda_fp16.h>\n"),
+    (rule_kernels, "nn/add.cu", "/* add.cu: x */\nvoid f(void) { k<<<1, 32>>>(); }\n"),
+    (rule_kernels, "nn/add.cu", "/* add.cu: x */\nvoid f(void *p) { cudaFree(p); }\n"),
+    (rule_kernels, "nn/add.cu", "/* add.cu: x */\nfloat f(float v) { return __shfl_xor_sync(~0u, v, 1); }\n"),
+    (rule_opening, "nn/add.cu", "int x;\n"),
     (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(void) { struct reader r = { 0 }; }\n"),
     (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(struct reader *r) { r->all_groups = 1; }\n"),
     (rule_reader, "api/main.c", "/* main.c: x */\nvoid f(struct request *q) { q->reader.all_groups = 1; }\n"),
