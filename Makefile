@@ -35,7 +35,7 @@ CUDA_LENIENT := -Wno-unused-function -Wno-missing-field-initializers -Wno-deprec
 COMMA := ,
 SPACE := $(subst ,, )
 CUDA_WITHOUT := $(if $(CUDA),nn/gpu_none.c)
-LIBS_nn      += $(if $(CUDA),$(firstword $(wildcard $(CUDA)/lib*/libcudart_static.a)) -ldl -lrt -lstdc++)
+LIBS_nn      += $(if $(CUDA),$(firstword $(wildcard $(CUDA)/lib*/libcudart_static.a)) -ldl -lrt) -lstdc++
 NVCC_FLAGS   := -std=c++20 -O3 -t 2 -fmad=false -I. -MMD -MP -Xcompiler -Wall,-Wextra,$(subst $(SPACE),$(COMMA),$(CUDA_LENIENT)) \
 	-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 # The same sources for the host, over an emulator (tests/nn/cuda_host.h): linked into the tests of rooms that can use a GPU.
