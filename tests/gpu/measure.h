@@ -10,6 +10,14 @@
 #include <stdint.h>
 #include "nn/gpu.h"
 #include "tests/gguf_make.h"
+#include "tests/test.h"
+
+/* A test that only a GPU is asked: on the host it would repeat what another one does. */
+extern const struct gpu_table host_table __attribute__((weak));
+#define DEVICE_TEST(name) \
+	static void test_##name(void); \
+	__attribute__((constructor)) static void reg_##name(void) { if (!&host_table) test_register(#name, __FILE__, test_##name); } \
+	static void test_##name(void)
 
 int real_sizes(void);                        /* 1: a GPU, not the host */
 struct gpu *device_open(void);               /* the first device of test_gpu() */

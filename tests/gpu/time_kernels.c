@@ -85,10 +85,10 @@ static void time_products(uint32_t type)
 	for (size_t i = 0; i < (real_sizes() ? sizeof products / sizeof *products : 3); i++) time_product(&products[i], type);
 }
 
-TEST(time_linear_bf16) { time_products(QUANT_BF16); }
-TEST(time_linear_q8_0) { time_products(QUANT_Q8_0); }
+DEVICE_TEST(time_linear_bf16) { time_products(QUANT_BF16); }
+DEVICE_TEST(time_linear_q8_0) { time_products(QUANT_Q8_0); }
 TEST(time_linear_q4_k) { time_products(QUANT_Q4_K); }
-TEST(time_linear_q6_k) { time_products(QUANT_Q6_K); }
+DEVICE_TEST(time_linear_q6_k) { time_products(QUANT_Q6_K); }
 
 /* --- attention --- */
 struct attending { struct gpu *g; struct gpu_attend c; struct gpu_rows rows; size_t layers, layer_halves; };

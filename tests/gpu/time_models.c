@@ -96,10 +96,10 @@ static void time_model(const char *name, uint32_t type)
 	model_close(&m);
 }
 
-TEST(time_15b_bf16) { time_model("1.5b", QUANT_BF16); }
+DEVICE_TEST(time_15b_bf16) { time_model("1.5b", QUANT_BF16); }
 TEST(time_15b_q4_k) { time_model("1.5b", QUANT_Q4_K); }
-TEST(time_8b_q8_0) { time_model("8b", QUANT_Q8_0); }
-TEST(time_15b_q8_0) { time_model("1.5b", QUANT_Q8_0); }
-TEST(time_135m_q8_0) { time_model("135m", QUANT_Q8_0); }
-TEST(time_8b_q4_k) { time_model("8b", QUANT_Q4_K); }
-TEST(time_8b_bf16) { time_model("8b", QUANT_BF16); }
+DEVICE_TEST(time_8b_q8_0) { time_model("8b", QUANT_Q8_0); }
+DEVICE_TEST(time_15b_q8_0) { time_model("1.5b", QUANT_Q8_0); }
+DEVICE_TEST(time_135m_q8_0) { time_model("135m", QUANT_Q8_0); }
+DEVICE_TEST(time_8b_q4_k) { time_model("8b", QUANT_Q4_K); }
+DEVICE_TEST(time_8b_bf16) { time_model("8b", QUANT_BF16); }
