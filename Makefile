@@ -183,6 +183,9 @@ $(BUILD)/gpu/ceilings: tests/gpu/ceilings.cu $(CUDA_KIND)
 	@mkdir -p $(@D)
 	$(CUDA)/bin/nvcc $(NVCC_FLAGS) -MF $@.d -o $@ $< -ldl
 
+.PHONY: gpu-programs
+gpu-programs: $(addprefix $(BUILD)/gpu/,ceilings run-kernels run-models run-embed run-generate ref_logits)
+
 # Everything about a GPU, on a machine that has one: ONLY=kernels,models,time,peers,sanitize (some of it); figures go to build-gpu/gpu, or
 # where OUT says. Needs a CUDA toolkit and a C compiler, no package of the distribution. gpu-pack: what may be carried there.
 gpu-check:

@@ -75,10 +75,23 @@ echo "== cuda build"
 if built all "$build/nn/gpu_none.o" && nm "$build/footnote" | grep ' cuda_table$' >/dev/null; then passed=$((passed + 1)); else fail "cuda build"; fi
 
 suite lint python3 tests/lint/lint.py
-for room in base nn embed generate index ingest api torture; do
+mkdir -p "$build/gpu"
+export GPU_FIGURES=$build/gpu/host.jsonl
+rm -f "$GPU_FIGURES"
+for room in base nn embed generate index ingest api torture gpu; do
 	compgen -G "tests/$room/*.c" >/dev/null || continue
 	if built "$build/tests/run-$room"; then suite "$room" "$build/tests/run-$room"; else fail "$room: its tests do not build"; fi
 done
+
+# What `make gpu-check` runs is built, so that it cannot rot; without a GPU it says so with exit code 3. Its report is made of what the emulated
+# device gave above.
+if built gpu-programs; then
+	"$build/gpu/ceilings" device >"$log" 2>&1
+	case $? in 0 | 3) passed=$((passed + 1)) ;; *) fail "gpu-check: $(tail -n 1 "$log")" ;; esac
+	suite "gpu-check's report" python3 tests/gpu/gpu_report.py "$GPU_FIGURES" --quiet --report "$build/gpu/host.md"
+else
+	fail "gpu-check: it does not build"
+fi
 
 # Suites that drive the built program from outside: each takes its path.
 for file in tests/cli/*.py tests/http/*.py tests/torture/*.py tests/crash/*.py tests/recall/*.py; do

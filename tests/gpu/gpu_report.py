@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The figures of `make gpu-check` as a report. Usage: gpu_report.py FIGURES.jsonl [--json OUT.json] [--report OUT.md]
+"""The figures of `make gpu-check` as a report. Usage: gpu_report.py FIGURES.jsonl [--quiet] [--json OUT.json] [--report OUT.md]
 
 Every figure is told with what it moves and computes, and with what bounds it (Williams, Waterman & Patterson 2009, the roofline): the time that its
 bytes take at the rate at which this device reads memory, and its products and sums at the rate of cuBLAS' best product, beside the time
@@ -159,6 +159,7 @@ def report(f):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("figures")
+    a.add_argument("--quiet", action="store_true", help="print no figures")
     a.add_argument("--json")
     a.add_argument("--report")
     o = a.parse_args()
@@ -171,9 +172,9 @@ def main():
                 print(f"{o.figures}:{n}: no JSON, left out", file=sys.stderr)
     f = Figures(lines)
     rows = goals(f)
-    for what, v, asked, up, unit, bound in rows:
+    for what, v, asked, up, unit, bound in rows if not o.quiet else []:
         print(f"{what}: {'not measured' if v is None else number(v) + unit} (asked {'≥' if up else '≤'} {number(asked)}{unit}){'; bound by ' + bound if bound else ''}")
-    for row in figure_rows(f):
+    for row in figure_rows(f) if not o.quiet else []:
         print(" | ".join(row))
     if o.json:
         with open(o.json, "w", encoding="utf-8") as out:

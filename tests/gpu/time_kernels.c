@@ -192,3 +192,58 @@ TEST(time_small)
 			figure("small", "\"kernel\": \"%s\", \"n\": %zu, \"us\": %.3f", kernels[i].name, s.n, queued_us(s.g, kernels[i].queue, &s));
 	test_gpu()->close(s.g);
 }
+
+/* --- the scan of vectors --- */
+struct scanning { struct gpu *g; struct gpu_scan c; };
+
+static void queue_scan(void *ctx)
+{
+	struct scanning *s = ctx;
+	test_gpu()->scan(s->g, &s->c);
+}
+
+static void *device_bytes(struct gpu *g, size_t n, int signs)
+{
+	uint8_t *p = mem_alloc(n), *device = device_room(g, n);
+	uint64_t s = 1;
+	CHECK(p != NULL);
+	for (size_t i = 0; i < n; i++) {
+		s = s * 6364136223846793005u + 1442695040888963407u;
+		p[i] = (uint8_t)((signs ? 129 : 1) + (s >> 40) % 255);
+	}
+	test_gpu()->copy_in(g, device, p, n);
+	mem_free(p);
+	return device;
+}
+
+TEST(time_scan)
+{
+	enum { LEN = 384, K = 10, MOST = 256 };
+	const size_t rows = real_sizes() ? 1000000 : 300;
+	struct scanning s = { .g = device_open() };
+	float ones[MOST], *scales = mem_alloc(rows * sizeof *scales), *there = device_room(s.g, rows * sizeof *scales), *own = device_room(s.g, sizeof ones);
+	int32_t shifts[MOST];
+	int8_t *queries = device_bytes(s.g, MOST * LEN, 1), host[MOST * LEN];
+	CHECK(scales != NULL);
+	for (size_t i = 0; i < rows; i++) scales[i] = 0.001f;
+	for (size_t i = 0; i < MOST; i++) ones[i] = 0.001f;
+	test_gpu()->copy_in(s.g, there, scales, rows * sizeof *scales);
+	test_gpu()->copy_in(s.g, own, ones, sizeof ones);
+	test_gpu()->copy_out(s.g, host, queries, sizeof host);
+	device_sync(s.g);
+	for (size_t i = 0; i < MOST; i++) {
+		shifts[i] = 0;
+		for (size_t j = 0; j < LEN; j++) shifts[i] += 128 * host[i * LEN + j];
+	}
+	s.c = (struct gpu_scan){ .codes = device_bytes(s.g, rows * LEN, 0), .scales = there, .queries = queries, .query_scales = own,
+		.shifts = device_ids(s.g, shifts, MOST), .rows = rows, .len = LEN, .k = K,
+		.scratch = device_room(s.g, test_gpu()->scan_bytes(rows, MOST, K)), .best = device_room(s.g, MOST * K * sizeof(uint32_t)),
+		.near = device_room(s.g, MOST * K * sizeof(float)), .got = device_room(s.g, MOST * sizeof(uint32_t)) };
+	for (s.c.n = 1; s.c.n <= (real_sizes() ? MOST : 16); s.c.n *= 16) {
+		double us = queued_us(s.g, queue_scan, &s);
+		figure("scan", "\"type\": \"int8\", \"rows\": %zu, \"dim\": %d, \"n\": %zu, \"bytes\": %zu, \"flops\": %.0f, \"ms\": %.4f, \"queries_per_s\": %.0f", rows,
+			LEN, s.c.n, rows * LEN, 2.0 * (double)rows * LEN * (double)s.c.n, us / 1000, (double)s.c.n * 1e6 / us);
+	}
+	mem_free(scales);
+	test_gpu()->close(s.g);
+}
