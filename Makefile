@@ -173,7 +173,7 @@ $(foreach r,generate embed nn base,$(eval $(BUILD)/gpu/$(r).a: $(filter-out $(pa
 $(BUILD)/gpu/run-kernels: $(call gpu_tests,tests/nn/test_gpu_*.c tests/gpu/check_device.c tests/gpu/time_kernels.c)
 $(BUILD)/gpu/run-models: $(call gpu_tests,tests/gpu/check_models.c tests/gpu/time_models.c tests/gpu/model.c)
 $(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/gpu/time_encoder.c)
-$(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c)
+$(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c tests/generate/plain_gpu.c tests/generate/plain_model.c)
 .SECONDARY: $(GPU_COMMON)
 $(BUILD)/gpu/run-%: $(GPU_COMMON) $(GPU_ARCHIVES)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(GPU_ARCHIVES) $(GPU_LIBS)

@@ -92,13 +92,13 @@ static void measure_launch(void)
 	cudaGraph_t graph;
 	cudaGraphExec_t made;
 	double us = best_us([&] { for (int i = 0; i < KERNELS; i++) nothing<<<1, 32, 0, stream>>>(); });
-	printf("{\"work\": \"launch\", \"how\": \"alone\", \"us\": %.3f}\n", us / KERNELS);
+	printf("{\"work\": \"launch\", \"how\": \"alone\", \"us\": %.3f}\n", us / static_cast<double>(KERNELS));
 	need(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
 	for (int i = 0; i < KERNELS; i++) nothing<<<1, 32, 0, stream>>>();
 	need(cudaStreamEndCapture(stream, &graph), "capture");
 	need(cudaGraphInstantiate(&made, graph, 0), "graph");
 	us = best_us([&] { cudaGraphLaunch(made, stream); });
-	printf("{\"work\": \"launch\", \"how\": \"graph\", \"us\": %.3f}\n", us / KERNELS);
+	printf("{\"work\": \"launch\", \"how\": \"graph\", \"us\": %.3f}\n", us / static_cast<double>(KERNELS));
 	cudaGraphExecDestroy(made);
 	cudaGraphDestroy(graph);
 }
