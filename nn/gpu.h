@@ -87,7 +87,7 @@ struct gpu_rope {
 };
 
 struct gpu_attend {                       /* softmax(scale q·k) v over the keys at positions from … pos of the row's sequence */
-	const float *q; float *out;       /* device (n, heads*head_dim) */
+	const float *q; float *out;       /* device (n, heads*head_dim), aligned to 16 bytes */
 	size_t heads, kv_heads, head_dim; /* head_dim: a multiple of OPS_HEAD_ALIGN, at most 256 */
 	size_t window;                    /* from = pos + 1 - window, or 0 with window 0 */
 	size_t keys_most;                 /* no row has more: what the grid is made for */

@@ -23,11 +23,18 @@
  * nothing, to the bit, nor do others' keys in a block, unless a value is no finite number: that shows in the whole tile of a
  * prompt. What no query of a tile attends to is not read.
  *
- * Bytes: decoding reads 4 * head_dim * kv_heads bytes a position and layer once, and, where a row has more than one run, writes
- * and reads 4 * head_dim * heads bytes a run: of head_dim 128, 12 heads on 2 (the 1.5B), 1024 bytes a key and 96 a key for
- * the partial sums, which stay in the second-level cache up to some 40 MiB. 64 sequences of 2048 positions: 134 MB
- * a layer, 28 us at 4.8 TB/s; in flight are 12 KiB a warp, 4 warps a block, 2 and more blocks a multiprocessor: 96 KiB
- * where 4.8 TB/s at 0.8 us wants 29.
+ * Heads of 64, 128 and 256 dimensions have kernels of their own; others take the next larger one, with bounds.
+ *
+ * The reckoning. Decoding reads 4 * head_dim * kv_heads bytes a position and layer, once for up to 8 heads (more read it again,
+ * from the second-level cache); where a row has several runs it writes and reads 4 * head_dim * heads bytes a run. Of 12
+ * heads on 2 of 128 (the 1.5B) that is 1024 bytes a position, and 2 * 48 for sums, which stay in the cache up to some 40 MB.
+ *   1 sequence of 2048: 2 MB, 32 blocks of 64 KB; what bounds it is latency: slot and page, then all of a page at once, four
+ *     products deep, then the sum of 16 runs: some 4 us a layer
+ *   16 of 2048: 34 MB, 512 blocks: 7 us at 4.8 TB/s.  64 of 2048: 134 MB: 28 us.  64 of 8192: 537 MB, 112 us, and 50 of sums
+ * Under way: a warp asks for its page (16 KB) at once, 4 warps a block, 3 blocks a multiprocessor: 192 KB, where 4.8 TB/s
+ * at 0.8 us want 29. A page's 64 mma take 512 clocks of a quarter of a multiprocessor, which gets a page in 1800.
+ * Prompts: 4 * head_dim operations a pair of query and key: 2048 positions of the 1.5B are 13 GFLOP a layer; a block has
+ * 64 rows for 32 KB of a block of keys: 128 operations a byte, which come from the cache. 512 rows are 104 blocks.
  * Threads: as gpu.h. Failure: none of its own. */
 #include <math.h>
 #include <stdint.h>
@@ -132,27 +139,30 @@ struct decode_at {                             /* a block's place */
 template <int DIM, int ALL> CUDA_FN void decode_query(const struct attend_job *c, const struct decode_at *at,
 	struct decode_shared<DIM> *s)
 {
-	const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane / 4;
-	const float *q = c->q + ((size_t)at->row * c->heads + at->head + head) * c->dim + lane % 4 * 8;
-	const int mine = head < at->heads;
+	const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = lane / 4, dim = head_dim<DIM, ALL>(c);
+	const float *q = c->q + ((size_t)at->row * c->heads + at->head + head) * dim;
 	float most = 0, factor, lift;
-	for (uint32_t d = 0; d < c->dim; d += 32)
-		for (uint32_t i = 0; i < 8; i++)
-			if (mine && (ALL || d + lane % 4 * 8 < c->dim)) most = fmaxf(most, fabsf(q[d + i]));
+#pragma unroll
+	for (uint32_t d = lane % 4 * 8; d < DIM; d += 32)
+#pragma unroll
+		for (uint32_t i = 0; i < 8; i += 4) {
+			const float4 v = head < at->heads && (ALL || d < dim) ? *(const float4 *)(q + d + i) : make_float4(0, 0, 0, 0);
+			most = fmaxf(fmaxf(most, fmaxf(fabsf(v.x), fabsf(v.y))), fmaxf(fabsf(v.z), fabsf(v.w)));
+		}
 	lift = query_lift(quad_max(most), c->scale, &factor);
 	if (warp == 0 && lane % 4 == 0) s->factor[head] = factor;
 	for (uint32_t x = warp; x < DIM / 32; x += WARPS)
-		for (uint32_t half = 0; half < 2; half++) {
-			struct words w;
 #pragma unroll
-			for (uint32_t i = 0; i < 2; i++) {
-				float f[2] = { 0, 0 };
-				if (mine && (ALL || x * 32 + lane % 4 * 8 < c->dim)) {
-					f[0] = q[x * 32 + half * 4 + i * 2] * lift;
-					f[1] = q[x * 32 + half * 4 + i * 2 + 1] * lift;
-				}
-				w.w[2 * i] = half_pair(f[0], f[1]);
-				w.w[2 * i + 1] = half_pair(f[0] - pair_low(w.w[2 * i]), f[1] - pair_high(w.w[2 * i]));
+		for (uint32_t half = 0; half < 2; half++) {
+			const uint32_t d = x * 32 + lane % 4 * 8;
+			float4 v = make_float4(0, 0, 0, 0);
+			struct words w;
+			if (head < at->heads && (ALL || d < dim)) v = *(const float4 *)(q + d + half * 4);
+			const float f[4] = { v.x * lift, v.y * lift, v.z * lift, v.w * lift };
+#pragma unroll
+			for (uint32_t i = 0; i < 4; i += 2) {
+				w.w[i] = half_pair(f[i], f[i + 1]);
+				w.w[i + 1] = half_pair(f[i] - pair_low(w.w[i]), f[i + 1] - pair_high(w.w[i]));
 			}
 			s->query[2 * x + half][lane] = w;
 		}
@@ -169,7 +179,7 @@ template <int DIM, int ALL> CUDA_FN void decode_scores(const uint16_t *keys, uin
 	for (int t = 0; t < 4; t++)
 #pragma unroll
 		for (int i = 0; i < 4; i++) score[t][i] = 0;
-#pragma unroll
+#pragma unroll DIM > 128 ? 1 : 4
 	for (int x0 = 0; x0 < DIM / 32; x0 += DEEP) {
 		struct words k[DEEP][4];
 #pragma unroll
@@ -256,26 +266,44 @@ template <int DIM, int ALL> CUDA_FN void decode_values(const uint16_t *values, u
 		for (int o = 0; o < 8; o++) out[lane / 4][column + 8 * i + o] = acc[o][i] + acc[o][2 + i];
 }
 
-/* A warp's page of a run, to shared memory. All of it is asked for before the first product waits for its part. */
+/* A warp's page of a run: its position, and which of its keys the row has. */
+struct decode_part { uint32_t begin, lo, hi; };
+CUDA_FN struct decode_part decode_part_of(const struct decode_at *at, uint32_t run)
+{
+	struct decode_part p = { run * SPLIT + threadIdx.x / 32 * PAGE, 0, 0 };
+	if (at->keys.first > p.begin) p.lo = at->keys.first - p.begin;
+	if (at->keys.end > p.begin) p.hi = min(at->keys.end - p.begin, PAGE);
+	return p;
+}
+
+/* Asks for a warp's page, so that all of it is under way before the first product waits for its part. */
+template <int DIM, int ALL> CUDA_FN void decode_ask(const struct attend_job *c, const struct decode_at *at, uint32_t run)
+{
+	const uint32_t dim = head_dim<DIM, ALL>(c);
+	const struct decode_part p = decode_part_of(at, run);
+	if (p.lo >= p.hi) return;
+	const uint16_t *keys = page_keys(c, at->slot, p.begin / PAGE, at->kv_head);
+	for (uint32_t i = p.lo * dim + threadIdx.x % 32 * LINE; i < p.hi * dim; i += 32 * LINE) {
+		prefetch_line(keys + i);
+		prefetch_line(keys + PAGE * dim + i);
+	}
+}
+
+/* A warp's page of a run, to shared memory. */
 template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c, const struct decode_at *at, uint32_t run,
 	struct decode_shared<DIM> *s)
 {
-	const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, begin = run * SPLIT + warp * PAGE;
-	const uint32_t lo = at->keys.first > begin ? at->keys.first - begin : 0;
-	const uint32_t hi = at->keys.end < begin ? 0 : min(at->keys.end - begin, PAGE);
+	const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = head_dim<DIM, ALL>(c);
+	const struct decode_part part = decode_part_of(at, run);
 	float top = -INFINITY, sum = 0, score[4][4];
 	uint32_t p[2][4];
-	if (lo < hi) {
-		const uint32_t dim = head_dim<DIM, ALL>(c);
-		const uint16_t *keys = page_keys(c, at->slot, begin / PAGE, at->kv_head);
-		for (uint32_t i = lo * dim + lane * LINE; i < hi * dim; i += 32 * LINE) {
-			prefetch_line(keys + i);
-			prefetch_line(keys + PAGE * dim + i);
-		}
-		decode_scores<DIM, ALL>(keys, dim, lo, hi, s, score);
-		decode_shares(score, s->factor[lane / 4], lo, hi, &top, &sum, p);
-#pragma unroll
-		for (int d = 0; d < DIM; d += 64) decode_values<DIM, ALL>(keys + PAGE * dim, dim, d, lo, hi, p, s->vec[warp]);
+	if (part.lo < part.hi) {
+		const uint16_t *keys = page_keys(c, at->slot, part.begin / PAGE, at->kv_head);
+		decode_scores<DIM, ALL>(keys, dim, part.lo, part.hi, s, score);
+		decode_shares(score, s->factor[lane / 4], part.lo, part.hi, &top, &sum, p);
+#pragma unroll DIM > 128 ? 1 : 2
+		for (int d = 0; d < DIM; d += 64)
+			decode_values<DIM, ALL>(keys + PAGE * dim, dim, d, part.lo, part.hi, p, s->vec[warp]);
 	}
 	if (lane % 4 == 0) {
 		s->top[warp][lane / 4] = top;
@@ -408,7 +436,7 @@ template <int DIM, int ALL> CUDA_FN void decode_runs(const struct attend_job *c,
 }
 
 /* Grid: heads of keys times parts; runs, of which a block takes every so many-th; rows. */
-template <int DIM, int ALL> __launch_bounds__(THREADS) CUDA_KERNEL(decode)(struct attend_job c)
+template <int DIM, int ALL> __launch_bounds__(THREADS, ALL ? 3 : 2) CUDA_KERNEL(decode)(struct attend_job c)
 {
 	CUDA_SHARED(struct decode_shared<DIM>, s);
 	const int32_t pos = c.pos[blockIdx.z];
@@ -424,10 +452,12 @@ template <int DIM, int ALL> __launch_bounds__(THREADS) CUDA_KERNEL(decode)(struc
 	at.head = blockIdx.x % c.parts * DECODE_HEADS;
 	at.heads = min(c.group - at.head, DECODE_HEADS);
 	at.head += at.kv_head * c.group;
+	decode_ask<DIM, ALL>(&c, &at, at.run0 + blockIdx.y);
 	decode_query<DIM, ALL>(&c, &at, s);
 	__syncthreads();
 	for (uint32_t i = blockIdx.y; i < at.runs; i += gridDim.y) {
 		decode_page<DIM, ALL>(&c, &at, at.run0 + i, s);
+		if (i + gridDim.y < at.runs) decode_ask<DIM, ALL>(&c, &at, at.run0 + i + gridDim.y);
 		__syncthreads();
 		decode_run<DIM, ALL>(&c, &at, i, s);
 		__syncthreads();
