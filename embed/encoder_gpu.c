@@ -15,7 +15,7 @@
 
 enum { HEAD_LEAST = 16, HEAD_MOST = 128, TILE_INTS = 3 };
 
-struct linear_gpu { uint16_t *w; float *bias; };  /* device: (outputs, inputs), (outputs), padded */
+struct linear_gpu { struct gpu_matrix w; float *bias; }; /* device: (outputs, inputs), (outputs), padded */
 struct norm_gpu { float *gamma, *beta; };         /* device (hidden) */
 
 struct layer_gpu {
@@ -82,16 +82,6 @@ static int halves_begin(struct encoder_gpu *m, size_t rows, size_t columns, stru
 	return OK;
 }
 
-static int halves_send(struct encoder_gpu *m, size_t n, const char *what, uint16_t **out, struct err *e)
-{
-	void *p;
-	int rc = m->t->alloc(m->g, n * sizeof **out, what, &p, e);
-	if (rc != OK) return rc;
-	*out = p;
-	m->t->copy_in(m->g, p, m->halves, n * sizeof **out);
-	return OK;
-}
-
 /* A vector of `parts` parts of `n` floats, each padded to `each`, all to `whole`. */
 static int floats_send(struct encoder_gpu *m, const float *from, size_t parts, size_t n, size_t each, size_t whole, float **out,
 	struct err *e)
@@ -118,10 +108,15 @@ static int norm_send(struct encoder_gpu *m, const struct norm *n, struct norm_gp
 /* A table of rows next to each other. */
 static int table_send(struct encoder_gpu *m, const float *from, size_t rows, uint16_t **out, struct err *e)
 {
+	void *p;
 	int rc = halves_begin(m, rows, m->h, e);
 	if (rc != OK) return rc;
 	halves_put(m->halves, from, rows * m->h);
-	return halves_send(m, rows * m->h, "embeddings", out, e);
+	rc = m->t->alloc(m->g, rows * m->h * sizeof **out, "embeddings", &p, e);
+	if (rc != OK) return rc;
+	*out = p;
+	m->t->copy_in(m->g, p, m->halves, rows * m->h * sizeof **out);
+	return OK;
 }
 
 /* (outputs, inputs) to (outputs and inputs padded). */
@@ -131,7 +126,7 @@ static int linear_send(struct encoder_gpu *m, const struct linear *from, size_t 
 	size_t rows = pad(outputs, GPU_PAD), columns = pad(inputs, GPU_PAD);
 	int rc = halves_begin(m, rows, columns, e);
 	for (size_t i = 0; rc == OK && i < outputs; i++) halves_put(m->halves + i * columns, from->w + i * inputs, inputs);
-	if (rc == OK) rc = halves_send(m, rows * columns, "weights", &to->w, e);
+	if (rc == OK) rc = m->t->encode_load(m->g, m->halves, rows, columns, &to->w, e);
 	return rc == OK ? floats_send(m, from->bias, 1, outputs, outputs, rows, &to->bias, e) : rc;
 }
 
@@ -142,7 +137,7 @@ static int heads_send(struct encoder_gpu *m, const struct linear *from, struct l
 	for (size_t head = 0; rc == OK && head < 3 * m->heads; head++)
 		for (size_t i = 0; i < m->dim; i++)
 			halves_put(m->halves + (head * m->dv + i) * m->hp, from->w + (head * m->dim + i) * m->h, m->h);
-	if (rc == OK) rc = halves_send(m, m->qkvp * m->hp, "weights", &to->w, e);
+	if (rc == OK) rc = m->t->encode_load(m->g, m->halves, m->qkvp, m->hp, &to->w, e);
 	return rc == OK ? floats_send(m, from->bias, 3 * m->heads, m->dim, m->dv, m->qkvp, &to->bias, e) : rc;
 }
 
@@ -153,7 +148,7 @@ static int out_send(struct encoder_gpu *m, const struct linear *from, struct lin
 	for (size_t i = 0; rc == OK && i < m->h; i++)
 		for (size_t head = 0; head < m->heads; head++)
 			halves_put(m->halves + i * m->ap + head * m->dv, from->w + i * m->h + head * m->dim, m->dim);
-	if (rc == OK) rc = halves_send(m, m->hp * m->ap, "weights", &to->w, e);
+	if (rc == OK) rc = m->t->encode_load(m->g, m->halves, m->hp, m->ap, &to->w, e);
 	return rc == OK ? floats_send(m, from->bias, 1, m->h, m->h, m->hp, &to->bias, e) : rc;
 }
 
@@ -298,10 +293,10 @@ static struct told run_tell(const struct encoder_gpu *m, const struct space_gpu 
 	return (struct told){s->ints, s->ints + rows, s->ints + 2 * rows, s->ints + 2 * rows + texts + 1, rows, n};
 }
 
-static void linear_run(const struct encoder_gpu *m, const struct linear_gpu *l, const uint16_t *x, size_t n, size_t k,
-	size_t outputs, enum gpu_act act, uint16_t *y)
+static void linear_run(const struct encoder_gpu *m, const struct linear_gpu *l, const uint16_t *x, size_t n, enum gpu_act act,
+	uint16_t *y)
 {
-	struct gpu_encode_linear c = {.x = x, .w = l->w, .bias = l->bias, .y = y, .n = n, .k = k, .outputs = outputs, .act = act};
+	struct gpu_encode_linear c = {.w = &l->w, .x = x, .bias = l->bias, .y = y, .n = n, .act = act};
 	m->t->encode_linear(m->g, &c);
 }
 
@@ -327,12 +322,12 @@ static struct told layers_run(const struct encoder *e, const struct space_gpu *s
 	m->t->encode_norm(m->g, &embed);
 	for (int i = 0; i < e->s.layers; i++) {
 		const struct layer_gpu *l = &m->layers[i];
-		linear_run(m, &l->qkv, s->x, told.rows, m->hp, m->qkvp, GPU_PLAIN, s->qkv);
+		linear_run(m, &l->qkv, s->x, told.rows, GPU_PLAIN, s->qkv);
 		m->t->encode_attend(m->g, &attend);
-		linear_run(m, &l->out, s->att, told.rows, m->ap, m->hp, GPU_PLAIN, s->y);
+		linear_run(m, &l->out, s->att, told.rows, GPU_PLAIN, s->y);
 		norm_run(m, s, &l->after_attention, e->s.eps, told.rows);
-		linear_run(m, &l->up, s->x, told.rows, m->hp, m->wp, acts[e->s.act], s->feed);
-		linear_run(m, &l->down, s->feed, told.rows, m->wp, m->hp, GPU_PLAIN, s->y);
+		linear_run(m, &l->up, s->x, told.rows, acts[e->s.act], s->feed);
+		linear_run(m, &l->down, s->feed, told.rows, GPU_PLAIN, s->y);
 		norm_run(m, s, &l->after_feed, e->s.eps, told.rows);
 	}
 	return told;

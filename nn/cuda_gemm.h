@@ -1,11 +1,12 @@
-/* cuda_gemm.h: products of whole matrices with tensor cores, for prompts: bfloat16, sums in floats.
+/* cuda_gemm.h: products of whole matrices with tensor cores, for prompts and for encoders: 16-bit numbers, sums in floats.
  *
  *   value(row, token) = sum over k of A[row][k] * B[token][k], then finish(row, token, value, value2)
- *   gemm_run<0>(g, &c, finish)         one matrix; value2 is 0
- *   gemm_run<1>(g, &c, finish)         two of one shape, c.a2 the second, whose sums are value2
+ *   gemm_run<GEMM_BF16, 0>(g, &c, finish)   one matrix; value2 is 0
+ *   gemm_run<GEMM_BF16, 1>(g, &c, finish)   two of one shape, c.a2 the second, whose sums are value2
+ *   gemm_run<GEMM_F16, 0>(g, &c, finish)    the same of IEEE halves
  *
- * A is weights in tiles: what matrix_load makes of type BF16 in gpu_matrix.data (cuda_weights.h), a panel of 16 rows
- * gemm_panel_bytes(k) long. B is rows of bfloat16, ldb apart, each of gemm_k(k) of them (k filled up to a multiple of 64),
+ * A is weights in tiles: what matrix_load makes of type BF16 in gpu_matrix.data (cuda_weights.h; it only moves the 16 bits, so of
+ * halves as well), a panel of 16 rows gemm_panel_bytes(k) long. B is rows of 16-bit numbers, ldb apart, each of gemm_k(k) of them (k filled up to a multiple of 64),
  * zeros behind the k; b and ldb * 2 bytes are multiples of 16.
  * finish is a struct with
  *   CUDA_FN-like member  __device__ void operator()(uint32_t row, uint32_t token, float value, float value2) const
@@ -24,6 +25,7 @@
 #include "nn/cuda_inside.h"
 #include "nn/cuda_weights.h"
 
+enum { GEMM_BF16, GEMM_F16 };
 enum { GEMM_STAGES = 4, GEMM_WARPS = 8, GEMM_TILE_BYTES = 1024, GEMM_TOKEN_BYTES = 64 };
 
 struct gemm {
@@ -72,7 +74,7 @@ template <class TILE, int PAIR> CUDA_FN void gemm_stage(const struct gemm *c, ui
 }
 
 /* One warp's products of a stage. */
-template <class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const uint8_t *stage, uint32_t row_warp,
+template <int KIND, class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const uint8_t *stage, uint32_t row_warp,
 	uint32_t token_warp, float acc[PANELS][OCTETS][4])
 {
 	const uint32_t lane = (uint32_t)cuda_lane();
@@ -90,7 +92,8 @@ template <class TILE, int PANELS, int OCTETS> CUDA_FN void gemm_multiply(const u
 			CUDA_UNROLL
 			for (int o = 0; o < OCTETS; o++) {
 				const uint32_t half[2] = { s ? b[o].z : b[o].x, s ? b[o].w : b[o].y };
-				mma_bf16(acc[p][o], a, half);
+				if constexpr (KIND == GEMM_BF16) mma_bf16(acc[p][o], a, half);
+				else mma_f16(acc[p][o], a, half);
 			}
 		}
 }
@@ -117,7 +120,7 @@ template <int PAIR, class TILE, int PANELS, int OCTETS, class FINISH> CUDA_FN vo
 	}
 }
 
-template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
+template <int KIND, int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
 CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm c, FINISH finish)
 {
 	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
@@ -135,27 +138,27 @@ CUDA_KERNEL(__launch_bounds__(GEMM_WARPS * CUDA_WARP, 2) gemm_tiles)(struct gemm
 		if (i + GEMM_STAGES - 1 < groups)
 			gemm_stage<TILE, PAIR>(&c, i + GEMM_STAGES - 1, stages + (i + GEMM_STAGES - 1) % GEMM_STAGES * TILE::STAGE);
 		copy_commit();
-		gemm_multiply<TILE, PANELS, OCTETS>(stages + i % GEMM_STAGES * TILE::STAGE, row_warp, token_warp, acc);
+		gemm_multiply<KIND, TILE, PANELS, OCTETS>(stages + i % GEMM_STAGES * TILE::STAGE, row_warp, token_warp, acc);
 	}
 	gemm_finish<PAIR, TILE, PANELS, OCTETS>(&c, finish, row_warp, token_warp, acc, (float *)stages);
 }
 
-template <int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
+template <int KIND, int PAIR, int ROW_WARPS, int PANELS, int OCTETS, class FINISH>
 static void gemm_launch(struct gpu *g, const struct gemm *c, const FINISH &finish)
 {
 	typedef gemm_tile<PAIR, ROW_WARPS, PANELS, OCTETS> TILE;
-	CUDA_LAUNCH(g, (gemm_tiles<PAIR, ROW_WARPS, PANELS, OCTETS, FINISH>),
+	CUDA_LAUNCH(g, (gemm_tiles<KIND, PAIR, ROW_WARPS, PANELS, OCTETS, FINISH>),
 		cuda_grid(div_up(c->n, TILE::TOKENS), div_up(c->rows, TILE::ROWS)), TILE::THREADS, (size_t)TILE::SHARED,
 		*c, finish);
 }
 
 /* Tiles of 128 x 128 where they fill the device, else of 64 x 128, for few tokens of 64 x 64 (rows with PAIR: half). */
-template <int PAIR, class FINISH> static void gemm_run(struct gpu *g, const struct gemm *c, const FINISH &finish)
+template <int KIND, int PAIR, class FINISH> static void gemm_run(struct gpu *g, const struct gemm *c, const FINISH &finish)
 {
 	const size_t wide = div_up(c->n, 128) * div_up(c->rows, PAIR ? 64 : 128);
-	if (c->n <= 64) gemm_launch<PAIR, 2, 2, 2>(g, c, finish);
-	else if (wide < (size_t)g->sms) gemm_launch<PAIR, 2, 2, 4>(g, c, finish);
-	else gemm_launch<PAIR, 2, 4, 4>(g, c, finish);
+	if (c->n <= 64) gemm_launch<KIND, PAIR, 2, 2, 2>(g, c, finish);
+	else if (wide < (size_t)g->sms) gemm_launch<KIND, PAIR, 2, 2, 4>(g, c, finish);
+	else gemm_launch<KIND, PAIR, 2, 4, 4>(g, c, finish);
 }
 
 #endif

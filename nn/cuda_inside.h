@@ -72,6 +72,7 @@ void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *
 void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,
 	int32_t *ids);
 /* ops_cuda_encode.cu */
+int GPU_NAME(encode_load)(struct gpu *g, const uint16_t *w, size_t rows, size_t k, struct gpu_matrix *out, struct err *e);
 void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
 void GPU_NAME(encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
 void GPU_NAME(encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);

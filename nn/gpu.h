@@ -114,10 +114,11 @@ struct gpu_encode_norm {                  /* x[t] = (words[ids[t]] + places[at[t
 };
 
 struct gpu_encode_linear {                /* y = act(x w^T + bias) */
-	const uint16_t *x, *w;            /* device (n, k), (outputs, k) */
-	const float *bias;                /* device (outputs) */
-	uint16_t *y;                      /* device (n, outputs); not x */
-	size_t n, k, outputs;             /* k, outputs: multiples of GPU_PAD */
+	const struct gpu_matrix *w;       /* of encode_load */
+	const uint16_t *x;                /* device (n, w->k) */
+	const float *bias;                /* device (w->rows) */
+	uint16_t *y;                      /* device (n, w->rows); not x */
+	size_t n;
 	enum gpu_act act;
 };
 
@@ -189,6 +190,9 @@ struct gpu_table {
 	 * -1 where none is a number. Device. */
 	void (*best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed, int32_t *ids);
 	/* --- kernels of an encoder: a text's results have the same bits whatever runs beside it --- */
+	/* w: (rows, k) halves, the host's, read during the call; rows and k multiples of GPU_PAD. Freed by matrix_free; for
+	 * encode_linear alone. */
+	int (*encode_load)(struct gpu *g, const uint16_t *w, size_t rows, size_t k, struct gpu_matrix *out, struct err *e);
 	void (*encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
 	void (*encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);
 	void (*encode_attend)(struct gpu *g, const struct gpu_encode_attend *c);

@@ -337,6 +337,7 @@ const struct gpu_table GPU_NAME(table) = {
 	.attend_floats = GPU_NAME(attend_floats),
 	.add_normed = GPU_NAME(add_normed),
 	.best = GPU_NAME(best),
+	.encode_load = GPU_NAME(encode_load),
 	.encode_norm = GPU_NAME(encode_norm),
 	.encode_linear = GPU_NAME(encode_linear),
 	.encode_attend = GPU_NAME(encode_attend),

@@ -1,11 +1,12 @@
 /* ops_cuda_encode.cu: owns the kernels of an encoder: layer norm with what is added before it, the linear layer on halves,
  * attention over whole texts, and pooling. No state.
  *
- * Method. encode_linear is a product of tiles on tensor cores. encode_attend is FlashAttention-2 (Dao 2023) over short texts: a
+ * Method. encode_linear is cuda_gemm.h's product of halves. encode_attend is FlashAttention-2 (Dao 2023) over short texts: a
  * block has GPU_TILE queries of one text and one head, a warp 16 of them, and walks the text's keys in tiles of KEYS from its
  * first row on, so that a text's sums do not depend on where it lies; while the scores of a tile become probabilities the keys
  * of the next are copied. A warp norms a row, in two passes over what it keeps of it in shared memory.
  * Threads: as gpu.h says. Failure: none of their own; what a launch says comes up at sync. */
+#include "nn/cuda_gemm.h"
 #include "nn/cuda_inside.h"
 
 enum {
@@ -16,12 +17,16 @@ enum {
 
 /* ---- halves ---- */
 
-CUDA_FN uint32_t halves(float a, float b)
+/* What is larger than a half holds becomes the largest one. */
+CUDA_FN float held(float x)
 {
 	const float most = 65504;
-	a = fminf(fmaxf(a, -most), most);
-	b = fminf(fmaxf(b, -most), most);
-	return (uint32_t)float_half(a) | (uint32_t)float_half(b) << 16;
+	return fminf(fmaxf(x, -most), most);
+}
+
+CUDA_FN uint32_t halves(float a, float b)
+{
+	return half_pair(held(a), held(b));
 }
 
 CUDA_FN float low_half(uint32_t two)
@@ -81,23 +86,6 @@ void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c)
 
 /* ---- linear ---- */
 
-enum { K_STEP = 32, STAGES = 3 };         /* halves of k that a stage of shared memory holds of every row */
-
-struct linear_args {
-	const uint16_t *x, *w;
-	const float *bias;
-	uint16_t *y;
-	uint32_t n, k, outputs;
-	enum gpu_act act;
-};
-
-/* Where chunk c (8 halves) of row r of a tile lies, rows of D halves: so that eight rows' chunks are in different banks. */
-template <int D> CUDA_FN uint32_t place(uint32_t r, uint32_t c)
-{
-	const uint32_t chunks = D / 8, turn = chunks >= 8 ? r & 7 : r / (8 / chunks) & (chunks - 1);
-	return r * D + (c ^ turn) * 8;
-}
-
 CUDA_FN float activated(enum gpu_act act, float x)
 {
 	switch (act) {
@@ -108,90 +96,39 @@ CUDA_FN float activated(enum gpu_act act, float x)
 	}
 }
 
-/* K_STEP of k of ROWS rows, from `row` on, begin to be copied. Rows behind the last are those of the last: of no use, and
- * not stored. */
-template <int ROWS, int TEAM> CUDA_FN void step_copy(uint16_t *to, const uint16_t *from, uint32_t row, uint32_t rows, uint32_t ld,
-	uint32_t k)
-{
-	#pragma unroll
-	for (uint32_t i = threadIdx.x; i < ROWS * (K_STEP / 8); i += TEAM) {
-		uint32_t r = i / (K_STEP / 8), c = i % (K_STEP / 8), of = min(row + r, rows - 1);
-		copy16_async(to + place<K_STEP>(r, c), from + (size_t)of * ld + k + c * 8);
+struct encode_finish {
+	uint16_t *y; const float *bias;
+	uint32_t outputs;
+	enum gpu_act act;
+	__device__ void operator()(uint32_t row, uint32_t token, float value, float) const
+	{
+		y[(size_t)token * outputs + row] = float_half(held(activated(act, value + bias[row])));
 	}
+};
+
+/* As if they were bfloat16: their bits are only moved. */
+int GPU_NAME(encode_load)(struct gpu *g, const uint16_t *w, size_t rows, size_t k, struct gpu_matrix *out, struct err *e)
+{
+	struct matrix m = {};
+	m.type = QUANT_BF16;
+	m.data = reinterpret_cast<const uint8_t *>(w);
+	m.rows = rows;
+	m.k = k;
+	m.row_bytes = k * sizeof *w;
+	return GPU_NAME(matrix_load)(g, &m, out, e);
 }
 
-/* A block has M rows and N outputs, a warp M / 2 and 32 of them; k goes by in order, 16 at a time, so that a sum does not
- * depend on M and N. grid: (outputs / N, n / M). */
-template <int M, int N> CUDA_KERNEL(linear_tile)(struct linear_args c)
-{
-	enum { TEAM = 2 * N, TILES = M / 2 / 16, STAGE = (M + N) * K_STEP };
-	CUDA_SHARED(uint16_t, shared);
-	const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, row = warp % 2 * (M / 2), column = warp / 2 * 32;
-	const uint32_t m = blockIdx.y * M, n = blockIdx.x * N, steps = c.k / K_STEP;
-	float d[TILES][4][4];
-	#pragma unroll
-	for (int i = 0; i < TILES; i++)
-		#pragma unroll
-		for (int j = 0; j < 4; j++) d[i][j][0] = d[i][j][1] = d[i][j][2] = d[i][j][3] = 0;
-	for (uint32_t s = 0; s < STAGES - 1; s++) {
-		if (s < steps) {
-			step_copy<M, TEAM>(shared + s * STAGE, c.x, m, c.n, c.k, s * K_STEP);
-			step_copy<N, TEAM>(shared + s * STAGE + M * K_STEP, c.w, n, c.outputs, c.k, s * K_STEP);
-		}
-		copy_commit();
-	}
-	for (uint32_t s = 0; s < steps; s++) {
-		const uint16_t *x = shared + s % STAGES * STAGE, *w = x + M * K_STEP;
-		const uint32_t next = s + STAGES - 1;
-		copy_wait(STAGES - 2);
-		__syncthreads();                  /* this step is there, and the one before it has been read */
-		if (next < steps) {
-			step_copy<M, TEAM>(shared + next % STAGES * STAGE, c.x, m, c.n, c.k, next * K_STEP);
-			step_copy<N, TEAM>(shared + next % STAGES * STAGE + M * K_STEP, c.w, n, c.outputs, c.k, next * K_STEP);
-		}
-		copy_commit();
-		#pragma unroll
-		for (int k = 0; k < K_STEP / 16; k++) {
-			uint32_t a[TILES][4], b[2][4];
-			#pragma unroll
-			for (int i = 0; i < TILES; i++)
-				ldmatrix4(a[i], x + place<K_STEP>(row + i * 16 + lane % 16, k * 2 + lane / 16));
-			#pragma unroll
-			for (int j = 0; j < 2; j++)
-				ldmatrix4(b[j], w + place<K_STEP>(column + j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
-			#pragma unroll
-			for (int i = 0; i < TILES; i++)
-				#pragma unroll
-				for (int j = 0; j < 4; j++) mma_f16(d[i][j], a[i], b[j / 2] + j % 2 * 2);
-		}
-	}
-	#pragma unroll
-	for (int j = 0; j < 4; j++) {
-		const uint32_t at = n + column + j * 8 + lane % 4 * 2;
-		if (at >= c.outputs) continue;
-		const float low = c.bias[at], high = c.bias[at + 1];
-		#pragma unroll
-		for (int i = 0; i < 2 * TILES; i++) {
-			const uint32_t t = m + row + i * 8 + lane / 4;
-			if (t < c.n)
-				*(uint32_t *)(c.y + (size_t)t * c.outputs + at) = halves(activated(c.act, d[i / 2][j][i % 2 * 2] + low),
-					activated(c.act, d[i / 2][j][i % 2 * 2 + 1] + high));
-		}
-	}
-}
-
-template <int M, int N> static void linear_launch(struct gpu *g, const struct linear_args *a)
-{
-	CUDA_LAUNCH(g, (linear_tile<M, N>), cuda_grid(div_up(a->outputs, N), div_up(a->n, M)), 2 * N,
-		STAGES * (M + N) * K_STEP * sizeof(uint16_t), *a);
-}
-
-/* Large tiles where there are enough of them for the device. */
 void GPU_NAME(encode_linear)(struct gpu *g, const struct gpu_encode_linear *c)
 {
-	struct linear_args a = {c->x, c->w, c->bias, c->y, (uint32_t)c->n, (uint32_t)c->k, (uint32_t)c->outputs, c->act};
-	if (div_up(c->n, 128) * div_up(c->outputs, 128) >= (size_t)g->sms) linear_launch<128, 128>(g, &a);
-	else linear_launch<64, 64>(g, &a);
+	struct gemm m = {};
+	const struct encode_finish finish = { c->y, c->bias, (uint32_t)c->w->rows, c->act };
+	m.a = static_cast<const uint8_t *>(c->w->data);
+	m.b = c->x;
+	m.ldb = c->w->k;
+	m.rows = (uint32_t)c->w->rows;
+	m.n = (uint32_t)c->n;
+	m.k = (uint32_t)c->w->k;
+	gemm_run<GEMM_F16, 0>(g, &m, finish);
 }
 
 /* ---- attention ---- */
@@ -204,6 +141,13 @@ struct attend_args {
 	uint32_t heads;
 	float scale;                      /* times log2 e: probabilities are powers of two */
 };
+
+/* Where chunk c (8 halves) of row r of a tile lies, rows of D halves: so that eight rows' chunks are in different banks. */
+template <int D> CUDA_FN uint32_t place(uint32_t r, uint32_t c)
+{
+	const uint32_t chunks = D / 8, turn = chunks >= 8 ? r & 7 : r / (8 / chunks) & (chunks - 1);
+	return r * D + (c ^ turn) * 8;
+}
 
 /* ROWS rows of D halves from `from` on, ld apart, begin to be copied; rows behind `end` are zeros. */
 template <int D> CUDA_FN void tile_copy(uint16_t *to, const uint16_t *from, size_t ld, uint32_t row, uint32_t end)

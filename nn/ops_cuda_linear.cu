@@ -215,8 +215,8 @@ static void run_prompt(struct gpu *g, const struct gpu_linear *c, const struct l
 		m.n = static_cast<uint32_t>(c->n);
 		m.k = static_cast<uint32_t>(c->w->k);
 		finish.to.row0 = static_cast<uint32_t>(p * WEIGHTS_ROWS);
-		if (c->w2) gemm_run<1>(g, &m, finish);
-		else gemm_run<0>(g, &m, finish);
+		if (c->w2) gemm_run<GEMM_BF16, 1>(g, &m, finish);
+		else gemm_run<GEMM_BF16, 0>(g, &m, finish);
 	}
 }
 

@@ -143,8 +143,10 @@ static void linear_try(size_t n, size_t k, size_t outputs, enum gpu_act act, siz
 	struct gpu *g = device_open();
 	uint16_t *x = halves_random(n, k, k, 1), *w = halves_random(outputs, k, k, 0.5f), *got, *one;
 	float *bias = floats_random(outputs, 1);
-	struct gpu_encode_linear c = {.x = device(g, x, n * k * 2), .w = device(g, w, outputs * k * 2), .bias = device(g, bias, outputs * 4),
-		.y = device(g, NULL, n * outputs * 2), .n = n, .k = k, .outputs = outputs, .act = act};
+	struct gpu_matrix weights;
+	struct gpu_encode_linear c = {.w = &weights, .x = device(g, x, n * k * 2), .bias = device(g, bias, outputs * 4),
+		.y = device(g, NULL, n * outputs * 2), .n = n, .act = act};
+	CHECK_OK(test_gpu()->encode_load(g, w, outputs, k, &weights, &e), e);
 	test_gpu()->encode_linear(g, &c);
 	got = host(g, c.y, n * outputs * 2);
 	for (size_t r = 0; r < n; r++)
