@@ -1,40 +1,44 @@
 /* ops_cuda_attend.cu: attention over pages of keys and values on a GPU (nn/gpu.h, attend, attend_floats).
  *
- * Both kernels are the online softmax of Milakov & Gimelshein 2018 in the blocks of FlashAttention (Dao et al. 2022), on
- * tensor cores with sums in floats. All query heads that share a head of keys go together, so that keys are read once.
+ * Both kernels are the online softmax of Milakov & Gimelshein 2018 in the blocks of FlashAttention (Dao et al. 2022),
+ * on tensor cores with sums in floats. All query heads that share a head of keys go together, so that keys are read
+ * once.
  *
- * Halves. A head's query is multiplied by the power of two that brings its largest element to 2^14 … 2^15: nothing passes
- * what halves hold, and small elements keep their bits; scale and that power go into the score, a float, times
+ * Halves. A head's query is multiplied by the power of two that brings its largest element to 2^14 … 2^15: nothing
+ * passes what halves hold, and small elements keep their bits; scale and that power go into the score, a float, times
  * log2(e) for exp2. Shares stand times 2^14 (`top` below is the maximum less LIFT), so that those down to 2^-28 are
  * normal halves; the division by their sum takes it away.
  *
- * Decoding (decode): a block of four warps attends to runs of GPU_SPLIT keys that begin at multiples of it, a page for each
- * warp (Flash-Decoding, Dao et al. 2023). Up to 8 heads; the 16 rows of a product are their queries as two halves each,
- * rounded and rest, and so with the shares: scores and sums are good to 2^-22 as though in floats. Keys and values go
- * from memory to registers, 16 bytes at a time, without shared memory: a product's k is counted so that each lane's 8
- * dimensions (of keys) or 4 keys (of values) are what it must bring. Warps are added up in order of pages; then
- * runs, from scratch, in order of positions, by the row's last block to arrive.
+ * Decoding (decode): a block of four warps attends to runs of GPU_SPLIT keys that begin at multiples of it, a page
+ * for each warp (Flash-Decoding, Dao et al. 2023). Up to 8 heads; the 16 rows of a product are their queries as two
+ * halves each, rounded and rest, and so with the shares: scores and sums are good to 2^-22 as though in floats. Keys
+ * and values go from memory to registers, 16 bytes at a time, without shared memory: a product's k is counted so that
+ * each lane's 8 dimensions (of keys) or 4 keys (of values) are what it must bring. Warps are added up in order of
+ * pages; then runs, from scratch, in order of positions, by the row's last block to arrive.
  *
- * Prompts (prompt): a block of four warps attends for PROMPT_ROWS pairs of token and head; queries and shares are halves.
- * Keys and values come to shared memory with asynchronous copies, in blocks at multiples of their length, one ahead. A tile of
- * tokens that holds several sequences is walked once for each.
+ * Prompts (prompt): a block of four warps attends for PROMPT_ROWS pairs of token and head; queries and shares are
+ * halves. Keys and values come to shared memory with asynchronous copies, in blocks at multiples of their length, one
+ * ahead. A tile of tokens that holds several sequences is walked once for each.
  *
  * A query meets the same blocks in the same order whoever shares the call: a block that it has no key of changes
- * nothing, to the bit, nor do others' keys in a block, unless a value is no finite number: that shows in the whole tile of a
- * prompt. What no query of a tile attends to is not read.
+ * nothing, to the bit, nor do others' keys in a block, unless a value is no finite number: that shows in the whole
+ * tile of a prompt. What no query of a tile attends to is not read.
  *
  * Heads of 64, 128 and 256 dimensions have kernels of their own; others take the next larger one, with bounds.
  *
- * The reckoning. Decoding reads 4 * head_dim * kv_heads bytes a position and layer, once for up to 8 heads (more read it again,
- * from the second-level cache); where a row has several runs it writes and reads 4 * head_dim * heads bytes a run. Of 12
- * heads on 2 of 128 (the 1.5B) that is 1024 bytes a position, and 2 * 48 for sums, which stay in the cache up to some 40 MB.
- *   1 sequence of 2048: 2 MB, 32 blocks of 64 KB; what bounds it is latency: slot and page, then all of a page at once, four
- *     products deep, then the sum of 16 runs: some 4 us a layer
- *   16 of 2048: 34 MB, 512 blocks: 7 us at 4.8 TB/s.  64 of 2048: 134 MB: 28 us.  64 of 8192: 537 MB, 112 us, and 50 of sums
- * Under way: a warp asks for its page (16 KB) at once, 4 warps a block, 3 blocks a multiprocessor: 192 KB, where 4.8 TB/s
- * at 0.8 us want 29. A page's 64 mma take 512 clocks of a quarter of a multiprocessor, which gets a page in 1800.
- * Prompts: 4 * head_dim operations a pair of query and key: 2048 positions of the 1.5B are 13 GFLOP a layer; a block has
- * 64 rows for 32 KB of a block of keys: 128 operations a byte, which come from the cache. 512 rows are 104 blocks.
+ * The reckoning. Decoding reads 4 * head_dim * kv_heads bytes a position and layer, once for up to 8 heads (more read
+ * it again, from the second-level cache); where a row has several runs it writes and reads 4 * head_dim * heads bytes
+ * a run. Of 12 heads on 2 of 128 (the 1.5B) that is 1024 bytes a position, and 2 * 48 for sums, which stay in the
+ * cache up to some 40 MB.
+ *   1 sequence of 2048: 2 MB, 32 blocks of 64 KB; what bounds it is latency: slot and page, then all of a page at
+ *     once, four products deep, then the sum of 16 runs: some 4 us a layer
+ *   16 of 2048: 34 MB, 512 blocks: 7 us at 4.8 TB/s
+ *   64 of 2048: 134 MB: 28 us.  64 of 8192: 537 MB: 112 us
+ * Under way: a warp asks for its page (16 KB) at once, 4 warps a block, 3 blocks a multiprocessor: 192 KB, where 4.8
+ * TB/s at 0.8 us want 29. A page's 64 mma take 512 clocks of a quarter of a multiprocessor, which gets a page in 3100.
+ * Prompts: 4 * head_dim operations a pair of query and key: 2048 positions of the 1.5B are 13 GFLOP a layer; a block
+ * has 64 rows for 32 KB of a block of keys: 128 operations a byte, which come from the cache. 512 rows are 104
+ * blocks.
  * Threads: as gpu.h. Failure: none of its own. */
 #include <math.h>
 #include <stdint.h>
@@ -101,8 +105,8 @@ CUDA_FN float pair_high(uint32_t w) { return half_float((uint16_t)(w >> 16)); }
 CUDA_FN uint32_t words_low(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x5410); }
 CUDA_FN uint32_t words_high(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x7632); }
 
-/* The power of two that brings a query whose largest element is `most` to 2^14 … 2^15, and what a product with it is to be
- * multiplied with. */
+/* The power of two that brings a query whose largest element is `most` to 2^14 … 2^15, and what a product with it is to
+ * be multiplied with. */
 CUDA_FN float query_lift(float most, float scale, float *factor)
 {
 	int e = most > 0x1p-100f && most < INFINITY ? ilogbf(most) : 0;
@@ -168,8 +172,8 @@ template <int DIM, int ALL> CUDA_FN void decode_query(const struct attend_job *c
 		}
 }
 
-/* score[t]: products of the queries with keys 8t … 8t+7 of a page that begins at `keys`; those not from lo to hi are not
- * read. */
+/* score[t]: products of the queries with keys 8t … 8t+7 of a page that begins at `keys`; those not from lo to hi are
+ * not read. */
 template <int DIM, int ALL> CUDA_FN void decode_scores(const uint16_t *keys, uint32_t dim, uint32_t lo, uint32_t hi,
 	const struct decode_shared<DIM> *s, float score[4][4])
 {
@@ -229,8 +233,8 @@ CUDA_FN void decode_shares(float score[4][4], float factor, uint32_t lo, uint32_
 	*sum = quad_sum(all);
 }
 
-/* The shares' sums of values, 64 dimensions from d0 on, to `out` (heads, DIM + 4). Lane 4g + i brings dimensions 8g … 8g+7 of keys 2i, 2i+1,
- * 2i+8, 2i+9: product number o has dimension 8g + o as its column g. */
+/* The shares' sums of values, 64 dimensions from d0 on, to `out` (heads, DIM + 4). Lane 4g + i brings dimensions
+ * 8g … 8g+7 of keys 2i, 2i+1, 2i+8, 2i+9: product number o has dimension 8g + o as its column g. */
 template <int DIM, int ALL> CUDA_FN void decode_values(const uint16_t *values, uint32_t dim, uint32_t d0, uint32_t lo,
 	uint32_t hi, const uint32_t p[2][4], float (*out)[DIM + 4])
 {
@@ -277,7 +281,8 @@ CUDA_FN struct decode_part decode_part_of(const struct decode_at *at, uint32_t r
 }
 
 /* Asks for a warp's page, so that all of it is under way before the first product waits for its part. */
-template <int DIM, int ALL> CUDA_FN void decode_ask(const struct attend_job *c, const struct decode_at *at, uint32_t run)
+template <int DIM, int ALL> CUDA_FN void decode_ask(const struct attend_job *c, const struct decode_at *at,
+	uint32_t run)
 {
 	const uint32_t dim = head_dim<DIM, ALL>(c);
 	const struct decode_part p = decode_part_of(at, run);
@@ -290,8 +295,8 @@ template <int DIM, int ALL> CUDA_FN void decode_ask(const struct attend_job *c, 
 }
 
 /* A warp's page of a run, to shared memory. */
-template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c, const struct decode_at *at, uint32_t run,
-	struct decode_shared<DIM> *s)
+template <int DIM, int ALL> CUDA_FN void decode_page(const struct attend_job *c, const struct decode_at *at,
+	uint32_t run, struct decode_shared<DIM> *s)
 {
 	const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = head_dim<DIM, ALL>(c);
 	const struct decode_part part = decode_part_of(at, run);
@@ -340,7 +345,8 @@ template <int DIM, int ALL> CUDA_FN void decode_run(const struct attend_job *c, 
 	}
 }
 
-/* Whether this is the last of the row's blocks: then it sees what the others wrote, and the next pass counts from 0 again. */
+/* Whether this is the last of the row's blocks: then it sees what the others wrote, and the next pass counts from 0
+ * again. */
 template <int DIM> CUDA_FN int decode_last(const struct attend_job *c, const struct decode_at *at,
 	struct decode_shared<DIM> *s)
 {
@@ -493,9 +499,10 @@ template <int DIM> struct prompt_rows {        /* what a thread has of rows lane
 	float acc[DIM / 8][4];
 };
 
-/* The block of keys that begins at `begin`, on its way to shared memory; zeros where no row of the segment has a key. */
-template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c, const struct prompt_at *at, uint32_t begin,
-	struct prompt_shared<DIM> *s)
+/* The block of keys that begins at `begin`, on its way to shared memory; zeros where no row of the segment has a
+ * key. */
+template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c, const struct prompt_at *at,
+	uint32_t begin, struct prompt_shared<DIM> *s)
 {
 	constexpr uint32_t KEYS = prompt_of<DIM>::KEYS, PIECES = DIM / 8;
 	const uint32_t stage = begin / KEYS % 2, dim = head_dim<DIM, ALL>(c);
@@ -524,7 +531,8 @@ template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c,
 }
 
 /* Two neighbours of row i's query; zeros where there are none. */
-template <int DIM, int ALL> CUDA_FN float2 query_two(const struct attend_job *c, const struct prompt_rows<DIM> *r, int i, uint32_t d)
+template <int DIM, int ALL> CUDA_FN float2 query_two(const struct attend_job *c, const struct prompt_rows<DIM> *r,
+	int i, uint32_t d)
 {
 	if (r->keys[i].end && (ALL || d < c->dim)) return *(const float2 *)(c->q + r->place[i] + d);
 	return make_float2(0, 0);
@@ -570,8 +578,8 @@ template <int DIM, int ALL> CUDA_FN void prompt_begin(const struct attend_job *c
 }
 
 /* score[t]: products of the warp's queries with keys 8t … 8t+7. */
-template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, const struct prompt_shared<DIM> *s, uint32_t stage,
-	float score[prompt_of<DIM>::KEYS / 8][4])
+template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, const struct prompt_shared<DIM> *s,
+	uint32_t stage, float score[prompt_of<DIM>::KEYS / 8][4])
 {
 	const uint32_t lane = threadIdx.x % 32, key = lane / 16 * 8 + lane % 8, d = lane / 8 % 2 * 8;
 #pragma unroll
@@ -740,7 +748,8 @@ static struct attend_job job_make(const struct gpu_attend *c, const struct gpu_r
 	j.q = c->q, j.out = c->out;
 	j.store = c->store, j.page_halves = c->page_halves, j.head_halves = c->head_halves;
 	j.pos = rows->pos, j.slot = rows->slot, j.pages = rows->pages, j.ld_pages = rows->ld_pages;
-	j.n = (uint32_t)rows->n, j.heads = (uint32_t)c->heads, j.kv_heads = (uint32_t)c->kv_heads, j.dim = (uint32_t)c->head_dim;
+	j.n = (uint32_t)rows->n, j.heads = (uint32_t)c->heads, j.kv_heads = (uint32_t)c->kv_heads;
+	j.dim = (uint32_t)c->head_dim;
 	j.group = j.heads / j.kv_heads;
 	j.parts = (uint32_t)div_up(j.group, c->prompt ? PROMPT_ROWS : DECODE_HEADS);
 	j.tokens = j.group < PROMPT_ROWS ? PROMPT_ROWS / j.group : 1;
@@ -760,7 +769,8 @@ template <int DIM, int ALL> static void launch(struct gpu *g, const struct gpu_a
 	const size_t x = c->kv_heads * j.parts;
 	size_t y = DECODE_BLOCKS / (x * rows->n);
 	if (c->prompt) {
-		CUDA_LAUNCH(g, (prompt<DIM, ALL>), cuda_grid(div_up(rows->n, j.tokens), x), THREADS, sizeof(struct prompt_shared<DIM>), j);
+		CUDA_LAUNCH(g, (prompt<DIM, ALL>), cuda_grid(div_up(rows->n, j.tokens), x), THREADS,
+			sizeof(struct prompt_shared<DIM>), j);
 		return;
 	}
 	y = y < 1 ? 1 : y > j.runs ? j.runs : y;

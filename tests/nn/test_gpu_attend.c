@@ -1,5 +1,5 @@
-/* test_gpu_attend.c: a GPU's attention over pages against ops_ref, and the promise that a row has the same bits whatever
- * runs beside it and however its prompt was cut. Whatever nothing may be read of is NaN or no address. */
+/* test_gpu_attend.c: a GPU's attention over pages against ops_ref, and the promise that a row has the same bits
+ * whatever runs beside it and however its prompt was cut. What must not be read is NaN or no address. */
 #include <math.h>
 #include <stdlib.h>
 #include "base/mem.h"
@@ -123,7 +123,8 @@ static void world_clear(struct world *w)
 struct place { int seq; size_t at; };   /* row `at` of a sequence; seq -1: padding */
 
 /* One call: rows as `place` names them. out: (n, heads*dim) of the host. */
-static void attend(const struct world *w, const struct place *place, size_t n, size_t keys_most, int prompt, void *scratch, float *out)
+static void attend(const struct world *w, const struct place *place, size_t n, size_t keys_most, int prompt,
+	void *scratch, float *out)
 {
 	size_t wide = w->s.heads * w->s.dim;
 	int32_t *pos = mem_calloc(n, sizeof *pos), *slot = mem_calloc(n, sizeof *slot);
@@ -140,10 +141,11 @@ static void attend(const struct world *w, const struct place *place, size_t n, s
 	}
 	struct gpu_rows rows = { .pos = device_copy(w, pos, n * sizeof *pos), .slot = device_copy(w, slot, n * sizeof *slot),
 		.pages = w->d_pages, .ld_pages = w->ld_pages, .n = n };
-	struct gpu_attend a = { .q = device_copy(w, q, n * wide * sizeof *q), .out = device_copy(w, out, n * wide * sizeof *out),
+	struct gpu_attend a = { .q = device_copy(w, q, n * wide * sizeof *q),
+		.out = device_copy(w, out, n * wide * sizeof *out),
 		.heads = w->s.heads, .kv_heads = w->s.kv_heads, .head_dim = w->s.dim, .window = w->s.window, .keys_most = keys_most,
-		.scale = w->s.scale, .store = w->d_store, .page_halves = w->page_halves, .head_halves = w->head_halves, .scratch = scratch,
-		.prompt = prompt };
+		.scale = w->s.scale, .store = w->d_store, .page_halves = w->page_halves, .head_halves = w->head_halves,
+		.scratch = scratch, .prompt = prompt };
 	w->t->attend(w->g, &a, &rows);
 	w->t->copy_out(w->g, out, a.out, n * wide * sizeof *out);
 	CHECK_OK(w->t->sync(w->g, &e), e);
@@ -156,25 +158,27 @@ static void *scratch_make(const struct world *w, size_t n, size_t keys_most)
 {
 	struct err e;
 	void *d;
-	CHECK_OK(w->t->alloc(w->g, w->t->attend_floats(n, w->s.heads, w->s.dim, keys_most) * sizeof(float), "scratch", &d, &e), e);
+	const size_t floats = w->t->attend_floats(n, w->s.heads, w->s.dim, keys_most);
+	CHECK_OK(w->t->alloc(w->g, floats * sizeof(float), "scratch", &d, &e), e);
 	return d;
 }
 
 /* One head of a row, with ops_ref, and how far off each element may be.
- * A score is off by (dim + 8) U of its sum |q k|, queries as two halves by 2^-22 more (for prompts they are exact here), and
- * so is a share, twice: by itself and by the sum that divides it. Shares lose 2^-22 as two halves, 2^-11 as one, and what is under
- * 2^-28 up to 2^-39; sums over n keys n U, exp2 and the scales to common tops some U. */
+ * A score is off by (dim + 8) U of its sum |q k|, queries as two halves by 2^-22 more (for prompts they are exact
+ * here), and so is a share, twice: by itself and by the sum that divides it. Shares lose 2^-22 as two halves, 2^-11 as
+ * one, and what is under 2^-28 up to 2^-39; sums over n keys n U, exp2 and the scales to common tops some U. */
 static void row_want(const struct world *w, struct place p, size_t head, int prompt, float *want, double *tol)
 {
 	const struct shape *s = &w->s;
-	const size_t pos = w->seq[p.seq].first + p.at, first = row_first(s, pos), n = pos + 1 - first, kv = head / (s->heads / s->kv_heads);
+	const size_t pos = w->seq[p.seq].first + p.at, first = row_first(s, pos), n = pos + 1 - first;
+	const size_t kv = head / (s->heads / s->kv_heads);
 	const float *q = w->q[p.seq] + (p.at * s->heads + head) * s->dim;
 	float *scratch = mem_aligned(64, ops_attend_floats(s->dim, pos + 1) * sizeof *scratch);
 	double *score = mem_calloc(n, sizeof *score), most = -INFINITY, size = 0, sum = 0;
 	struct ops_pages pages = { .base = w->store + w->head_halves + kv * 2 * GPU_PAGE * s->dim, .stride = w->page_halves,
 		.len = GPU_PAGE, .page = w->pages + w->slot[p.seq] * w->ld_pages };
-	struct ops_attend a = { .q = q, .tokens = 1, .heads = 1, .head_dim = s->dim, .pos = pos, .window = s->window, .kv = &pages,
-		.scale = s->scale, .out = want };
+	struct ops_attend a = { .q = q, .tokens = 1, .heads = 1, .head_dim = s->dim, .pos = pos, .window = s->window,
+		.kv = &pages, .scale = s->scale, .out = want };
 	ops_ref.attend(&a, scratch);
 	for (size_t j = 0; j < n; j++) {
 		const uint16_t *key = world_half(w, (size_t)p.seq, first + j, kv, 0);
@@ -190,7 +194,8 @@ static void row_want(const struct world *w, struct place p, size_t head, int pro
 	for (size_t j = 0; j < n; j++) sum += score[j] = exp(score[j] - most);
 	for (size_t i = 0; i < s->dim; i++) {
 		double mean = 0;
-		for (size_t j = 0; j < n; j++) mean += score[j] / sum * fabs((double)quant_half(world_half(w, (size_t)p.seq, first + j, kv, 1)[i]));
+		for (size_t j = 0; j < n; j++)
+			mean += score[j] / sum * fabs((double)quant_half(world_half(w, (size_t)p.seq, first + j, kv, 1)[i]));
 		tol[i] = mean * (2 * size * ((double)(s->dim + 8) * U + (prompt ? 0 : 0x1p-22)) + (prompt ? 0x1p-11 : 0x1p-22) +
 			(double)(n + 64) * U) + (double)n * 0x1p-39;
 	}
@@ -250,9 +255,11 @@ TEST(gpu_attend_lengths)
 /* Several sequences, of rows of different lengths, and of several rows in a call. */
 TEST(gpu_attend_shapes)
 {
-	static const struct shape s[] = { { 1, 1, 64, 0, 1, 0 }, { 12, 2, 128, 0, 4, 0 }, { 7, 1, 128, 0, 32, 0 }, { 9, 1, 64, 0, 1, 0 },
+	static const struct shape s[] = { { 1, 1, 64, 0, 1, 0 }, { 12, 2, 128, 0, 4, 0 },
+		{ 7, 1, 128, 0, 32, 0 }, { 9, 1, 64, 0, 1, 0 },
 		{ 16, 1, 128, 0, 1, 0 }, { 4, 1, 256, 0, 2, 0 }, { 6, 3, 80, 0, 1, 0 }, { 2, 1, 96, 0, 1, 0 }, { 1, 1, 16, 0, 1, 0 },
-		{ 5, 1, 48, 0, 1, 0 }, { 3, 3, 240, 0, 1, 0 }, { 2, 2, 64, 0, 0x1p20f, 0x1p-23f }, { 2, 2, 64, 0, 0x1p-30f, 0x1p27f }, { 2, 1, 64, 0, 0, 0 } };
+		{ 5, 1, 48, 0, 1, 0 }, { 3, 3, 240, 0, 1, 0 },
+		{ 2, 2, 64, 0, 0x1p20f, 0x1p-23f }, { 2, 2, 64, 0, 0x1p-30f, 0x1p27f }, { 2, 1, 64, 0, 0, 0 } };
 	static const struct seq seq[] = { { 0, 1 }, { 299, 1 }, { 30, 4 }, { 127, 1 }, { 128, 1 } };
 	for (size_t i = 0; i < sizeof s / sizeof *s; i++) check_all(&s[i], seq, 5, 0, 0);
 }
@@ -269,9 +276,11 @@ TEST(gpu_attend_windows)
 
 TEST(gpu_attend_prompt_shapes)
 {
-	static const struct shape s[] = { { 1, 1, 64, 0, 1, 0 }, { 6, 1, 128, 0, 4, 0 }, { 7, 1, 64, 0, 32, 0 }, { 16, 1, 64, 0, 1, 0 },
+	static const struct shape s[] = { { 1, 1, 64, 0, 1, 0 }, { 6, 1, 128, 0, 4, 0 },
+		{ 7, 1, 64, 0, 32, 0 }, { 16, 1, 64, 0, 1, 0 },
 		{ 4, 2, 256, 0, 2, 0 }, { 3, 1, 80, 0, 1, 0 }, { 2, 1, 96, 0, 1, 0 }, { 1, 1, 16, 0, 1, 0 }, { 70, 1, 16, 0, 1, 0 },
-		{ 2, 1, 240, 0, 1, 0 }, { 2, 2, 64, 0, 0x1p20f, 0x1p-23f }, { 2, 2, 64, 0, 0x1p-30f, 0x1p27f }, { 2, 1, 64, 0, 0, 0 } };
+		{ 2, 1, 240, 0, 1, 0 },
+		{ 2, 2, 64, 0, 0x1p20f, 0x1p-23f }, { 2, 2, 64, 0, 0x1p-30f, 0x1p27f }, { 2, 1, 64, 0, 0, 0 } };
 	static const struct seq seq[] = { { 0, 3 }, { 60, 7 }, { 31, 2 }, { 190, 5 } };
 	for (size_t i = 0; i < sizeof s / sizeof *s; i++) check_all(&s[i], seq, 4, 1, 0);
 }
@@ -298,8 +307,8 @@ TEST(gpu_attend_prompt_windows)
 	}
 }
 
-/* Decoding: each row alone has the bits that it has among others, in whatever order, with a grid for more keys or of blocks that
- * have several runs each, and again with the same scratch. */
+/* Decoding: each row alone has the bits that it has among others, in whatever order, with a grid for more keys or of
+ * blocks that have several runs each, and again with the same scratch. */
 TEST(gpu_attend_rows_alone)
 {
 	enum { N = GPU_ROWS };
