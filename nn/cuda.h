@@ -24,7 +24,7 @@
  *   copy16_async(shared, global)        16 bytes, both aligned; copy_commit() ends a group of them; copy_wait(n): all
  *                                       groups but the last n are there for this thread (others: then __syncthreads)
  * Rules. Blocks are one-dimensional, of whole warps, of at most 1024 threads and CUDA_SHARED_MOST bytes of shared memory,
- * which begins as garbage. What a warp does together (sums, exchanges, mma, ldmatrix, __syncwarp) all its lanes do,
+ * at most CUDA_SHARED_OWN of them by CUDA_SHARED_N; it begins as garbage. What a warp does together (sums, exchanges, mma, ldmatrix, __syncwarp) all its lanes do,
  * and what a block does together all its threads; a thread that has returned does nothing more. Products and sums are
  * not joined (-fmad=false, -ffp-contract=off): write fmaf. No fast math. Functions and kernels are static: both bodies
  * may be linked into one program. Neither body throws. */
@@ -36,7 +36,7 @@
 
 #define CUDA_KERNEL(name) static __global__ void name
 #define CUDA_FN static __device__ __forceinline__
-enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10 };
+enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10, CUDA_SHARED_OWN = 8 << 10 };
 
 #ifndef GPU_HOST
 #include <cuda_runtime.h>
@@ -48,13 +48,13 @@ enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10 };
 	__shared__ __align__(16) type name##_of_block[n]; \
 	type *const name = name##_of_block
 
-/* More than 48 KiB of shared memory is asked for kernel by kernel. */
+/* More than 48 KiB of shared memory, the kernel's own included, is asked for kernel by kernel. */
 template <typename... P, typename... A>
 static cudaError_t cuda_launch(cudaStream_t stream, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads,
 	size_t shared, A... args)
 {
 	(void)name;
-	if (shared > 48 << 10) {
+	if (shared + CUDA_SHARED_OWN > 48 << 10) {
 		cudaError_t r = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
 			static_cast<int>(shared));
 		if (r != cudaSuccess) return r;

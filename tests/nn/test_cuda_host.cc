@@ -186,7 +186,7 @@ TEST(cuda_warps)
 	host_table.close(g);
 }
 
-/* What is copied is there after copy_wait and not before; groups arrive in order. */
+/* What is copied is there after copy_wait; before that not in the first kernel, and all of it in the second. */
 CUDA_KERNEL(copies_late)(const uint4 *from, uint32_t *out)
 {
 	CUDA_SHARED(uint4, s);
@@ -210,9 +210,40 @@ TEST(cuda_copies)
 	uint4 from[64];
 	uint32_t got[128], *d = device<uint32_t>(g, NULL, 128);
 	for (unsigned i = 0; i < 64; i++) from[i] = make_uint4(i, i + 1, i + 2, i + 3);
-	CUDA_LAUNCH(g, copies_late, 1, 32, sizeof from, device(g, from, 64), d);
-	out(g, got, d, 128);
-	for (int i = 0; i < 32; i++) CHECK(!got[i] && got[32 + i] && !got[64 + i] && got[96 + i]);
+	for (uint32_t round = 0; round < 3; round++) {
+		CUDA_LAUNCH(g, copies_late, 1, 32, sizeof from, device(g, from, 64), d);
+		out(g, got, d, 128);
+		uint32_t early = 0;
+		for (int i = 0; i < 32; i++) {
+			CHECK(got[32 + i] && got[96 + i]);
+			early += got[i] + got[64 + i];
+		}
+		CHECK(round == 2 ? early > 0 && early < 64 : early == 64 * round);
+	}
+	host_table.close(g);
+}
+
+/* A copy to what others still read: it shows where copies arrive at once. */
+CUDA_KERNEL(copies_too_soon)(const uint4 *from, uint32_t *wrong)
+{
+	CUDA_SHARED(uint4, s);
+	const unsigned i = threadIdx.x;
+	s[i] = make_uint4(7, 7, 7, 7);
+	__syncthreads();
+	if (s[63 - i].x != 7) *wrong = 1;
+	copy16_async(s + i, from + i);
+	copy_commit();
+	copy_wait(0);
+}
+
+TEST(cuda_copies_too_soon_show)
+{
+	struct gpu *g = opened();
+	uint4 from[64] = {};
+	uint32_t got, *d = device<uint32_t>(g, NULL, 1);
+	for (int i = 0; i < 2; i++) CUDA_LAUNCH(g, copies_too_soon, 1, 64, sizeof from, device(g, from, 64), d);
+	out(g, &got, d, 1);
+	CHECK_INT(got, 1);
 	host_table.close(g);
 }
 
@@ -315,6 +346,27 @@ TEST(cuda_launch_bounds)
 	struct gpu *g = opened();
 	CUDA_LAUNCH(g, no_barrier, 1, 48, 1024, (int *)NULL);
 	check_lost(g, "no_barrier: cannot be launched over 1 x 1 x 1 blocks of 48 threads");
+	host_table.close(g);
+}
+
+/* What a kernel has of shared memory by itself counts with what its launch gives it. */
+CUDA_KERNEL(owns_much)(float *out)
+{
+	CUDA_SHARED(float, given);
+	CUDA_SHARED_N(float, own, 1024);
+	given[threadIdx.x] = own[threadIdx.x] = 0;
+	out[threadIdx.x] = given[threadIdx.x] + own[threadIdx.x];
+}
+
+TEST(cuda_shared_memory_of_its_own)
+{
+	struct gpu *g = opened();
+	float *d = device<float>(g, NULL, 32);
+	struct err e;
+	CUDA_LAUNCH(g, owns_much, 1, 32, CUDA_SHARED_MOST - 4096, d);
+	CHECK_OK(host_table.sync(g, &e), e);
+	CUDA_LAUNCH(g, owns_much, 1, 32, CUDA_SHARED_MOST - 4096 + 16, d);
+	check_lost(g, "too much shared memory of its own");
 	host_table.close(g);
 }
 
