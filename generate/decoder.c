@@ -391,6 +391,11 @@ int decoder_eval(struct decoder *d, enum decoder_phase phase, struct decoder_row
 	return OK;
 }
 
+int decoder_was_first(const struct decoder *d)
+{
+	return d->gpu && gpu_pass_was_first(d->gpu);
+}
+
 int decoder_lost(const struct decoder *d, struct err *e)
 {
 	return d->gpu ? gpu_pass_lost(d->gpu, e) : OK;

@@ -66,6 +66,8 @@ int decoder_phases_differ(const struct decoder *d);
  * but for the first passes of a size. What a row gives does not depend on the rows beside it, nor on how the tokens before it
  * were cut into calls, to the bit. E_IO: the GPU was lost, with all keys and values; so says every later call. */
 int decoder_eval(struct decoder *d, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e);
+/* 1: the last pass took longer than its like will: on a GPU, the first of their size. */
+int decoder_was_first(const struct decoder *d);
 /* OK, or what decoder_eval says when the GPU was lost. */
 int decoder_lost(const struct decoder *d, struct err *e);
 

@@ -39,7 +39,8 @@ struct shape {                                   /* of a pass */
 struct recorded {
 	size_t rows, wants, keys;
 	uint64_t used;                           /* when, by the count of passes */
-	struct gpu_graph *graph;                 /* NULL: its size came once so far */
+	struct gpu_graph *graph;                 /* NULL: its size came once so far, or it cannot be */
+	int failed;
 };
 
 struct tables { int32_t *ids, *pos, *slot, *pick; uint32_t *pages; size_t n; }; /* n: numbers, all together */
@@ -66,7 +67,8 @@ struct gpu_pass {
 	size_t slots, keys_max;                  /* sequences of a pass; positions of one */
 	struct recorded recorded[GRAPHS_MAX];
 	size_t recorded_n;
-	uint64_t passes;
+	uint64_t passes, prompts;                /* run so far */
+	int first;                               /* the last one was the first of its size, or recorded */
 	struct err lost;                         /* status OK: it is there */
 };
 
@@ -420,18 +422,25 @@ static struct recorded *recorded_of(struct gpu_pass *p, const struct shape *s)
 	return r;
 }
 
+static void record_pass(struct gpu_pass *p, const struct shape *s, struct recorded *r)
+{
+	r->failed = p->t->record(p->g, NULL) != OK;
+	if (r->failed) return;
+	queue_pass(p, s);
+	r->failed = p->t->recorded(p->g, &r->graph, NULL) != OK;
+	if (r->failed) r->graph = NULL;
+}
+
 /* A pass that writes. What cannot be recorded, for want of memory, is queued as it is. */
 static void queue_written(struct gpu_pass *p, const struct shape *s)
 {
 	struct recorded *r = recorded_of(p, s);
-	int first = r->used == 0;
+	int first = r->used == 0, settled = r->graph || r->failed;
 	r->used = ++p->passes;
-	if (!first && !r->graph && p->t->record(p->g, NULL) == OK) {
-		queue_pass(p, s);
-		if (p->t->recorded(p->g, &r->graph, NULL) != OK) r->graph = NULL;
-	}
+	if (!first && !settled) record_pass(p, s, r);
 	if (r->graph) p->t->replay(p->g, r->graph);
 	else queue_pass(p, s);
+	p->first |= !settled;
 }
 
 /* --- a pass: what the host tells it --- */
@@ -515,8 +524,10 @@ static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int 
 		if (rows[t].want == WANT_BEST) want[wants++] = t;
 	s = shape_of(p, rows, n, wants, prompt);
 	put_table(p, rows, n, want, wants, &s);
-	if (prompt) queue_pass(p, &s);
-	else queue_written(p, &s);
+	if (prompt) {
+		p->first |= p->prompts++ == 0;
+		queue_pass(p, &s);
+	} else queue_written(p, &s);
 	if (logits_n) p->t->copy_out(p->g, logits, p->logits, logits_n * vocab * sizeof *logits);
 	if ((st = p->t->sync(p->g, e)) != OK) return st;
 	for (size_t w = 0; w < wants; w++) {
@@ -525,6 +536,11 @@ static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int 
 	}
 	*kept += logits_n;
 	return OK;
+}
+
+int gpu_pass_was_first(const struct gpu_pass *p)
+{
+	return p->first;
 }
 
 int gpu_pass_lost(const struct gpu_pass *p, struct err *e)
@@ -539,6 +555,7 @@ int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_r
 	size_t kept = 0;
 	struct err why;
 	int st = p->lost.status;
+	p->first = 0;
 	for (size_t at = 0; at < n && st == OK; at += most) {
 		st = run_rows(p, rows + at, n - at < most ? n - at : most, phase == PHASE_PROMPT, &kept, &why);
 		if (st != OK) err_set(&p->lost, E_IO, "%s: %s", gguf_path(p->d->g), why.msg);

@@ -66,6 +66,7 @@ struct kvmemory gpu_pass_memory(struct gpu_pass *p, uint64_t *room);
 /* One line of the log: what takes how much. Fills what decoder_info tells of the device. */
 void gpu_pass_tell(struct gpu_pass *p);
 int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e);
+int gpu_pass_was_first(const struct gpu_pass *p);
 int gpu_pass_lost(const struct gpu_pass *p, struct err *e);
 
 #endif

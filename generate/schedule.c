@@ -483,7 +483,7 @@ static int pass_run(struct generator *g, size_t written, size_t prompt, int besi
 		pass_failed(g, &why);
 		return g->row_n = 0;
 	}
-	pass_learn(g, written, prompt, beside, clock_ms() - start);
+	if (!decoder_was_first(g->decoder)) pass_learn(g, written, prompt, beside, clock_ms() - start);
 	g->row_n = 0;
 	for (size_t i = 0; i < g->running_n; i++) {
 		struct sequence *s = g->running[i];

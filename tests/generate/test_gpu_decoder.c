@@ -202,7 +202,10 @@ TEST(gpu_decoder_records_passes)
 	random_ids(ids, N, s.vocab);
 	struct model m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
 	m.f.phase = PHASE_WRITTEN;
-	feed_ids(&m.f, ids, N, 1, N, got);
+	feed_ids(&m.f, ids, 2, 1, 2, got);
+	CHECK(decoder_was_first(m.d));
+	feed_ids(&m.f, ids + 2, N - 2, 1, N - 2, got + 2 * s.vocab);
+	CHECK(!decoder_was_first(m.d));
 	CHECK_INT(st->recorded, 3);                     /* one row, up to 256, 512 and 1024 keys */
 	CHECK_INT(st->replays, N - 3);
 	feed_restart(&m.f);

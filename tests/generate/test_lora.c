@@ -12,6 +12,7 @@
 #include "generate/lora.h"
 #include "nn/quant.h"
 #include "tests/generate/feed.h"
+#include "tests/generate/plain_gpu.h"
 #include "tests/generate/plain_model.h"
 #include "tests/test.h"
 
@@ -356,6 +357,15 @@ TEST(lora_of_a_generator)
 	CHECK_INT(strlen(generator_info(m)->name), 63);
 	CHECK_STR(generator_info(m)->name + 58, "+lora");
 	generator_close(m);
+	o.gpu = &plain_gpu;                             /* on the CPU alone */
+	o.device = "cuda";
+	CHECK_INT(generator_open(&m, &o, &e), E_UNSUPPORTED);
+	CHECK_MSG(strstr(e.msg, "generate.lora"), "%s", e.msg);
+	o.device = "auto";
+	CHECK_OK(generator_open(&m, &o, &e), e);
+	CHECK_STR(generator_info(m)->device, "cpu");
+	generator_close(m);
+	o.device = "cpu";
 	adapter_begin(&bad, "llama");
 	pair_put(&bad, "token_embd.weight", QUANT_F32, 256, 320, 2);
 	gguf_make_write(&bad, at("bad.gguf"));
