@@ -381,9 +381,9 @@ static void queue_attention(struct gpu_pass *p, size_t layer, const struct gpu_r
 static void queue_layer(struct gpu_pass *p, size_t layer, const struct gpu_rows *rows, const struct shape *s)
 {
 	const struct gpu_layer *l = &p->layers[layer];
-	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q }, s);
-	queue_linear(p, (struct gpu_linear){ .w = &l->k, .bias = l->k_bias, .norm = l->attn_norm, .x = p->x, .y = p->k }, s);
-	queue_linear(p, (struct gpu_linear){ .w = &l->v, .bias = l->v_bias, .norm = l->attn_norm, .x = p->x, .y = p->v }, s);
+	const struct gpu_linear v = { .w = &l->v, .bias = l->v_bias, .y = p->v, .ldy = l->v.rows };
+	const struct gpu_linear k = { .w = &l->k, .bias = l->k_bias, .y = p->k, .ldy = l->k.rows, .next = &v };
+	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q, .next = &k }, s);
 	queue_attention(p, layer, rows, s);
 	queue_onto(p, &l->o, p->mix, l->attn_post, s);
 	queue_linear(p, (struct gpu_linear){ .w = &l->gate, .w2 = &l->up, .norm = l->ffn_norm, .x = p->x, .y = p->gate,

@@ -16,7 +16,7 @@
  * the next panel's are under way while this one's sums meet. Activations are normed, split and laid down in shared memory
  * by every block for itself, behind the first tiles that are under way.
  * wide: a warp has a panel, a block 8 of them and up to 64 tokens, whose activations (act_rows has made them) and weights come
- * through one ring of stages. A block has all segments in turn, or (part) one of them, whose sums `decode_sums` adds.
+ * through one ring of stages. A block has all segments in turn, or one of them, whose sums `decode_sums` adds.
  *
  * The reckoning for 4.8 TB/s over 132 multiprocessors, 600 ns away: 3 MB must be under way, 22 KB a multiprocessor.
  * narrow, BF16: tiles of 2 KB, 8 warps, 3 of 4 under way: 48 KB a block. 1536 x 1536: 96 blocks at once, every byte of the
@@ -35,6 +35,7 @@ enum {
 	DECODE_SEGMENTS = 8,
 	DECODE_DEPTH_MOST = 8,
 	DECODE_NARROW = 8,              /* most tokens of narrow */
+	DECODE_PARTS = 3,
 	ACTS_TOKEN = 4 * 64,            /* bytes of a token in a step: hi, lo of two groups */
 	SUMS_TOKEN = 20                 /* floats of a token where segments' sums meet: 16 rows, apart for the banks */
 };
@@ -56,16 +57,35 @@ struct linear_from {                    /* where activations come from */
 	uint32_t n, k;
 };
 
-struct decode {
-	const uint8_t *w[2];            /* w, w2 */
-	size_t panel_bytes;
-	uint32_t rows, k, n, panels, steps;
-	struct linear_from from;
+/* Matrices of one type and k, behind each other in panels: one, or a chain of gpu_linear. */
+struct decode_part {
+	const uint8_t *w;
+	uint32_t rows, panels;
 	struct linear_to to;
+};
+
+struct decode {
+	struct decode_part parts[DECODE_PARTS];   /* those behind the last have no panels */
+	const uint8_t *w2;              /* beside parts[0], or NULL */
+	size_t panel_bytes;
+	uint32_t k, n, steps;
+	uint32_t panels;                /* of all parts */
+	struct linear_from from;
 	uint32_t depth;                 /* of rings */
 	uint8_t *acts;                  /* wide: device (slices, steps, ACTS_TOKEN + 8 bytes for each token of a slice) */
-	float *part;                    /* wide: device (segments, matrices, n, panels * 16), or NULL */
+	float *segments;                /* wide: device (segments, matrices, n, panels * 16), or NULL */
 };
+
+/* The part that panel *panel of all is in; *panel becomes its number there. */
+CUDA_FN const struct decode_part *decode_part_at(const struct decode *c, uint32_t *panel)
+{
+	const struct decode_part *p = c->parts;
+	CUDA_UNROLL
+	for (uint32_t i = 0; i + 1 < DECODE_PARTS; i++)
+		if (*panel >= p->panels) *panel -= p->panels, p++;
+		else break;
+	return p;
+}
 
 /* Row t of the activations; NULL: there is none. */
 CUDA_FN const float *linear_row(const struct linear_from *f, uint32_t t)
@@ -285,8 +305,10 @@ struct narrow_next {
 template <uint32_t T, int MATRICES> CUDA_FN void narrow_issue(const struct decode *c, struct narrow_next *at, uint8_t *ring)
 {
 	if (at->panel < c->panels && at->step < c->steps) {
+		uint32_t panel = at->panel;
+		const struct decode_part *p = decode_part_at(c, &panel);
 		decode_copy<T>(ring + at->slot * decode_tile<T>::BYTES,
-			(MATRICES == 2 && at->matrix ? c->w[1] : c->w[0]) + at->panel * c->panel_bytes, at->step);
+			(MATRICES == 2 && at->matrix ? c->w2 : p->w) + panel * c->panel_bytes, at->step);
 		at->slot = at->slot + 1 == c->depth ? 0 : at->slot + 1;
 		at->step += DECODE_SEGMENTS;
 		if (at->step >= c->steps) {
@@ -334,7 +356,8 @@ template <int MATRICES> CUDA_FN void narrow_meet(const float acc[MATRICES][1][4]
 template <int MATRICES> CUDA_FN void narrow_finish(const struct decode *c, uint32_t panel, const float *meet)
 {
 	const uint32_t row = threadIdx.x % WEIGHTS_ROWS, t = threadIdx.x / WEIGHTS_ROWS, n = c->n;
-	if (t >= n || panel * WEIGHTS_ROWS + row >= c->rows) return;
+	const struct decode_part *p = decode_part_at(c, &panel);
+	if (t >= n || panel * WEIGHTS_ROWS + row >= p->rows) return;
 	float sum[2] = { 0, 0 };
 	CUDA_UNROLL
 	for (uint32_t v = 0; v < MATRICES; v++) {
@@ -343,7 +366,7 @@ template <int MATRICES> CUDA_FN void narrow_finish(const struct decode *c, uint3
 		CUDA_UNROLL
 		for (uint32_t i = 1; i < DECODE_SEGMENTS; i++) sum[v] += from[i * n * SUMS_TOKEN];
 	}
-	linear_put(&c->to, panel * WEIGHTS_ROWS + row, t, sum[0], sum[1]);
+	linear_put(&p->to, panel * WEIGHTS_ROWS + row, t, sum[0], sum[1]);
 }
 
 template <uint32_t T, int MATRICES>
@@ -388,6 +411,20 @@ template <uint32_t T, int OCTETS> struct wide_stage {
 	static constexpr uint32_t ACTS = (ACTS_TOKEN + 8) * OCTETS * 8, BYTES = ACTS + DECODE_WARPS * decode_tile<T>::BYTES;
 };
 
+/* The part that the eighth of panels blockIdx.y is in; *eighth: which of its own, *before: panels of the parts before. */
+CUDA_FN const struct decode_part *wide_part(const struct decode *c, uint32_t *eighth, uint32_t *before)
+{
+	const struct decode_part *p = c->parts;
+	*eighth = blockIdx.y, *before = 0;
+	CUDA_UNROLL
+	for (uint32_t i = 0; i + 1 < DECODE_PARTS; i++) {
+		const uint32_t eights = (p->panels + DECODE_WARPS - 1) / DECODE_WARPS;
+		if (*eighth < eights) break;
+		*eighth -= eights, *before += p->panels, p++;
+	}
+	return p;
+}
+
 /* Stages in order: segments from first to last, of each its steps, of each the matrices. */
 struct wide_next {
 	uint32_t segment, matrix, step;
@@ -402,16 +439,16 @@ CUDA_FN void wide_step(struct wide_next *at, uint32_t matrices, uint32_t steps, 
 	while (at->step >= steps && at->segment < last) at->step = ++at->segment;
 }
 
-template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_issue(const struct decode *c, struct wide_next *at,
-	uint32_t last, uint8_t *stage)
+template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_issue(const struct decode *c, const uint8_t *w,
+	size_t panel_at, struct wide_next *at, uint32_t last, uint8_t *stage)
 {
 	typedef wide_stage<T, OCTETS> STAGE;
 	if (at->segment < last) {
-		const uint32_t warp = threadIdx.x / CUDA_WARP, panel = min(blockIdx.y * DECODE_WARPS + warp, c->panels - 1);
+		const uint32_t warp = threadIdx.x / CUDA_WARP;
 		const uint8_t *acts = c->acts + ((size_t)blockIdx.x * c->steps + at->step) * STAGE::ACTS;
 		for (uint32_t i = threadIdx.x * 16; i < STAGE::ACTS; i += DECODE_THREADS * 16) copy16_async(stage + i, acts + i);
 		decode_copy<T>(stage + STAGE::ACTS + warp * decode_tile<T>::BYTES,
-			(MATRICES == 2 && at->matrix ? c->w[1] : c->w[0]) + panel * c->panel_bytes, at->step);
+			(MATRICES == 2 && at->matrix ? c->w2 : w) + panel_at, at->step);
 		wide_step(at, MATRICES, c->steps, last);
 	}
 	copy_commit();
@@ -434,12 +471,14 @@ template <int MATRICES, int OCTETS> CUDA_FN void wide_add(int first, float acc[M
 /* Sums of a block, (matrix, token, row) with tokens this many floats apart: 128 rows, and 4 for the banks. */
 enum { WIDE_ROWS = DECODE_WARPS * WEIGHTS_ROWS, WIDE_LD = WIDE_ROWS + 4 };
 
-/* The block's sums through shared memory, so that rows that lie on end are stored together: to `part`, or finished. */
+/* The block's sums through shared memory, so that rows that lie on end are stored together: to `segments`, or finished. */
 template <int MATRICES, int OCTETS> CUDA_FN void wide_finish(const struct decode *c, const float sum[MATRICES][OCTETS][4], float *to)
 {
 	const uint32_t lane = (uint32_t)cuda_lane(), m = OCTETS * 8;
 	float *mine = to + lane % 4 * 2 * WIDE_LD + threadIdx.x / CUDA_WARP * WEIGHTS_ROWS + lane / 4;
 	const size_t all = (size_t)c->panels * WEIGHTS_ROWS;
+	uint32_t eighth, before;
+	const struct decode_part *p = wide_part(c, &eighth, &before);
 	__syncthreads();                        /* all are done with the stages */
 	CUDA_UNROLL
 	for (uint32_t v = 0; v < MATRICES; v++)
@@ -450,30 +489,32 @@ template <int MATRICES, int OCTETS> CUDA_FN void wide_finish(const struct decode
 	__syncthreads();
 	CUDA_ROLL
 	for (uint32_t i = threadIdx.x; i < m * WIDE_ROWS; i += DECODE_THREADS) {
-		const uint32_t r = i % WIDE_ROWS, row = blockIdx.y * WIDE_ROWS + r, token = blockIdx.x * m + i / WIDE_ROWS;
+		const uint32_t r = i % WIDE_ROWS, row = eighth * WIDE_ROWS + r, token = blockIdx.x * m + i / WIDE_ROWS;
 		const float a = to[i / WIDE_ROWS * WIDE_LD + r], b = MATRICES == 2 ? to[(m + i / WIDE_ROWS) * WIDE_LD + r] : 0;
-		if (token >= c->n || row >= c->rows) continue;
-		if (c->part) {
-			float *part = c->part + ((size_t)blockIdx.z * MATRICES * c->n + token) * all + row;
-			*part = a;
-			if (MATRICES == 2) part[c->n * all] = b;
-		} else linear_put(&c->to, row, token, a, b);
+		if (token >= c->n || row >= p->rows) continue;
+		if (c->segments) {
+			float *at = c->segments + ((size_t)blockIdx.z * MATRICES * c->n + token) * all + before * WEIGHTS_ROWS + row;
+			*at = a;
+			if (MATRICES == 2) at[c->n * all] = b;
+		} else linear_put(&p->to, row, token, a, b);
 	}
 }
 
-/* Grid: slices of OCTETS * 8 tokens, eights of panels, then 1, or DECODE_SEGMENTS with part. */
+/* Grid: slices of OCTETS * 8 tokens, eights of panels, then 1, or DECODE_SEGMENTS with `segments`. */
 template <uint32_t T, int MATRICES, int OCTETS>
 CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 {
 	typedef wide_stage<T, OCTETS> STAGE;
 	CUDA_SHARED(uint8_t, stages);
 	const uint32_t warp = threadIdx.x / CUDA_WARP;
-	const uint32_t first = c.part ? blockIdx.z : 0, last = c.part ? first + 1 : (uint32_t)DECODE_SEGMENTS;
+	const uint32_t first = c.segments ? blockIdx.z : 0, last = c.segments ? first + 1 : (uint32_t)DECODE_SEGMENTS;
 	float acc[MATRICES][OCTETS][4] = {}, sum[MATRICES][OCTETS][4] = {};
 	struct wide_next next = { first, 0, first };
-	uint32_t into = 0, slot = 0;
+	uint32_t into = 0, slot = 0, eighth, before;
+	const struct decode_part *p = wide_part(&c, &eighth, &before);
+	const size_t panel_at = min(eighth * DECODE_WARPS + warp, p->panels - 1) * c.panel_bytes;
 	while (next.step >= c.steps && next.segment < last) next.step = ++next.segment;
-	for (; into + 1 < c.depth; into++) wide_issue<T, MATRICES, OCTETS>(&c, &next, last, stages + into * STAGE::BYTES);
+	for (; into + 1 < c.depth; into++) wide_issue<T, MATRICES, OCTETS>(&c, p->w, panel_at, &next, last, stages + into * STAGE::BYTES);
 	for (uint32_t segment = first; segment < last; segment++) {
 		for (uint32_t s = segment; s < c.steps; s += DECODE_SEGMENTS)
 			CUDA_UNROLL
@@ -482,7 +523,7 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 				uint8_t *at = stages + slot * STAGE::BYTES, *tile = at + STAGE::ACTS + warp * decode_tile<T>::BYTES;
 				decode_wait(c.depth - 2);
 				__syncthreads();        /* the stage is there for all, and all are done with the one before it */
-				wide_issue<T, MATRICES, OCTETS>(&c, &next, last, stages + into * STAGE::BYTES);
+				wide_issue<T, MATRICES, OCTETS>(&c, p->w, panel_at, &next, last, stages + into * STAGE::BYTES);
 				weights_take<T>(tile, tile + decode_tile<T>::HEAD, (uint32_t)cuda_lane(), &w);
 				decode_multiply<T, OCTETS>(&w, at, (const float *)(at + ACTS_TOKEN * OCTETS * 8), OCTETS * 8, acc[v]);
 				slot = slot + 1 == c.depth ? 0 : slot + 1;
@@ -493,19 +534,23 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 	wide_finish<MATRICES, OCTETS>(&c, sum, (float *)stages);
 }
 
-/* Adds the segments of wide's parts. A thread has a row of a token; grid: rows by threads, then tokens. */
+/* Adds wide's segments. A thread has a row of a token; grid: rows of all panels by threads, then tokens. */
 CUDA_KERNEL(decode_sums)(struct decode c, uint32_t matrices)
 {
-	const uint32_t row = blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
+	const uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
 	const size_t all = (size_t)c.panels * WEIGHTS_ROWS;
+	uint32_t panel = at / WEIGHTS_ROWS;
 	float sum[2] = { 0, 0 };
-	if (row >= c.rows) return;
+	if (at >= all) return;
+	const struct decode_part *p = decode_part_at(&c, &panel);
+	const uint32_t row = panel * WEIGHTS_ROWS + at % WEIGHTS_ROWS;
+	if (row >= p->rows) return;
 	for (uint32_t v = 0; v < matrices; v++)
 		for (uint32_t s = 0; s < DECODE_SEGMENTS; s++) {
-			const float add = c.part[((size_t)(s * matrices + v) * c.n + token) * all + row];
+			const float add = c.segments[((size_t)(s * matrices + v) * c.n + token) * all + at];
 			sum[v] = s ? sum[v] + add : add;
 		}
-	linear_put(&c.to, row, token, sum[0], sum[1]);
+	linear_put(&p->to, row, token, sum[0], sum[1]);
 }
 
 #endif

@@ -62,6 +62,8 @@ struct gpu_linear {
 	enum gpu_finish finish;
 	size_t n;                         /* 1 … GPU_ROWS */
 	int prompt;
+	const struct gpu_linear *next;    /* or NULL: one more product with the same k, x, ldx, pick, norm, eps, n and prompt, whose own
+	                                     fields of these are not looked at; no *_MUL in such a chain. It costs fewer launches */
 };
 
 /* Where the rows of a pass belong. Device memory, the same addresses at every run of a recorded pass. A row of position -1 is

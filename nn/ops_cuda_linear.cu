@@ -103,17 +103,19 @@ void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m)
 template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu *g, struct decode *c)
 {
 	typedef wide_stage<T, OCTETS> STAGE;
-	const size_t m = OCTETS * 8, slices = div_up(c->n, m), eights = div_up(c->panels, DECODE_WARPS);
+	const size_t m = OCTETS * 8, slices = div_up(c->n, m);
+	size_t eights = 0;
 	const size_t sums = MATRICES * m * WIDE_LD * sizeof(float);
+	for (size_t i = 0; i < DECODE_PARTS; i++) eights += div_up(c->parts[i].panels, DECODE_WARPS);
 	const int parted = slices * eights < (size_t)g->sms;
 	c->depth = min(SHARED_BUDGET / STAGE::BYTES, (uint32_t)DECODE_DEPTH_MOST);
 	c->acts = g->acts.data;
-	c->part = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
+	c->segments = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
 	CUDA_LAUNCH(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
 	CUDA_LAUNCH(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
 		max((size_t)c->depth * STAGE::BYTES, sums), *c);
 	if (parted)
-		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up(c->rows, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
+		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up((size_t)c->panels * WEIGHTS_ROWS, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
 }
 
 template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct decode *c)
@@ -129,7 +131,7 @@ template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct
 
 template <uint32_t T> static void run_matrices(struct gpu *g, struct decode *c)
 {
-	if (c->w[1]) run_decode<T, 2>(g, c);
+	if (c->w2) run_decode<T, 2>(g, c);
 	else run_decode<T, 1>(g, c);
 }
 
@@ -196,13 +198,12 @@ struct prompt_finish {
 	__device__ void operator()(uint32_t row, uint32_t token, float a, float b) const { linear_put(&to, row, token, a, b); }
 };
 
-static void run_prompt(struct gpu *g, const struct gpu_linear *c, const struct linear_from *from, const struct linear_to *to)
+/* b: activations in rows of gemm_k(k). */
+static void run_prompt(struct gpu *g, const struct gpu_linear *c, const uint16_t *b, size_t n, const struct linear_to *to)
 {
 	const size_t ld = gemm_k(c->w->k), panels = div_up(c->w->rows, WEIGHTS_ROWS), bytes = gemm_panel_bytes(c->w->k);
 	const size_t fit = g->room.bytes / (bytes * (c->w2 ? 2 : 1)) / SLAB_PANELS * SLAB_PANELS;
 	const size_t slab = c->w->type == QUANT_BF16 ? panels : fit < 32768 ? fit : 32768;
-	uint16_t *b = reinterpret_cast<uint16_t *>(g->acts.data);
-	CUDA_LAUNCH(g, act_prompt, c->n, DECODE_THREADS, 0, *from, b, ld);
 	for (size_t p = 0; p < panels; p += slab) {
 		const size_t some = panels - p < slab ? panels - p : slab, rows = c->w->rows - p * WEIGHTS_ROWS;
 		struct gemm m = {};
@@ -212,7 +213,7 @@ static void run_prompt(struct gpu *g, const struct gpu_linear *c, const struct l
 		m.b = b;
 		m.ldb = ld;
 		m.rows = static_cast<uint32_t>(rows < some * WEIGHTS_ROWS ? rows : some * WEIGHTS_ROWS);
-		m.n = static_cast<uint32_t>(c->n);
+		m.n = static_cast<uint32_t>(n);
 		m.k = static_cast<uint32_t>(c->w->k);
 		finish.to.row0 = static_cast<uint32_t>(p * WEIGHTS_ROWS);
 		if (c->w2) gemm_run<GEMM_BF16, 1>(g, &m, finish);
@@ -220,21 +221,45 @@ static void run_prompt(struct gpu *g, const struct gpu_linear *c, const struct l
 	}
 }
 
+static struct linear_to to_of(const struct gpu_linear *c, const int32_t *pick)
+{
+	return linear_to{ c->bias, c->y, c->ldy, pick, c->finish, 0 };
+}
+
+/* A launch for as many of the chain as one can have, from c on; what is left of it. */
+static const struct gpu_linear *run_parts(struct gpu *g, const struct gpu_linear *c, const struct linear_from *from)
+{
+	const uint32_t type = c->w->type;
+	struct decode d = {};
+	d.from = *from;
+	d.w2 = c->w2 ? static_cast<const uint8_t *>(c->w2->data) : NULL;
+	d.k = from->k;
+	d.n = from->n;
+	d.steps = weights_steps(d.k);
+	for (size_t i = 0; i < DECODE_PARTS && c && c->w->type == type; i++, c = c->next) {
+		struct decode_part *p = &d.parts[i];
+		p->w = static_cast<const uint8_t *>(c->w->data);
+		p->rows = static_cast<uint32_t>(c->w->rows);
+		p->panels = (p->rows + WEIGHTS_ROWS - 1) / WEIGHTS_ROWS;
+		p->to = to_of(c, from->pick);
+		d.panels += p->panels;
+	}
+	WEIGHTS_BY_TYPE(type, run_matrices, g, &d);
+	return c;
+}
+
 void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c)
 {
-	struct decode d = {};
-	d.from = linear_from{ c->x, c->norm, c->pick, c->ldx, c->eps, static_cast<uint32_t>(c->n), static_cast<uint32_t>(c->w->k) };
-	d.to = linear_to{ c->bias, c->y, c->ldy, c->pick, c->finish, 0 };
-	if (c->prompt) {
-		run_prompt(g, c, &d.from, &d.to);
+	const struct linear_from from = { c->x, c->norm, c->pick, c->ldx, c->eps, static_cast<uint32_t>(c->n),
+		static_cast<uint32_t>(c->w->k) };
+	uint16_t *b = reinterpret_cast<uint16_t *>(g->acts.data);
+	if (!c->prompt) {
+		while (c) c = run_parts(g, c, &from);
 		return;
 	}
-	d.w[0] = static_cast<const uint8_t *>(c->w->data);
-	d.w[1] = c->w2 ? static_cast<const uint8_t *>(c->w2->data) : NULL;
-	d.rows = static_cast<uint32_t>(c->w->rows);
-	d.k = static_cast<uint32_t>(c->w->k);
-	d.n = static_cast<uint32_t>(c->n);
-	d.panels = (d.rows + WEIGHTS_ROWS - 1) / WEIGHTS_ROWS;
-	d.steps = weights_steps(d.k);
-	WEIGHTS_BY_TYPE(c->w->type, run_matrices, g, &d);
+	CUDA_LAUNCH(g, act_prompt, c->n, DECODE_THREADS, 0, from, b, gemm_k(c->w->k));
+	for (; c; c = c->next) {
+		const struct linear_to to = to_of(c, from.pick);
+		run_prompt(g, c, b, from.n, &to);
+	}
 }

@@ -309,6 +309,11 @@ static void plain_linear(struct gpu *g, const struct gpu_linear *c)
 	CHECK(c->n >= 1 && c->n <= GPU_ROWS && c->x != c->y && c->ldx >= c->w->k && c->ldy >= c->w->rows);
 	CHECK(block_of(g->device, c->y, ((c->n - 1) * c->ldy + c->w->rows) * sizeof *c->y));
 	put(g, run_linear)->linear = *c;
+	if (!c->next) return;
+	struct gpu_linear next = *c->next;      /* what a chain shares is the first's */
+	next.x = c->x, next.ldx = c->ldx, next.pick = c->pick, next.norm = c->norm, next.eps = c->eps, next.n = c->n, next.prompt = c->prompt;
+	CHECK(next.w->k == c->w->k && !next.w2 && !c->w2);
+	plain_linear(g, &next);
 }
 
 static uint16_t *place(uint16_t *store, size_t page_halves, size_t head_halves, size_t head_dim, const struct gpu_rows *rows, size_t t,

@@ -406,6 +406,62 @@ TEST(gpu_linear_tolerance_is_tight)
 	}
 }
 
+/* A chain of products: the bits of its products one by one. Types that change, rows that fill no panel, finishes of their own. */
+static void check_chain(const uint32_t type[4], size_t n, int prompt)
+{
+	enum { LINKS = 4, K = 512 };
+	static const size_t rows[LINKS] = { 40, 17, 150, 16 };
+	const struct gpu_table *t = test_gpu();
+	struct gpu_linear link[LINKS];
+	struct gpu_matrix on[LINKS];
+	void *y[2][LINKS];
+	float *host = mem_calloc(n * 150, sizeof(float)), *again = mem_calloc(n * 150, sizeof(float)), *x = mem_calloc((n + 1) * K, sizeof(float));
+	struct rig r = { .t = t };
+	struct err e;
+	CHECK_OK(t->open(&r.g, 0, &e), e);
+	for (size_t i = 0; i < (n + 1) * K; i++) x[i] = random_float();
+	void *on_x = device(&r, x, n * K * sizeof(float)), *norm = device(&r, x + K, K * sizeof(float)), *bias = device(&r, x, 150 * sizeof(float));
+	for (size_t i = 0; i < LINKS; i++) {
+		struct matrix w = random_matrix(type[i], rows[i], K);
+		CHECK_OK(t->matrix_load(r.g, &w, &on[i], &e), e);
+		matrix_drop(&w);
+		for (size_t j = 0; j < n * rows[i]; j++) host[j] = random_float();
+		for (int j = 0; j < 2; j++) y[j][i] = device(&r, host, n * rows[i] * sizeof(float));
+		link[i] = (struct gpu_linear){ .w = &on[i], .bias = i % 2 ? bias : NULL, .norm = norm, .eps = EPS, .x = on_x, .ldx = K, .y = y[0][i],
+			.ldy = rows[i], .finish = i == 2 ? GPU_ADD : GPU_STORE, .n = n, .prompt = prompt };
+		t->linear(r.g, &link[i]);
+	}
+	for (size_t i = 0; i < LINKS; i++) {
+		link[i].y = y[1][i];
+		link[i].next = i + 1 < LINKS ? &link[i + 1] : NULL;
+		if (i) link[i].x = link[i].norm = NULL, link[i].n = 0;  /* not looked at */
+	}
+	t->linear(r.g, link);
+	for (size_t i = 0; i < LINKS; i++) {
+		t->copy_out(r.g, host, y[0][i], n * rows[i] * sizeof(float));
+		t->copy_out(r.g, again, y[1][i], n * rows[i] * sizeof(float));
+		CHECK_OK(t->sync(r.g, &e), e);
+		CHECK_MSG(memcmp(host, again, n * rows[i] * sizeof(float)) == 0, "link %zu (%s) of a chain, n %zu, prompt %d: other bits than alone", i,
+			quant_name(type[i]), n, prompt);
+	}
+	t->close(r.g);
+	mem_free(host);
+	mem_free(again);
+	mem_free(x);
+}
+
+TEST(gpu_linear_chains)
+{
+	static const uint32_t mixed[] = { QUANT_Q4_K, QUANT_Q4_K, QUANT_Q6_K, QUANT_BF16 },
+		same[] = { QUANT_Q8_0, QUANT_Q8_0, QUANT_Q8_0, QUANT_Q8_0 };
+	static const size_t n[] = { 1, 3, 12, 40, 130 };
+	for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
+		check_chain(mixed, n[i], 0);
+		check_chain(same, n[i], 0);
+		check_chain(mixed, n[i], 1);
+	}
+}
+
 TEST(gpu_linear_not_a_number)
 {
 	struct rig r = rig_open(QUANT_Q4_K, 20, 256, 0);
