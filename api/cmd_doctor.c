@@ -52,27 +52,28 @@ static void look_cpu(struct doctor *d)
 		__builtin_cpu_supports("avx512vnni") ? ", VNNI" : "", kernel);
 }
 
-/* A GPU, where the settings let models run on one. */
+/* A GPU, where a setting lets something run on one. */
 static void look_gpu(struct doctor *d)
 {
 	const struct conf *c = d->call->conf;
-	const char *text = c->generate_device, *vectors = c->embed_device;
-	int must = strcmp(text, "cuda") == 0 || strcmp(vectors, "cuda") == 0;
-	char name[64], all[24], rest[24];
+	const char *const set[] = { c->generate_device, c->embed_device, c->index_device };
+	int must = 0, may = 0;
+	char name[64], all[24], rest[24], settings[120];
 	uint64_t memory, free;
 	struct err e;
-	if (strcmp(text, "cpu") == 0 && strcmp(vectors, "cpu") == 0) {
-		tell(d, "gpu", "ok", "not to be used (generate.device and embed.device are cpu)");
-		return;
+	for (size_t i = 0; i < sizeof set / sizeof *set; i++) {
+		must |= strcmp(set[i], "cuda") == 0;
+		may |= strcmp(set[i], "cpu") != 0;
 	}
-	if (generator_gpu(name, &memory, &free, &e)) {
-		tell(d, "gpu", must ? "bad" : "ok", "%s; generate.device = %s, embed.device = %s%s", e.msg, text, vectors,
-			must ? "" : ": models run on the CPU");
-		return;
+	snprintf(settings, sizeof settings, "generate.device = %s, embed.device = %s, index.device = %s", set[0], set[1], set[2]);
+	if (!may) tell(d, "gpu", "ok", "not to be used (%s)", settings);
+	else if (generator_gpu(name, &memory, &free, &e))
+		tell(d, "gpu", must ? "bad" : "ok", "%s; %s%s", e.msg, settings, must ? "" : ": the CPU does it all");
+	else {
+		screen_bytes(all, memory);
+		screen_bytes(rest, free);
+		tell(d, "gpu", "ok", "%s, %s, %s of it free; %s", name, all, rest, settings);
 	}
-	screen_bytes(all, memory);
-	screen_bytes(rest, free);
-	tell(d, "gpu", "ok", "%s, %s, %s of it free; generate.device = %s, embed.device = %s", name, all, rest, text, vectors);
 }
 
 /* A kB figure of /proc/meminfo, in bytes; 0 when it is not there. */

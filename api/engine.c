@@ -163,16 +163,16 @@ static void jobs_run(struct engine *n)
 	for (size_t step = 0; jobs_admit(n) == OK; step++) {
 		size_t left = 0, were = n->running_n;
 		generator_step(n->generator);
-		if (!lost && generator_lost(n->generator, &why) != OK) {
-			device_lost(n, &why);
-			lost = 1;                /* a CPU is not lost, and a GPU not found again */
-		}
 		for (size_t i = 0; i < were; i++) {
 			struct job *j = n->running[i];
 			if (j->request.done) job_done(n, j, j->request.status);
 			else n->running[left++] = j;
 		}
 		n->running_n = left;
+		if (!lost && generator_lost(n->generator, &why) != OK) { /* whose texts failed by that know it already */
+			device_lost(n, &why);
+			lost = 1;                /* a CPU is not lost, and a GPU not found again */
+		}
 		if (left < were || step % TELL_STEPS == 0) stats_tell(n);
 	}
 }
