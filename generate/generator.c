@@ -118,7 +118,7 @@ static int open_decoder(struct generator *g, const struct generator_options *o, 
 		if (st == OK) return OK;
 		if (gpu_alone) {
 			if (e) *e = why;
-			return st;
+			return st == E_UNSUPPORTED && e ? err_wrap(e, "generate.device") : st;
 		}
 		if (gpu && gpu->count() > 0) log_put(LOG_WARN, "generate", "on the CPU, not on a GPU: %s", why.msg);
 		else log_put(LOG_DEBUG, "generate", "on the CPU: %s", why.msg);

@@ -37,9 +37,11 @@ static int table_count(void)
 static int none_found(int device, struct err *e)
 {
 	struct cudaDeviceProp p;
-	int n = 0;
+	int n = 0, driver = 0;
 	cudaError_t r = cudaGetDeviceCount(&n);
+	if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
 	(void)cudaGetLastError();
+	if (driver == 0) return err_set(e, E_UNSUPPORTED, "no GPU: there is no NVIDIA driver"); /* CUDA calls it too old */
 	if (r != cudaSuccess) return err_set(e, E_UNSUPPORTED, "no GPU: %s", cudaGetErrorString(r));
 	if (n == 0) return err_set(e, E_UNSUPPORTED, "no GPU: the driver knows none");
 	if (table_count() > 0) return err_set(e, E_UNSUPPORTED, "no GPU %d: there are %d", device, table_count());

@@ -181,6 +181,27 @@ TEST(gpu_decoder_gemma3)
 	check_spec(test_gpu(), &s, 40);
 }
 
+/* A pass of more written rows than attention has room for is cut; logits of all its parts stay. */
+TEST(gpu_decoder_cuts_passes)
+{
+	enum { N = 75, LAST = 24 };
+	struct model_spec s = spec_of("qwen2", QUANT_F32, QUANT_F32);
+	const struct decoder_options o = { .sequences = 1, .wants = LAST };
+	float *one = mem_calloc(LAST * s.vocab, sizeof *one), *all = mem_calloc(LAST * s.vocab, sizeof *all);
+	int32_t ids[N];
+	model_make(&s, model_path());
+	random_ids(ids, N, s.vocab);
+	struct model m = model_open(&plain_gpu, &o);
+	m.f.phase = PHASE_WRITTEN;
+	feed_ids(&m.f, ids, N, 1, LAST, one);
+	feed_restart(&m.f);
+	feed_ids(&m.f, ids, N, N, LAST, all);
+	CHECK(memcmp(one, all, LAST * s.vocab * sizeof *one) == 0);
+	model_close(&m);
+	mem_free(one);
+	mem_free(all);
+}
+
 /* Passes of one size are recorded when they come again; what a graph gives are the bits that the queue gives. */
 TEST(gpu_decoder_records_passes)
 {

@@ -158,6 +158,7 @@ typedef struct host_stream *cudaStream_t;
 typedef struct host_graph *cudaGraph_t;
 typedef struct host_graph *cudaGraphExec_t;
 
+cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device);
 cudaError_t cudaSetDevice(int device);
