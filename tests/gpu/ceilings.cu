@@ -194,14 +194,15 @@ int main(int argc, char **argv)
 	cudaDeviceProp p;
 	int n = 0, clock = 0, width = 0, driver = 0;
 	cudaError_t r = cudaGetDeviceCount(&n);
+	if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
 	if (r != cudaSuccess || n == 0) {
-		fprintf(stderr, "no GPU was found: %s\n", r != cudaSuccess ? cudaGetErrorString(r) : "the driver sees none");
+		const char *why = driver == 0 ? "there is no NVIDIA driver" : r != cudaSuccess ? cudaGetErrorString(r) : "the driver sees none";
+		fprintf(stderr, "no GPU was found: %s\n", why);
 		return NO_DEVICE;
 	}
 	need(cudaGetDeviceProperties(&p, 0), "properties");
 	cudaDeviceGetAttribute(&clock, cudaDevAttrMemoryClockRate, 0);
 	cudaDeviceGetAttribute(&width, cudaDevAttrGlobalMemoryBusWidth, 0);
-	cudaDriverGetVersion(&driver);
 	/* Two bits a clock and wire; clock in kHz. */
 	printf("{\"work\": \"device\", \"name\": \"%s\", \"capability\": \"%d.%d\", \"sms\": %d, \"memory\": %zu, \"cache\": %d, \"bus_bytes_per_s\": "
 		"%.0f, \"driver\": %d, \"runtime\": %d}\n", p.name, p.major, p.minor, p.multiProcessorCount, p.totalGlobalMem, p.l2CacheSize,
