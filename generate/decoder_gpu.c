@@ -104,13 +104,18 @@ static int load_weights(struct gpu_pass *p, struct err *e)
 	return st;
 }
 
+static size_t whole(size_t n)
+{
+	return (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
 /* Place for n floats, and they themselves once there is memory; NULL for NULL. */
 static const float *put_vector(struct gpu_pass *p, const float *from, size_t n, size_t *at)
 {
 	float *to = p->vectors ? p->vectors + *at : NULL;
 	if (!from) return NULL;
 	if (to) p->t->copy_in(p->g, to, from, n * sizeof *to);
-	*at += (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+	*at += whole(n);
 	return to;
 }
 
@@ -139,11 +144,6 @@ static size_t put_vectors(struct gpu_pass *p)
 		p->sin[i] = put_vector(p, ropes[i]->sin, d->info.context * ropes[i]->half, &at);
 	}
 	return at;
-}
-
-static size_t whole(size_t n)
-{
-	return (n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
 /* The table of a pass of that shape at `base`. */

@@ -13,9 +13,10 @@
 #include "embed/embed.h"
 #include "embed/encoder.h"
 #include "embed/pool.h"
+#include "tests/embed/golden.h"
 #include "tests/test.h"
 
-enum { GOLDEN_TEXTS = 29, DIM = 384, SPECIAL_TEXT = 21 /* "[CLS] [SEP] [MASK] [UNK]" */ };
+enum { DIM = 384, SPECIAL_TEXT = 21 /* "[CLS] [SEP] [MASK] [UNK]" */ };
 static struct err e;
 
 /* ---- the reference ---- */
@@ -30,24 +31,6 @@ static struct embedder *minilm(int threads, const char *kernel)
 	CHECK_INT(embedder_info(m)->dim, DIM);
 	CHECK_INT(embedder_info(m)->max_tokens, 256);
 	return m;
-}
-
-static cJSON *golden_texts(void)
-{
-	struct buf b;
-	cJSON *texts;
-	buf_init(&b, 1 << 20);
-	CHECK_OK(file_read(test_data("golden/texts.json"), &b, &e), e);
-	CHECK_OK(json_parse(&texts, b.data, b.len, 1 << 20, "texts.json", &e), e);
-	CHECK_INT(cJSON_GetArraySize(texts), GOLDEN_TEXTS);
-	buf_clear(&b);
-	return texts;
-}
-
-static struct embed_text text_at(const cJSON *texts, int i)
-{
-	const char *s = cJSON_GetStringValue(cJSON_GetArrayItem(texts, i));
-	return (struct embed_text){s, strlen(s)};
 }
 
 /* (GOLDEN_TEXTS, DIM) of minilm_embeddings.npy, version 1.0: magic, version, header length, header, floats. */
@@ -65,13 +48,6 @@ static float *golden_vectors(void)
 	memcpy(v, b.data + at, bytes);
 	buf_clear(&b);
 	return v;
-}
-
-static double cosine(const float *a, const float *b, size_t dim)
-{
-	double ab = 0, aa = 0, bb = 0;
-	for (size_t i = 0; i < dim; i++) ab += (double)a[i] * b[i], aa += (double)a[i] * a[i], bb += (double)b[i] * b[i];
-	return ab / sqrt(aa * bb);
 }
 
 static double length(const float *v, size_t dim)

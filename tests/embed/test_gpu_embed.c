@@ -7,9 +7,10 @@
 #include "embed/embed.h"
 #include "embed/reader.h"
 #include "nn/gpu.h"
+#include "tests/embed/golden.h"
 #include "tests/test.h"
 
-enum { GOLDEN_TEXTS = 29, PAIRS_MAX = 16 };
+enum { PAIRS_MAX = 16 };
 static struct err e;
 
 static struct embedder *embedder(const char *dir, const char *kernel, const char *device)
@@ -18,29 +19,6 @@ static struct embedder *embedder(const char *dir, const char *kernel, const char
 	struct embedder_options o = {.dir = dir, .threads = 2, .kernel = kernel, .device = device, .gpu = test_gpu()};
 	CHECK_OK(embedder_open(&m, &o, &e), e);
 	return m;
-}
-
-static cJSON *golden_texts(struct embed_text *t)
-{
-	struct buf b;
-	cJSON *texts;
-	buf_init(&b, 1 << 20);
-	CHECK_OK(file_read(test_data("golden/texts.json"), &b, &e), e);
-	CHECK_OK(json_parse(&texts, b.data, b.len, 1 << 20, "texts.json", &e), e);
-	CHECK_INT(cJSON_GetArraySize(texts), GOLDEN_TEXTS);
-	for (int i = 0; i < GOLDEN_TEXTS; i++) {
-		const char *s = cJSON_GetStringValue(cJSON_GetArrayItem(texts, i));
-		t[i] = (struct embed_text){s, strlen(s)};
-	}
-	buf_clear(&b);
-	return texts;
-}
-
-static double cosine(const float *a, const float *b, size_t dim)
-{
-	double ab = 0, aa = 0, bb = 0;
-	for (size_t i = 0; i < dim; i++) ab += (double)a[i] * b[i], aa += (double)a[i] * a[i], bb += (double)b[i] * b[i];
-	return ab / sqrt(aa * bb);
 }
 
 static const char *tiny(const char *name)
@@ -81,7 +59,8 @@ TEST(embed_gpu_stays_near_fp32)
 {
 	static const char *const names[] = {"tiny-bge-en", "tiny-e5", "tiny-gte"};
 	struct embed_text t[GOLDEN_TEXTS];
-	cJSON *texts = golden_texts(t);
+	cJSON *texts = golden_texts();
+	for (int i = 0; i < GOLDEN_TEXTS; i++) t[i] = text_at(texts, i);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) vectors_try(tiny(names[i]), t, GOLDEN_TEXTS, 6);
 	cJSON_Delete(texts);
 }
@@ -91,10 +70,13 @@ TEST(embed_gpu_minilm_stays_near_fp32)
 	enum { N = 4 };
 	static const int shorts[N] = {0, 3, 7, 12};
 	const char *dir = test_model("all-minilm-l6-v2");
-	struct embed_text t[GOLDEN_TEXTS], some[N];
+	struct embed_text some[N];
 	if (!dir) test_skip("all-minilm-l6-v2 is not in the models folder");
-	cJSON *texts = golden_texts(t);
-	for (int i = 0; i < N; i++) some[i] = (struct embed_text){t[shorts[i]].text, t[shorts[i]].len < 80 ? t[shorts[i]].len : 0};
+	cJSON *texts = golden_texts();
+	for (int i = 0; i < N; i++) {
+		struct embed_text t = text_at(texts, shorts[i]);
+		some[i] = (struct embed_text){t.text, t.len < 80 ? t.len : 0};
+	}
 	vectors_try(dir, some, N, 1);
 	cJSON_Delete(texts);
 }

@@ -5,12 +5,6 @@
 
 enum { WORDS = 1 << 16 };
 
-static void fetch(struct gpu *g, void *to, const void *device, size_t bytes)
-{
-	test_gpu()->copy_out(g, to, device, bytes);
-	device_sync(g);
-}
-
 TEST(device_memory)
 {
 	const struct gpu_table *t = test_gpu();
@@ -24,14 +18,14 @@ TEST(device_memory)
 	for (int i = 0; i < 4; i++) {
 		p[i] = device_room(g, WORDS * sizeof *words + (size_t)i);
 		CHECK((uintptr_t)p[i] % 256 == 0);
-		fetch(g, words, p[i], WORDS * sizeof *words);
+		out(g, words, p[i], WORDS * sizeof *words);
 		for (size_t w = 0; w < WORDS; w++) CHECK(words[w] == 0);
 	}
 	for (uint32_t w = 0; w < WORDS; w++) words[w] = w * 2654435761u;
 	t->copy_in(g, p[1], words, WORDS * sizeof *words);
 	memset(words, 7, WORDS * sizeof *words);     /* read at once: what is done to it now is too late */
 	t->copy(g, p[2], p[1], WORDS * sizeof *words);
-	fetch(g, words, p[2], WORDS * sizeof *words);
+	out(g, words, p[2], WORDS * sizeof *words);
 	for (uint32_t w = 0; w < WORDS; w++) CHECK(words[w] == w * 2654435761u);
 	CHECK_INT(t->alloc(g, before.memory + 1, "too much", &q, &e), E_MEMORY);
 	CHECK(!q && strstr(e.msg, "too much"));

@@ -18,14 +18,6 @@ int real_sizes(void)
 	return strcmp(test_gpu()->name, "host") != 0;
 }
 
-struct gpu *device_open(void)
-{
-	struct gpu *g = NULL;
-	struct err e;
-	CHECK_OK(test_gpu()->open(&g, 0, &e), e);
-	return g;
-}
-
 void *device_room(struct gpu *g, uint64_t bytes)
 {
 	void *p = NULL;
@@ -52,9 +44,7 @@ float *device_floats(struct gpu *g, uint64_t seed, size_t n, float sd)
 
 int32_t *device_ids(struct gpu *g, const int32_t *ids, size_t n)
 {
-	int32_t *p = device_room(g, n * sizeof *ids);
-	test_gpu()->copy_in(g, p, ids, n * sizeof *ids);
-	return p;
+	return device(g, ids, n * sizeof *ids);
 }
 
 struct gpu_matrix device_matrix(struct gpu *g, uint32_t type, size_t rows, size_t k, uint64_t seed)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "nn/gpu.h"
 #include "tests/gguf_make.h"
+#include "tests/nn/on_device.h"
 #include "tests/test.h"
 
 /* A test that only a GPU is asked: on the host it would repeat what another one does. */
@@ -20,7 +21,6 @@ extern const struct gpu_table host_table __attribute__((weak));
 	static void test_##name(void)
 
 int real_sizes(void);                        /* 1: a GPU, not the host */
-struct gpu *device_open(void);               /* the first device of test_gpu() */
 void *device_room(struct gpu *g, uint64_t bytes);
 void device_sync(struct gpu *g);             /* fails the test when the device is lost */
 /* Device memory with n random floats of deviation sd. */

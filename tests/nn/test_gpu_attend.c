@@ -6,20 +6,12 @@
 #include "nn/gpu.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
+#include "tests/nn/random.h"
 #include "tests/test.h"
 
 enum { LAYERS = 2, LAYER = 1, SEQS_MOST = 8, NOWHERE = 0x7fffffff };
 static const double U = 0x1p-24;     /* unit roundoff of float; of halves it is 2^-11 */
 static const float UNTOUCHED = 12345;
-static uint64_t rng = 88172645463325252u;
-
-static uint32_t random_bits(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 24);
-}
 
 static float random_tenth(void) /* 10 bits and a sign: exact as a half */
 {

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "nn/gpu.h"
 #include "nn/quant.h"
+#include "tests/nn/on_device.h"
 #include "tests/test.h"
 
 enum { TEXTS_MAX = 8 };
@@ -43,30 +44,6 @@ static float *floats_random(size_t n, float scale)
 	float *p = mem_calloc(n + 1, sizeof *p);
 	CHECK(p != NULL);
 	for (size_t i = 0; i < n; i++) p[i] = scale * number();
-	return p;
-}
-
-static struct gpu *device_open(void)
-{
-	struct gpu *g;
-	CHECK_OK(test_gpu()->open(&g, 0, &e), e);
-	return g;
-}
-
-static void *device(struct gpu *g, const void *host, size_t bytes)
-{
-	void *p;
-	CHECK_OK(test_gpu()->alloc(g, bytes, "a test", &p, &e), e);
-	if (host) test_gpu()->copy_in(g, p, host, bytes);
-	return p;
-}
-
-static void *host(struct gpu *g, const void *from, size_t bytes)
-{
-	void *p = mem_alloc(bytes);
-	CHECK(p != NULL);
-	test_gpu()->copy_out(g, p, from, bytes);
-	CHECK_OK(test_gpu()->sync(g, &e), e);
 	return p;
 }
 

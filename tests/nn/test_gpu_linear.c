@@ -6,32 +6,13 @@
 #include "nn/gpu.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
+#include "tests/nn/random.h"
 #include "tests/test.h"
 
 static const uint32_t types[] = { QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0,
 	QUANT_Q5_1, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K };
 enum { TYPES = sizeof types / sizeof *types };
-static uint64_t rng = 88172645463325252u;
 static const double U = 0x1p-24; /* unit roundoff of float */
-
-static uint32_t random_bits(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 24);
-}
-
-static float random_float(void)
-{
-	return (float)((int32_t)random_bits() >> 8) / (float)(1 << 23);
-}
-
-static uint16_t random_half(void) /* finite: 2^-14 … 2, either sign, now and then subnormal or 0 */
-{
-	uint32_t r = random_bits();
-	return (uint16_t)((r & 0x83ff) | (r >> 16 & 15) << 10);
-}
 
 static float bf16_of(float f) /* to nearest, ties to even; finite */
 {

@@ -6,50 +6,13 @@
 #include "nn/ops.h"
 #include "nn/quant.h"
 #include "tests/gguf_fill.h"
+#include "tests/nn/on_device.h"
+#include "tests/nn/random.h"
 #include "tests/test.h"
-
-static uint64_t rng = 88172645463325252u;
-
-static uint32_t random_bits(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 24);
-}
-
-static float random_float(void)
-{
-	return (float)((int32_t)random_bits() >> 8) / (float)(1 << 23);
-}
-
-static struct gpu *opened(void)
-{
-	struct gpu *g;
-	struct err e;
-	CHECK_OK(test_gpu()->open(&g, 0, &e), e);
-	return g;
-}
-
-static void *device(struct gpu *g, const void *from, size_t bytes)
-{
-	void *p;
-	struct err e;
-	CHECK_OK(test_gpu()->alloc(g, bytes, "a test", &p, &e), e);
-	if (from) test_gpu()->copy_in(g, p, from, bytes);
-	return p;
-}
-
-static void out(struct gpu *g, void *to, const void *device, size_t bytes)
-{
-	struct err e;
-	test_gpu()->copy_out(g, to, device, bytes);
-	CHECK_OK(test_gpu()->sync(g, &e), e);
-}
 
 static void check_add_normed(size_t n, size_t dim)
 {
-	struct gpu *g = opened();
+	struct gpu *g = device_open();
 	float *x = mem_calloc(n * dim, 4), *y = mem_calloc(n * dim, 4), *w = mem_calloc(dim, 4), *norm = mem_calloc(dim, 4),
 		*got = mem_calloc(n * dim, 4), *one = mem_calloc(dim, 4);
 	for (size_t i = 0; i < n * dim; i++) x[i] = random_float(), y[i] = random_float() * (float)(1 + i / dim);
@@ -136,7 +99,7 @@ static void rope_free(struct rope_data *d)
 static void rope_run(const struct rope_data *d, size_t from, size_t n, float *q, float *k, uint16_t *store)
 {
 	const size_t ql = d->c.heads * d->c.hd, kl = d->c.kv_heads * d->c.hd;
-	struct gpu *g = opened();
+	struct gpu *g = device_open();
 	struct gpu_rope r = { .q = device(g, d->q + from * ql, n * ql * 4), .k = device(g, d->k + from * kl, n * kl * 4),
 		.v = device(g, d->v + from * kl, n * kl * 4), .heads = d->c.heads, .kv_heads = d->c.kv_heads, .head_dim = d->c.hd,
 		.eps = 1e-6f, .cos = device(g, d->cos, d->positions * d->c.half * 4), .sin = device(g, d->sin, d->positions * d->c.half * 4),
@@ -249,7 +212,7 @@ static float best_logit(size_t kind)
 static void check_best(size_t vocab, size_t n)
 {
 	const size_t words = (vocab + 31) / 32, ld = words + 2;
-	struct gpu *g = opened();
+	struct gpu *g = device_open();
 	float *logits = mem_calloc(n * vocab, 4);
 	uint32_t *allowed = mem_calloc(n * ld, 4);
 	int32_t *ids = mem_calloc(n, 4);
@@ -294,7 +257,7 @@ static void check_embed(uint32_t type, size_t rows, size_t k, float scale)
 	const struct matrix w = { type, rows, k, data, row_bytes };
 	const int32_t ids[N] = { 0, (int32_t)rows - 1, -1, (int32_t)rows / 2, 7 % (int32_t)rows, 8 % (int32_t)rows, 0, 15 % (int32_t)rows,
 		16 % (int32_t)rows };
-	struct gpu *g = opened();
+	struct gpu *g = device_open();
 	struct gpu_matrix m;
 	struct err e;
 	float *x = mem_calloc(N * k, 4), *row = mem_calloc(k, 4);

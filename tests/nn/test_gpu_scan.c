@@ -1,12 +1,11 @@
 /* test_gpu_scan.c: the scan of codes against a plain loop and a sort: sizes that fill runs of rows and such that do not, filters,
  * equal products, more asked for than there are. */
-#include <math.h>
 #include <stdlib.h>
 #include "base/mem.h"
 #include "nn/gpu.h"
+#include "tests/nn/on_device.h"
 #include "tests/test.h"
 
-static struct err e;
 static uint32_t seed = 99;
 
 static uint32_t bits(void)
@@ -78,27 +77,9 @@ static size_t hits_make(const struct data *d, size_t q, struct hit *out)
 	return n;
 }
 
-static void *device(struct gpu *g, const void *host, size_t bytes)
-{
-	void *p;
-	CHECK_OK(test_gpu()->alloc(g, bytes, "a test", &p, &e), e);
-	if (host) test_gpu()->copy_in(g, p, host, bytes);
-	return p;
-}
-
-static void *host(struct gpu *g, const void *from, size_t bytes)
-{
-	void *p = mem_alloc(bytes);
-	CHECK(p != NULL);
-	test_gpu()->copy_out(g, p, from, bytes);
-	CHECK_OK(test_gpu()->sync(g, &e), e);
-	return p;
-}
-
 static void scan_try(struct data d, size_t k)
 {
-	struct gpu *g;
-	CHECK_OK(test_gpu()->open(&g, 0, &e), e);
+	struct gpu *g = device_open();
 	struct gpu_scan c = {.codes = device(g, d.codes, d.rows * d.len), .scales = device(g, d.scales, d.rows * 4),
 		.among = d.among ? device(g, d.among, (d.rows / 32 + 1) * 4) : NULL, .queries = device(g, d.queries, d.n * d.len),
 		.query_scales = device(g, d.query_scales, d.n * 4), .shifts = device(g, d.shifts, d.n * 4), .rows = d.rows, .len = d.len, .n = d.n,
