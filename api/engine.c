@@ -48,7 +48,6 @@ struct engine {
 	size_t running_n, together;      /* how many may run */
 	struct job *held;                /* out of the queue, and waiting until another is done; or NULL */
 	struct generator_stats told;     /* what the counters know */
-	int cpu_too;                     /* generate.device is auto */
 	struct err failure;              /* under the lock: why no text can be written any more; status OK: it can */
 	char device[64];                 /* under the lock: what runs the model */
 	uint64_t device_bytes;           /* of a GPU's memory; the engine thread's */
@@ -141,8 +140,9 @@ static void stats_tell(struct engine *n)
 /* No step runs any more, unless the CPU takes over. */
 static void device_lost(struct engine *n, struct err *why)
 {
-	if (n->cpu_too) log_put(LOG_ERROR, "engine", "%s: the model is opened again, on the CPU", why->msg);
-	if (n->cpu_too && generator_recover(n->generator, why) == OK) {
+	const int cpu_too = generator_info(n->generator)->cpu_too;
+	if (cpu_too) log_put(LOG_ERROR, "engine", "%s: the model is opened again, on the CPU", why->msg);
+	if (cpu_too && generator_recover(n->generator, why) == OK) {
 		n->device_bytes = 0;
 		pthread_mutex_lock(&n->lock);
 		snprintf(n->device, sizeof n->device, "cpu");
@@ -213,7 +213,6 @@ int engine_open(struct engine **out, const struct generator_options *o, size_t q
 	pthread_cond_init(&n->left, NULL);
 	n->options = o;
 	n->together = o->sequences ? (size_t)o->sequences : 1;
-	n->cpu_too = !o->device || strcmp(o->device, "auto") == 0;
 	n->queue = queue_new(queue_cap);
 	if (!n->queue) {
 		engine_free(n);

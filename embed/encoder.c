@@ -11,7 +11,6 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
-#include "embed/device.h"
 #include "embed/encoder_inside.h"
 
 enum { ALIGN = 64, NAME_BYTES = 128, SLICE_TEXTS = 512 };
@@ -198,7 +197,7 @@ static int weights_load(struct encoder *m, const struct safetensors *file, struc
 int encoder_how_choose(struct encoder_how *out, const char *device, const char *kernel, const struct gpu_table *given, struct err *e)
 {
 	*out = (struct encoder_how){0};
-	int rc = device_choose(&out->gpu, &out->must, device, given, e);
+	int rc = gpu_pick(&out->gpu, &out->must, device ? device : "cpu", given, e);
 	if (rc == OK && !(kernel && strcmp(kernel, "ref") == 0)) rc = gemm8_choose(&out->kernel, kernel, e);
 	if (!out->must && kernel && strcmp(kernel, "auto") != 0) out->gpu = NULL; /* who names a kernel means it */
 	return rc;

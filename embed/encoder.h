@@ -36,8 +36,7 @@ struct encoder_how {
 };
 
 /* What the settings say: device NULL or "cpu"; "auto": a GPU where there is one and kernel is NULL or "auto"; "cuda".
- * kernel: of gemm8_choose, or "ref". given: the table to use, NULL: gpu_choose's. E_UNSUPPORTED, E_USAGE: of gemm8_choose and
- * gpu_choose, or no such device. */
+ * kernel: of gemm8_choose, or "ref". given: as of gpu_pick. E_UNSUPPORTED, E_USAGE: of that and of gemm8_choose. */
 int encoder_how_choose(struct encoder_how *out, const char *device, const char *kernel, const struct gpu_table *given, struct err *e);
 /* E_FORMAT names the tensor that is missing or of another shape; E_MEMORY; with how->must those of the device as well.
  * All weights are copied: the file may be closed after. name: the model's, for the log. */

@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <string.h>
 #include "base/mem.h"
-#include "embed/device.h"
 #include "nn/gpu.h"
 
 enum { FIRST_ROWS = 16384, STAGE_BYTES = 4 << 20, CODE_ZERO = 128 };
@@ -52,7 +51,7 @@ int scan_open(struct scan **out, const char *device, const struct gpu_table *giv
 {
 	const struct gpu_table *t;
 	struct scan *s;
-	int must, rc = device_choose(&t, &must, device, given, e);
+	int must, rc = gpu_pick(&t, &must, device, given, e);
 	*out = NULL;
 	if (rc != OK || !t) return rc;
 	s = mem_calloc(1, sizeof *s);

@@ -50,6 +50,7 @@ struct generator_info {
 	char kernel[16];       /* the ops table in use; "cuda" on a GPU */
 	char device[64];       /* "cpu", or what the GPU is called that it was opened on */
 	uint64_t device_bytes; /* of the GPU's memory that it took; 0 on the CPU */
+	int cpu_too;           /* the options allow the CPU: where a GPU is lost, generator_recover may be asked */
 	int layers, dim, heads, kv_heads, vocab;
 	int context;           /* most tokens of prompt and answer together */
 	uint64_t file_bytes;

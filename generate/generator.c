@@ -103,27 +103,25 @@ static int refuse_adapter(const struct gguf *g, struct err *e)
 /* The decoder on a GPU where the options allow one and there is one that can run it; else, if they allow that, on the CPU. */
 static int open_decoder(struct generator *g, const struct generator_options *o, struct err *e)
 {
-	const int gpu_alone = o->device && strcmp(o->device, "cuda") == 0, cpu_alone = o->device && strcmp(o->device, "cpu") == 0;
+	const struct gpu_table *gpu;
 	struct err why;
-	int st = E_UNSUPPORTED;
+	int must, st = gpu_pick(&gpu, &must, o->device ? o->device : "auto", o->gpu, &why);
 	g->options = (struct decoder_options){ .context_max = o->context_max, .kv_bytes = o->kv_bytes,
 		.sequences = o->sequences ? o->sequences : 1, .wants = (int)schedule_wants(o), .packs = g->packs };
-	if (!cpu_alone) {
-		const struct gpu_table *gpu = o->gpu;
+	g->info.cpu_too = !must;
+	if (st == OK && gpu) {
 		struct decoder_options on_gpu = g->options;
-		st = gpu ? OK : gpu_choose(&gpu, &why);
 		on_gpu.gpu = gpu;
-		if (st == OK && !gpu_alone && gpu->count() < 1) st = err_set(&why, E_UNSUPPORTED, "no GPU is here");
-		if (st == OK) st = decoder_open(&g->decoder, g->gguf, g->lora, NULL, NULL, &on_gpu, &why);
+		st = decoder_open(&g->decoder, g->gguf, g->lora, NULL, NULL, &on_gpu, &why);
 		if (st == OK) return OK;
-		if (gpu_alone) {
-			if (e) *e = why;
-			return st == E_UNSUPPORTED && e ? err_wrap(e, "generate.device") : st;
+		if (!must) {
+			log_put(LOG_WARN, "generate", "on the CPU, not on a GPU: %s", why.msg);
+			st = OK;
 		}
-		if (gpu && gpu->count() > 0) log_put(LOG_WARN, "generate", "on the CPU, not on a GPU: %s", why.msg);
-		else log_put(LOG_DEBUG, "generate", "on the CPU: %s", why.msg);
 	}
-	return decoder_open(&g->decoder, g->gguf, g->lora, g->ops, g->team, &g->options, e);
+	if (st == OK) return decoder_open(&g->decoder, g->gguf, g->lora, g->ops, g->team, &g->options, e);
+	if (e) *e = why;
+	return st == E_UNSUPPORTED && e ? err_wrap(e, "generate.device") : st;
 }
 
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)
@@ -180,8 +178,6 @@ int generator_open(struct generator **out, const struct generator_options *o, st
 	if (!o->path || o->threads < 1 || o->threads > THREADS_MAX || o->context_max < 0)
 		return err_set(e, E_USAGE, "generator: path, 1 to %d threads and a context of 0 or more are needed",
 			THREADS_MAX);
-	if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0 && strcmp(o->device, "cuda") != 0)
-		return err_set(e, E_USAGE, "generator: device \"%s\" is none of auto, cpu and cuda", o->device);
 	if (o->sequences < 0 || o->sequences > SEQUENCES_MAX || o->draft_max < 0 || o->draft_max > DRAFT_MAX)
 		return err_set(e, E_USAGE, "generator: at most %d texts together, drafts of at most %d tokens", SEQUENCES_MAX,
 			DRAFT_MAX);

@@ -1,6 +1,6 @@
 /* gpu.h: what a GPU does for the models: its memory, and kernels on it, behind one table.
  *
- *   gpu_choose -> open -> alloc, copy_in, matrix_load … -> kernels, in order -> sync -> close
+ *   gpu_pick or gpu_choose -> open -> alloc, copy_in, matrix_load … -> kernels, in order -> sync -> close
  *
  * One table is CUDA (ops_cuda.cu and its parts, for compute capability 8.0 and up); the same source compiled for the host
  * (nn/cuda.h says how) is the table that tests use, so that what runs on a GPU is also run, thread by thread, without one.
@@ -206,5 +206,9 @@ struct gpu_table {
 
 /* The table of this program's GPUs. E_UNSUPPORTED: it was built without CUDA. Whether there is a device, open tells. */
 int gpu_choose(const struct gpu_table **out, struct err *e);
+/* What a setting says of where to compute. "cpu": *out is NULL. "auto": the GPUs' table where it has a device, else NULL, which is no
+ * error. "cuda": the table, and *must is 1; whether there is a device, open tells. given: the table to pick; NULL: gpu_choose's.
+ * E_USAGE: no such setting; E_UNSUPPORTED. */
+int gpu_pick(const struct gpu_table **out, int *must, const char *device, const struct gpu_table *given, struct err *e);
 
 #endif

@@ -128,3 +128,23 @@ TEST(gpu_none)
 	CHECK_INT(T->open(&g, 0, &e), E_UNSUPPORTED);
 	CHECK(!g && strstr(e.msg, "no GPU"));
 }
+
+TEST(gpu_pick_as_the_setting_says)
+{
+	const struct gpu_table *t;
+	struct err e;
+	int must;
+	CHECK_OK(gpu_pick(&t, &must, "cpu", T, &e), e);
+	CHECK(!t && !must);
+	CHECK_OK(gpu_pick(&t, &must, "auto", T, &e), e);
+	CHECK(t == T && !must);
+	CHECK_OK(gpu_pick(&t, &must, "cuda", T, &e), e);
+	CHECK(t == T && must);
+	CHECK_INT(gpu_pick(&t, &must, "gpu", T, &e), E_USAGE);
+	CHECK(!t && strstr(e.msg, "\"gpu\": auto, cpu or cuda"));
+	host_devices(0);
+	CHECK_OK(gpu_pick(&t, &must, "auto", T, &e), e);
+	CHECK(!t && !must);
+	CHECK_OK(gpu_pick(&t, &must, "cuda", T, &e), e);  /* what is wrong with it, open says */
+	CHECK(t == T && must);
+}
