@@ -13,6 +13,17 @@ static inline struct gpu *device_open(void)
 	return g;
 }
 
+/* How many multiprocessors it has: sizes that fill it follow from that. */
+static inline size_t device_sms(void)
+{
+	struct gpu *g = device_open();
+	struct gpu_info info;
+	test_gpu()->info(g, &info);
+	test_gpu()->close(g);
+	CHECK(info.sms > 0);
+	return (size_t)info.sms;
+}
+
 /* Memory there, with what lies at `from`; NULL: zeros. Closing the device frees it. */
 static inline void *device(struct gpu *g, const void *from, size_t bytes)
 {

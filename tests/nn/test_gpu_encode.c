@@ -150,6 +150,12 @@ TEST(gpu_encode_linear)
 	linear_try(300, 64, 192, GPU_GELU, 290);
 }
 
+/* As many outputs as give every multiprocessor a tile of 128 x 128. */
+TEST(gpu_encode_linear_fills_device)
+{
+	linear_try(130, 64, 64 * (device_sms() + 1), GPU_GELU, 129);
+}
+
 /* ---- attention ---- */
 
 /* Tiles of texts that begin at starts[]. */

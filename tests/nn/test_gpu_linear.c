@@ -6,6 +6,7 @@
 #include "nn/gpu.h"
 #include "nn/ops.h"
 #include "nn/quant.h"
+#include "tests/nn/on_device.h"
 #include "tests/nn/random.h"
 #include "tests/test.h"
 
@@ -133,28 +134,17 @@ struct call {
 };
 static const float EPS = 1e-6f;
 
-static void *device(const struct rig *r, const void *from, size_t bytes)
-{
-	void *p;
-	struct err e;
-	CHECK_OK(r->t->alloc(r->g, bytes, "a test", &p, &e), e);
-	r->t->copy_in(r->g, p, from, bytes);
-	return p;
-}
-
 static void run(const struct rig *r, const struct call *c)
 {
 	size_t k = r->w[0].k, rows = r->w[0].rows;
-	struct err e;
 	struct gpu_linear l = { .w = &r->on[0], .w2 = r->two ? &r->on[1] : NULL, .eps = EPS, .ldx = c->ldx, .ldy = c->ldy, .n = c->n,
 		.finish = c->finish, .prompt = c->prompt };
-	void *x = device(r, c->x, c->x_rows * c->ldx * sizeof(float)), *y = device(r, c->y, c->n * c->ldy * sizeof(float));
-	void *bias = c->bias ? device(r, c->bias, rows * sizeof(float)) : NULL, *norm = c->norm ? device(r, c->norm, k * sizeof(float)) : NULL;
-	void *pick = c->pick ? device(r, c->pick, c->n * sizeof(int32_t)) : NULL;
+	void *x = device(r->g, c->x, c->x_rows * c->ldx * sizeof(float)), *y = device(r->g, c->y, c->n * c->ldy * sizeof(float));
+	void *bias = c->bias ? device(r->g, c->bias, rows * sizeof(float)) : NULL, *norm = c->norm ? device(r->g, c->norm, k * sizeof(float)) : NULL;
+	void *pick = c->pick ? device(r->g, c->pick, c->n * sizeof(int32_t)) : NULL;
 	l.x = x, l.y = y, l.bias = bias, l.norm = norm, l.pick = pick;
 	r->t->linear(r->g, &l);
-	r->t->copy_out(r->g, c->y, y, c->n * c->ldy * sizeof(float));
-	CHECK_OK(r->t->sync(r->g, &e), e);
+	out(r->g, c->y, y, c->n * c->ldy * sizeof(float));
 	void *const all[] = { x, y, bias, norm, pick };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) r->t->release(r->g, all[i]);
 }
@@ -345,6 +335,23 @@ TEST(gpu_linear_prompt_cuts)
 	check_bits(QUANT_BF16, 300, 64, 130, 1, 0);
 }
 
+/* As many rows as give every multiprocessor a block: from there on sums of segments are added in the kernel, and prompts go in tiles of
+ * 128 x 128. Just there, and just below. */
+TEST(gpu_linear_fills_device)
+{
+	const size_t sms = device_sms(), wide = 128 * sms, tiles = 64 * sms;
+	check_shape(QUANT_BF16, wide + 5, 64, 12, 0, 0);
+	check_shape(QUANT_Q4_K, wide - 100, 256, 64, 0, 2);
+	check_shape(QUANT_Q8_0, wide - 128, 64, 64, 0, 4);
+	check_shape(QUANT_Q6_K, tiles + 5, 256, 64, 0, 1);
+	check_shape(QUANT_BF16, tiles + 5, 64, 130, 1, 0);
+	check_shape(QUANT_Q4_K, tiles - 70, 256, 130, 1, 1);
+	check_bits(QUANT_Q4_K, wide + 5, 256, 64, 0, 0);
+	check_bits(QUANT_Q5_0, tiles + 5, 64, 64, 0, 1);
+	check_bits(QUANT_BF16, tiles + 5, 64, 130, 1, 0);
+	check_bits(QUANT_Q4_K, tiles + 5, 256, 130, 1, 1);
+}
+
 /* One 1 among zeros picks out a weight: quant_row's bits in decode, those rounded to 8 bits in a prompt. */
 TEST(gpu_linear_weights_are_the_files)
 {
@@ -401,13 +408,13 @@ static void check_chain(const uint32_t type[4], size_t n, int prompt)
 	struct err e;
 	CHECK_OK(t->open(&r.g, 0, &e), e);
 	for (size_t i = 0; i < (n + 1) * K; i++) x[i] = random_float();
-	void *on_x = device(&r, x, n * K * sizeof(float)), *norm = device(&r, x + K, K * sizeof(float)), *bias = device(&r, x, 150 * sizeof(float));
+	void *on_x = device(r.g, x, n * K * sizeof(float)), *norm = device(r.g, x + K, K * sizeof(float)), *bias = device(r.g, x, 150 * sizeof(float));
 	for (size_t i = 0; i < LINKS; i++) {
 		struct matrix w = random_matrix(type[i], rows[i], K);
 		CHECK_OK(t->matrix_load(r.g, &w, &on[i], &e), e);
 		matrix_drop(&w);
 		for (size_t j = 0; j < n * rows[i]; j++) host[j] = random_float();
-		for (int j = 0; j < 2; j++) y[j][i] = device(&r, host, n * rows[i] * sizeof(float));
+		for (int j = 0; j < 2; j++) y[j][i] = device(r.g, host, n * rows[i] * sizeof(float));
 		link[i] = (struct gpu_linear){ .w = &on[i], .bias = i % 2 ? bias : NULL, .norm = norm, .eps = EPS, .x = on_x, .ldx = K, .y = y[0][i],
 			.ldy = rows[i], .finish = i == 2 ? GPU_ADD : GPU_STORE, .n = n, .prompt = prompt };
 		t->linear(r.g, &link[i]);
