@@ -129,7 +129,8 @@ void gguf_fill_open(struct gguf_fill *f, const char *path, uint64_t bytes)
 	void *p;
 	f->bytes = bytes;
 	f->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	CHECK_MSG(f->fd >= 0 && ftruncate(f->fd, (off_t)bytes) == 0, "%s cannot be made", path);
+	CHECK_MSG(f->fd >= 0, "%s cannot be made", path);
+	CHECK_MSG(posix_fallocate(f->fd, 0, (off_t)bytes) == 0, "%s: there is no room for %llu bytes", path, (unsigned long long)bytes);
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	CHECK_MSG(p != MAP_FAILED, "%s: no mapping of %llu bytes", path, (unsigned long long)bytes);
 	f->data = p;

@@ -2,7 +2,7 @@
 # cuda.sh: which CUDA toolkit a build takes, and one for machines that have none: compiler and runtime from the packages
 # of tools/cuda.txt (pinned, with checksums), unpacked once into the cache.
 # Usage: tools/cuda.sh find    prints the folder of the toolkit, nothing where there is none: CUDA_HOME, else
-#                              /usr/local/cuda; then the nvcc of PATH; then the cache
+#                              /usr/local/cuda; then the nvcc of PATH; /usr/local/cuda-*; then the cache
 #        tools/cuda.sh fetch   puts one into the cache where find finds none
 set -euo pipefail
 export LC_ALL=C
@@ -23,7 +23,11 @@ toolkit() {
 }
 
 cached() { toolkit "$(tools/pypi.sh "$@" tools/cuda.txt 2>/dev/null)/nvidia/cu13/bin/nvcc"; }
-installed() { toolkit "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" || toolkit "$(command -v nvcc)"; }
+installed() {
+	local nvcc
+	for nvcc in "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" "$(command -v nvcc)" /usr/local/cuda-*/bin/nvcc; do toolkit "$nvcc" && return; done
+	return 1
+}
 
 case ${1:-} in
 find) installed || cached --there || true ;;

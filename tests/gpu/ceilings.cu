@@ -119,7 +119,7 @@ static const char *blas_open(struct blas *b)
 	static const char *const names[] = { "libcublas.so", "libcublas.so.13", "libcublas.so.12", "/usr/local/cuda/lib64/libcublas.so",
 		"/usr/local/cuda/lib64/libcublas.so.13", "/usr/local/cuda/lib64/libcublas.so.12" };
 	const char *own = getenv("CUBLAS");
-	void *lib = own ? dlopen(own, RTLD_NOW) : NULL;
+	void *lib = own && *own ? dlopen(own, RTLD_NOW) : NULL;
 	for (size_t i = 0; !lib && i < sizeof names / sizeof *names; i++) lib = dlopen(names[i], RTLD_NOW);
 	if (!lib) return "libcublas is not found (CUBLAS=path names one)";
 	*(void **)&b->create = dlsym(lib, "cublasCreate_v2");
