@@ -162,32 +162,34 @@ $(BUILD)/tests/failwrite.so: tests/torture/failwrite.c tests/torture/failwrite.h
 	$(CC) -std=gnu11 -O2 -fPIC -shared -I. -D_GNU_SOURCE -o $@ $<
 
 # The same on a GPU (tools/gpu_check.sh), with the tests of its kernels. Rooms are archives here, so that a program needs only the libraries of
-# what it calls; GPU_WITHOUT: sources whose libraries a machine lacks.
+# what it calls; GPU_WITHOUT: sources whose libraries a machine lacks; X.from: what X was linked from (tests/gpu/gpu_steps.py).
 GPU_WITHOUT ?=
 GPU_LIBS    = $(filter-out $(GPU_NO_LIBS),$(call libs,nn base))
 GPU_ARCHIVES := $(patsubst %,$(BUILD)/gpu/%.a,generate embed nn base)
 GPU_COMMON  := $(BUILD)/tests/runner.o $(BUILD)/tests/gguf_make.o $(BUILD)/tests/gguf_fill.o $(BUILD)/tests/gpu/measure.o $(BUILD)/tests/gpu/gpu_is_cuda.o
 gpu_tests    = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(GPU_WITHOUT) %_host.c,$(wildcard $(1))))
-$(BUILD)/gpu/%.a: ; @mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
+$(BUILD)/gpu/%.a: ; @mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^ && echo $^ >$@.from
 $(foreach r,generate embed nn base,$(eval $(BUILD)/gpu/$(r).a: $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(GPU_WITHOUT)),$(call objs,$(r)))))
 $(BUILD)/gpu/run-kernels: $(call gpu_tests,tests/nn/test_gpu_*.c tests/gpu/check_device.c tests/gpu/time_kernels.c)
 $(BUILD)/gpu/run-models: $(call gpu_tests,tests/gpu/check_models.c tests/gpu/time_models.c tests/gpu/model.c)
-$(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/gpu/time_encoder.c)
-$(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c tests/generate/plain_gpu.c tests/generate/plain_model.c)
+$(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/embed/test_scan.c tests/gpu/time_encoder.c)
+$(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c tests/generate/plain_gpu.c tests/generate/plain_model.c tests/gpu/time_ready.c)
 .SECONDARY: $(GPU_COMMON)
 $(BUILD)/gpu/run-%: $(GPU_COMMON) $(GPU_ARCHIVES)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $(filter %.o,$^) $(GPU_ARCHIVES) $(GPU_LIBS)
+	@echo $^ >$@.from
 $(BUILD)/gpu/ref_logits: $(BUILD)/tests/gpu/ref_logits.o $(BUILD)/tests/gpu/model.o $(GPU_ARCHIVES)
 	$(CC) $(OPT) -pthread $(LDFLAGS) -o $@ $^ $(GPU_LIBS)
 $(BUILD)/gpu/ceilings: tests/gpu/ceilings.cu $(CUDA_KIND)
 	@mkdir -p $(@D)
 	$(CUDA)/bin/nvcc $(NVCC_FLAGS) -MF $@.d -o $@ $< -ldl
+	@echo $< >$@.from
 
 .PHONY: gpu-programs
 gpu-programs: $(addprefix $(BUILD)/gpu/,ceilings run-kernels run-models run-embed run-generate ref_logits)
 
-# Everything about a GPU, on a machine that has one: ONLY=kernels,models,time,peers,sanitize (some of it); figures go to build-gpu/gpu, or
-# where OUT says. Needs a CUDA toolkit and a C compiler, no package of the distribution. gpu-pack: what may be carried there.
+# Everything about a GPU, on a machine that has one: ONLY=kernels,models,time,peers,sanitize (some of it); the report is build-gpu/GPU.md, and a
+# copy where OUT says. Needs a CUDA toolkit and a C compiler, no package of the distribution. gpu-pack: what is carried there.
 gpu-check:
 	@MAKE="$(MAKE)" ONLY="$(ONLY)" tools/gpu_check.sh
 gpu-pack: $(BUILD)/gpu/ref_logits

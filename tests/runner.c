@@ -1,6 +1,6 @@
 /* runner.c: runs the tests that were linked in. Each test runs in a child process, so that a crash, a leak of state or
  * a runaway (600 s) fails one test and not the run.
- * Usage: run [--list] [NAME-PART...]. Environment: FOOTNOTE_MODELS (models folder), FOOTNOTE_TESTS (tests folder). */
+ * Usage: run [--list] [NAME-PART | =NAME ...]. Environment: FOOTNOTE_MODELS (models folder), FOOTNOTE_TESTS (tests folder). */
 #include "tests/test.h"
 #include <errno.h>
 #include <ftw.h>
@@ -122,7 +122,7 @@ static int wanted(int i, int argc, char **argv)
 {
 	if (argc < 2) return 1;
 	for (int a = 1; a < argc; a++)
-		if (strstr(tests[i].name, argv[a]) || strstr(tests[i].file, argv[a])) return 1;
+		if (argv[a][0] == '=' ? strcmp(tests[i].name, argv[a] + 1) == 0 : strstr(tests[i].name, argv[a]) || strstr(tests[i].file, argv[a])) return 1;
 	return 0;
 }
 

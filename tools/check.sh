@@ -88,6 +88,7 @@ done
 if built gpu-programs; then
 	"$build/gpu/ceilings" device >"$log" 2>&1
 	case $? in 0 | 3) passed=$((passed + 1)) ;; *) fail "gpu-check: $(tail -n 1 "$log")" ;; esac
+	suite "gpu-check's steps" python3 tests/gpu/test_gpu_steps.py
 	suite "gpu-check's report" python3 tests/gpu/gpu_report.py "$GPU_FIGURES" --quiet --report "$build/gpu/host.md"
 else
 	fail "gpu-check: it does not build"

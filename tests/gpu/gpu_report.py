@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The figures of `make gpu-check` as a report. Usage: gpu_report.py FIGURES.jsonl [--quiet] [--json OUT.json] [--report OUT.md]
+"""The figures of `make gpu-check` as a report, for gpu_steps.py; or gpu_report.py FIGURES.jsonl [--quiet] [--json OUT.json] [--report OUT.md]
 
-Every figure is told with what it moves and computes, and with what bounds it (Williams, Waterman & Patterson 2009, the roofline): the time that its
+What is asked comes first, a row each: measured, asked, their ratio (1 and more: reached), what bounds it. Every figure is told with what it moves and computes, and with what bounds it (Williams, Waterman & Patterson 2009, the roofline): the time that its
 bytes take at the rate at which this device reads memory, and its products and sums at the rate of cuBLAS' best product, beside the time
 measured. What nobody measured is "not measured"."""
 import argparse, json, sys
@@ -9,6 +9,7 @@ import argparse, json, sys
 # Bytes a second as the makers tell them; of other devices: two bits a clock and wire.
 NOMINAL = [("H200", 4.8e12), ("H100 PCIe", 2.0e12), ("H100 NVL", 3.9e12), ("H100", 3.35e12), ("A100-SXM4-40GB", 1.555e12), ("A100", 2.039e12), ("L40S", 0.864e12)]
 LATENCY = 0.5                 # under this share of the nearer roof neither of them is what bounds
+BYTES_FASTER = 2              # tensor cores at whole numbers of 8 bits, beside bfloat16, whose rate is measured
 
 
 class Figures:
@@ -24,8 +25,8 @@ class Figures:
         self.nominal = next((v for k, v in NOMINAL if k in name), self.device.get("bus_bytes_per_s") or None)
 
     def of(self, work, **want):
-        """The last figure of that kind: ours when no peer is wanted."""
-        found = [f for f in self.all if f["work"] == work and f.get("peer") == want.get("peer") and all(f.get(k) == v for k, v in want.items())]
+        """The last figure of that kind that a GPU gave: ours when no peer is wanted."""
+        found = [f for f in self.all if f["work"] == work and f.get("table") != "host" and f.get("peer") == want.get("peer") and all(f.get(k) == v for k, v in want.items())]
         return found[-1] if found else None
 
     def each(self, work, peer=None):
@@ -40,13 +41,33 @@ class Figures:
         name = "memory" if memory >= arithmetic else "arithmetic"
         return (name if share >= LATENCY else f"latency ({name} {share:.0%})"), share
 
+    def told(self, us, bytes_moved, flops):
+        name, share = self.bound(us, bytes_moved, flops)
+        return name if share is None or share < LATENCY else f"{name}: {share:.0%} of what the device gave"
+
 
 def ratio(a, b):
     return a / b if a and b else None
 
 
+class Goal:
+    """value: None where nobody measured it. up: more is better."""
+    def __init__(self, what, value, asked, up, unit, bound=None):
+        self.what, self.value, self.asked, self.up, self.unit, self.bound = what, value, asked, up, unit, bound or None
+
+    def ratio(self):
+        return None if self.value is None else ratio(self.value, self.asked) if self.up else ratio(self.asked, self.value)
+
+    def reached(self):
+        return None if self.value is None else (self.value >= self.asked if self.up else self.value <= self.asked)
+
+    def texts(self):
+        """what, measured, asked, ratio, reached, what bounds it"""
+        return [self.what, "not measured" if self.value is None else number(self.value) + self.unit, f"{'≥' if self.up else '≤'} {number(self.asked)}{self.unit}",
+                "-" if self.ratio() is None else f"{self.ratio():.2f}", {None: "-", True: "yes", False: "**no**"}[self.reached()], self.bound or "-"]
+
+
 def goals(f):
-    """(what, value or None, asked, larger is better, unit, how it is bounded)"""
     def decode(model, kind, n=1, **peer):
         return f.of("decode", model=model, n=n, **({"type": kind} if kind else {}), **peer)
 
@@ -56,26 +77,31 @@ def goals(f):
     rows = []
     for model, kind, least in (("1.5b", "BF16", 0.60), ("1.5b", "Q4_K", 0.35), ("8b", "Q8_0", 0.75)):
         d = decode(model, kind)
-        value = d and f.nominal and (d["bytes"] + d["kv_bytes"]) / d["step_us"] * 1e6 / f.nominal
-        rows.append((f"decode, one sequence, {model} {kind}: share of nominal bandwidth", value, least, True, "", d and f.bound(d["step_us"], d["bytes"] + d["kv_bytes"], d["flops"])[0]))
+        moved = d and d["bytes"] + d["kv_bytes"]
+        told = f"{f.nominal / 1e12:.2f} TB/s" if f.nominal else "the bandwidth that its maker tells"
+        rows.append(Goal(f"decode, one sequence, {model} {kind}: share of {told}", d and f.nominal and moved / d["step_us"] * 1e6 / f.nominal, least, True, "",
+                         d and f.told(d["step_us"], moved, d["flops"])))
     for n, least in ((1, 1.5), (64, 2)):
         for model in ("1.5b", "8b"):
             ours, theirs = decode(model, "BF16", n), decode(model, None, n, peer="torch", how="graph")
-            rows.append((f"decode, {n} sequence{'s' * (n > 1)}, {model} BF16: against torch with CUDA graphs",
-                         ratio(speed(ours), speed(theirs)), least, True, "x", None))
+            rows.append(Goal(f"decode, {n} sequence{'s' * (n > 1)}, {model} BF16: against torch with CUDA graphs", ratio(speed(ours), speed(theirs)), least, True, "x",
+                             ours and f.told(ours["step_us"], ours["bytes"] + ours["kv_bytes"], ours["flops"])))
     for name, n, least in (("llama.cpp", 1, 1.5), ("vllm", 1, 1.5), ("llama.cpp", 64, 3), ("vllm", 64, 0.9)):
-        rows.append((f"decode, {n} sequence{'s' * (n > 1)}, 1.5b BF16: against {name}", ratio(speed(decode("1.5b", "BF16", n)), speed(decode("1.5b", "BF16", n, peer=name))),
-                     least, True, "x", None))
+        rows.append(Goal(f"decode, {n} sequence{'s' * (n > 1)}, 1.5b BF16: against {name}", ratio(speed(decode("1.5b", "BF16", n)), speed(decode("1.5b", "BF16", n, peer=name))),
+                         least, True, "x"))
     for kind in ("BF16", "Q4_K"):
-        p = f.of("prompt", model="1.5b", type=kind)
-        rows.append((f"prompt of 2048 tokens, 1.5b {kind}: first token", p and p["ms"], 30, False, " ms", p and f.bound(p["ms"] * 1000, 0, p["flops"])[0]))
-    e = f.of("encoder")
-    rows.append(("MiniLM: tokens a second, millions", e and e["tokens_per_s"] / 1e6, 3, True, " M", e and "flops" in e and f.bound(e["us"], 0, e["flops"])[0]))
-    one, many = f.of("scan", n=1), f.of("scan", n=256)
-    rows.append(("exact scan of 1M x 384, one query", one and one["ms"], 0.25, False, " ms", one and "bytes" in one and f.bound(one["ms"] * 1000, one["bytes"], one["flops"])[0]))
-    rows.append(("exact scan of 1M x 384, 256 queries: thousand a second", many and many["queries_per_s"] / 1000, 100, True, " k", None))
-    r = f.of("ready", model="1.5b", type="Q4_K") or f.of("ready", model="1.5b", type="BF16")
-    rows.append(("process start to ready, 1.5b", r and r["ready_ms"] / 1000, 2, False, " s", "reading the file, unpacking weights, copies to the device" if r else None))
+        p = f.of("prompt", model="1.5b", type=kind, n=2048)
+        rows.append(Goal(f"prompt of 2048 tokens, 1.5b {kind}: first token", p and p["ms"], 30, False, " ms", p and f.told(p["ms"] * 1000, p["bytes"], p["flops"])))
+    e = f.of("encoder", texts=512, tokens=256)
+    rows.append(Goal("MiniLM, 512 texts of 256: million tokens a second", e and e["tokens_per_s"] / 1e6, 3, True, " M", e and f.told(e["us"], 0, e["flops"])))
+    one, many = f.of("scan", rows=1000000, n=1), f.of("scan", rows=1000000, n=256)
+    rows.append(Goal("exact scan of 1M x 384, one query", one and one["ms"], 0.25, False, " ms", one and f.told(one["ms"] * 1000, one["bytes"], one["flops"] / BYTES_FASTER)))
+    rows.append(Goal("exact scan of 1M x 384, 256 queries: thousand a second", many and many["queries_per_s"] / 1000, 100, True, " k",
+                     many and f.told(many["ms"] * 1000, many["bytes"], many["flops"] / BYTES_FASTER)))
+    for kind in ("BF16", "Q4_K"):
+        r = f.of("ready", model="1.5b", type=kind)
+        rows.append(Goal(f"process start to the first token, 1.5b {kind}", r and r["ready_ms"] / 1000, 2, False, " s",
+                         r and f"start of CUDA and the way of the weights: open after {r['opened_ms'] / 1000:.2f} s"))
     return rows
 
 
@@ -89,19 +115,20 @@ def table(head, rows):
 
 def figure_rows(f):
     """The roofline: a row for each figure of ours that moves or computes something."""
-    def line(what, us, moved, flops, more=""):
-        name, share = f.bound(us, moved, flops)
+    def line(what, us, moved, flops, more="", faster=1):
+        name, share = f.bound(us, moved, flops / faster)
         return [what, number(us), number(moved / 1e6), number(flops / 1e9), number(moved / us / 1e6) if moved else "-", number(flops / us / 1e6) if flops else "-", name,
                 f"{share:.0%}" if share else "-", more]
     rows = []
     for d in f.each("decode"):
         rows.append(line(f"decode {d['model']} {d['type']}, {d['n']} at once", d["step_us"], d["bytes"] + d["kv_bytes"], d["flops"], f"{number(d['tokens_per_s'])} tokens/s"))
     for p in f.each("prompt"):
-        rows.append(line(f"prompt {p['model']} {p['type']}, {p['n']} tokens", p["ms"] * 1000, 0, p["flops"], f"{number(p['tokens_per_s'])} tokens/s"))
+        rows.append(line(f"prompt {p['model']} {p['type']}, {p['n']} tokens", p["ms"] * 1000, p["bytes"], p["flops"], f"{number(p['tokens_per_s'])} tokens/s"))
     for e in f.each("encoder"):
         rows.append(line(f"encoder, {e['texts']} texts of {e['tokens']}", e["us"], 0, e["flops"], f"{number(e['tokens_per_s'])} tokens/s"))
     for s in f.each("scan"):
-        rows.append(line(f"scan of {s['rows']:,} x {s['dim']} {s.get('type', '')}, {s['n']} at once", s["ms"] * 1000, s["bytes"], s["flops"], f"{number(s['queries_per_s'])} queries/s"))
+        rows.append(line(f"scan of {s['rows']:,} x {s['dim']} {s.get('type', '')}, {s['n']} at once", s["ms"] * 1000, s["bytes"], s["flops"], f"{number(s['queries_per_s'])} queries/s",
+                         BYTES_FASTER))
     for c in f.each("linear"):
         peer = next((b for b in f.each("cublas") if (b["model"], b["matrix"], b["n"]) == (c["model"], c["matrix"], c["n"])), None)
         rows.append(line(f"linear {c['model']} {c['matrix']} {c['type']}, {c['n']}{' of a prompt' if c['prompt'] else ''}", c["us"], c["bytes"], c["flops"],
@@ -124,18 +151,16 @@ def report(f):
                     + (f". Tensor cores: cuBLAS' product of 8192 x 8192 x 8192 in bfloat16 runs at {f.peak / 1e12:.0f} TFLOP/s" if f.peak else "")
                     + "".join(f". An empty kernel {'launched alone' if x['how'] == 'alone' else 'in a graph'}: {x['us']:.2f} µs" for x in f.each("launch")) + ".", ""]
     out += ["## Against what is asked", ""]
-    out += table(["what", "value", "asked", "reached", "bound by"],
-                 [[what, "not measured" if v is None else number(v) + unit, f"{'≥' if up else '≤'} {number(asked)}{unit}", "-" if v is None else "yes" if (v >= asked) == up or v == asked else "**no**",
-                   bound or "-"] for what, v, asked, up, unit, bound in goals(f)])
-    missing = f.each("missing") + [m for m in f.all if m["work"] == "missing" and m.get("peer")]
+    out += table(["what", "measured", "asked", "ratio", "reached", "bound by"], [g.texts() for g in goals(f)])
+    missing = [m for m in f.all if m["work"] == "missing"]
     if missing:
         out += ["Not there: " + "; ".join(f"{m.get('peer')} ({m['why']})" for m in missing) + ".", ""]
     checks = f.each("suite")
     if checks:
-        out += ["## Checked", ""] + table(["suite", "passed", "failed", "skipped", "s"], [[c["name"]] + [str(c[k]) for k in ("passed", "failed", "skipped", "s")] for c in checks])
-    if f.each("sanitize"):
-        out += table(["compute-sanitizer", "processes without errors", "with errors", "ran to its end"],
-                     [[s["tool"], str(s["clean"]), str(s["bad"]), "yes" if s["over"] else "**no**"] for s in f.each("sanitize")])
+        out += ["## Checked", ""] + table(["suite", "passed", "failed", "skipped", "cut off", "s"], [[c["name"]] + [str(c[k]) for k in ("passed", "failed", "skipped", "cut", "s")] for c in checks])
+        cut = sum(c["cut"] for c in checks)
+        out += [f"{cut} steps were cut off when the time was over: neither passed nor failed. The same command does them.", ""] if cut else []
+    out += [f"**Failed**: {x['name']}: {x['why']}" for x in f.each("fault")] + [""] * bool(f.each("fault"))
     if f.each("logits"):
         out += ["Logits beside the specification's kernels: the largest distance, in deviations of the logits.", ""]
         out += table(["model", "tokens", "prompt", "written"], [[x["model"], str(x["tokens"]), f"{x['prompt_distance']:.4f}", f"{x['written_distance']:.5f}"] for x in f.each("logits")])
@@ -152,8 +177,30 @@ def report(f):
         out += ["## Others at the same work", ""]
         out += table(["peer", "work", "model", "how", "at once", "a second"],
                      [[p["peer"], p["work"], p.get("model", "-"), p.get("how", p.get("type", "-")), str(p.get("n", p.get("texts", "-"))), number(p.get("tokens_per_s") or p.get("queries_per_s"))] for p in peers])
-    out += ["## Commands", "", "```", "make gpu-pack                 # where models are: what a machine without a network may be given", f"make gpu-check ONLY={r.get('only', '')}", "```", ""]
+    out += ["## Commands", "", "```", "make gpu-pack                 # where models are: what a machine without a network may be given", f"make gpu-check{' ONLY=' + r['only'] if r.get('only', '').count(',') < 4 and r.get('only') else ''}", "```", ""]
     return "\n".join(out)
+
+
+def tell(lines):
+    """What is asked, and the roofline, on standard output."""
+    f = Figures(lines)
+    for row in figure_rows(f):
+        print(" | ".join(row))
+    for g in goals(f):
+        what, measured, asked, share, reached, bound = g.texts()
+        print(f"{what}: {measured} (asked {asked}, ratio {share}, reached: {reached.strip('*')}); bound by {bound}")
+
+
+def write(lines, figures, page):
+    f = Figures(lines)
+    if figures:
+        with open(figures, "w", encoding="utf-8") as out:
+            json.dump(dict(device=f.device, run=f.run, read_bytes_per_s=f.read, nominal_bytes_per_s=f.nominal, peak_flops=f.peak,
+                           goals=[dict(what=g.what, value=g.value, asked=g.asked, larger_is_better=g.up, unit=g.unit.strip(), ratio=g.ratio(), bound=g.bound) for g in goals(f)],
+                           figures=lines), out, indent=1)
+    if page:
+        with open(page, "w", encoding="utf-8") as out:
+            out.write(report(f))
 
 
 def main():
@@ -170,19 +217,9 @@ def main():
                 lines.append(json.loads(line))
             except ValueError:
                 print(f"{o.figures}:{n}: no JSON, left out", file=sys.stderr)
-    f = Figures(lines)
-    rows = goals(f)
-    for what, v, asked, up, unit, bound in rows if not o.quiet else []:
-        print(f"{what}: {'not measured' if v is None else number(v) + unit} (asked {'≥' if up else '≤'} {number(asked)}{unit}){'; bound by ' + bound if bound else ''}")
-    for row in figure_rows(f) if not o.quiet else []:
-        print(" | ".join(row))
-    if o.json:
-        with open(o.json, "w", encoding="utf-8") as out:
-            json.dump(dict(device=f.device, run=f.run, read_bytes_per_s=f.read, nominal_bytes_per_s=f.nominal, peak_flops=f.peak,
-                           goals=[dict(what=w, value=v, asked=q, larger_is_better=up, unit=u.strip(), bound=b or None) for w, v, q, up, u, b in rows], figures=lines), out, indent=1)
-    if o.report:
-        with open(o.report, "w", encoding="utf-8") as out:
-            out.write(report(f))
+    if not o.quiet:
+        tell(lines)
+    write(lines, o.json, o.report)
 
 
 if __name__ == "__main__":

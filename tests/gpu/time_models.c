@@ -1,6 +1,6 @@
-/* time_models.c: whole models timed on the table under test: from nothing to the first token, decoding with one sequence and many, a
- * prompt of 2048 tokens. Tokens are chosen on the device; the host sees no logits. Models are of random weights: what a token is has
- * no influence on what a step costs. */
+/* time_models.c: whole models timed on the table under test: decoding with one sequence and many, a prompt of 2048 tokens. Tokens are
+ * chosen on the device; the host sees no logits. Models are of random weights: what a token is has no influence on what a step costs. */
+#include <math.h>
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -20,21 +20,6 @@ static double middle(double v[ROUNDS])
 		sum += v[i];
 	}
 	return sum - low - high;                     /* of three */
-}
-
-/* From the test's beginning (nothing of CUDA has run in its process) to the first token; m stays open. */
-static void time_ready(const char *name, const char *path, const struct model_spec *s, size_t context, size_t sequences, struct model *m)
-{
-	const int32_t id = 1;
-	double start = clock_ms(), opened;
-	int32_t next = 2;
-	model_open(m, path, test_gpu(), context, sequences);
-	opened = clock_ms() - start;
-	model_feed(m, 0, PHASE_PROMPT, &id, 1, 1, NULL);
-	model_step(m, 1, &next);
-	figure("ready", "\"model\": \"%s\", \"type\": \"%s\", \"file_bytes\": %llu, \"device_bytes\": %llu, \"opened_ms\": %.1f, \"ready_ms\": %.1f",
-		name, quant_name(s->type), (unsigned long long)gguf_file_bytes(m->g), (unsigned long long)decoder_info(m->d)->device_bytes, opened,
-		clock_ms() - start);
 }
 
 static void time_decode(const char *name, const struct model_spec *s, struct model *m, size_t n, size_t before, size_t written)
@@ -77,8 +62,9 @@ static void time_prompt(const char *name, const struct model_spec *s, struct mod
 	}
 	flops = 2 * (model_weights(s) - (double)s->vocab * (double)s->dim) * (double)tokens +
 		2.0 * (double)(s->layers * s->heads * s->head_dim) * (double)tokens * (double)tokens;
-	figure("prompt", "\"model\": \"%s\", \"type\": \"%s\", \"n\": %zu, \"flops\": %.0f, \"ms\": %.3f, \"tokens_per_s\": %.0f", name,
-		quant_name(s->type), tokens, flops, middle(ms), (double)tokens * 1000 / middle(ms));
+	figure("prompt", "\"model\": \"%s\", \"type\": \"%s\", \"n\": %zu, \"bytes\": %.0f, \"flops\": %.0f, \"ms\": %.3f, \"tokens_per_s\": %.0f",
+		name, quant_name(s->type), tokens, (double)model_bytes(s) * ceil((double)tokens / DECODER_CHUNK), flops, middle(ms),
+		(double)tokens * 1000 / middle(ms));
 	mem_free(ids);
 }
 
@@ -90,7 +76,7 @@ static void time_model(const char *name, uint32_t type)
 	const size_t most = real_sizes() ? MODEL_SEQUENCES : 4, before = real_sizes() ? BEFORE : 5, written = real_sizes() ? WRITTEN : 2,
 		prompt = real_sizes() ? PROMPT : 20, decode = before + WARM + ROUNDS * written, context = (prompt > decode ? prompt : decode) + 8;
 	struct model m;
-	time_ready(name, path, &s, context, most, &m);
+	model_open(&m, path, test_gpu(), context, most);
 	for (size_t n = 1; n <= most; n *= 4) time_decode(name, &s, &m, n, before, written);
 	time_prompt(name, &s, &m, prompt);
 	model_close(&m);
