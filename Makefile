@@ -46,8 +46,8 @@ HOST_TESTS   := $(patsubst %.cc,$(BUILD)/host/%.o,$(wildcard tests/nn/test_*.cc)
 WITH_nn      := $(HOST_OBJS) $(HOST_TESTS)
 WITH_embed   := $(HOST_OBJS)
 WITH_generate := $(HOST_OBJS)
-# The plain table of GPU kernels, for an engine whose device is lost.
-WITH_api      := $(BUILD)/tests/generate/plain_gpu.o
+# The plain table of GPU kernels too, for an engine whose device is lost.
+WITH_api      := $(HOST_OBJS) $(BUILD)/tests/generate/plain_gpu.o
 
 # Files carried inside the program (base/embedded.h): a table a room.
 EMBED_generate := prompt_files $(wildcard generate/prompts/*.txt)

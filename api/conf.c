@@ -144,9 +144,13 @@ static const struct setting settings[] = {
 		"less. exact: by comparing with every vector, about 400 bytes. auto: by a graph, where index.memory_bytes has room, "
 		"else by lists, the largest collections first."},
 	{NULL, "index.device", T_CHOICE, AT(index_device), 0, 0, "auto", "auto cpu cuda",
-		"Where the vectors of a large collection are compared. auto: on a GPU when this program was built for one and there is one: "
-		"all of them with every question, from copies of their codes there, which the first search makes; so nothing is missed. "
-		"What does not fit its memory is searched on the CPU. cuda: without a GPU the store is not opened. cpu: as index.kind says."},
+		"Where the vectors of a large collection (index.device_least) are compared. auto: on a GPU when this program was built for one "
+		"and there is one: all of them with every question, from copies of their codes there; so nothing is missed. The first search "
+		"that is large enough opens it and makes the copies; until then no GPU is asked for. What does not fit its memory is "
+		"searched on the CPU. cuda: without a GPU the store is not opened. cpu: as index.kind says."},
+	{NULL, "index.device_least", T_COUNT, AT(device_least), 0, 1e9, "100000", "vectors",
+		"A search among fewer is the CPU's, whatever index.device says. One core compares 100,000 in about 2 ms (measured); that a GPU, "
+		"which takes long to open, pays from there on is reasoned, not measured."},
 	{NULL, "index.memory_bytes", T_SIZE, AT(index_memory_bytes), 0, 16 * TIB, "0", "bytes",
 		"Memory that search by vector should take in all. What does not fit is searched in the store, which is as exact and "
 		"much slower; building takes more for a while. 0: no limit."},

@@ -44,6 +44,7 @@ struct conf {
 	char index_vectors[8];              /* index.vectors: f32 or f16 */
 	char index_kind[8];                 /* index.kind: auto, exact, hnsw or ivf */
 	char index_device[8];               /* index.device */
+	int64_t device_least;               /* index.device_least */
 	uint64_t index_memory_bytes;        /* index.memory_bytes, 0: no limit */
 	int64_t ivf_probes, ivf_rerank;     /* index.ivf_probes, index.ivf_rerank */
 	int hnsw_m, hnsw_ef_construction, hnsw_ef_search; /* index.hnsw_m … */

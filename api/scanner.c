@@ -1,10 +1,11 @@
 /* scanner.c: owns the way from the index, which knows of no GPU, to embed/scan.h. Threads: no state of its own. Failure: see
  * scanner.h. */
 #include "api/scanner.h"
-#include <string.h>
-#include "base/log.h"
 
-enum { ROWS_LEAST = 20000 }; /* the CPU compares so many in the time that the way to a device and back takes */
+static int device_ready(void *ctx)
+{
+	return scan_ready(ctx);
+}
 
 static int table_open(void *ctx, void **table, size_t len, struct err *e)
 {
@@ -35,12 +36,10 @@ static void table_close(void *table)
 
 _Static_assert((int)INDEX_SCAN_BEST == (int)SCAN_BEST, "what the index asks for is what there is");
 
-int scanner_open(struct scanner *s, const struct conf *c, struct err *e)
+int scanner_open(struct scanner *s, const struct conf *c, const struct gpu_table *given, struct err *e)
 {
-	int rc = scan_open(&s->scan, c->index_device, NULL, e);
-	if (rc && strcmp(c->index_device, "cuda") == 0) return err_wrap(e, "index.device");
-	if (rc) log_put(LOG_WARN, "service", "exact search is the CPU's: %s", e->msg);
-	s->hooks = (struct index_scanner){ s->scan, ROWS_LEAST, table_open, table_add, table_best, table_close };
+	if (scan_open(&s->scan, c->index_device, given, e)) return err_wrap(e, "index.device");
+	s->hooks = (struct index_scanner){ s->scan, (size_t)c->device_least, device_ready, table_open, table_add, table_best, table_close };
 	return OK;
 }
 

@@ -172,7 +172,7 @@ static int embedder_start(struct service *s, struct err *e)
 static int core_open(struct service *s, unsigned need, struct err *e)
 {
 	struct index_options o;
-	int rc = scanner_open(&s->scanner, &s->conf, e);
+	int rc = scanner_open(&s->scanner, &s->conf, NULL, e);
 	service_store_options(&s->conf, &o);
 	if (s->scanner.scan) o.scanner = &s->scanner.hooks;
 	if (!rc) rc = index_open(&s->index, &o, e);

@@ -4,16 +4,21 @@
  * it, and with its own query those of others that wait for the same: who comes last to a busy device is so served by
  * the one who has it next. Work space on the device, and page-locked memory through which queries go there and rows come back,
  * belong to whoever has it.
- * Threads: `lock` guards the queue and busy; never held while the device works. Failure: what fails for want of memory leaves
- * all as it was; a lost device fails everything from then on. */
+ * Threads: `lock` guards the queue and busy; never held while the device works. Who moves `state` on from NOT_YET opens the device;
+ * what belongs to it does not change once it is THERE. Failure: what fails for want of memory leaves all as it was; a lost
+ * device fails everything from then on. */
 #include "embed/scan.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/mem.h"
 #include "nn/gpu.h"
 
 enum { FIRST_ROWS = 16384, STAGE_BYTES = 4 << 20, CODE_ZERO = 128 };
 _Static_assert((int)SCAN_BEST == (int)GPU_SCAN_BEST, "what the device gives");
+
+enum { NOT_YET, OPENING, THERE, NONE }; /* NONE: and it stays so */
 
 struct asked {
 	struct scan_table *t;
@@ -24,6 +29,8 @@ struct asked {
 };
 
 struct scan {
+	const struct gpu_table *given; /* NULL: this program's */
+	atomic_int state;
 	const struct gpu_table *t;
 	struct gpu *g;
 	uint8_t *stage;              /* page-locked, STAGE_BYTES: on the way there; of a run what `there` says */
@@ -47,24 +54,37 @@ struct scan_table {
 
 static const size_t back_n = (size_t)SCAN_TOGETHER * (1 + 2 * (size_t)SCAN_BEST);
 
-int scan_open(struct scan **out, const char *device, const struct gpu_table *given, struct err *e)
+static int device_open(struct scan *s, const struct gpu_table *t, struct err *e)
 {
-	const struct gpu_table *t;
-	struct scan *s;
-	int must, rc = gpu_pick(&t, &must, device, given, e);
-	*out = NULL;
-	if (rc != OK || !t) return rc;
-	s = mem_calloc(1, sizeof *s);
-	if (!s) return err_set(e, E_MEMORY, "exact search on a GPU: out of memory");
+	int rc = t->open(&s->g, 0, e);
 	s->t = t;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->idle, NULL);
-	rc = t->open(&s->g, 0, e);
 	if (rc == OK) rc = t->alloc_host(s->g, STAGE_BYTES, (void **)&s->stage, e);
 	if (rc == OK) rc = t->alloc_host(s->g, back_n * sizeof *s->back, (void **)&s->back, e);
 	if (rc == OK) rc = t->alloc(s->g, STAGE_BYTES, "queries", (void **)&s->there, e);
 	if (rc == OK) rc = t->alloc(s->g, back_n * sizeof *s->found, "what a search found", (void **)&s->found, e);
 	if (rc == OK) rc = t->sync(s->g, e);
+	if (rc != OK) {
+		t->close(s->g);
+		s->g = NULL;
+	}
+	return rc;
+}
+
+int scan_open(struct scan **out, const char *device, const struct gpu_table *given, struct err *e)
+{
+	const int later = strcmp(device, "auto") == 0;
+	const struct gpu_table *t = NULL;
+	struct scan *s;
+	int must, rc = later ? OK : gpu_pick(&t, &must, device, given, e);
+	*out = NULL;
+	if (rc != OK || (!t && !later)) return rc;
+	s = mem_calloc(1, sizeof *s);
+	if (!s) return err_set(e, E_MEMORY, "exact search on a GPU: out of memory");
+	s->given = given;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->idle, NULL);
+	if (t) rc = device_open(s, t, e);
+	if (t) atomic_store(&s->state, THERE);
 	if (rc == OK) *out = s;
 	else scan_close(s);
 	return rc;
@@ -73,10 +93,47 @@ int scan_open(struct scan **out, const char *device, const struct gpu_table *giv
 void scan_close(struct scan *s)
 {
 	if (!s) return;
-	s->t->close(s->g);
+	if (s->g) s->t->close(s->g);
 	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
 	mem_free(s);
+}
+
+static int first_open(struct scan *s)
+{
+	const struct gpu_table *t;
+	struct gpu_info f;
+	struct err e;
+	int must, rc = gpu_pick(&t, &must, "auto", s->given, &e);
+	if (rc == OK && !t) {
+		log_put(LOG_DEBUG, "embed", "exact search stays on the CPU: no GPU is here");
+		return NONE;
+	}
+	if (rc == OK) rc = device_open(s, t, &e);
+	if (rc != OK) {
+		log_put(LOG_WARN, "embed", "exact search stays on the CPU: %s", e.msg);
+		return NONE;
+	}
+	t->info(s->g, &f);
+	log_put(LOG_INFO, "embed", "exact search computes on the GPU: %s; %.1f of its %.1f GiB are free still", f.name,
+		(double)f.free / (1 << 30), (double)f.memory / (1 << 30));
+	return THERE;
+}
+
+int scan_ready(struct scan *s)
+{
+	int was = NOT_YET;
+	if (atomic_compare_exchange_strong(&s->state, &was, OPENING)) atomic_store(&s->state, was = first_open(s));
+	return was == THERE;
+}
+
+/* What came of work on the device. The first who hears that it is lost tells. */
+static int device_tell(struct scan *s, int rc, const struct err *e)
+{
+	int was = THERE;
+	if (rc == E_IO && atomic_compare_exchange_strong(&s->state, &was, NONE))
+		log_put(LOG_WARN, "embed", "exact search is the CPU's from now on: %s", e->msg);
+	return rc;
 }
 
 static void device_take(struct scan *s)
@@ -161,13 +218,15 @@ static int rows_send(struct scan_table *t, const uint8_t *rows, size_t stride, s
 int scan_table_add(struct scan_table *t, const uint8_t *rows, size_t stride, size_t n, struct err *e)
 {
 	size_t some = STAGE_BYTES / (t->len + sizeof(float));
+	struct err own;
+	if (!e) e = &own;
 	device_take(t->s);
 	int rc = n > (size_t)INT32_MAX - t->rows ? err_set(e, E_LIMIT, "exact search on a GPU: more than %d vectors", INT32_MAX)
 		: table_grow(t, n, e);
 	for (size_t at = 0; at < n && rc == OK; at += some)
 		rc = rows_send(t, rows + at * stride, stride, n - at < some ? n - at : some, e);
 	device_give(t->s);
-	return rc;
+	return device_tell(t->s, rc, e);
 }
 
 /* ---- queries ---- */
@@ -255,7 +314,7 @@ static void round_run(struct scan *s)
 	size_t k, n = asked_gather(s, of, &k);
 	s->busy = 1;
 	pthread_mutex_unlock(&s->lock);
-	int rc = asked_run(of, n, k, &e);
+	int rc = device_tell(s, asked_run(of, n, k, &e), &e);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == OK) asked_take(s, of[i]->q, i, n, k);
 		else if (of[i]->e) *of[i]->e = e;

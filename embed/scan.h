@@ -1,8 +1,11 @@
 /* scan.h: PUBLIC. Exact search among vectors on a GPU: tables of vectors as int8 codes in its memory, and the rows of a table
  * whose inner products with a query are the largest.
  *
- *   scan_open -> scan_table_open -> scan_table_add, scan_table_best (any thread, any number) -> scan_table_close -> scan_close
+ *   scan_open -> scan_ready -> scan_table_open -> scan_table_add, scan_table_best (any thread, any number) -> scan_table_close
+ *             -> scan_close
  *
+ * A device costs time and memory to open. Where the settings let the CPU do, it is opened for the first who has work enough for it
+ * (scan_ready), and the others go without it meanwhile. That there is none, or none any more, is told in the log once.
  * A row is a code, a whole number of -127 … 127 and 128 to it a byte, padded with 128 to a multiple of 64, and a float behind it:
  * the vector is scale * code. Products are those of the codes, the same bits on every device.
  * Threads: every call is thread-safe; a device works for one call at a time. Queries that wait for it meanwhile, of one
@@ -19,12 +22,14 @@ struct gpu_table;
 struct scan;
 struct scan_table;
 
-/* device, given: as device and gpu of embedder_options (embed.h). *out is NULL where there is none and none is asked for; nothing is
- * an error then. E_UNSUPPORTED, E_MEMORY, E_USAGE. */
+/* device, given: as of gpu_pick (nn/gpu.h). "auto": nothing is asked of any device yet; "cpu": *out is NULL; "cuda": it is opened.
+ * E_UNSUPPORTED, E_MEMORY, E_USAGE. */
 int scan_open(struct scan **out, const char *device, const struct gpu_table *given, struct err *e);
+/* 1: there is a device; with "auto" the first call opens it. 0: there is none, it is lost, or it is being opened for somebody else. */
+int scan_ready(struct scan *s);
 void scan_close(struct scan *s);                        /* after its tables; NULL is allowed */
 
-/* Of codes of len bytes (a multiple of 64, at most SCAN_LEN); without rows. E_MEMORY, E_UNSUPPORTED. */
+/* Of codes of len bytes (a multiple of 64, at most SCAN_LEN); without rows; for who was told that s is ready. E_MEMORY, E_UNSUPPORTED. */
 int scan_table_open(struct scan_table **out, struct scan *s, size_t len, struct err *e);
 void scan_table_close(struct scan_table *t);            /* NULL is allowed */
 /* Behind those that are there; rows lie stride bytes apart. E_MEMORY: there is no room on the device, the table is as it was;

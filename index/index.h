@@ -29,7 +29,8 @@ struct write;
 enum index_kind { INDEX_AUTO, INDEX_EXACT, INDEX_HNSW, INDEX_IVF };
 
 /* A device that compares int8 codes of vectors, all of a table with one query (embed/scan.h is one): what exact search may ask instead
- * of comparing by itself. Its calls are thread-safe; errors other than OK are told in the log, and the CPU does it. */
+ * of comparing by itself. Its calls are thread-safe. What fails the CPU does; the log tells it, once a table, but what is E_IO (the
+ * device is lost) those who gave the device tell. */
 enum { INDEX_SCAN_BEST = 1024 };
 struct index_scan {
 	const int8_t *code; float scale;        /* the query: scale * code; len of the table, padded with 0 */
@@ -39,7 +40,9 @@ struct index_scan {
 };
 struct index_scanner {
 	void *ctx;
-	size_t least;                           /* rows; fewer are compared sooner by the CPU */
+	size_t least;                           /* rows; fewer are not worth asking for */
+	int (*ready)(void *ctx);                /* 1: ask it. Called before each search of so many rows, and for no others; the first call may
+	                                           open a device. 0: the CPU does it this time */
 	int (*open)(void *ctx, void **table, size_t len, struct err *e); /* codes of len bytes, a multiple of 64 */
 	/* n rows more, stride bytes apart: a byte is the code's whole number + 128; behind the code a float, its scale. Copied. */
 	int (*add)(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e);

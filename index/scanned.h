@@ -28,7 +28,7 @@ struct scanned_best {
 	float beyond;            /* out, unless whole: no other row's product can be more */
 };
 
-/* 1: *b is told; 0: the device could not (memory, or it is lost), which is logged once. */
+/* 1: *b is told; 0: the device could not (memory, or it is lost), now or earlier; the copy is then no more. */
 int scanned_best(scanned_place *place, const struct index_scanner *by, const struct scanned_rows *rows, const struct code8_query *q,
 	struct scanned_best *b);
 /* 1: it was not found wanting yet. */

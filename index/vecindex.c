@@ -217,11 +217,11 @@ static int device_sift(struct sieve *s, scanned_place *place, const struct row_s
 	return rc;
 }
 
-/* 1: so many rows that it pays to ask a device. */
+/* 1: so many rows that it pays to ask a device, and there is one. */
 static int device_pays(const struct search *q, size_t n)
 {
 	const struct index_scanner *by = q->s->x->scanner;
-	return by && n >= by->least && (!q->seen || q->seen->chunks >= by->least);
+	return by && n >= by->least && (!q->seen || q->seen->chunks >= by->least) && q->k < INDEX_SCAN_BEST && by->ready(by->ctx);
 }
 
 /* How many rows of the tail are of chunks below `next`. */
@@ -515,7 +515,7 @@ static int lists_search(struct search *q, uint64_t mine, uint64_t all, struct to
 static int device_may(const struct search *q)
 {
 	struct graph *g = q->part->graph;
-	return device_pays(q, g->vectors) && 4 * q->k <= INDEX_SCAN_BEST && scanned_may(&g->scan);
+	return 4 * q->k <= INDEX_SCAN_BEST && scanned_may(&g->scan) && device_pays(q, g->vectors);
 }
 
 static int search_run(struct search *q, const struct rec_coll *c, struct topk *t, struct err *e)

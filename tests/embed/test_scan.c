@@ -107,7 +107,7 @@ TEST(scan_many_ask_at_once)
 	struct scan *s;
 	rows_make();
 	CHECK_OK(scan_open(&s, "auto", test_gpu(), &e), e);
-	CHECK(s != NULL);
+	CHECK(scan_ready(s));
 	CHECK_OK(scan_table_open(&table, s, LEN, &e), e);
 	CHECK_OK(scan_table_add(table, rows, STRIDE, ROWS, &e), e);
 	for (size_t i = 0; i < 8; i++) CHECK_INT(pthread_create(&threads[i], NULL, ask, (void *)i), 0);

@@ -13,8 +13,10 @@ TEST(scan_without_a_device)
 	CHECK(s == NULL);
 	host_devices(0);
 	CHECK_OK(scan_open(&s, "auto", &host_table, &e), e);
-	CHECK(s == NULL);
+	CHECK(!scan_ready(s));
+	scan_close(s);
 	CHECK_INT(scan_open(&s, "cuda", &host_table, &e), E_UNSUPPORTED);
+	CHECK_INT(scan_open(&s, "gpu", &host_table, &e), E_USAGE);
 }
 
 /* A table that does not get more room stays as it was; of a lost device nothing is told. */
@@ -37,8 +39,84 @@ TEST(scan_out_of_memory_and_lost)
 	CHECK_OK(scan_table_best(t, &q, &e), e);
 	CHECK(q.got == 2 && best[0] == 0 && best[1] == 1);
 	host_lose();
+	CHECK(scan_ready(s));
 	CHECK_INT(scan_table_best(t, &q, &e), E_IO);
+	CHECK(!scan_ready(s));
 	scan_table_close(t);
 	scan_close(s);
 	mem_free(rows);
+}
+
+/* ---- when a device is opened ---- */
+
+static struct gpu_table counted;
+static int counts, opens, closes;
+static struct scan *beside;      /* asked while a device is being opened */
+
+static int count_counted(void)
+{
+	counts++;
+	return host_table.count();
+}
+
+static int open_counted(struct gpu **out, int device, struct err *why)
+{
+	opens++;
+	if (beside) CHECK(!scan_ready(beside));
+	return host_table.open(out, device, why);
+}
+
+static void close_counted(struct gpu *g)
+{
+	closes++;
+	host_table.close(g);
+}
+
+static struct scan *opened(const char *device)
+{
+	struct scan *s;
+	counted = host_table;
+	counted.count = count_counted;
+	counted.open = open_counted;
+	counted.close = close_counted;
+	CHECK_OK(scan_open(&s, device, &counted, &e), e);
+	return s;
+}
+
+TEST(scan_opens_a_device_when_it_is_needed)
+{
+	struct scan *s = opened("auto");
+	CHECK(s && counts == 0 && opens == 0);
+	scan_close(s);
+	CHECK_INT(closes, 0);
+	beside = s = opened("auto");
+	CHECK(scan_ready(s) && scan_ready(s));
+	CHECK(counts == 1 && opens == 1);
+	scan_close(s);
+	CHECK_INT(closes, 1);
+	beside = NULL;
+	s = opened("cuda");
+	CHECK_INT(opens, 2);
+	CHECK(scan_ready(s));
+	CHECK_INT(opens, 2);
+	scan_close(s);
+}
+
+/* Where there is none, or no room, nobody tries again. */
+TEST(scan_tries_a_device_once)
+{
+	struct scan *s = opened("auto");
+	host_memory(1 << 20);
+	CHECK(!scan_ready(s) && !scan_ready(s));
+	CHECK(opens == 1 && closes == 1);
+	host_memory(1 << 30);
+	CHECK(!scan_ready(s));
+	CHECK_INT(opens, 1);
+	scan_close(s);
+	CHECK_INT(closes, 1);
+	host_devices(0);
+	s = opened("auto");
+	CHECK(!scan_ready(s) && !scan_ready(s));
+	CHECK(counts == 2 && opens == 1);
+	scan_close(s);
 }

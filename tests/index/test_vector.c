@@ -1,7 +1,10 @@
 /* test_vector.c: search by vector against comparing all: odd dimensions, ties, what memory does not hold yet, readers of a
  * share, deletes; and the tail, which must never hold rows of a commit that failed for those of one that did not. */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "index/flat.h"
 #include "index/inside.h"
@@ -18,8 +21,21 @@ static int half;                 /* vectors are added as fp16 */
 
 enum { TABLE_BYTES = 4 << 20 };
 struct plain_table { size_t len, n; uint8_t bytes[TABLE_BYTES]; }; /* rows: code and scale */
-static size_t tables, asked, told; /* open now; calls of best; of these those that gave all they were asked for */
+static atomic_size_t tables, asked, told; /* open now; calls of best; of these those that gave all they were asked for */
 static size_t fails_from;          /* 1 on: that call of best and later ones fail */
+static int fails_with = E_IO;
+static atomic_size_t tables_made, sounded; /* ever; calls of ready */
+static size_t rows_most = SIZE_MAX;  /* there is no room for more */
+static int takes_us;                 /* that best takes longer */
+static atomic_int in_best;
+static int is_ready = 1;
+
+static int device_ready(void *ctx)
+{
+	(void)ctx;
+	sounded++;
+	return is_ready;
+}
 
 static int table_open(void *ctx, void **out, size_t len, struct err *e)
 {
@@ -29,14 +45,16 @@ static int table_open(void *ctx, void **out, size_t len, struct err *e)
 	t->len = len;
 	*out = t;
 	tables++;
+	tables_made++;
 	return OK;
 }
 
 static int table_add(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e)
 {
 	struct plain_table *t = table;
+	if (n > rows_most - t->n) return err_set(e, E_MEMORY, "no room");
 	for (size_t i = 0; i < n; i++, t->n++) {
-		if ((t->n + 1) * (t->len + sizeof(float)) > TABLE_BYTES) return err_set(e, E_MEMORY, "the table is full");
+		CHECK((t->n + 1) * (t->len + sizeof(float)) <= TABLE_BYTES);
 		memcpy(t->bytes + t->n * (t->len + sizeof(float)), rows + i * stride, t->len + sizeof(float));
 	}
 	return OK;
@@ -47,8 +65,10 @@ static int table_best(void *table, struct index_scan *q, struct err *e)
 	const struct plain_table *t = table;
 	struct vec_hit hits[INDEX_SCAN_BEST];
 	struct topk best = { hits, 0, q->k };
-	if (fails_from && asked + 1 >= fails_from) return err_set(e, E_IO, "device lost");
+	if (fails_from && asked + 1 >= fails_from) return err_set(e, fails_with, "told to fail");
 	asked++;
+	in_best++;
+	if (takes_us) usleep((useconds_t)takes_us);
 	CHECK(q->rows <= t->n && q->k <= INDEX_SCAN_BEST && q->k > 0);
 	for (size_t r = 0; r < q->rows; r++) {
 		const uint8_t *row = t->bytes + r * (t->len + sizeof(float));
@@ -63,17 +83,19 @@ static int table_best(void *table, struct index_scan *q, struct err *e)
 	topk_sort(&best);
 	q->got = best.n;
 	told += best.n == q->k;
+	in_best--;
 	for (size_t i = 0; i < best.n; i++) q->best[i] = (uint32_t)hits[i].chunk_id, q->near[i] = hits[i].score;
 	return OK;
 }
 
 static void table_close(void *table)
 {
+	CHECK_INT(in_best, 0);
 	mem_free(table);
 	tables--;
 }
 
-static const struct index_scanner plain_device = { NULL, 1, table_open, table_add, table_best, table_close };
+static const struct index_scanner plain_device = { NULL, 1, device_ready, table_open, table_add, table_best, table_close };
 static const struct index_scanner *device;
 
 /* Vector `seed` as the store gives it back. */
@@ -291,7 +313,7 @@ TEST(vector_exact_by_a_device)
 /* A graph's rows: none is missed, where a walk would miss some; with a tail beside, and few that are seen. */
 TEST(vector_graph_by_a_device)
 {
-	const struct index_scanner large = { NULL, 2000, table_open, table_add, table_best, table_close };
+	const struct index_scanner large = { NULL, 2000, device_ready, table_open, table_add, table_best, table_close };
 	struct index *x;
 	struct err e;
 	dim = 16;
@@ -309,8 +331,76 @@ TEST(vector_graph_by_a_device)
 	add(x, 3000, 200, 1 << 20);                                  /* a tail beside it */
 	CHECK(found(x, NULL, 1, 6400, 1 << 20, 1) == 1);
 	CHECK_INT(asked, 90);
+	is_ready = 0;                                                /* the CPU walks the graph */
+	CHECK(found(x, NULL, 1, 6400, 1 << 20, 0) > 0.9);
+	CHECK_INT(asked, 90);
 	index_close(x);
 	CHECK_INT(tables, 0);
+}
+
+/* A device that costs to open is not asked whether it is there while searches are small, nor by any that it could not serve. */
+TEST(vector_device_is_left_alone_by_small_searches)
+{
+	const struct index_scanner large = { NULL, 2000, device_ready, table_open, table_add, table_best, table_close };
+	struct vec_hit hits[INDEX_SCAN_BEST];
+	float q[DIM_TOP];
+	struct snapshot *s;
+	struct index *x;
+	struct err e;
+	size_t got;
+	dim = 16;
+	device = &large;
+	x = opened(test_dir(), 100);
+	add(x, 0, 900, 1 << 20);
+	CHECK(found(x, NULL, 1, 1800, 1 << 20, 1) == 1);             /* a tail */
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	found(x, NULL, 1, 1800, 1 << 20, 0);                         /* a graph */
+	CHECK(found(x, "half", 2, 1800, 1 << 20, 0) > 0.9);
+	add(x, 900, 200, 1 << 20);
+	CHECK(found(x, "tenth", 10, 2200, 1 << 20, 1) == 1);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	help_unit(3, q, dim);
+	CHECK_OK(snapshot_open(&s, x, &e), e);
+	CHECK_OK(snapshot_search(s, &everyone, q, INDEX_SCAN_BEST, hits, &got, &e), e);
+	snapshot_close(s);
+	CHECK_INT(got, INDEX_SCAN_BEST);
+	CHECK(sounded == 0 && tables_made == 0);
+	index_close(x);
+}
+
+static void *search_much(void *x)
+{
+	CHECK(found(x, NULL, 1, 3000, 1 << 20, 1) == 1);
+	return NULL;
+}
+
+/* What a device has no room for it is not asked again, and what that had taken is given back, though several ask. */
+TEST(vector_device_without_room)
+{
+	const char *where = test_dir();
+	pthread_t threads[3];
+	struct index *x;
+	struct err e;
+	dim = 20;
+	device = &plain_device;
+	fails_with = E_MEMORY;
+	x = opened(where, SIZE_MAX);
+	add(x, 0, 1500, 1 << 20);
+	CHECK(found(x, NULL, 1, 3000, 1 << 20, 1) == 1);
+	CHECK_INT(tables, 1);
+	fails_from = asked + 20;
+	takes_us = 1000;
+	for (int i = 0; i < 3; i++) CHECK_INT(pthread_create(&threads[i], NULL, search_much, x), 0);
+	for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+	CHECK(tables == 0 && tables_made == 1);                      /* given back while the index is open */
+	index_close(x);
+	fails_from = 0;
+	rows_most = 2999;
+	x = opened(where, 100);
+	CHECK_OK(index_rebuild_wait(x, &e), e);
+	CHECK(found(x, NULL, 1, 3000, 1 << 20, 0) > 0.9);            /* a graph, a row more than there is room for */
+	CHECK(tables == 0 && tables_made == 2);
+	index_close(x);
 }
 
 /* What it cannot tell for equals, and what it fails at, the CPU finds. */
