@@ -7,7 +7,7 @@
  * prompts wants it; what a row is worth does not depend on its place.
  * Passes that write are alike but for their size, so their rows, rows wanted and keys are rounded up to powers of two (rows
  * that are not there have position -1), and the second pass of a size is recorded as a graph, which later ones replay:
- * then a token costs the host one launch, not ten for each layer. Prompts, in few large passes, are queued kernel by kernel.
+ * then a token costs the host one launch, not half a dozen for each layer. Prompts, in few large passes, are queued kernel by kernel.
  * The likeliest token is chosen on the device; logits are copied only to those who want them.
  * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
  * changes nothing.
@@ -87,6 +87,30 @@ static int load_matrix(struct gpu_pass *p, const struct matrix *w, struct gpu_ma
 	return st;
 }
 
+/* Number i of a head on the device is this one of the file's: pairs that turn together lie side by side there (gpu.h). */
+static size_t paired(const struct rope *r, size_t i)
+{
+	return r->apart && i < 2 * r->half ? i / 2 + i % 2 * r->half : i;
+}
+
+/* A matrix of queries or keys. */
+static int load_heads(struct gpu_pass *p, const struct matrix *w, struct gpu_matrix *out, struct err *e)
+{
+	const struct rope *r = &p->d->rope;
+	const size_t hd = p->d->info.head_dim;
+	struct matrix there = *w;
+	uint8_t *rows;
+	int st;
+	if (!r->apart) return load_matrix(p, w, out, e);
+	there.data = rows = mem_aligned(64, w->rows * w->row_bytes);
+	if (!rows) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(p->d->g));
+	for (size_t i = 0; i < w->rows; i++)
+		memcpy(rows + i * w->row_bytes, w->data + (i / hd * hd + paired(r, i % hd)) * w->row_bytes, w->row_bytes);
+	st = load_matrix(p, &there, out, e);
+	mem_free(rows);
+	return st;
+}
+
 static int load_weights(struct gpu_pass *p, struct err *e)
 {
 	const struct decoder *d = p->d;
@@ -99,7 +123,7 @@ static int load_weights(struct gpu_pass *p, struct err *e)
 			{ &l->q, &to->q }, { &l->k, &to->k }, { &l->v, &to->v }, { &l->o, &to->o }, { &l->gate, &to->gate },
 			{ &l->up, &to->up }, { &l->down, &to->down },
 		};
-		for (size_t m = 0; m < LAYER_LINEARS && st == OK; m++) st = load_matrix(p, &all[m].from->w, all[m].to, e);
+		for (size_t m = 0; m < LAYER_LINEARS && st == OK; m++) st = (m < 2 ? load_heads : load_matrix)(p, &all[m].from->w, all[m].to, e);
 	}
 	return st;
 }
@@ -119,6 +143,22 @@ static const float *put_vector(struct gpu_pass *p, const float *from, size_t n, 
 	return to;
 }
 
+/* The same of heads of queries or keys: n floats, of heads of head_dim. */
+static const float *put_heads(struct gpu_pass *p, const float *from, size_t n, size_t *at)
+{
+	const size_t hd = p->d->info.head_dim, begin = *at;
+	const float *to = p->vectors ? p->vectors + begin : NULL;
+	float head[HEAD_MOST];
+	if (!from || !p->d->rope.apart) return put_vector(p, from, n, at);
+	for (size_t h = 0; to && h < n; h += hd) {
+		size_t place = begin + h;
+		for (size_t i = 0; i < hd; i++) head[i] = from[h + paired(&p->d->rope, i)];
+		put_vector(p, head, hd, &place);
+	}
+	*at = begin + whole(n);
+	return to;
+}
+
 /* How many floats they are all together. */
 static size_t put_vectors(struct gpu_pass *p)
 {
@@ -132,11 +172,11 @@ static size_t put_vectors(struct gpu_pass *p)
 		to->ffn_norm = put_vector(p, l->ffn_norm, dim, &at);
 		to->attn_post = put_vector(p, l->attn_post, dim, &at);
 		to->ffn_post = put_vector(p, l->ffn_post, dim, &at);
-		to->q_bias = put_vector(p, l->q_bias, d->q_dim, &at);
-		to->k_bias = put_vector(p, l->k_bias, d->kv_dim, &at);
+		to->q_bias = put_heads(p, l->q_bias, d->q_dim, &at);
+		to->k_bias = put_heads(p, l->k_bias, d->kv_dim, &at);
 		to->v_bias = put_vector(p, l->v_bias, d->kv_dim, &at);
-		to->q_norm = put_vector(p, l->q_norm, hd, &at);
-		to->k_norm = put_vector(p, l->k_norm, hd, &at);
+		to->q_norm = put_heads(p, l->q_norm, hd, &at);
+		to->k_norm = put_heads(p, l->k_norm, hd, &at);
 	}
 	p->output_norm = put_vector(p, d->output_norm, dim, &at);
 	for (size_t i = 0; i < 2; i++) {
@@ -358,32 +398,33 @@ static void queue_onto(struct gpu_pass *p, const struct gpu_matrix *w, const flo
 	if (post) p->t->add_normed(p->g, p->x, p->proj, post, s->rows, p->d->info.dim, p->d->eps);
 }
 
+/* Queries, keys and values in their places, then attention. */
 static void queue_attention(struct gpu_pass *p, size_t layer, const struct gpu_rows *rows, const struct shape *s)
 {
 	const struct decoder *d = p->d;
 	const struct decoder_info *f = &d->info;
 	const struct gpu_layer *l = &p->layers[layer];
+	const struct gpu_linear v = { .w = &l->v, .bias = l->v_bias, .y = p->v, .ldy = l->v.rows };
+	const struct gpu_linear k = { .w = &l->k, .bias = l->k_bias, .y = p->k, .ldy = l->k.rows, .next = &v };
 	const struct kvcache *kv = &d->cache;
 	const int slides = kv->slides[layer] != 0;
 	const struct rope *r = slides ? &d->rope_slides : &d->rope;
 	const size_t head_halves = layer * f->kv_heads * 2 * KVCACHE_PAGE * f->head_dim;
 	const struct gpu_rope rope = { .q = p->q, .k = p->k, .v = p->v, .heads = f->heads, .kv_heads = f->kv_heads,
 		.head_dim = f->head_dim, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = d->eps, .cos = p->cos[slides],
-		.sin = p->sin[slides], .half = r->half, .apart = r->apart, .store = kv->store, .page_halves = kv->page_halves,
+		.sin = p->sin[slides], .half = r->half, .store = kv->store, .page_halves = kv->page_halves,
 		.head_halves = head_halves };
 	const struct gpu_attend attend = { .q = p->q, .out = p->mix, .heads = f->heads, .kv_heads = f->kv_heads,
 		.head_dim = f->head_dim, .window = slides ? d->window : 0, .keys_most = s->keys, .scale = d->scale, .store = kv->store,
 		.page_halves = kv->page_halves, .head_halves = head_halves, .scratch = s->prompt ? NULL : p->scratch, .prompt = s->prompt };
-	p->t->rope(p->g, &rope, rows);
+	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q, .next = &k,
+		.rope = &rope, .rows = rows }, s);
 	p->t->attend(p->g, &attend, rows);
 }
 
 static void queue_layer(struct gpu_pass *p, size_t layer, const struct gpu_rows *rows, const struct shape *s)
 {
 	const struct gpu_layer *l = &p->layers[layer];
-	const struct gpu_linear v = { .w = &l->v, .bias = l->v_bias, .y = p->v, .ldy = l->v.rows };
-	const struct gpu_linear k = { .w = &l->k, .bias = l->k_bias, .y = p->k, .ldy = l->k.rows, .next = &v };
-	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q, .next = &k }, s);
 	queue_attention(p, layer, rows, s);
 	queue_onto(p, &l->o, p->mix, l->attn_post, s);
 	queue_linear(p, (struct gpu_linear){ .w = &l->gate, .w2 = &l->up, .norm = l->ffn_norm, .x = p->x, .y = p->gate,

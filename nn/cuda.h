@@ -8,6 +8,7 @@
  *   CUDA_KERNEL(name)(args) { … }       a kernel; before it `template <…>` may stand
  *   CUDA_LAUNCH(g, kernel, grid, threads, shared_bytes, args…)   on g's stream; grid: cuda_grid(x, y, z) or a number;
  *                                       a kernel with commas in its name in brackets: (kernel<4, 2>)
+ *   CUDA_FN, CUDA_BOTH                  before a function of the device, of both; CUDA_UNROLL, CUDA_ROLL before a loop
  *   CUDA_SHARED(type, name)             type *name: the block's shared_bytes of shared memory, aligned to 128 bytes
  *   CUDA_SHARED_N(type, name, n)        type *name: n more of them, of this kernel itself; n a constant
  *   warp_sum warp_max(float)            of the warp's 32, all of them the same bits, in the order of a butterfly
@@ -36,6 +37,15 @@
 
 #define CUDA_KERNEL(name) static __global__ void name
 #define CUDA_FN static __device__ __forceinline__
+/* For the host too; before loops whose turns index registers; before those that are to stay short. */
+#define CUDA_BOTH static __host__ __device__ inline
+#ifdef GPU_HOST
+#define CUDA_UNROLL
+#define CUDA_ROLL
+#else
+#define CUDA_UNROLL _Pragma("unroll")
+#define CUDA_ROLL _Pragma("unroll 1")
+#endif
 enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10, CUDA_SHARED_OWN = 8 << 10 };
 
 #ifndef GPU_HOST

@@ -14,9 +14,15 @@
  * gridDim further). Weights come through a ring in shared memory that each warp has for itself, `depth` tiles (16 rows x 64)
  * deep, filled by copies that do not wait: nothing of a block waits for its weights but the warp that multiplies them, and
  * the next panel's are under way while this one's sums meet. Activations are normed, split and laid down in shared memory
- * by every block for itself, behind the first tiles that are under way.
+ * by every block for itself, behind the first tiles that are under way. narrow_two is narrow for matrices of two types, as
+ * queries and keys are of one and values of another in many files: each block has panels of one of them.
  * wide: a warp has a panel, a block 8 of them and up to 64 tokens, whose activations (act_rows has made them) and weights come
  * through one ring of stages. A block has all segments in turn, or one of them, whose sums `decode_sums` adds.
+ *
+ * Heads (cuda_heads.h). narrow and decode_sums turn and store those without norms where their sums are added up; narrow has those
+ * with norms finished by the last of the blocks that have one's panels. `wide` by itself leaves them: its threads have 32 sums
+ * each, whose turns would stand behind each other. So a layer of a model without norms of heads is five launches for up to 8
+ * rows: queries, keys and values; attention; its output; gate and up; down.
  *
  * The reckoning for 4.8 TB/s over 132 multiprocessors, 600 ns away: 3 MB must be under way, 22 KB a multiprocessor.
  * narrow, BF16: tiles of 2 KB, 8 warps, 3 of 4 under way: 48 KB a block. 1536 x 1536: 96 blocks at once, every byte of the
@@ -27,7 +33,7 @@
  * wide at 64 tokens: 64 mma a tile at 2 clocks, against 99 clocks of memory for BF16's 2 KB: 77 % of 4.8 TB/s at best. */
 #ifndef NN_CUDA_DECODE_H
 #define NN_CUDA_DECODE_H
-#include "nn/cuda_inside.h"
+#include "nn/cuda_heads.h"
 #include "nn/cuda_weights.h"
 
 enum {
@@ -62,6 +68,7 @@ struct decode_part {
 	const uint8_t *w;
 	uint32_t rows, panels;
 	struct linear_to to;
+	uint32_t heads;                 /* enum heads_kind: what its rows are, where they are to be finished too */
 };
 
 struct decode {
@@ -74,6 +81,8 @@ struct decode {
 	uint32_t depth;                 /* of rings */
 	uint8_t *acts;                  /* wide: device (slices, steps, ACTS_TOKEN + 8 bytes for each token of a slice) */
 	float *segments;                /* wide: device (segments, matrices, n, panels * 16), or NULL */
+	struct heads heads;             /* where a part has some */
+	uint32_t *arrived;              /* narrow: device, a count for each head of queries, then of keys; zeros */
 };
 
 /* The part that panel *panel of all is in; *panel becomes its number there. */
@@ -105,6 +114,16 @@ CUDA_FN void linear_put(const struct linear_to *to, uint32_t row, uint32_t t, fl
 	case GPU_SILU_MUL: *y = a / (1 + expf(-a)) * b; return;
 	default: *y = a / 2 * (1 + tanhf(0.797884560802865356f * (a + 0.044715f * a * a * a))) * b;
 	}
+}
+
+/* A row's sum finished, of a part of heads without norms; other: the sum of the other one of its pair. */
+CUDA_FN void heads_put(const struct heads *c, const struct decode_part *p, const struct heads_row *at, uint32_t row, uint32_t t, float sum,
+	float other)
+{
+	const uint32_t d = (uint32_t)c->rope.head_dim, i = row % d;
+	if (at->pos < 0) return;
+	if (p->to.bias) sum += p->to.bias[row], other += p->to.bias[row ^ 1];
+	heads_store(c, p->heads, at, t, row / d, i, p->heads == HEADS_V ? sum : heads_turn(c, at->pos, i, sum, other));
 }
 
 /* --- activations ----------------------------------------------------------------------------------------------------- */
@@ -299,7 +318,7 @@ CUDA_FN void decode_wait(uint32_t n)
 
 /* What a warp of narrow asks for next: its segment's tiles of the panel, for each matrix, panel by panel. */
 struct narrow_next {
-	uint32_t panel, matrix, step, slot;
+	uint32_t panel, blocks, matrix, step, slot;
 };
 
 template <uint32_t T, int MATRICES> CUDA_FN void narrow_issue(const struct decode *c, struct narrow_next *at, uint8_t *ring)
@@ -313,7 +332,7 @@ template <uint32_t T, int MATRICES> CUDA_FN void narrow_issue(const struct decod
 		at->step += DECODE_SEGMENTS;
 		if (at->step >= c->steps) {
 			at->step = threadIdx.x / CUDA_WARP;
-			if (++at->matrix == MATRICES) at->matrix = 0, at->panel += gridDim.x;
+			if (++at->matrix == MATRICES) at->matrix = 0, at->panel += at->blocks;
 		}
 	}
 	copy_commit();
@@ -353,55 +372,96 @@ template <int MATRICES> CUDA_FN void narrow_meet(const float acc[MATRICES][1][4]
 				meet[((v * DECODE_SEGMENTS + segment) * n + 2 * t + i % 2) * SUMS_TOKEN + g + i / 2 * 8] = acc[v][0][i];
 }
 
-template <int MATRICES> CUDA_FN void narrow_finish(const struct decode *c, uint32_t panel, const float *meet)
+/* A panel of normed heads is stored. The block that brings a head its last one finishes it: it sees what the others wrote. */
+CUDA_FN void narrow_arrive(const struct decode *c, const struct decode_part *p, uint32_t row, uint32_t *last)
 {
-	const uint32_t row = threadIdx.x % WEIGHTS_ROWS, t = threadIdx.x / WEIGHTS_ROWS, n = c->n;
+	const uint32_t d = (uint32_t)c->heads.rope.head_dim, head = row / d;
+	uint32_t *arrived = c->arrived + head + (p->heads == HEADS_K ? c->heads.rope.heads : 0);
+	__threadfence();
+	__syncthreads();
+	if (threadIdx.x == 0) {
+		*last = atomicAdd(arrived, 1u) + 1 == d / WEIGHTS_ROWS;
+		if (*last) *arrived = 0;
+	}
+	__syncthreads();
+	if (!*last) return;
+	__threadfence();
+	for (uint32_t t = threadIdx.x / CUDA_WARP; t < c->n; t += DECODE_WARPS) heads_warp(&c->heads, p->heads, t, head);
+}
+
+/* Thread i has row i % 16 of the panel and token i / 16, whose place is `at`. */
+template <int MATRICES> CUDA_FN void narrow_finish(const struct decode *c, uint32_t panel, const float *meet, const struct heads_row *at,
+	uint32_t *last)
+{
+	const uint32_t t = threadIdx.x / WEIGHTS_ROWS, n = c->n;
 	const struct decode_part *p = decode_part_at(c, &panel);
-	if (t >= n || panel * WEIGHTS_ROWS + row >= p->rows) return;
+	const uint32_t row = panel * WEIGHTS_ROWS + threadIdx.x % WEIGHTS_ROWS;
+	const int there = t < n && row < p->rows, heads = MATRICES == 1 && p->heads, normed = heads && heads_norm(&c->heads.rope, p->heads);
 	float sum[2] = { 0, 0 };
 	CUDA_UNROLL
 	for (uint32_t v = 0; v < MATRICES; v++) {
-		const float *from = meet + (v * DECODE_SEGMENTS * n + t) * SUMS_TOKEN + row;
-		sum[v] = from[0];
+		const float *from = meet + (v * DECODE_SEGMENTS * n + t) * SUMS_TOKEN + threadIdx.x % WEIGHTS_ROWS;
 		CUDA_UNROLL
-		for (uint32_t i = 1; i < DECODE_SEGMENTS; i++) sum[v] += from[i * n * SUMS_TOKEN];
+		for (uint32_t i = 0; i < DECODE_SEGMENTS && there; i++) sum[v] = i ? sum[v] + from[i * n * SUMS_TOKEN] : from[0];
 	}
-	linear_put(&p->to, panel * WEIGHTS_ROWS + row, t, sum[0], sum[1]);
+	if (heads && !normed) {
+		const float other = warp_xor(sum[0], 1);
+		if (there) heads_put(&c->heads, p, at, row, t, sum[0], other);
+	} else if (there) linear_put(&p->to, row, t, sum[0], sum[1]);
+	if (normed) narrow_arrive(c, p, row, last);
+}
+
+/* Block `block` of `blocks` that have the panels. */
+template <uint32_t T, int MATRICES> CUDA_FN void narrow_block(const struct decode *c, uint32_t block, uint32_t blocks)
+{
+	CUDA_SHARED(uint8_t, shared);
+	CUDA_SHARED_N(float, squares, DECODE_NARROW * DECODE_WARPS);
+	CUDA_SHARED_N(uint32_t, last, 1);
+	const uint32_t warp = threadIdx.x / CUDA_WARP, tile = decode_tile<T>::BYTES, token = threadIdx.x / WEIGHTS_ROWS;
+	const int heads = MATRICES == 1 && c->heads.rope.q && token < c->n;
+	const struct acts acts = { shared, (float *)(shared + narrow_acts_bytes(c->steps, c->n)), c->steps, c->n, ACTS_TOKEN * c->n,
+		2 * c->n };
+	float *meet = (float *)(shared + narrow_acts_bytes(c->steps, c->n) + narrow_sums_bytes(c->steps, c->n));
+	uint8_t *ring = shared + narrow_bytes(MATRICES, c->steps, c->n) + warp * c->depth * tile;
+	struct narrow_next next = { block, blocks, 0, warp, 0 };
+	uint32_t slot = 0, turn = 0;
+	for (uint32_t i = 0; i + 1 < c->depth; i++) narrow_issue<T, MATRICES>(c, &next, ring);
+	const int32_t pos = heads ? c->heads.rows.pos[token] : -1, row_slot = heads ? c->heads.rows.slot[token] : 0;
+	narrow_acts(&c->from, &acts, squares, T == QUANT_Q6_K);
+	const struct heads_row at = heads_row_of(&c->heads, pos, row_slot);     /* under way until the first panel is done */
+	__syncthreads();
+	for (uint32_t panel = block; panel < c->panels; panel += blocks, turn ^= 1) {
+		float acc[MATRICES][1][4] = {};
+		CUDA_UNROLL
+		for (uint32_t v = 0; v < MATRICES; v++)
+			for (uint32_t s = warp; s < c->steps; s += DECODE_SEGMENTS) {
+				struct weights_lane<T> w;
+				decode_wait(c->depth - 2);
+				__syncwarp();           /* the tile is there for all lanes, and all are done with the one before it */
+				narrow_issue<T, MATRICES>(c, &next, ring);
+				weights_take<T>(ring + slot * tile, ring + slot * tile + decode_tile<T>::HEAD, (uint32_t)cuda_lane(), &w);
+				decode_multiply<T, 1>(&w, acts.data + s * acts.step_bytes, acts.sums + s * acts.step_sums, c->n, acc[v]);
+				slot = slot + 1 == c->depth ? 0 : slot + 1;
+			}
+		float *half = meet + turn * narrow_meet_floats(MATRICES, c->n);
+		narrow_meet<MATRICES>(acc, c->n, half);
+		__syncthreads();                /* the other half is free: all have finished with it before they came here */
+		narrow_finish<MATRICES>(c, panel, half, &at, last);
+	}
 }
 
 template <uint32_t T, int MATRICES>
 CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 2) narrow)(struct decode c)
 {
-	CUDA_SHARED(uint8_t, shared);
-	CUDA_SHARED_N(float, squares, DECODE_NARROW * DECODE_WARPS);
-	const uint32_t warp = threadIdx.x / CUDA_WARP, tile = decode_tile<T>::BYTES;
-	const struct acts acts = { shared, (float *)(shared + narrow_acts_bytes(c.steps, c.n)), c.steps, c.n, ACTS_TOKEN * c.n,
-		2 * c.n };
-	float *meet = (float *)(shared + narrow_acts_bytes(c.steps, c.n) + narrow_sums_bytes(c.steps, c.n));
-	uint8_t *ring = shared + narrow_bytes(MATRICES, c.steps, c.n) + warp * c.depth * tile;
-	struct narrow_next next = { blockIdx.x, 0, warp, 0 };
-	uint32_t slot = 0, turn = 0;
-	for (uint32_t i = 0; i + 1 < c.depth; i++) narrow_issue<T, MATRICES>(&c, &next, ring);
-	narrow_acts(&c.from, &acts, squares, T == QUANT_Q6_K);
-	__syncthreads();
-	for (uint32_t panel = blockIdx.x; panel < c.panels; panel += gridDim.x, turn ^= 1) {
-		float acc[MATRICES][1][4] = {};
-		CUDA_UNROLL
-		for (uint32_t v = 0; v < MATRICES; v++)
-			for (uint32_t s = warp; s < c.steps; s += DECODE_SEGMENTS) {
-				struct weights_lane<T> w;
-				decode_wait(c.depth - 2);
-				__syncwarp();           /* the tile is there for all lanes, and all are done with the one before it */
-				narrow_issue<T, MATRICES>(&c, &next, ring);
-				weights_take<T>(ring + slot * tile, ring + slot * tile + decode_tile<T>::HEAD, (uint32_t)cuda_lane(), &w);
-				decode_multiply<T, 1>(&w, acts.data + s * acts.step_bytes, acts.sums + s * acts.step_sums, c.n, acc[v]);
-				slot = slot + 1 == c.depth ? 0 : slot + 1;
-			}
-		float *half = meet + turn * narrow_meet_floats(MATRICES, c.n);
-		narrow_meet<MATRICES>(acc, c.n, half);
-		__syncthreads();                /* the other half is free: all have finished with it before they came here */
-		narrow_finish<MATRICES>(&c, panel, half);
-	}
+	narrow_block<T, MATRICES>(&c, blockIdx.x, gridDim.x);
+}
+
+/* Matrices of two types: the first blocks_a blocks have a's. */
+template <uint32_t A, uint32_t B>
+CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 2) narrow_two)(struct decode a, struct decode b, uint32_t blocks_a)
+{
+	if (blockIdx.x < blocks_a) narrow_block<A, 1>(&a, blockIdx.x, blocks_a);
+	else narrow_block<B, 1>(&b, blockIdx.x - blocks_a, gridDim.x - blocks_a);
 }
 
 /* --- wide ------------------------------------------------------------------------------------------------------------ */
@@ -534,23 +594,28 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 	wide_finish<MATRICES, OCTETS>(&c, sum, (float *)stages);
 }
 
-/* Adds wide's segments. A thread has a row of a token; grid: rows of all panels by threads, then tokens. */
+/* Adds wide's segments, and finishes heads without norms. A thread has a row of a token; grid: rows of all panels by threads, then tokens. */
 CUDA_KERNEL(decode_sums)(struct decode c, uint32_t matrices)
 {
 	const uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, token = blockIdx.y;
 	const size_t all = (size_t)c.panels * WEIGHTS_ROWS;
 	uint32_t panel = at / WEIGHTS_ROWS;
 	float sum[2] = { 0, 0 };
-	if (at >= all) return;
 	const struct decode_part *p = decode_part_at(&c, &panel);
 	const uint32_t row = panel * WEIGHTS_ROWS + at % WEIGHTS_ROWS;
-	if (row >= p->rows) return;
-	for (uint32_t v = 0; v < matrices; v++)
+	const int there = row < p->rows;
+	const int32_t pos = p->heads ? c.heads.rows.pos[token] : -1, slot = p->heads ? c.heads.rows.slot[token] : 0;
+	for (uint32_t v = 0; v < matrices && there; v++)
 		for (uint32_t s = 0; s < DECODE_SEGMENTS; s++) {
 			const float add = c.segments[((size_t)(s * matrices + v) * c.n + token) * all + at];
 			sum[v] = s ? sum[v] + add : add;
 		}
-	linear_put(&p->to, row, token, sum[0], sum[1]);
+	const float other = warp_xor(sum[0], 1);
+	if (!there) return;
+	if (p->heads) {
+		const struct heads_row to = heads_row_of(&c.heads, pos, slot);
+		heads_put(&c.heads, p, &to, row, token, sum[0], other);
+	} else linear_put(&p->to, row, token, sum[0], sum[1]);
 }
 
 #endif

@@ -36,16 +36,6 @@ extern "C" {
 #include "nn/quant.h"
 }
 
-/* For the host too; before loops whose turns index registers; before those that are to stay short. */
-#define CUDA_BOTH static __host__ __device__ inline
-#ifdef GPU_HOST
-#define CUDA_UNROLL
-#define CUDA_ROLL
-#else
-#define CUDA_UNROLL _Pragma("unroll")
-#define CUDA_ROLL _Pragma("unroll 1")
-#endif
-
 enum { WEIGHTS_ROWS = 16, WEIGHTS_STEP = 64, WEIGHTS_GROUP = 32 };
 
 template <uint32_t T> struct weights_form {

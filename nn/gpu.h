@@ -52,6 +52,8 @@ enum gpu_finish {
 	GPU_SILU_MUL, GPU_GELU_MUL   /* y = act(w x) * (w2 x), act as in ops.h */
 };
 
+struct gpu_rope;
+struct gpu_rows;
 struct gpu_linear {
 	const struct gpu_matrix *w, *w2;  /* w2: for *_MUL, of the same shape and type; else NULL */
 	const float *bias;                /* device (rows) or NULL */
@@ -64,6 +66,9 @@ struct gpu_linear {
 	int prompt;
 	const struct gpu_linear *next;    /* or NULL: one more product with the same k, x, ldx, pick, norm, eps, n and prompt, whose own
 	                                     fields of these are not looked at; no *_MUL in such a chain. It costs fewer launches */
+	const struct gpu_rope *rope;      /* of a chain's first, or NULL: the chain stores to its q, k and v, each whole rows on end, and */
+	const struct gpu_rows *rows;      /* what rope() makes of them with these rows comes of it; no pick. k and v are of no use then.
+	                                     The same bits, and no launch of its own where written rows' heads have no norms or are few */
 };
 
 /* Where the rows of a pass belong. Device memory, the same addresses at every run of a recorded pass. A row of position -1 is
@@ -76,13 +81,14 @@ struct gpu_rows {
 };
 
 /* Queries, keys and values: norms of heads, rotary positions (rope.h of generate/: cos and sin tables), then keys and values
- * to their pages as halves. */
+ * to their pages as halves. Numbers 2i and 2i+1 of a head are a pair: a model whose pairs lie apart has its rows of weights put in
+ * that order when they are loaded, for queries and keys alike, of which only their products matter. */
 struct gpu_rope {
-	float *q, *k; const float *v;     /* device (n, heads*head_dim), (n, kv_heads*head_dim) twice; q and k in place */
+	float *q; const float *k, *v;     /* device (n, heads*head_dim), (n, kv_heads*head_dim) twice; q in place */
 	size_t heads, kv_heads, head_dim;
 	const float *q_norm, *k_norm; float eps; /* device (head_dim) or NULL */
 	const float *cos, *sin;           /* device (positions, half) */
-	size_t half; int apart;           /* pairs of a head that turn; 1: half apart, else neighbours */
+	size_t half;                      /* pairs of a head that turn: the first */
 	uint16_t *store;                  /* device: the first page */
 	size_t page_halves, head_halves;  /* from page to page; from its begin to this layer's first head. Head h lies
 	                                     h * 2 * GPU_PAGE * head_dim on: keys of GPU_PAGE positions, then values */

@@ -83,7 +83,7 @@ static int table_open(struct gpu **out, int device, struct err *e)
 	struct cudaDeviceProp p;
 	struct gpu *g;
 	cudaError_t r;
-	void *best;
+	void *best, *arrived;
 	int at = device_find(device, &p);
 	*out = NULL;
 	if (at < 0) return none_found(device, e);
@@ -97,8 +97,10 @@ static int table_open(struct gpu **out, int device, struct err *e)
 		err_set(e, r == cudaErrorMemoryAllocation ? E_MEMORY : E_UNSUPPORTED, "GPU %.60s: %s", p.name, cudaGetErrorString(r));
 		goto out;
 	}
-	if (GPU_NAME(alloc)(g, sizeof *g->best * GPU_ROWS * GPU_BEST_PARTS, "work space", &best, e) != OK) goto out;
+	if (GPU_NAME(alloc)(g, sizeof *g->best * GPU_ROWS * GPU_BEST_PARTS, "work space", &best, e) != OK ||
+		GPU_NAME(alloc)(g, sizeof *g->arrived * GPU_HEADS, "work space", &arrived, e) != OK) goto out;
 	g->best = static_cast<unsigned long long *>(best);
+	g->arrived = static_cast<uint32_t *>(arrived);
 	*out = g;
 	return OK;
 out:

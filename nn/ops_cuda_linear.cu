@@ -1,7 +1,8 @@
 /* ops_cuda_linear.cu: owns matrices on a device and the products with them.
  *
  * matrix_load copies the file's rows to the device in pieces and has a kernel lay them out there (cuda_weights.h); the
- * host's memory is only read. `linear` chooses among the kernels of cuda_decode.h, or for prompts brings the weights of a slab of
+ * host's memory is only read. `linear` chooses among the kernels of cuda_decode.h, which finish heads too where they can
+ * (cuda_heads.h; what they leave is done behind them), or for prompts brings the weights of a slab of
  * rows to bfloat16 in work space (those of BF16 are there already) and multiplies tiles (cuda_gemm.h): slabs small enough to
  * stay in the device's cache between the two. Work space is grown by matrix_load and kept to the end, as recorded passes
  * hold its address.
@@ -111,6 +112,8 @@ template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu 
 	c->depth = min(SHARED_BUDGET / STAGE::BYTES, (uint32_t)DECODE_DEPTH_MOST);
 	c->acts = g->acts.data;
 	c->segments = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
+	for (size_t i = 0; i < DECODE_PARTS; i++)
+		if (!parted || heads_norm(&c->heads.rope, c->parts[i].heads)) c->parts[i].heads = HEADS_NONE;
 	CUDA_LAUNCH(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
 	CUDA_LAUNCH(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
 		max((size_t)c->depth * STAGE::BYTES, sums), *c);
@@ -118,15 +121,44 @@ template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu 
 		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up((size_t)c->panels * WEIGHTS_ROWS, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
 }
 
-template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct decode *c)
+/* Bytes of shared memory that narrow takes for these; 0: it cannot have them. */
+template <uint32_t T, int MATRICES> static size_t narrow_fit(struct decode *c)
 {
 	const size_t fixed = narrow_bytes(MATRICES, c->steps, c->n), ring = DECODE_WARPS * decode_tile<T>::BYTES;
+	if (c->n > DECODE_NARROW || fixed + 2 * ring > SHARED_BUDGET) return 0;
 	c->panel_bytes = weights_panel_bytes<T>(c->k);
-	if (c->n <= DECODE_NARROW && fixed + 2 * ring <= SHARED_BUDGET) {
-		c->depth = min((SHARED_BUDGET - fixed) / ring, (size_t)DECODE_DEPTH_MOST);
-		CUDA_LAUNCH(g, (narrow<T, MATRICES>), min((size_t)c->panels, 2 * (size_t)g->sms), DECODE_THREADS, fixed + c->depth * ring, *c);
-	} else if (c->n <= 16) run_wide<T, MATRICES, 2>(g, c);
+	c->depth = min((SHARED_BUDGET - fixed) / ring, (size_t)DECODE_DEPTH_MOST);
+	return fixed + c->depth * ring;
+}
+
+template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct decode *c)
+{
+	const size_t shared = narrow_fit<T, MATRICES>(c);
+	c->panel_bytes = weights_panel_bytes<T>(c->k);
+	if (shared) CUDA_LAUNCH(g, (narrow<T, MATRICES>), min((size_t)c->panels, 2 * (size_t)g->sms), DECODE_THREADS, shared, *c);
+	else if (c->n <= 16) run_wide<T, MATRICES, 2>(g, c);
 	else run_wide<T, MATRICES, MATRICES == 2 ? 4 : 8>(g, c);
+}
+
+/* Both in one launch, blocks by panels; 0: not by narrow. */
+template <uint32_t A, uint32_t B> static int run_two(struct gpu *g, struct decode *a, struct decode *b)
+{
+	const size_t shared[2] = { narrow_fit<A, 1>(a), narrow_fit<B, 1>(b) }, most = 2 * (size_t)g->sms, panels = a->panels + b->panels;
+	if (!shared[0] || !shared[1]) return 0;
+	const size_t share = min(div_up(most * b->panels, panels), most - 1), of_b = panels <= most ? b->panels : share,
+		of_a = panels <= most ? a->panels : most - of_b;
+	CUDA_LAUNCH(g, (narrow_two<A, B>), of_a + of_b, DECODE_THREADS, max(shared[0], shared[1]), *a, *b, of_a);
+	return 1;
+}
+
+/* The types of queries and keys, and of values, that files have which are called Q4_K_M, Q5_K_M … */
+static int run_types(struct gpu *g, uint32_t type_a, struct decode *a, uint32_t type_b, struct decode *b)
+{
+	if (type_a == QUANT_Q4_K && type_b == QUANT_Q6_K) return run_two<QUANT_Q4_K, QUANT_Q6_K>(g, a, b);
+	if (type_a == QUANT_Q5_K && type_b == QUANT_Q6_K) return run_two<QUANT_Q5_K, QUANT_Q6_K>(g, a, b);
+	if (type_a == QUANT_Q5_0 && type_b == QUANT_Q8_0) return run_two<QUANT_Q5_0, QUANT_Q8_0>(g, a, b);
+	if (type_a == QUANT_Q5_1 && type_b == QUANT_Q8_0) return run_two<QUANT_Q5_1, QUANT_Q8_0>(g, a, b);
+	return 0;
 }
 
 template <uint32_t T> static void run_matrices(struct gpu *g, struct decode *c)
@@ -226,40 +258,76 @@ static struct linear_to to_of(const struct gpu_linear *c, const int32_t *pick)
 	return linear_to{ c->bias, c->y, c->ldy, pick, c->finish, 0 };
 }
 
-/* A launch for as many of the chain as one can have, from c on; what is left of it. */
-static const struct gpu_linear *run_parts(struct gpu *g, const struct gpu_linear *c, const struct linear_from *from)
+static uint32_t heads_of(const struct gpu_linear *c, const struct gpu_rope *r)
 {
+	return !r ? HEADS_NONE : c->y == r->q ? HEADS_Q : c->y == r->k ? HEADS_K : HEADS_V;
+}
+
+/* As many of the chain from c on as one struct can have: of one type. What is left of it. first: the chain's. */
+static const struct gpu_linear *take_parts(const struct gpu *g, const struct gpu_linear *first, const struct gpu_linear *c,
+	const struct linear_from *from, struct decode *d)
+{
+	const int finish = first->rope && first->rope->heads + first->rope->kv_heads <= GPU_HEADS;
 	const uint32_t type = c->w->type;
-	struct decode d = {};
-	d.from = *from;
-	d.w2 = c->w2 ? static_cast<const uint8_t *>(c->w2->data) : NULL;
-	d.k = from->k;
-	d.n = from->n;
-	d.steps = weights_steps(d.k);
+	*d = decode{};
+	d->from = *from;
+	d->w2 = c->w2 ? static_cast<const uint8_t *>(c->w2->data) : NULL;
+	d->k = from->k;
+	d->n = from->n;
+	d->steps = weights_steps(d->k);
 	for (size_t i = 0; i < DECODE_PARTS && c && c->w->type == type; i++, c = c->next) {
-		struct decode_part *p = &d.parts[i];
+		struct decode_part *p = &d->parts[i];
 		p->w = static_cast<const uint8_t *>(c->w->data);
 		p->rows = static_cast<uint32_t>(c->w->rows);
 		p->panels = (p->rows + WEIGHTS_ROWS - 1) / WEIGHTS_ROWS;
 		p->to = to_of(c, from->pick);
-		d.panels += p->panels;
+		p->heads = finish ? heads_of(c, first->rope) : (uint32_t)HEADS_NONE;
+		d->panels += p->panels;
+	}
+	if (first->rope) d->heads = heads{ *first->rope, *first->rows };
+	d->arrived = g->arrived;
+	return c;
+}
+
+/* Bits of the kinds of heads that are finished with it. */
+static uint32_t finished(const struct decode *d)
+{
+	uint32_t kinds = 0;
+	for (size_t i = 0; i < DECODE_PARTS; i++) kinds |= 1u << d->parts[i].heads;
+	return kinds;
+}
+
+/* A launch, or those of `wide`, for as many of the chain from c on as one can have; what is left of it. */
+static const struct gpu_linear *run_parts(struct gpu *g, const struct gpu_linear *first, const struct gpu_linear *c,
+	const struct linear_from *from, uint32_t *done)
+{
+	const uint32_t type = c->w->type;
+	struct decode d, two;
+	const struct gpu_linear *next = take_parts(g, first, c, from, &d);
+	if (next && !d.w2) {
+		const struct gpu_linear *left = take_parts(g, first, next, from, &two);
+		if (run_types(g, type, &d, next->w->type, &two)) {
+			*done |= finished(&d) | finished(&two);
+			return left;
+		}
 	}
 	WEIGHTS_BY_TYPE(type, run_matrices, g, &d);
-	return c;
+	*done |= finished(&d);
+	return next;
 }
 
 void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c)
 {
 	const struct linear_from from = { c->x, c->norm, c->pick, c->ldx, c->eps, static_cast<uint32_t>(c->n),
 		static_cast<uint32_t>(c->w->k) };
+	const struct gpu_linear *const first = c;
 	uint16_t *b = reinterpret_cast<uint16_t *>(g->acts.data);
-	if (!c->prompt) {
-		while (c) c = run_parts(g, c, &from);
-		return;
-	}
-	CUDA_LAUNCH(g, act_prompt, c->n, DECODE_THREADS, 0, from, b, gemm_k(c->w->k));
+	uint32_t done = 0;
+	while (c && !first->prompt) c = run_parts(g, first, c, &from, &done);
+	if (first->prompt) CUDA_LAUNCH(g, act_prompt, c->n, DECODE_THREADS, 0, from, b, gemm_k(c->w->k));
 	for (; c; c = c->next) {
 		const struct linear_to to = to_of(c, from.pick);
 		run_prompt(g, c, b, from.n, &to);
 	}
+	if (first->rope && HEADS_ALL & ~done) GPU_NAME(rope_some)(g, first->rope, first->rows, HEADS_ALL & ~done);
 }

@@ -1,12 +1,12 @@
-/* ops_cuda_plain.cu: owns the decoder's kernels that are no matrix product: rows of the token table, rotary positions with
- * the store of keys and values, the norm that is added, the choice of the best token.
+/* ops_cuda_plain.cu: owns the decoder's kernels that are neither a matrix product nor what comes of one: rows of the token table,
+ * the norm that is added, the choice of the best token.
  *
  * Rows are apart from each other: a block or a warp has one row's piece, and its sums go in an order that the lengths
  * alone give, so that a row has the same bits in every call. Threads, failure: gpu.h. */
 #include "nn/cuda_inside.h"
 #include "nn/cuda_weights.h"
 
-enum { EMBED_THREADS = 128, ROPE_WARPS = 4, HEAD_MOST = 256, NORM_THREADS = 256, BEST_THREADS = 256, BEST_RUN = 4096 };
+enum { EMBED_THREADS = 128, NORM_THREADS = 256, BEST_THREADS = 256, BEST_RUN = 4096 };
 
 template <uint32_t T> CUDA_KERNEL(embed_rows)(const uint8_t *table, size_t k, const int32_t *ids, float scale, float *x)
 {
@@ -25,49 +25,6 @@ template <uint32_t T> static void embed_type(struct gpu *g, const struct gpu_mat
 void GPU_NAME(embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x)
 {
 	WEIGHTS_BY_TYPE(table->type, embed_type, g, table, ids, n, scale, x);
-}
-
-/* One warp has one head of one row: heads of queries, then of keys, then of values. It norms and turns the head in shared
- * memory, where a pair's two lie with different lanes. */
-CUDA_KERNEL(rope_heads)(struct gpu_rope c, struct gpu_rows rows)
-{
-	CUDA_SHARED_N(float, all, ROPE_WARPS * HEAD_MOST);
-	const size_t warp = threadIdx.x / CUDA_WARP, head = blockIdx.x * ROPE_WARPS + warp, t = blockIdx.y, d = c.head_dim;
-	const int lane = cuda_lane(), pos = rows.pos[t];
-	float *x = all + warp * HEAD_MOST, sum = 0;
-	if (head >= c.heads + 2 * c.kv_heads || pos < 0) return;
-	const int is_q = head < c.heads, is_v = head >= c.heads + c.kv_heads;
-	const size_t kv = is_q ? 0 : is_v ? head - c.heads - c.kv_heads : head - c.heads;
-	float *at = is_q ? c.q + (t * c.heads + head) * d : c.k + (t * c.kv_heads + kv) * d;
-	const float *from = is_v ? c.v + (t * c.kv_heads + kv) * d : at, *norm = is_v ? NULL : is_q ? c.q_norm : c.k_norm;
-	for (size_t i = lane; i < d; i += CUDA_WARP) {
-		x[i] = from[i];
-		sum = fmaf(x[i], x[i], sum);
-	}
-	if (norm) {
-		const float inv = 1 / sqrtf(warp_sum(sum) / (float)d + c.eps);
-		for (size_t i = lane; i < d; i += CUDA_WARP) x[i] = x[i] * inv * norm[i];
-	}
-	__syncwarp();
-	for (size_t i = lane; i < c.half && !is_v; i += CUDA_WARP) {
-		const size_t one = c.apart ? i : 2 * i, two = c.apart ? i + c.half : 2 * i + 1;
-		const float a = x[one], b = x[two], co = c.cos[pos * c.half + i], si = c.sin[pos * c.half + i];
-		x[one] = a * co - b * si;
-		x[two] = a * si + b * co;
-	}
-	__syncwarp();
-	if (!is_v)
-		for (size_t i = lane; i < d; i += CUDA_WARP) at[i] = x[i];
-	if (is_q) return;
-	const size_t page = rows.pages[rows.slot[t] * rows.ld_pages + pos / GPU_PAGE];
-	uint16_t *to = c.store + page * c.page_halves + c.head_halves + (2 * kv + is_v) * GPU_PAGE * d + pos % GPU_PAGE * d;
-	for (size_t i = lane; i < d; i += CUDA_WARP) to[i] = float_half(x[i]);
-}
-
-void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows)
-{
-	CUDA_LAUNCH(g, rope_heads, cuda_grid(div_up(c->heads + 2 * c->kv_heads, ROPE_WARPS), rows->n), ROPE_WARPS * CUDA_WARP, 0,
-		*c, *rows);
 }
 
 CUDA_KERNEL(norm_added)(float *x, const float *y, const float *w, size_t dim, float eps)

@@ -304,16 +304,22 @@ static void run_linear(const struct call *call)
 	mem_free(x);
 }
 
+static void plain_rope(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
+
 static void plain_linear(struct gpu *g, const struct gpu_linear *c)
 {
 	CHECK(c->n >= 1 && c->n <= GPU_ROWS && c->x != c->y && c->ldx >= c->w->k && c->ldy >= c->w->rows);
 	CHECK(block_of(g->device, c->y, ((c->n - 1) * c->ldy + c->w->rows) * sizeof *c->y));
 	put(g, run_linear)->linear = *c;
-	if (!c->next) return;
-	struct gpu_linear next = *c->next;      /* what a chain shares is the first's */
-	next.x = c->x, next.ldx = c->ldx, next.pick = c->pick, next.norm = c->norm, next.eps = c->eps, next.n = c->n, next.prompt = c->prompt;
-	CHECK(next.w->k == c->w->k && !next.w2 && !c->w2);
-	plain_linear(g, &next);
+	if (c->next) {
+		struct gpu_linear next = *c->next;      /* what a chain shares is the first's */
+		next.x = c->x, next.ldx = c->ldx, next.pick = c->pick, next.norm = c->norm, next.eps = c->eps, next.n = c->n, next.prompt = c->prompt;
+		CHECK(next.w->k == c->w->k && !next.w2 && !c->w2 && !next.rope);
+		plain_linear(g, &next);
+	}
+	if (!c->rope) return;
+	CHECK(!c->pick && c->y == c->rope->q && c->rows->n == c->n && c->ldy == c->rope->heads * c->rope->head_dim);
+	plain_rope(g, c->rope, c->rows);
 }
 
 static uint16_t *place(uint16_t *store, size_t page_halves, size_t head_halves, size_t head_dim, const struct gpu_rows *rows, size_t t,
@@ -326,7 +332,7 @@ static uint16_t *place(uint16_t *store, size_t page_halves, size_t head_halves, 
 static void turn(const struct gpu_rope *c, float *x, size_t pos)
 {
 	for (size_t i = 0; i < c->half; i++) {
-		float *a = x + (c->apart ? i : 2 * i), *b = a + (c->apart ? c->half : 1), re = *a, im = *b,
+		float *a = x + 2 * i, *b = a + 1, re = *a, im = *b,
 			co = c->cos[pos * c->half + i], si = c->sin[pos * c->half + i];
 		*a = re * co - im * si;
 		*b = re * si + im * co;
@@ -348,8 +354,9 @@ static void run_rope(const struct call *call)
 			turn(c, q, pos);
 		}
 		for (size_t h = 0; h < c->kv_heads; h++) {
-			float *k = c->k + (t * c->kv_heads + h) * hd;
+			float k[256];
 			uint16_t *to = place(c->store, c->page_halves, c->head_halves, hd, rows, t, h, pos);
+			memcpy(k, c->k + (t * c->kv_heads + h) * hd, hd * sizeof *k);
 			if (c->k_norm) ops_ref.norm(k, c->k_norm, hd, c->eps, k);
 			turn(c, k, pos);
 			ops_ref.halves(k, hd, to);
