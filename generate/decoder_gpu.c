@@ -56,7 +56,7 @@ struct gpu_pass {
 	const float *output_norm, *cos[2], *sin[2]; /* [1]: of layers with a window */
 	float *x, *proj, *q, *k, *v, *mix, *gate;/* (DECODER_CHUNK, …) */
 	float *logits;                           /* (wants, vocab) */
-	float *scratch;                          /* of attention of `most` written rows */
+	float *scratch;                          /* of attention: of `most` written rows, of DECODER_CHUNK of a prompt */
 	int32_t *best;                           /* (wants) */
 	int32_t *table;                          /* struct tables: there, */
 	int32_t *host_table;                     /* and here, in page-locked memory, as the next two */
@@ -203,12 +203,14 @@ static size_t place_activations(struct gpu_pass *p, float *base)
 	const struct decoder *d = p->d;
 	const struct decoder_info *f = &d->info;
 	const struct shape largest = { DECODER_CHUNK, d->wants, p->keys_max, p->slots, p->keys_max / KVCACHE_PAGE, 1 };
+	const size_t written = p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max, 0),
+		read = p->t->attend_floats(DECODER_CHUNK, f->heads, f->head_dim, p->keys_max, 1);
 	float *best, *table;
 	const struct { float **to; size_t n; } all[] = {
 		{ &p->x, DECODER_CHUNK * f->dim }, { &p->proj, d->arch->gemma ? DECODER_CHUNK * f->dim : 0 },
 		{ &p->q, DECODER_CHUNK * d->q_dim }, { &p->k, DECODER_CHUNK * d->kv_dim }, { &p->v, DECODER_CHUNK * d->kv_dim },
 		{ &p->mix, DECODER_CHUNK * d->q_dim }, { &p->gate, DECODER_CHUNK * f->ff }, { &p->logits, d->wants * f->vocab },
-		{ &p->scratch, p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max) },
+		{ &p->scratch, written > read ? written : read },
 		{ &best, d->wants }, { &table, tables_at(NULL, &largest).n },
 	};
 	size_t at = 0;
@@ -416,7 +418,7 @@ static void queue_attention(struct gpu_pass *p, size_t layer, const struct gpu_r
 		.head_halves = head_halves };
 	const struct gpu_attend attend = { .q = p->q, .out = p->mix, .heads = f->heads, .kv_heads = f->kv_heads,
 		.head_dim = f->head_dim, .window = slides ? d->window : 0, .keys_most = s->keys, .scale = d->scale, .store = kv->store,
-		.page_halves = kv->page_halves, .head_halves = head_halves, .scratch = s->prompt ? NULL : p->scratch, .prompt = s->prompt };
+		.page_halves = kv->page_halves, .head_halves = head_halves, .scratch = p->scratch, .prompt = s->prompt };
 	queue_linear(p, (struct gpu_linear){ .w = &l->q, .bias = l->q_bias, .norm = l->attn_norm, .x = p->x, .y = p->q, .next = &k,
 		.rope = &rope, .rows = rows }, s);
 	p->t->attend(p->g, &attend, rows);

@@ -64,7 +64,7 @@ void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t byt
 int GPU_NAME(sync)(struct gpu *g, struct err *e);
 /* ops_cuda_attend.cu */
 void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
-size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most);
+size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt);
 /* ops_cuda_linear.cu */
 int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
 void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m);

@@ -25,7 +25,8 @@
 
 enum {
 	GPU_ROWS = 512,              /* most rows of one call */
-	GPU_SPLIT = 128,             /* keys that one block of attention reads: a sum is over such runs, in order */
+	GPU_SPLIT = 128,             /* keys that one block of attention reads: a sum is over such runs, in order … */
+	GPU_PROMPT_SPLIT = 2048,     /* … of a prompt's row: such ones */
 	GPU_PAGE = 32                /* positions of a page of keys and values */
 };
 
@@ -101,8 +102,9 @@ struct gpu_attend {                       /* softmax(scale q·k) v over the keys
 	size_t keys_most;                 /* no row has more: what the grid is made for */
 	float scale;
 	const uint16_t *store; size_t page_halves, head_halves; /* as in gpu_rope */
-	float *scratch;                   /* device, attend_floats() of the most rows and keys of any call with these heads; nobody else
-	                                     writes there, for it counts on the zeros that it leaves. For prompts may be NULL */
+	float *scratch;                   /* device, the more of attend_floats() of both kinds, for the most rows and keys of any call with these
+	                                     heads; nobody else writes there, for it counts on the zeros that it leaves. May be NULL for
+	                                     prompts of up to GPU_PROMPT_SPLIT keys */
 	int prompt;                       /* rows of one sequence stand together, in order: tensor cores; q and p as halves */
 };
 
@@ -191,7 +193,7 @@ struct gpu_table {
 	void (*linear)(struct gpu *g, const struct gpu_linear *c);
 	void (*rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
 	void (*attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
-	size_t (*attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most);
+	size_t (*attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt); /* bounded, but for very long rows */
 	/* x[t] += RMS norm of y[t] with w; all device, (n, dim). */
 	void (*add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
 	/* ids[t]: the first of the largest of row t's logits among the allowed (bit i of allowed[t*ld_allowed + i/32]; NULL: all);

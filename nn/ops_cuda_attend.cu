@@ -1,28 +1,18 @@
 /* ops_cuda_attend.cu: attention over pages of keys and values on a GPU (nn/gpu.h, attend, attend_floats).
  *
- * Both kernels are the online softmax of Milakov & Gimelshein 2018 in the blocks of FlashAttention (Dao et al. 2022),
- * on tensor cores with sums in floats. All query heads that share a head of keys go together, so that keys are read
- * once.
- *
- * Halves. A head's query is multiplied by the power of two that brings its largest element to 2^14 … 2^15: nothing
- * passes what halves hold, and small elements keep their bits; scale and that power go into the score, a float, times
- * log2(e) for exp2. Shares stand times 2^14 (`top` below is the maximum less LIFT), so that those down to 2^-28 are
- * normal halves; the division by their sum takes it away.
+ * What both kinds have in common stands in cuda_attend.h, prompts in cuda_prompt.h; here are decoding and the launches.
  *
  * Decoding (decode): a block of four warps attends to runs of GPU_SPLIT keys that begin at multiples of it, a page
  * for each warp (Flash-Decoding, Dao et al. 2023). Up to 8 heads; the 16 rows of a product are their queries as two
  * halves each, rounded and rest, and so with the shares: scores and sums are good to 2^-22 as though in floats. Keys
  * and values go from memory to registers, 16 bytes at a time, without shared memory: a product's k is counted so that
  * each lane's 8 dimensions (of keys) or 4 keys (of values) are what it must bring. Warps are added up in order of
- * pages; then runs, from scratch, in order of positions, by the row's last block to arrive.
+ * pages; then runs, from scratch, in order of positions: each GROUP of them, counted from the row's first, by the last block of the
+ * group to arrive, and the groups by the last of those. One block that added them all up would have 4 * head_dim * heads
+ * bytes of every 128 keys to read by itself, one behind the other.
  *
- * Prompts (prompt): a block of four warps attends for PROMPT_ROWS pairs of token and head; queries and shares are
- * halves. Keys and values come to shared memory with asynchronous copies, in blocks at multiples of their length, one
- * ahead. A tile of tokens that holds several sequences is walked once for each.
- *
- * A query meets the same blocks in the same order whoever shares the call: a block that it has no key of changes
- * nothing, to the bit, nor do others' keys in a block, unless a value is no finite number: that shows in the whole
- * tile of a prompt. What no query of a tile attends to is not read.
+ * Scratch has a bound, SUMS_MOST: rows whose sums would pass it go in several launches, one behind the other. A row's sums have
+ * the same association however that falls out: runs and groups are places in the row, and who adds them up is no matter.
  *
  * Heads of 64, 128 and 256 dimensions have kernels of their own; others take the next larger one, with bounds.
  *
@@ -34,91 +24,21 @@
  *     once, four products deep, then the sum of 16 runs: some 4 us a layer
  *   16 of 2048: 34 MB, 512 blocks: 7 us at 4.8 TB/s
  *   64 of 2048: 134 MB: 28 us.  64 of 8192: 537 MB: 112 us
+ *   1 of 32768: 34 MB: 7 us, then 32 runs of 3 KB added up by each of 16 blocks at once, then 8 such sums by 2
  * Under way: a warp asks for its page (16 KB) at once, 4 warps a block, 3 blocks a multiprocessor: 192 KB, where 4.8
  * TB/s at 0.8 us want 29. A page's 64 mma take 512 clocks of a quarter of a multiprocessor, which gets a page in 3100.
- * Prompts: 4 * head_dim operations a pair of query and key: 2048 positions of the 1.5B are 13 GFLOP a layer; a block
- * has 64 rows for 32 KB of a block of keys: 128 operations a byte, which come from the cache. 512 rows are 104
- * blocks.
  * Threads: as gpu.h. Failure: none of its own. */
 #include <math.h>
 #include <stdint.h>
-#include "nn/cuda_inside.h"
+#include "nn/cuda_attend.h"
+#include "nn/cuda_prompt.h"
 
-constexpr uint32_t PAGE = GPU_PAGE, SPLIT = GPU_SPLIT;
-constexpr uint32_t WARPS = SPLIT / PAGE, THREADS = 32 * WARPS;
 constexpr uint32_t DECODE_HEADS = 8;           /* of a block */
 constexpr uint32_t DECODE_BLOCKS = 2048;       /* about so many of a launch are enough */
-constexpr uint32_t RUNS = 32;                  /* that the last block adds up at a time */
-constexpr uint32_t PROMPT_ROWS = 16 * WARPS, PROMPT_PAD = 8;
+constexpr uint32_t GROUP = 32;                 /* runs whose sums are added up by one block; a lane of a warp for each */
+constexpr size_t SUMS_MOST = 8 << 20;          /* floats of sums of one launch: about what stays in the cache */
+constexpr size_t COUNTERS = 16 * GPU_ROWS;     /* for each head */
 constexpr uint32_t LINE = 64;                  /* halves that memory gives at a time */
-constexpr int LIFT = 14;
-
-struct alignas(16) words { uint32_t w[4]; };   /* 8 halves, in one load */
-
-struct attend_job {
-	const float *q; float *out;
-	const uint16_t *store; size_t page_halves, head_halves;
-	const int32_t *pos, *slot; const uint32_t *pages; size_t ld_pages;
-	uint32_t n, heads, kv_heads, dim, group, parts; /* parts: into which a head of keys' queries are cut */
-	uint32_t tokens;             /* prompts: of a tile */
-	uint32_t window, runs;       /* runs: most of a row */
-	float scale;                 /* times log2(e) */
-	uint32_t *arrived;           /* (rows, heads): blocks that are done */
-	float *vec, *top;            /* (n, runs, heads, dim); (n, runs, heads, 2): top and sum */
-};
-
-struct row { uint32_t first, end; };           /* positions of a query's keys */
-
-/* ---- what both have ---- */
-
-CUDA_FN struct row row_keys(const struct attend_job *c, uint32_t pos)
-{
-	struct row r = { c->window && pos + 1 > c->window ? pos + 1 - c->window : 0, pos + 1 };
-	return r;
-}
-
-/* Of a head: a constant where there is a kernel for it. */
-template <int DIM, int ALL> CUDA_FN uint32_t head_dim(const struct attend_job *c) { return ALL ? DIM : c->dim; }
-
-/* The first key of a page; values lie PAGE * dim on. */
-CUDA_FN const uint16_t *page_keys(const struct attend_job *c, uint32_t slot, uint32_t page, uint32_t kv_head)
-{
-	return c->store + c->pages[slot * c->ld_pages + page] * c->page_halves + c->head_halves +
-		(size_t)kv_head * (2 * PAGE) * c->dim;
-}
-
-CUDA_FN float quad_max(float x)
-{
-	x = fmaxf(x, warp_xor(x, 1));
-	return fmaxf(x, warp_xor(x, 2));
-}
-
-CUDA_FN float quad_sum(float x)
-{
-	x += warp_xor(x, 1);
-	return x + warp_xor(x, 2);
-}
-
-/* Two halves in 32 bits, and pairs of the halves of two such. */
-CUDA_FN float pair_low(uint32_t w) { return half_float((uint16_t)w); }
-CUDA_FN float pair_high(uint32_t w) { return half_float((uint16_t)(w >> 16)); }
-CUDA_FN uint32_t words_low(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x5410); }
-CUDA_FN uint32_t words_high(uint32_t a, uint32_t b) { return __byte_perm(a, b, 0x7632); }
-
-/* The power of two that brings a query whose largest element is `most` to 2^14 … 2^15, and what a product with it is to
- * be multiplied with. */
-CUDA_FN float query_lift(float most, float scale, float *factor)
-{
-	int e = most > 0x1p-100f && most < INFINITY ? ilogbf(most) : 0;
-	*factor = ldexpf(scale, e - (float)LIFT);
-	return ldexpf(1.0f, LIFT - e);
-}
-
-/* What shares are reckoned from: any number where there was no key yet. */
-CUDA_FN float top_safe(float top)
-{
-	return top == -INFINITY ? 0 : top;
-}
 
 /* ---- decoding ---- */
 
@@ -127,7 +47,7 @@ CUDA_FN float top_safe(float top)
 template <int DIM> struct decode_shared {
 	struct words query[DIM / 16][32];
 	float factor[DECODE_HEADS], top[WARPS][DECODE_HEADS], sum[WARPS][DECODE_HEADS];
-	float runs_top[DECODE_HEADS], runs_sum[DECODE_HEADS], share[DECODE_HEADS][RUNS];
+	float all_top[DECODE_HEADS], all_sum[DECODE_HEADS], share[DECODE_HEADS][GROUP];
 	uint32_t last;
 	alignas(16) float vec[WARPS][DECODE_HEADS][DIM + 4];
 };
@@ -135,6 +55,7 @@ template <int DIM> struct decode_shared {
 struct decode_at {                             /* a block's place */
 	uint32_t row, kv_head, head, heads;    /* its first head, and how many */
 	uint32_t slot, run0, runs;             /* the row's first run, and how many it has */
+	uint32_t first, n;                     /* of its runs, those of the block's group */
 	struct row keys;
 };
 
@@ -345,13 +266,12 @@ template <int DIM, int ALL> CUDA_FN void decode_run(const struct attend_job *c, 
 	}
 }
 
-/* Whether this is the last of the row's blocks: then it sees what the others wrote, and the next pass counts from 0
- * again. */
-template <int DIM> CUDA_FN int decode_last(const struct attend_job *c, const struct decode_at *at,
-	struct decode_shared<DIM> *s)
+/* Whether this is the last of `blocks` that count here: then it sees what the others wrote, and the next call counts from 0
+ * again. place: 0 counts the row's groups, 1 + g the blocks of group g. */
+template <int DIM> CUDA_FN int decode_last(const struct attend_job *c, const struct decode_at *at, uint32_t place,
+	uint32_t blocks, struct decode_shared<DIM> *s)
 {
-	uint32_t blocks = at->runs < gridDim.y ? at->runs : gridDim.y;
-	uint32_t *arrived = c->arrived + (size_t)at->row * c->heads + at->head;
+	uint32_t *arrived = c->arrived + ((size_t)at->row * (1 + c->groups) + place) * c->heads + at->head;
 	__threadfence();
 	__syncthreads();
 	if (threadIdx.x == 0) {
@@ -364,58 +284,65 @@ template <int DIM> CUDA_FN int decode_last(const struct attend_job *c, const str
 	return 1;
 }
 
-/* Tops of runs, and their sum in the end. A warp takes every fourth head, a lane every 32nd run. */
-template <int DIM> CUDA_FN void decode_tops(const struct attend_job *c, const struct decode_at *at,
-	struct decode_shared<DIM> *s)
+/* Sums to be added up: n of them, every step-th of the row's from the first on. */
+struct decode_sums { uint32_t first, step, n; };
+
+/* Where sum i lies: the row's in (row, runs, heads). */
+CUDA_FN size_t sums_at(const struct attend_job *c, const struct decode_at *at, const struct decode_sums *sums, uint32_t i)
 {
-	const size_t from = (size_t)at->row * c->runs * c->heads + at->head;
+	return ((size_t)at->row * c->runs + sums->first + i * sums->step) * c->heads + at->head;
+}
+
+/* The largest top of all. A warp takes every fourth head, a lane every 32nd sum. */
+template <int DIM> CUDA_FN void decode_tops(const struct attend_job *c, const struct decode_at *at,
+	const struct decode_sums *sums, struct decode_shared<DIM> *s)
+{
 	for (uint32_t h = threadIdx.x / 32; h < at->heads; h += WARPS) {
 		float top = -INFINITY;
-		for (uint32_t i = threadIdx.x % 32; i < at->runs; i += 32)
-			top = fmaxf(top, load_fresh(c->top + (from + h + (size_t)i * c->heads) * 2));
+		for (uint32_t i = threadIdx.x % 32; i < sums->n; i += 32)
+			top = fmaxf(top, load_fresh(c->top + (sums_at(c, at, sums, i) + h) * 2));
 		top = warp_max(top);
-		if (threadIdx.x % 32 == 0) s->runs_top[h] = top, s->runs_sum[h] = 0;
+		if (threadIdx.x % 32 == 0) s->all_top[h] = top, s->all_sum[h] = 0;
 	}
 }
 
-/* Shares of runs i0 … i0+RUNS-1. */
-template <int DIM> CUDA_FN void decode_runs_shares(const struct attend_job *c, const struct decode_at *at, uint32_t i0,
-	struct decode_shared<DIM> *s)
+/* Shares of sums i0 … i0+GROUP-1. */
+template <int DIM> CUDA_FN void decode_sums_shares(const struct attend_job *c, const struct decode_at *at,
+	const struct decode_sums *sums, uint32_t i0, struct decode_shared<DIM> *s)
 {
-	const size_t from = (size_t)at->row * c->runs * c->heads + at->head;
 	const uint32_t lane = threadIdx.x % 32;
 	for (uint32_t h = threadIdx.x / 32; h < at->heads; h += WARPS) {
 		float share = 0, sum = 0;
-		if (i0 + lane < at->runs) {
-			const float *run = c->top + (from + h + (size_t)(i0 + lane) * c->heads) * 2;
-			share = exp2f(load_fresh(run) - s->runs_top[h]);
-			sum = share * load_fresh(run + 1);
+		if (i0 + lane < sums->n) {
+			const float *one = c->top + (sums_at(c, at, sums, i0 + lane) + h) * 2;
+			share = exp2f(load_fresh(one) - s->all_top[h]);
+			sum = share * load_fresh(one + 1);
 		}
 		sum = warp_sum(sum);
 		s->share[h][lane] = share;
-		if (lane == 0) s->runs_sum[h] += sum;
+		if (lane == 0) s->all_sum[h] += sum;
 	}
 }
 
-/* All runs of a row, in order of positions. */
-template <int DIM, int ALL> CUDA_FN void decode_runs(const struct attend_job *c, const struct decode_at *at,
-	struct decode_shared<DIM> *s)
+/* Adds up sums in order of positions: to the result, or (is_group) to the first's place, for a sum of them all. There a thread
+ * writes what it alone has read. */
+template <int DIM, int ALL> CUDA_FN void decode_add(const struct attend_job *c, const struct decode_at *at,
+	const struct decode_sums *sums, int is_group, struct decode_shared<DIM> *s)
 {
-	const uint32_t dim = head_dim<DIM, ALL>(c);
+	const uint32_t dim = head_dim<DIM, ALL>(c), all = at->heads * dim / 4;
 	constexpr uint32_t MOST = DECODE_HEADS * DIM / 4 / THREADS;
-	const size_t step = (size_t)c->heads * dim;
-	const float *from = c->vec + ((size_t)at->row * c->runs * c->heads + at->head) * dim;
-	const uint32_t all = at->heads * dim / 4;
+	const size_t begin = sums_at(c, at, sums, 0), step = (size_t)sums->step * c->heads * dim;
+	const float *from = c->vec + begin * dim;
 	float v[MOST][4];
 #pragma unroll
 	for (uint32_t m = 0; m < MOST; m++)
 #pragma unroll
 		for (int l = 0; l < 4; l++) v[m][l] = 0;
-	decode_tops(c, at, s);
-	for (uint32_t i0 = 0; i0 < at->runs; i0 += RUNS) {
-		uint32_t n = min(at->runs - i0, RUNS);
+	decode_tops(c, at, sums, s);
+	for (uint32_t i0 = 0; i0 < sums->n; i0 += GROUP) {
+		uint32_t n = min(sums->n - i0, GROUP);
 		__syncthreads();
-		decode_runs_shares(c, at, i0, s);
+		decode_sums_shares(c, at, sums, i0, s);
 		__syncthreads();
 #pragma unroll
 		for (uint32_t m = 0; m < MOST; m++) {
@@ -433,348 +360,153 @@ template <int DIM, int ALL> CUDA_FN void decode_runs(const struct attend_job *c,
 	}
 #pragma unroll
 	for (uint32_t m = 0; m < MOST; m++) {
-		const uint32_t k = threadIdx.x + m * THREADS;
+		const uint32_t k = threadIdx.x + m * THREADS, h = k / (dim / 4);
 		if (k >= all) continue;
-		float *to = c->out + ((size_t)at->row * c->heads + at->head) * dim + 4 * k;
+		float *to = is_group ? c->vec + begin * dim + 4 * k : c->out + ((size_t)at->row * c->heads + at->head) * dim + 4 * k;
 #pragma unroll
-		for (int l = 0; l < 4; l++) to[l] = v[m][l] / s->runs_sum[k / (dim / 4)];
+		for (int l = 0; l < 4; l++) to[l] = is_group ? v[m][l] : v[m][l] / s->all_sum[h];
+		if (!is_group || k % (dim / 4)) continue;
+		c->top[(begin + h) * 2] = s->all_top[h];
+		c->top[(begin + h) * 2 + 1] = s->all_sum[h];
 	}
 }
 
-/* Grid: heads of keys times parts; runs, of which a block takes every so many-th; rows. */
+/* What a block does when its part of a group is done: the last of them adds up the group, the last of those the row. */
+template <int DIM, int ALL> CUDA_FN void decode_end(const struct attend_job *c, const struct decode_at *at,
+	struct decode_shared<DIM> *s)
+{
+	const uint32_t groups = (at->runs + GROUP - 1) / GROUP;
+	struct decode_sums sums = { at->first, 1, at->n };
+	uint32_t place = 1 + at->first / GROUP, blocks = min(at->n, c->blocks);
+	for (int is_group = groups > 1; ; is_group = 0) {
+		if (is_group && at->n == 1) continue;  /* a run is a group's sum */
+		if (!is_group && groups > 1) sums.first = 0, sums.step = GROUP, sums.n = groups, place = 0, blocks = groups;
+		if (!decode_last<DIM>(c, at, place, blocks, s)) return;
+		decode_add<DIM, ALL>(c, at, &sums, is_group, s);
+		if (!is_group) return;
+	}
+}
+
+/* Grid: heads of keys times parts; groups of runs times blocks, each of which takes every so many-th run of its group; rows. */
 template <int DIM, int ALL> __launch_bounds__(THREADS, ALL ? 3 : 2) CUDA_KERNEL(decode)(struct attend_job c)
 {
 	CUDA_SHARED(struct decode_shared<DIM>, s);
 	const int32_t pos = c.pos[blockIdx.z];
+	const uint32_t part = blockIdx.y % c.blocks;
 	struct decode_at at;
 	if (pos < 0) return;
 	at.row = blockIdx.z;
 	at.keys = row_keys(&c, (uint32_t)pos);
 	at.run0 = at.keys.first / SPLIT;
 	at.runs = (uint32_t)pos / SPLIT - at.run0 + 1;
-	if (blockIdx.y >= at.runs) return;
+	at.first = blockIdx.y / c.blocks * GROUP;
+	if (at.first >= at.runs) return;
+	at.n = min(at.runs - at.first, GROUP);
+	if (part >= at.n) return;
 	at.slot = (uint32_t)c.slot[at.row];
 	at.kv_head = blockIdx.x / c.parts;
 	at.head = blockIdx.x % c.parts * DECODE_HEADS;
 	at.heads = min(c.group - at.head, DECODE_HEADS);
 	at.head += at.kv_head * c.group;
-	decode_ask<DIM, ALL>(&c, &at, at.run0 + blockIdx.y);
+	decode_ask<DIM, ALL>(&c, &at, at.run0 + at.first + part);
 	decode_query<DIM, ALL>(&c, &at, s);
 	__syncthreads();
-	for (uint32_t i = blockIdx.y; i < at.runs; i += gridDim.y) {
+	for (uint32_t i = at.first + part, end = at.first + at.n; i < end; i += c.blocks) {
 		decode_page<DIM, ALL>(&c, &at, at.run0 + i, s);
-		if (i + gridDim.y < at.runs) decode_ask<DIM, ALL>(&c, &at, at.run0 + i + gridDim.y);
+		if (i + c.blocks < end) decode_ask<DIM, ALL>(&c, &at, at.run0 + i + c.blocks);
 		__syncthreads();
 		decode_run<DIM, ALL>(&c, &at, i, s);
 		__syncthreads();
 	}
-	if (at.runs > 1 && decode_last<DIM>(&c, &at, s)) decode_runs<DIM, ALL>(&c, &at, s);
-}
-
-/* ---- prompts ---- */
-
-/* Keys of a block, and halves from one key to the next in shared memory (rows of 8 then lie in different banks). */
-template <int DIM> struct prompt_of {
-	static constexpr uint32_t KEYS = DIM > 128 ? 32 : 64, LD = DIM + PROMPT_PAD;
-	static constexpr int SPARE = DIM > 128;        /* registers: queries are kept in shared memory */
-};
-
-template <int DIM> struct prompt_shared {      /* of block b: [b % 2] */
-	alignas(16) uint16_t keys[2][prompt_of<DIM>::KEYS][prompt_of<DIM>::LD];
-	alignas(16) uint16_t values[2][prompt_of<DIM>::KEYS][prompt_of<DIM>::LD];
-	alignas(16) uint32_t query[prompt_of<DIM>::SPARE ? DIM / 16 : 1][WARPS][4][32]; /* as in prompt_rows */
-};
-
-struct prompt_at {                             /* where a segment of a tile is: rows t … end-1, of one sequence */
-	uint32_t tile, t, end;                 /* tile: its first row */
-	uint32_t kv_head, head, heads, slot;
-	struct row keys;                       /* from the first key of any row to the last of any */
-};
-
-template <int DIM> struct prompt_rows {        /* what a thread has of rows lane/4 and lane/4 + 8 of its warp */
-	struct row keys[2];                    /* none where the row is not the segment's */
-	size_t place[2];                       /* of its query and its result */
-	float factor[2], top[2], sum[2];
-	uint32_t query[prompt_of<DIM>::SPARE ? 1 : DIM / 16][4]; /* for each 16 dimensions, as a product's first operand */
-	float acc[DIM / 8][4];
-};
-
-/* The block of keys that begins at `begin`, on its way to shared memory; zeros where no row of the segment has a
- * key. */
-template <int DIM, int ALL> CUDA_FN void prompt_take(const struct attend_job *c, const struct prompt_at *at,
-	uint32_t begin, struct prompt_shared<DIM> *s)
-{
-	constexpr uint32_t KEYS = prompt_of<DIM>::KEYS, PIECES = DIM / 8;
-	const uint32_t stage = begin / KEYS % 2, dim = head_dim<DIM, ALL>(c);
-	const uint16_t *page[KEYS / PAGE];
-#pragma unroll
-	for (uint32_t i = 0; i < KEYS / PAGE; i++) {
-		uint32_t j = begin + i * PAGE;
-		page[i] = j < at->keys.end && j + PAGE > at->keys.first ? page_keys(c, at->slot, j / PAGE, at->kv_head) : NULL;
-	}
-#pragma unroll 4
-	for (uint32_t i = threadIdx.x; i < KEYS * PIECES; i += THREADS) {
-		const uint32_t j = i / PIECES, d = i % PIECES * 8;
-		uint16_t *key = &s->keys[stage][j][d], *value = &s->values[stage][j][d];
-		if (begin + j >= at->keys.first && begin + j < at->keys.end && (ALL || d < dim)) {
-			const uint16_t *from = (KEYS == PAGE || j < PAGE ? page[0] : page[KEYS / PAGE - 1]) +
-				j % PAGE * dim + d;
-			copy16_async(key, from);
-			copy16_async(value, from + PAGE * dim);
-		} else {
-			const struct words none = { { 0, 0, 0, 0 } };
-			*(struct words *)key = none;
-			*(struct words *)value = none;
-		}
-	}
-	copy_commit();
-}
-
-/* Two neighbours of row i's query; zeros where there are none. */
-template <int DIM, int ALL> CUDA_FN float2 query_two(const struct attend_job *c, const struct prompt_rows<DIM> *r,
-	int i, uint32_t d)
-{
-	if (r->keys[i].end && (ALL || d < c->dim)) return *(const float2 *)(c->q + r->place[i] + d);
-	return make_float2(0, 0);
-}
-
-/* The rows of a thread: their keys and queries. */
-template <int DIM, int ALL> CUDA_FN void prompt_begin(const struct attend_job *c, const struct prompt_at *at,
-	struct prompt_shared<DIM> *s, struct prompt_rows<DIM> *r)
-{
-	const uint32_t lane = threadIdx.x % 32, column = lane % 4 * 2;
-	float lift[2];
-#pragma unroll
-	for (int i = 0; i < 2; i++) {
-		const uint32_t row = threadIdx.x / 32 * 16 + lane / 4 + 8 * i, t = at->tile + row / at->heads;
-		const int mine = row < c->tokens * at->heads && t >= at->t && t < at->end;
-		float most = 0;
-		r->keys[i].first = r->keys[i].end = 0;
-		if (mine) r->keys[i] = row_keys(c, (uint32_t)c->pos[t]);
-		r->place[i] = ((size_t)t * c->heads + at->head + row % at->heads) * c->dim;
-		r->top[i] = -INFINITY;
-		r->sum[i] = 0;
-#pragma unroll 8
-		for (uint32_t d = column; d < DIM; d += 8) {
-			const float2 q = query_two<DIM, ALL>(c, r, i, d);
-			most = fmaxf(most, fmaxf(fabsf(q.x), fabsf(q.y)));
-		}
-		lift[i] = query_lift(quad_max(most), c->scale, &r->factor[i]);
-	}
-#pragma unroll
-	for (int k = 0; k < DIM / 16; k++) {
-#pragma unroll
-		for (int i = 0; i < 4; i++) {
-			const float2 q = query_two<DIM, ALL>(c, r, i % 2, 16 * k + i / 2 * 8 + column);
-			const uint32_t w = half_pair(q.x * lift[i % 2], q.y * lift[i % 2]);
-			if constexpr (prompt_of<DIM>::SPARE) s->query[k][threadIdx.x / 32][i][lane] = w;
-			else r->query[k][i] = w;
-		}
-	}
-#pragma unroll
-	for (int d = 0; d < DIM / 8; d++)
-#pragma unroll
-		for (int i = 0; i < 4; i++) r->acc[d][i] = 0;
-}
-
-/* score[t]: products of the warp's queries with keys 8t … 8t+7. */
-template <int DIM> CUDA_FN void prompt_scores(const struct prompt_rows<DIM> *r, const struct prompt_shared<DIM> *s,
-	uint32_t stage, float score[prompt_of<DIM>::KEYS / 8][4])
-{
-	const uint32_t lane = threadIdx.x % 32, key = lane / 16 * 8 + lane % 8, d = lane / 8 % 2 * 8;
-#pragma unroll
-	for (uint32_t t = 0; t < prompt_of<DIM>::KEYS / 8; t++)
-#pragma unroll
-		for (int i = 0; i < 4; i++) score[t][i] = 0;
-#pragma unroll
-	for (int k = 0; k < DIM / 16; k++) {
-		uint32_t q[4];
-		if constexpr (prompt_of<DIM>::SPARE) ldmatrix4(q, &s->query[k][threadIdx.x / 32][lane / 8][lane % 8 * 4]);
-		else memcpy(q, r->query[k], sizeof q);
-#pragma unroll
-		for (uint32_t t = 0; t < prompt_of<DIM>::KEYS / 8; t += 2) {
-			uint32_t b[4];
-			ldmatrix4(b, &s->keys[stage][8 * t + key][16 * k + d]);
-			mma_f16(score[t], q, b);
-			mma_f16(score[t + 1], q, b + 2);
-		}
-	}
-}
-
-/* Scores of row i of a thread to shares, what was summed so far to their top. */
-template <int DIM> CUDA_FN void prompt_shares(struct prompt_rows<DIM> *r, int i, uint32_t begin,
-	float score[prompt_of<DIM>::KEYS / 8][4])
-{
-	constexpr uint32_t KEYS = prompt_of<DIM>::KEYS;
-	const uint32_t column = begin + threadIdx.x % 4 * 2;
-	const struct row keys = r->keys[i];
-	const int all = keys.first <= begin && keys.end >= begin + KEYS;
-	float most = -INFINITY, top, down, sum = 0;
-#pragma unroll
-	for (uint32_t t = 0; t < KEYS / 8; t++)
-#pragma unroll
-		for (int e = 0; e < 2; e++) {
-			const uint32_t j = column + 8 * t + e;
-			float x = score[t][2 * i + e] * r->factor[i];
-			if (!all && (j < keys.first || j >= keys.end)) x = -INFINITY;
-			score[t][2 * i + e] = x;
-			most = fmaxf(most, x);
-		}
-	most = fmaxf(r->top[i], quad_max(most) - (float)LIFT);
-	top = top_safe(most);
-	down = exp2f(r->top[i] - top);
-	r->top[i] = most;
-#pragma unroll
-	for (uint32_t t = 0; t < KEYS / 8; t++)
-#pragma unroll
-		for (int e = 0; e < 2; e++) {
-			score[t][2 * i + e] = exp2f(score[t][2 * i + e] - top);
-			sum += score[t][2 * i + e];
-		}
-	r->sum[i] = fmaf(r->sum[i], down, sum);
-#pragma unroll
-	for (int d = 0; d < DIM / 8; d++) {
-		r->acc[d][2 * i] *= down;
-		r->acc[d][2 * i + 1] *= down;
-	}
-}
-
-template <int DIM> CUDA_FN void prompt_values(struct prompt_rows<DIM> *r, const uint16_t (*values)[prompt_of<DIM>::LD],
-	float score[prompt_of<DIM>::KEYS / 8][4])
-{
-	const uint32_t lane = threadIdx.x % 32, key = lane % 16, d = lane / 16 * 8;
-#pragma unroll
-	for (uint32_t u = 0; u < prompt_of<DIM>::KEYS / 16; u++) {
-		uint32_t p[4];
-#pragma unroll
-		for (int i = 0; i < 4; i++) p[i] = half_pair(score[2 * u + i / 2][i % 2 * 2], score[2 * u + i / 2][i % 2 * 2 + 1]);
-#pragma unroll
-		for (int o = 0; o < DIM / 8; o += 2) {
-			uint32_t b[4];
-			ldmatrix4_t(b, &values[16 * u + key][8 * o + d]);
-			mma_f16(r->acc[o], p, b);
-			mma_f16(r->acc[o + 1], p, b + 2);
-		}
-	}
-}
-
-template <int DIM, int ALL> CUDA_FN void prompt_end(const struct attend_job *c, const struct prompt_rows<DIM> *r)
-{
-	const uint32_t column = threadIdx.x % 4 * 2;
-#pragma unroll
-	for (int i = 0; i < 2; i++) {
-		const float sum = quad_sum(r->sum[i]);
-#pragma unroll
-		for (int d = 0; d < DIM / 8; d++)
-			if (r->keys[i].end && (ALL || 8 * d < (int)c->dim))
-				*(float2 *)(c->out + r->place[i] + 8 * d + column) =
-					make_float2(r->acc[d][2 * i] / sum, r->acc[d][2 * i + 1] / sum);
-	}
-}
-
-/* One sequence's rows of a tile. */
-template <int DIM, int ALL> CUDA_FN void prompt_segment(const struct attend_job *c, const struct prompt_at *at,
-	struct prompt_shared<DIM> *s)
-{
-	constexpr uint32_t KEYS = prompt_of<DIM>::KEYS;
-	struct prompt_rows<DIM> r;
-	uint32_t begin = at->keys.first / KEYS * KEYS;
-	prompt_take<DIM, ALL>(c, at, begin, s);
-	prompt_begin<DIM, ALL>(c, at, s, &r);
-	for (; begin < at->keys.end; begin += KEYS) {
-		const uint32_t stage = begin / KEYS % 2;
-		float score[KEYS / 8][4];
-		if (begin + KEYS < at->keys.end) {
-			prompt_take<DIM, ALL>(c, at, begin + KEYS, s);
-			copy_wait(1);
-		} else copy_wait(0);
-		__syncthreads();
-		prompt_scores<DIM>(&r, s, stage, score);
-		prompt_shares<DIM>(&r, 0, begin, score);
-		prompt_shares<DIM>(&r, 1, begin, score);
-		prompt_values<DIM>(&r, s->values[stage], score);
-		__syncthreads();
-	}
-	prompt_end<DIM, ALL>(c, &r);
-}
-
-/* Grid: tiles of c.tokens rows, the last first, for they have most keys; heads of keys times parts. */
-template <int DIM, int ALL> __launch_bounds__(THREADS, 2) CUDA_KERNEL(prompt)(struct attend_job c)
-{
-	CUDA_SHARED(struct prompt_shared<DIM>, s);
-	struct prompt_at at;
-	at.tile = (gridDim.x - 1 - blockIdx.x) * c.tokens;
-	at.kv_head = blockIdx.y / c.parts;
-	at.head = blockIdx.y % c.parts * PROMPT_ROWS;
-	at.heads = min(c.group - at.head, PROMPT_ROWS);
-	at.head += at.kv_head * c.group;
-	const uint32_t end = min(at.tile + c.tokens, c.n);
-	for (at.t = at.tile; at.t < end; at.t = at.end) {
-		at.end = at.t + 1;
-		if (c.pos[at.t] < 0) continue;
-		at.slot = (uint32_t)c.slot[at.t];
-		at.keys = row_keys(&c, (uint32_t)c.pos[at.t]);
-		for (; at.end < end && c.pos[at.end] >= 0 && (uint32_t)c.slot[at.end] == at.slot; at.end++) {
-			const struct row keys = row_keys(&c, (uint32_t)c.pos[at.end]);
-			at.keys.first = min(at.keys.first, keys.first);
-			at.keys.end = max(at.keys.end, keys.end);
-		}
-		prompt_segment<DIM, ALL>(&c, &at, s);
-	}
+	if (at.runs > 1) decode_end<DIM, ALL>(&c, &at, s);
 }
 
 /* ---- launches ---- */
 
 /* Scratch: counters, whose place is the same for every call of a model, for they must stay zero between calls; then
  * sums of values; then tops and sums. */
-static size_t counters(size_t heads) { return GPU_ROWS * heads; }
+static size_t counters(size_t heads) { return COUNTERS * heads; }
+static size_t sums_floats(size_t runs, size_t heads, size_t dim) { return runs * heads * (dim + 2); } /* of a row */
 
 /* Runs that a row can have. */
 static size_t runs_most(const struct gpu_attend *c)
 {
-	size_t runs = div_up(c->keys_most, SPLIT);
-	if (c->window && runs > (c->window + SPLIT - 2) / SPLIT + 1) runs = (c->window + SPLIT - 2) / SPLIT + 1;
+	const size_t split = c->prompt ? PROMPT_SPLIT : SPLIT;
+	size_t runs = div_up(c->keys_most, split);
+	if (c->window && runs > (c->window + split - 2) / split + 1) runs = (c->window + split - 2) / split + 1;
 	return runs ? runs : 1;
 }
 
-size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most)
+size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt)
 {
-	return counters(heads) + n * heads * div_up(keys_most, SPLIT) * (head_dim + 2);
+	const size_t runs = div_up(keys_most, prompt ? PROMPT_SPLIT : SPLIT), one = sums_floats(runs, heads, head_dim);
+	if (runs <= 1) return counters(heads);
+	return counters(heads) + (one > SUMS_MOST ? one : n * one < SUMS_MOST ? n * one : SUMS_MOST);
 }
 
-static struct attend_job job_make(const struct gpu_attend *c, const struct gpu_rows *rows)
+/* How many of n rows one launch takes: those for whose sums there is room, in launches of about the same size. */
+static size_t rows_fit(const struct gpu_attend *c, size_t n)
+{
+	const size_t runs = runs_most(c), counted = COUNTERS / (1 + div_up(runs, GROUP));
+	size_t fit = SUMS_MOST / sums_floats(runs, c->heads, c->head_dim);
+	if (runs == 1) return n;
+	if (fit > counted) fit = counted;
+	return div_up(n, div_up(n, fit ? fit : 1));
+}
+
+/* Of rows first … first+n-1. */
+static struct attend_job job_make(const struct gpu_attend *c, const struct gpu_rows *rows, size_t first, size_t n)
 {
 	struct attend_job j = {};
-	j.q = c->q, j.out = c->out;
+	j.q = c->q + first * c->heads * c->head_dim, j.out = c->out + first * c->heads * c->head_dim;
 	j.store = c->store, j.page_halves = c->page_halves, j.head_halves = c->head_halves;
-	j.pos = rows->pos, j.slot = rows->slot, j.pages = rows->pages, j.ld_pages = rows->ld_pages;
-	j.n = (uint32_t)rows->n, j.heads = (uint32_t)c->heads, j.kv_heads = (uint32_t)c->kv_heads;
+	j.pos = rows->pos + first, j.slot = rows->slot + first, j.pages = rows->pages, j.ld_pages = rows->ld_pages;
+	j.n = (uint32_t)n, j.heads = (uint32_t)c->heads, j.kv_heads = (uint32_t)c->kv_heads;
 	j.dim = (uint32_t)c->head_dim;
 	j.group = j.heads / j.kv_heads;
 	j.parts = (uint32_t)div_up(j.group, c->prompt ? PROMPT_ROWS : DECODE_HEADS);
 	j.tokens = j.group < PROMPT_ROWS ? PROMPT_ROWS / j.group : 1;
 	j.window = (uint32_t)c->window;
 	j.runs = (uint32_t)runs_most(c);
+	j.groups = (uint32_t)div_up(j.runs, GROUP);
 	j.scale = c->scale * 1.44269504088896341f;
 	if (!c->scratch) return j;
 	j.arrived = (uint32_t *)c->scratch;
 	j.vec = c->scratch + counters(c->heads);
-	j.top = j.vec + rows->n * j.runs * c->heads * c->head_dim;
+	j.top = j.vec + n * j.runs * c->heads * c->head_dim;
 	return j;
+}
+
+/* Blocks for each of `places`, so that there are about `enough` in all: one at least, no more than there is work for. */
+static uint32_t blocks_each(size_t enough, size_t places, uint32_t most)
+{
+	const size_t n = enough / places;
+	return n < 1 ? 1 : n > most ? most : (uint32_t)n;
+}
+
+template <int DIM, int ALL> static void run_decode(struct gpu *g, struct attend_job *j)
+{
+	const size_t x = (size_t)j->kv_heads * j->parts;
+	j->blocks = blocks_each(DECODE_BLOCKS, x * j->n * j->groups, min(j->runs, GROUP));
+	CUDA_LAUNCH(g, (decode<DIM, ALL>), cuda_grid(x, (size_t)j->groups * j->blocks, j->n), THREADS, sizeof(struct decode_shared<DIM>), *j);
+}
+
+template <int DIM, int ALL> static void run_prompt(struct gpu *g, const struct attend_job *j)
+{
+	const size_t tiles = div_up(j->n, j->tokens), x = (size_t)j->kv_heads * j->parts;
+	CUDA_LAUNCH(g, (prompt<DIM, ALL>), cuda_grid(tiles, x, blocks_each(2 * (size_t)g->sms, tiles * x, j->runs)), THREADS,
+		sizeof(struct prompt_shared<DIM>), *j);
+	if (j->runs > 1) CUDA_LAUNCH(g, prompt_add, cuda_grid(j->n, div_up(j->heads, WARPS)), THREADS, 0, *j);
 }
 
 template <int DIM, int ALL> static void launch(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows)
 {
-	const struct attend_job j = job_make(c, rows);
-	const size_t x = c->kv_heads * j.parts;
-	size_t y = DECODE_BLOCKS / (x * rows->n);
-	if (c->prompt) {
-		CUDA_LAUNCH(g, (prompt<DIM, ALL>), cuda_grid(div_up(rows->n, j.tokens), x), THREADS,
-			sizeof(struct prompt_shared<DIM>), j);
-		return;
+	const size_t most = rows_fit(c, rows->n);
+	for (size_t t = 0; t < rows->n; t += most) {
+		struct attend_job j = job_make(c, rows, t, rows->n - t < most ? rows->n - t : most);
+		if (c->prompt) run_prompt<DIM, ALL>(g, &j);
+		else run_decode<DIM, ALL>(g, &j);
 	}
-	y = y < 1 ? 1 : y > j.runs ? j.runs : y;
-	CUDA_LAUNCH(g, (decode<DIM, ALL>), cuda_grid(x, y, rows->n), THREADS, sizeof(struct decode_shared<DIM>), j);
 }
 
 void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows)

@@ -372,9 +372,10 @@ static void plain_rope(struct gpu *g, const struct gpu_rope *c, const struct gpu
 	to->rows = *rows;
 }
 
-static size_t plain_attend_floats(size_t n, size_t heads, size_t head_dim, size_t keys_most)
+static size_t plain_attend_floats(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt)
 {
-	return n * heads * ((keys_most + GPU_SPLIT - 1) / GPU_SPLIT) * (head_dim + 2);
+	const size_t split = prompt ? GPU_PROMPT_SPLIT : GPU_SPLIT;
+	return prompt && keys_most <= split ? 0 : n * heads * ((keys_most + split - 1) / split) * (head_dim + 2);
 }
 
 static void attend_head(const struct gpu_attend *c, const struct gpu_rows *rows, size_t t, size_t head, double *prob, float *kv)
@@ -409,7 +410,7 @@ static void run_attend(const struct call *call)
 	double *prob = mem_calloc(c->keys_most, sizeof *prob);
 	float kv[256];
 	CHECK(prob);
-	for (size_t i = 0; !c->prompt && i < plain_attend_floats(rows->n, c->heads, c->head_dim, c->keys_most); i++) c->scratch[i] = NAN;
+	for (size_t i = 0; i < plain_attend_floats(rows->n, c->heads, c->head_dim, c->keys_most, c->prompt); i++) c->scratch[i] = NAN;
 	for (size_t t = 0; t < rows->n; t++) {
 		CHECK(rows->pos[t] < (int32_t)c->keys_most);
 		for (size_t i = 0; i < c->heads * c->head_dim; i++) c->out[t * c->heads * c->head_dim + i] = NAN;
@@ -423,7 +424,7 @@ static void run_attend(const struct call *call)
 static void plain_attend(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows)
 {
 	struct call *to = put(g, run_attend);
-	CHECK(c->head_dim <= 256 && rows->ld_pages * GPU_PAGE >= c->keys_most && (c->prompt || c->scratch));
+	CHECK(c->head_dim <= 256 && rows->ld_pages * GPU_PAGE >= c->keys_most && ((c->prompt && c->keys_most <= GPU_PROMPT_SPLIT) || c->scratch));
 	to->attend = *c;
 	to->rows = *rows;
 }

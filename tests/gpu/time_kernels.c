@@ -110,7 +110,7 @@ static void time_attend(const char *model, size_t heads, size_t kv_heads, size_t
 	struct attending a = { .g = device_open(), .layers = real_sizes() ? 8 : 1, .layer_halves = layer };
 	int32_t *pos = mem_calloc(n, sizeof *pos), *slot = mem_calloc(n, sizeof *slot);
 	uint32_t *page = mem_calloc(slots * pages, sizeof *page), *device_page = device_room(a.g, slots * pages * sizeof *page);
-	size_t floats = test_gpu()->attend_floats(n, heads, head_dim, keys);
+	size_t floats = test_gpu()->attend_floats(n, heads, head_dim, keys, prompt);
 	double us, read = 0, flops = 0;
 	for (size_t i = 0; i < slots * pages; i++) page[i] = (uint32_t)i;
 	for (size_t i = 0; i < n; i++) {

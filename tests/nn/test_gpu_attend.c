@@ -9,7 +9,7 @@
 #include "tests/nn/random.h"
 #include "tests/test.h"
 
-enum { LAYERS = 2, LAYER = 1, SEQS_MOST = 8, NOWHERE = 0x7fffffff };
+enum { LAYERS = 2, LAYER = 1, SEQS_MOST = 8, NOWHERE = 0x7fffffff, GUARD = 4096 };
 static const double U = 0x1p-24;     /* unit roundoff of float; of halves it is 2^-11 */
 static const float UNTOUCHED = 12345;
 
@@ -34,6 +34,7 @@ struct world {
 	uint16_t *store;
 	float *q[SEQS_MOST];         /* (n, heads*dim) */
 	void *d_store, *d_pages;
+	float *scratch; size_t scratch_n; /* of scratch_make; behind it lies a guard */
 };
 
 static void *device_copy(const struct world *w, const void *from, size_t bytes)
@@ -104,8 +105,19 @@ static void world_make(struct world *w, const struct shape *s, const struct seq 
 	w->d_pages = device_copy(w, w->pages, (SEQS_MOST + 1) * w->ld_pages * sizeof *w->pages);
 }
 
+static void guard_check(const struct world *w)
+{
+	float guard[GUARD];
+	struct err e;
+	if (!w->scratch) return;
+	w->t->copy_out(w->g, guard, w->scratch + w->scratch_n, sizeof guard);
+	CHECK_OK(w->t->sync(w->g, &e), e);
+	for (size_t i = 0; i < GUARD; i++) CHECK_MSG(guard[i] == UNTOUCHED, "more scratch than attend_floats says");
+}
+
 static void world_clear(struct world *w)
 {
+	guard_check(w);
 	for (size_t i = 0; i < w->seqs; i++) mem_free(w->q[i]);
 	mem_free(w->store);
 	mem_free(w->pages);
@@ -146,12 +158,16 @@ static void attend(const struct world *w, const struct place *place, size_t n, s
 	for (size_t i = 0; i < sizeof host / sizeof *host; i++) mem_free(host[i]);
 }
 
-static void *scratch_make(const struct world *w, size_t n, size_t keys_most)
+static void *scratch_make(struct world *w, size_t n, size_t keys_most, int prompt)
 {
+	float guard[GUARD];
 	struct err e;
 	void *d;
-	const size_t floats = w->t->attend_floats(n, w->s.heads, w->s.dim, keys_most);
-	CHECK_OK(w->t->alloc(w->g, floats * sizeof(float), "scratch", &d, &e), e);
+	for (size_t i = 0; i < GUARD; i++) guard[i] = UNTOUCHED;
+	w->scratch_n = w->t->attend_floats(n, w->s.heads, w->s.dim, keys_most, prompt);
+	CHECK_OK(w->t->alloc(w->g, w->scratch_n * sizeof(float) + sizeof guard, "scratch", &d, &e), e);
+	w->scratch = d;
+	w->t->copy_in(w->g, w->scratch + w->scratch_n, guard, sizeof guard);
 	return d;
 }
 
@@ -228,7 +244,7 @@ static void check_all(const struct shape *s, const struct seq *seq, size_t seqs,
 	}
 	place[n++] = (struct place){ -1, 0 };
 	float *out = mem_calloc(n * s->heads * s->dim, sizeof *out);
-	attend(&w, place, n, keys + more, prompt, prompt ? NULL : scratch_make(&w, n, keys + more), out);
+	attend(&w, place, n, keys + more, prompt, prompt && keys + more <= GPU_PROMPT_SPLIT ? NULL : scratch_make(&w, n, keys + more, prompt), out);
 	rows_check(&w, place, n, prompt, out);
 	mem_free(out);
 	world_clear(&w);
@@ -266,6 +282,27 @@ TEST(gpu_attend_windows)
 	}
 }
 
+/* Rows of several groups of runs: each whole, one short, one more, one run in the last; windows over the border of a group. */
+TEST(gpu_attend_long)
+{
+	static const struct shape s[] = { { 3, 1, 64, 0, 2, 0 }, { 9, 1, 16, 0, 1, 0 }, { 2, 1, 32, 4200, 1, 0 } };
+	static const struct seq seq[] = { { 4094, 4 }, { 8191, 2 }, { 8319, 2 }, { 63, 1 } };
+	for (size_t i = 0; i < sizeof s / sizeof *s; i++) check_all(&s[i], seq, 4, 0, 0);
+}
+
+/* However many rows and keys there are, what scratch they take has a bound, unless a row alone passes it. */
+TEST(gpu_attend_scratch)
+{
+	const struct gpu_table *t = test_gpu();
+	const size_t heads = 32, dim = 128, most = 48 << 20, runs = 131072 / GPU_SPLIT;
+	CHECK(t->attend_floats(GPU_ROWS, heads, dim, 131072, 0) * sizeof(float) <= most);
+	CHECK(t->attend_floats(GPU_ROWS, heads, dim, 131072, 1) * sizeof(float) <= most);
+	CHECK(t->attend_floats(1, heads, dim, 131072, 0) >= runs * heads * (dim + 2));
+	CHECK(t->attend_floats(1, heads, dim, 1 << 24, 0) >= (1 << 24) / GPU_SPLIT * heads * (dim + 2));
+	CHECK(t->attend_floats(2, heads, dim, 2048, 0) < most / 16 / sizeof(float));
+	CHECK(t->attend_floats(GPU_ROWS, heads, dim, GPU_PROMPT_SPLIT, 1) < most / 16 / sizeof(float));
+}
+
 TEST(gpu_attend_prompt_shapes)
 {
 	static const struct shape s[] = { { 1, 1, 64, 0, 1, 0 }, { 6, 1, 128, 0, 4, 0 },
@@ -289,6 +326,14 @@ TEST(gpu_attend_prompt_lengths)
 	check_all(&s, far, 2, 1, 0);
 }
 
+/* Prompts' rows of several runs, and beside them in a tile those of one. */
+TEST(gpu_attend_prompt_long)
+{
+	static const struct shape s[] = { { 3, 1, 64, 0, 2, 0 }, { 2, 1, 240, 0, 1, 0 }, { 4, 2, 16, 2100, 1, 0 } };
+	static const struct seq seq[] = { { 2040, 12 }, { 30, 3 }, { 6140, 8 } };
+	for (size_t i = 0; i < sizeof s / sizeof *s; i++) check_all(&s[i], seq, 3, 1, i == 1 ? 9000 : 0);
+}
+
 TEST(gpu_attend_prompt_windows)
 {
 	static const size_t window[] = { 1, 2, 33, 64, 100, 1000 };
@@ -301,40 +346,54 @@ TEST(gpu_attend_prompt_windows)
 
 /* Decoding: each row alone has the bits that it has among others, in whatever order, with a grid for more keys or of
  * blocks that have several runs each, and again with the same scratch. */
+static void check_alone(const struct shape *s, const struct seq *seq, size_t seqs, size_t keys, const size_t *sizes, size_t sizes_n)
+{
+	enum { N = GPU_ROWS, REAL = 70 };
+	const size_t wide = s->heads * s->dim;
+	struct world w;
+	struct place all[12], place[N];
+	size_t n = 0;
+	world_make(&w, s, seq, seqs, 0);
+	void *scratch = scratch_make(&w, N, 5 * keys, 0);
+	for (size_t i = 0; i < seqs; i++)
+		for (size_t t = 0; t < seq[i].n; t++) all[n++] = (struct place){ (int)i, t };
+	float *alone = mem_calloc(n * wide, sizeof *alone), *out = mem_calloc(N * wide, sizeof *out);
+	for (size_t i = 0; i < n; i++) attend(&w, all + i, 1, keys, 0, scratch, alone + i * wide);
+	rows_check(&w, all, n, 0, alone);
+	for (size_t i = 0; i < sizes_n; i++) {
+		const size_t every = sizes[i] > REAL ? sizes[i] / REAL * (keys > 4000 ? 7 : 1) : 1;
+		size_t which[N];
+		for (size_t t = 0; t < sizes[i]; t++) {
+			which[t] = random_bits() % n;
+			place[t] = t % 7 == 6 || t % every ? (struct place){ -1, 0 } : all[which[t]];
+		}
+		attend(&w, place, sizes[i], i == 1 ? 5 * keys : keys, 0, scratch, out);
+		for (size_t t = 0; t < sizes[i]; t++)
+			if (place[t].seq >= 0)
+				CHECK_MSG(memcmp(out + t * wide, alone + which[t] * wide, wide * sizeof *out) == 0,
+					"other bits: row %zu of %zu, sequence %d", t, sizes[i], place[t].seq);
+	}
+	mem_free(alone);
+	mem_free(out);
+	world_clear(&w);
+}
+
 TEST(gpu_attend_rows_alone)
 {
-	enum { N = GPU_ROWS };
 	static const struct shape shapes[] = { { 6, 2, 64, 0, 2, 0 }, { 2, 1, 64, 150, 2, 0 } };
 	static const struct seq seq[] = { { 0, 1 }, { 250, 7 }, { 130, 3 }, { 399, 1 } };
-	static const size_t sizes[] = { 5, 17, 64, N };
-	for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
-		const size_t wide = shapes[k].heads * shapes[k].dim;
-		struct world w;
-		struct place all[12], place[N];
-		size_t n = 0;
-		world_make(&w, &shapes[k], seq, 4, 0);
-		void *scratch = scratch_make(&w, N, 2000);
-		for (size_t i = 0; i < 4; i++)
-			for (size_t t = 0; t < seq[i].n; t++) all[n++] = (struct place){ (int)i, t };
-		float *alone = mem_calloc(n * wide, sizeof *alone), *out = mem_calloc(N * wide, sizeof *out);
-		for (size_t i = 0; i < n; i++) attend(&w, all + i, 1, 400, 0, scratch, alone + i * wide);
-		rows_check(&w, all, n, 0, alone);
-		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-			size_t which[N];
-			for (size_t t = 0; t < sizes[i]; t++) {
-				which[t] = random_bits() % n;
-				place[t] = t % 7 == 6 || t > 70 ? (struct place){ -1, 0 } : all[which[t]];
-			}
-			attend(&w, place, sizes[i], i == 1 ? 2000 : 400, 0, scratch, out);
-			for (size_t t = 0; t < sizes[i]; t++)
-				if (place[t].seq >= 0)
-					CHECK_MSG(memcmp(out + t * wide, alone + which[t] * wide, wide * sizeof *out) == 0,
-						"other bits: row %zu of %zu, sequence %d", t, sizes[i], place[t].seq);
-		}
-		mem_free(alone);
-		mem_free(out);
-		world_clear(&w);
-	}
+	static const size_t sizes[] = { 5, 17, 64, GPU_ROWS };
+	for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) check_alone(&shapes[k], seq, 4, 400, sizes, 4);
+}
+
+/* The same of several groups, and of more rows than one launch has scratch for. */
+TEST(gpu_attend_long_rows_alone)
+{
+	const struct shape s = { 16, 4, 64, 0, 2, 0 }, slides = { 2, 1, 16, 4500, 2, 0 };
+	static const struct seq seq[] = { { 8300, 2 }, { 4096, 1 }, { 200, 1 } };
+	static const size_t sizes[] = { 9, 3, GPU_ROWS };
+	check_alone(&s, seq, 3, 8320, sizes, 3);
+	check_alone(&slides, seq, 3, 8320, sizes, 2);
 }
 
 /* Prompts: the same bits in one call, and in pieces beside another sequence's rows and padding. */
@@ -346,8 +405,9 @@ static void check_cuts(const struct shape *s, size_t first, size_t tokens)
 	struct place place[GPU_ROWS];
 	world_make(&w, s, seq, 2, 1);
 	float *whole = mem_calloc(tokens * wide, sizeof *whole), *out = mem_calloc(GPU_ROWS * wide, sizeof *out);
+	void *scratch = first + tokens > GPU_PROMPT_SPLIT ? scratch_make(&w, GPU_ROWS, first + tokens, 1) : NULL;
 	for (size_t t = 0; t < tokens; t++) place[t] = (struct place){ 0, t };
-	attend(&w, place, tokens, first + tokens, 1, NULL, whole);
+	attend(&w, place, tokens, first + tokens, 1, scratch, whole);
 	rows_check(&w, place, tokens, 1, whole);
 	for (size_t t = 0, m; t < tokens; t += m) {
 		size_t n = 0, before = random_bits() % 50, pad = random_bits() % 3;
@@ -357,7 +417,7 @@ static void check_cuts(const struct shape *s, size_t first, size_t tokens)
 		for (size_t i = 0; i < pad; i++) place[n++] = (struct place){ -1, 0 };
 		for (size_t i = 0; i < m; i++) place[n++] = (struct place){ 0, t + i };
 		for (size_t i = before; i < 60; i++) place[n++] = (struct place){ 1, i };
-		attend(&w, place, n, first + tokens, 1, NULL, out);
+		attend(&w, place, n, first + tokens, 1, scratch, out);
 		CHECK_MSG(memcmp(out + (before + pad) * wide, whole + t * wide, m * wide * sizeof *out) == 0,
 			"other bits: rows %zu … of %zu, %zu of another's before them", t, t + m, before);
 	}
@@ -372,4 +432,34 @@ TEST(gpu_attend_prompt_cuts)
 	check_cuts(&s[0], 0, 150);
 	check_cuts(&s[1], 33, 140);
 	check_cuts(&s[2], 70, 40);
+}
+
+/* Over the border of a run, where a call fills the device by itself and where a few rows are many blocks. */
+TEST(gpu_attend_prompt_long_cuts)
+{
+	static const struct shape s[] = { { 4, 4, 16, 0, 2, 0 }, { 6, 1, 64, 2060, 2, 0 } };
+	check_cuts(&s[0], 4010, 150);
+	check_cuts(&s[1], 4090, 40);
+}
+
+/* More rows of a prompt than one launch has scratch for. */
+TEST(gpu_attend_prompt_launches)
+{
+	enum { N = GPU_ROWS, ROWS = 3 };
+	const struct shape s = { 32, 1, 256, 0, 2, 0 };
+	const struct seq seq = { 2046, ROWS };
+	const size_t wide = s.heads * s.dim;
+	struct world w;
+	struct place place[N];
+	world_make(&w, &s, &seq, 1, 1);
+	void *scratch = scratch_make(&w, N, 2049, 1);
+	float *out = mem_calloc(N * wide, sizeof *out), *few = mem_calloc(ROWS * wide, sizeof *few);
+	for (size_t t = 0; t < N; t++) place[t] = t < N - ROWS ? (struct place){ -1, 0 } : (struct place){ 0, t - (N - ROWS) };
+	attend(&w, place + N - ROWS, ROWS, 2049, 1, scratch, few);
+	attend(&w, place, N, 2049, 1, scratch, out);
+	rows_check(&w, place + N - ROWS, ROWS, 1, few);
+	CHECK(memcmp(out + (N - ROWS) * wide, few, ROWS * wide * sizeof *out) == 0);
+	mem_free(out);
+	mem_free(few);
+	world_clear(&w);
 }
