@@ -7,10 +7,10 @@ static int device_ready(void *ctx)
 	return scan_ready(ctx);
 }
 
-static int table_open(void *ctx, void **table, size_t len, struct err *e)
+static int table_open(void *ctx, void **table, size_t len, size_t rows, struct err *e)
 {
 	struct scan_table *t;
-	int rc = scan_table_open(&t, ctx, len, e);
+	int rc = scan_table_open(&t, ctx, len, rows, e);
 	*table = t;
 	return rc;
 }

@@ -1,6 +1,8 @@
 /* scan.c: owns a device for scans, its tables, and the queue in front of it.
  *
- * A table is two arrays on the device, codes and scales, that double when they are full. A caller who finds the device idle takes
+ * A table is blocks of rows on the device, the first as large as was asked for and each later one at least half as large as all
+ * before it: what is there is never copied, so a table takes no more memory while it grows than after, and blocks stay few. A
+ * search asks one block after the other and joins the best of each. A caller who finds the device idle takes
  * it, and with its own query those of others that wait for the same: who comes last to a busy device is so served by
  * the one who has it next. Work space on the device, and page-locked memory through which queries go there and rows come back,
  * belong to whoever has it.
@@ -8,6 +10,7 @@
  * what belongs to it does not change once it is THERE. Failure: what fails for want of memory leaves all as it was; a lost
  * device fails everything from then on. */
 #include "embed/scan.h"
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -15,7 +18,7 @@
 #include "base/mem.h"
 #include "nn/gpu.h"
 
-enum { FIRST_ROWS = 16384, STAGE_BYTES = 4 << 20, CODE_ZERO = 128 };
+enum { ROWS_LEAST = 16384, BLOCKS_MAX = 40 /* of 2^31 rows in all */, STAGE_BYTES = 4 << 20, CODE_ZERO = 128 };
 _Static_assert((int)SCAN_BEST == (int)GPU_SCAN_BEST, "what the device gives");
 
 enum { NOT_YET, OPENING, THERE, NONE }; /* NONE: and it stays so */
@@ -35,7 +38,7 @@ struct scan {
 	struct gpu *g;
 	uint8_t *stage;              /* page-locked, STAGE_BYTES: on the way there; of a run what `there` says */
 	uint8_t *there;              /* device, as many */
-	uint32_t *back;              /* page-locked: got (SCAN_TOGETHER), best (n, k), near (n, k) */
+	uint32_t *back;              /* page-locked, of a block or of several: got (n), best (n, k), near (n, k) */
 	uint32_t *found;             /* device, likewise */
 	void *work; size_t work_bytes; /* device */
 	uint32_t *among; size_t among_bytes; /* device */
@@ -45,11 +48,17 @@ struct scan {
 	struct asked *first;
 };
 
+struct block {
+	size_t first, cap;           /* of the table's rows; how many there is room for; multiples of 64 */
+	uint8_t *codes;              /* device (cap, len), */
+	float *scales;               /* and behind them (cap) */
+};
+
 struct scan_table {
 	struct scan *s;
-	size_t len, rows, cap;       /* rows, cap: whoever has the device */
-	uint8_t *codes;              /* device (cap, len) */
-	float *scales;               /* device (cap) */
+	size_t len, most;            /* most: of the first block */
+	size_t rows, cap, blocks_n;  /* this and the next: whoever has the device */
+	struct block blocks[BLOCKS_MAX];
 };
 
 static const size_t back_n = (size_t)SCAN_TOGETHER * (1 + 2 * (size_t)SCAN_BEST);
@@ -154,7 +163,7 @@ static void device_give(struct scan *s)
 
 /* ---- tables ---- */
 
-int scan_table_open(struct scan_table **out, struct scan *s, size_t len, struct err *e)
+int scan_table_open(struct scan_table **out, struct scan *s, size_t len, size_t rows, struct err *e)
 {
 	*out = NULL;
 	if (len == 0 || len % GPU_PAD || len > SCAN_LEN) return err_set(e, E_UNSUPPORTED, "exact search on a GPU: codes of %zu bytes", len);
@@ -162,6 +171,7 @@ int scan_table_open(struct scan_table **out, struct scan *s, size_t len, struct 
 	if (!*out) return err_set(e, E_MEMORY, "exact search on a GPU: out of memory");
 	(*out)->s = s;
 	(*out)->len = len;
+	(*out)->most = rows;
 	return OK;
 }
 
@@ -169,62 +179,70 @@ void scan_table_close(struct scan_table *t)
 {
 	if (!t) return;
 	device_take(t->s);
-	t->s->t->release(t->s->g, t->codes);
-	t->s->t->release(t->s->g, t->scales);
+	for (size_t i = 0; i < t->blocks_n; i++) t->s->t->release(t->s->g, t->blocks[i].codes);
 	device_give(t->s);
 	mem_free(t);
 }
 
-/* Room for n rows more. */
+/* Room for n rows more, in another block where the last has not enough. */
 static int table_grow(struct scan_table *t, size_t n, struct err *e)
 {
-	const struct gpu_table *d = t->s->t;
-	size_t cap = t->cap ? t->cap : FIRST_ROWS;
-	void *codes = NULL, *scales = NULL;
-	if (n <= t->cap - t->rows) return OK;
-	while (cap - t->rows < n) cap *= 2;
-	int rc = d->alloc(t->s->g, cap * t->len, "codes of vectors", &codes, e);
-	if (rc == OK) rc = d->alloc(t->s->g, cap * sizeof *t->scales, "codes of vectors", &scales, e);
-	if (rc != OK) {
-		d->release(t->s->g, codes);
-		return rc;
-	}
-	d->copy(t->s->g, codes, t->codes, t->rows * t->len);
-	d->copy(t->s->g, scales, t->scales, t->rows * sizeof *t->scales);
-	d->release(t->s->g, t->codes);
-	d->release(t->s->g, t->scales);
-	t->codes = codes;
-	t->scales = scales;
-	t->cap = cap;
+	size_t there = t->cap - t->rows, cap = t->blocks_n ? t->cap / 2 : t->most;
+	struct block *b = &t->blocks[t->blocks_n];
+	if (n <= there) return OK;
+	if (t->blocks_n == BLOCKS_MAX) return err_set(e, E_LIMIT, "exact search on a GPU: more than %d blocks", BLOCKS_MAX);
+	if (cap < n - there) cap = n - there;
+	if (cap < ROWS_LEAST) cap = ROWS_LEAST;
+	cap = (cap + 63) / 64 * 64;
+	int rc = t->s->t->alloc(t->s->g, cap * (t->len + sizeof *b->scales), "codes of vectors", (void **)&b->codes, e);
+	if (rc != OK) return rc;
+	b->first = t->cap;
+	b->cap = cap;
+	b->scales = (float *)(b->codes + cap * t->len);
+	t->cap += cap;
+	t->blocks_n++;
 	return OK;
 }
 
-/* Some rows through the stage: scales, then codes. */
-static int rows_send(struct scan_table *t, const uint8_t *rows, size_t stride, size_t n, struct err *e)
+/* Some rows to a block, through the stage: codes, then scales. As many as were sent. */
+static size_t rows_send(struct scan_table *t, const struct block *b, const uint8_t *rows, size_t stride, size_t n)
 {
 	const struct scan *s = t->s;
-	uint8_t *codes = s->stage + n * sizeof(float);
+	size_t at = t->rows - b->first, most = STAGE_BYTES / (t->len + sizeof(float));
+	if (n > b->cap - at) n = b->cap - at;
+	if (n > most) n = most;
+	float *scales = (float *)(s->stage + n * t->len);
 	for (size_t i = 0; i < n; i++) {
-		memcpy(codes + i * t->len, rows + i * stride, t->len);
-		memcpy(s->stage + i * sizeof(float), rows + i * stride + t->len, sizeof(float));
+		memcpy(s->stage + i * t->len, rows + i * stride, t->len);
+		memcpy(scales + i, rows + i * stride + t->len, sizeof *scales);
 	}
-	s->t->copy_in(s->g, t->codes + t->rows * t->len, codes, n * t->len);
-	s->t->copy_in(s->g, t->scales + t->rows, s->stage, n * sizeof(float));
-	int rc = s->t->sync(s->g, e);
-	if (rc == OK) t->rows += n;
+	s->t->copy_in(s->g, b->codes + at * t->len, s->stage, n * t->len);
+	s->t->copy_in(s->g, b->scales + at, scales, n * sizeof *scales);
+	return n;
+}
+
+/* There is room. */
+static int rows_add(struct scan_table *t, const uint8_t *rows, size_t stride, size_t n, struct err *e)
+{
+	const struct block *b = t->blocks;
+	int rc = OK;
+	for (size_t sent; n && rc == OK; rows += sent * stride, n -= sent) {
+		while (t->rows >= b->first + b->cap) b++;
+		sent = rows_send(t, b, rows, stride, n);
+		rc = t->s->t->sync(t->s->g, e);
+		if (rc == OK) t->rows += sent;
+	}
 	return rc;
 }
 
 int scan_table_add(struct scan_table *t, const uint8_t *rows, size_t stride, size_t n, struct err *e)
 {
-	size_t some = STAGE_BYTES / (t->len + sizeof(float));
 	struct err own;
 	if (!e) e = &own;
 	device_take(t->s);
 	int rc = n > (size_t)INT32_MAX - t->rows ? err_set(e, E_LIMIT, "exact search on a GPU: more than %d vectors", INT32_MAX)
 		: table_grow(t, n, e);
-	for (size_t at = 0; at < n && rc == OK; at += some)
-		rc = rows_send(t, rows + at * stride, stride, n - at < some ? n - at : some, e);
+	if (rc == OK) rc = rows_add(t, rows, stride, n, e);
 	device_give(t->s);
 	return device_tell(t->s, rc, e);
 }
@@ -250,41 +268,105 @@ static int32_t shift_of(const int8_t *code, size_t len)
 	return CODE_ZERO * sum;
 }
 
-/* The queries of the n that asked for the same table and rows, of k at most; the device is the caller's. */
+/* Queries of one table and as many of its rows, of k at most; the device is the caller's. */
+struct round {
+	struct asked *const *of;
+	size_t n, k, rows;
+	size_t words;                /* that come back of a block */
+};
+
+/* How many rows of a block are looked at. */
+static size_t rows_of(const struct round *r, const struct block *b)
+{
+	return r->rows - b->first < b->cap ? r->rows - b->first : b->cap;
+}
+
+/* Sends the queries: codes, scales, shifts. */
+static void queries_send(const struct round *r)
+{
+	const struct scan_table *t = r->of[0]->t;
+	const struct scan *s = t->s;
+	int8_t *codes = (int8_t *)s->stage;
+	float *scales = (float *)(codes + r->n * t->len);
+	int32_t *shifts = (int32_t *)(scales + r->n);
+	for (size_t i = 0; i < r->n; i++) {
+		const struct scan_query *q = r->of[i]->q;
+		memcpy(codes + i * t->len, q->code, t->len);
+		scales[i] = q->scale;
+		shifts[i] = shift_of(q->code, t->len);
+	}
+	s->t->copy_in(s->g, s->there, s->stage, r->n * (t->len + sizeof *scales + sizeof *shifts));
+}
+
+static void block_scan(const struct round *r, const struct block *b, uint32_t *found)
+{
+	const struct scan_table *t = r->of[0]->t;
+	const struct scan *s = t->s;
+	const uint8_t *scales = s->there + r->n * t->len;
+	struct gpu_scan c = {.codes = b->codes, .scales = b->scales, .among = r->of[0]->q->among ? s->among + b->first / 32 : NULL,
+		.queries = (int8_t *)s->there, .query_scales = (const float *)scales,
+		.shifts = (const int32_t *)(scales + r->n * sizeof(float)), .rows = rows_of(r, b), .len = t->len, .n = r->n, .k = r->k,
+		.scratch = s->work, .got = found, .best = found + r->n, .near = (float *)(found + r->n + r->n * r->k)};
+	s->t->scan(s->g, &c);
+}
+
+/* 1: product a stands before b, of a later row. */
+static int is_before(float a, float b)
+{
+	return a > b || (isnan(a) && !isnan(b));
+}
+
+/* Joins what came back of a block for query i to what those before it gave. */
+static void best_join(const struct round *r, const struct block *b, const uint32_t *back, size_t i)
+{
+	struct scan_query *q = r->of[i]->q;
+	const uint32_t *best = back + r->n + i * r->k;
+	const float *near = (const float *)(back + r->n + r->n * r->k) + i * r->k;
+	uint32_t rows[SCAN_BEST];
+	float nears[SCAN_BEST];
+	size_t n = 0, old = 0, new = 0;
+	while (n < q->k && (old < q->got || new < back[i])) {
+		int later = new < back[i] && (old == q->got || is_before(near[new], q->near[old]));
+		rows[n] = later ? (uint32_t)b->first + best[new] : q->best[old];
+		nears[n++] = later ? near[new++] : q->near[old++];
+	}
+	memcpy(q->best, rows, n * sizeof *rows);
+	memcpy(q->near, nears, n * sizeof *nears);
+	q->got = n;
+}
+
+/* As many blocks from *b on as there is room for what comes back; moves *b on. */
+static int blocks_run(const struct round *r, const struct block **b, const struct block *end, struct err *e)
+{
+	const struct scan *s = r->of[0]->t->s;
+	const struct block *first = *b;
+	size_t n = 0;
+	for (; *b < end && (n + 1) * r->words <= back_n; ++*b, n++) block_scan(r, *b, s->found + n * r->words);
+	s->t->copy_out(s->g, s->back, s->found, n * r->words * sizeof *s->back);
+	int rc = s->t->sync(s->g, e);
+	for (size_t i = 0; i < n && rc == OK; i++)
+		for (size_t q = 0; q < r->n; q++) best_join(r, first + i, s->back + i * r->words, q);
+	return rc;
+}
+
 static int asked_run(struct asked *const *of, size_t n, size_t k, struct err *e)
 {
 	struct scan_table *t = of[0]->t;
 	struct scan *s = t->s;
-	const struct scan_query *q = of[0]->q;
-	size_t among = q->among ? (q->rows + 63) / 64 * sizeof *q->among : 0, all = n * (1 + 2 * k);
-	int8_t *codes = (int8_t *)s->stage;
-	float *scales = (float *)(codes + n * t->len);
-	int32_t *shifts = (int32_t *)(scales + n);
-	int rc = room_for(s, &s->work, &s->work_bytes, s->t->scan_bytes(q->rows, n, k), e);
+	struct round r = {of, n, k, of[0]->q->rows, n * (1 + 2 * k)};
+	size_t among = of[0]->q->among ? (r.rows + 63) / 64 * sizeof *of[0]->q->among : 0, work = 0;
+	const struct block *b = t->blocks, *end = b;
+	for (; end < b + t->blocks_n && end->first < r.rows; end++) {
+		size_t bytes = s->t->scan_bytes(rows_of(&r, end), n, k);
+		if (work < bytes) work = bytes;
+	}
+	int rc = room_for(s, &s->work, &s->work_bytes, work, e);
 	if (rc == OK) rc = room_for(s, (void **)&s->among, &s->among_bytes, among, e);
 	if (rc != OK) return rc;
-	for (size_t i = 0; i < n; i++) {
-		memcpy(codes + i * t->len, of[i]->q->code, t->len);
-		scales[i] = of[i]->q->scale;
-		shifts[i] = shift_of(of[i]->q->code, t->len);
-	}
-	s->t->copy_in(s->g, s->there, s->stage, n * (t->len + sizeof *scales + sizeof *shifts));
-	if (among) s->t->copy_in(s->g, s->among, q->among, among);
-	struct gpu_scan c = {.codes = t->codes, .scales = t->scales, .among = among ? s->among : NULL, .queries = (int8_t *)s->there,
-		.query_scales = (float *)(s->there + n * t->len), .shifts = (int32_t *)(s->there + n * (t->len + sizeof *scales)), .rows = q->rows,
-		.len = t->len, .n = n, .k = k, .scratch = s->work, .got = s->found, .best = s->found + n, .near = (float *)(s->found + n + n * k)};
-	s->t->scan(s->g, &c);
-	s->t->copy_out(s->g, s->back, s->found, all * sizeof *s->back);
-	return s->t->sync(s->g, e);
-}
-
-/* What came back for query i of n. */
-static void asked_take(const struct scan *s, struct scan_query *q, size_t i, size_t n, size_t k)
-{
-	size_t got = s->back[i];
-	q->got = got < q->k ? got : q->k;
-	memcpy(q->best, s->back + n + i * k, q->got * sizeof *q->best);
-	memcpy(q->near, s->back + n + n * k + i * k, q->got * sizeof *q->near);
+	queries_send(&r);
+	if (among) s->t->copy_in(s->g, s->among, of[0]->q->among, among);
+	while (b < end && rc == OK) rc = blocks_run(&r, &b, end, e);
+	return rc;
 }
 
 /* Takes from the queue the first, and those that want the same of the same rows. Under the lock. */
@@ -316,8 +398,7 @@ static void round_run(struct scan *s)
 	pthread_mutex_unlock(&s->lock);
 	int rc = device_tell(s, asked_run(of, n, k, &e), &e);
 	for (size_t i = 0; i < n; i++) {
-		if (rc == OK) asked_take(s, of[i]->q, i, n, k);
-		else if (of[i]->e) *of[i]->e = e;
+		if (rc != OK && of[i]->e) *of[i]->e = e;
 		of[i]->rc = rc;
 	}
 	pthread_mutex_lock(&s->lock);

@@ -29,8 +29,9 @@ int scan_open(struct scan **out, const char *device, const struct gpu_table *giv
 int scan_ready(struct scan *s);
 void scan_close(struct scan *s);                        /* after its tables; NULL is allowed */
 
-/* Of codes of len bytes (a multiple of 64, at most SCAN_LEN); without rows; for who was told that s is ready. E_MEMORY, E_UNSUPPORTED. */
-int scan_table_open(struct scan_table **out, struct scan *s, size_t len, struct err *e);
+/* Of codes of len bytes (a multiple of 64, at most SCAN_LEN); without rows, of which so many will soon come (that many lie together,
+ * and are compared the quicker); for who was told that s is ready. E_MEMORY, E_UNSUPPORTED. */
+int scan_table_open(struct scan_table **out, struct scan *s, size_t len, size_t rows, struct err *e);
 void scan_table_close(struct scan_table *t);            /* NULL is allowed */
 /* Behind those that are there; rows lie stride bytes apart. E_MEMORY: there is no room on the device, the table is as it was;
  * E_LIMIT: 2^31 rows. E_IO: the device is lost, for all tables. */

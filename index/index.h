@@ -43,7 +43,8 @@ struct index_scanner {
 	size_t least;                           /* rows; fewer are not worth asking for */
 	int (*ready)(void *ctx);                /* 1: ask it. Called before each search of so many rows, and for no others; the first call may
 	                                           open a device. 0: the CPU does it this time */
-	int (*open)(void *ctx, void **table, size_t len, struct err *e); /* codes of len bytes, a multiple of 64 */
+	/* Codes of len bytes, a multiple of 64; so many rows will soon be added. */
+	int (*open)(void *ctx, void **table, size_t len, size_t rows, struct err *e);
 	/* n rows more, stride bytes apart: a byte is the code's whole number + 128; behind the code a float, its scale. Copied. */
 	int (*add)(void *table, const uint8_t *rows, size_t stride, size_t n, struct err *e);
 	int (*best)(void *table, struct index_scan *q, struct err *e);

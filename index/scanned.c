@@ -77,7 +77,7 @@ static void most_keep(struct scanned *s, const uint8_t *rows, size_t stride, siz
 /* Under the lock: the copy has the first n rows. */
 static int rows_add(struct scanned *s, const struct scanned_rows *from, size_t n, size_t len, struct err *e)
 {
-	int rc = s->table ? OK : s->by->open(s->by->ctx, &s->table, len, e);
+	int rc = s->table ? OK : s->by->open(s->by->ctx, &s->table, len, n, e);
 	while (rc == OK && s->n < n) {
 		const uint8_t *rows;
 		size_t upto, some;

@@ -1,5 +1,6 @@
-/* test_scan.c: tables on the GPU under test against a plain loop: rows that come in pieces, several tables, a choice of rows, many
- * who ask at once; and what does not fit. */
+/* test_scan.c: tables on the GPU under test against a plain loop: rows that come in pieces, several tables, tables of several blocks, a
+ * choice of rows, many who ask at once; and what does not fit. */
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include "base/mem.h"
@@ -75,8 +76,8 @@ TEST(scan_tables_tell_the_best)
 	uint64_t among[ROWS / 64 + 1] = {0};
 	rows_make();
 	CHECK_OK(scan_open(&s, "cuda", test_gpu(), &e), e);
-	CHECK_OK(scan_table_open(&a, s, LEN, &e), e);
-	CHECK_OK(scan_table_open(&b, s, LEN, &e), e);
+	CHECK_OK(scan_table_open(&a, s, LEN, 0, &e), e);
+	CHECK_OK(scan_table_open(&b, s, LEN, ROWS, &e), e);
 	best_check(a, 1, 0, 0, NULL);
 	CHECK_OK(scan_table_add(a, rows, STRIDE, 300, &e), e);
 	best_check(a, 2, 0, 300, NULL);
@@ -90,7 +91,7 @@ TEST(scan_tables_tell_the_best)
 	best_check(a, 6, 0, 900, among);
 	scan_table_close(a);
 	best_check(b, 7, 900, 600, NULL);
-	CHECK_INT(scan_table_open(&a, s, LEN + 1, &e), E_UNSUPPORTED);
+	CHECK_INT(scan_table_open(&a, s, LEN + 1, 0, &e), E_UNSUPPORTED);
 	scan_table_close(b);
 	scan_close(s);
 }
@@ -108,10 +109,105 @@ TEST(scan_many_ask_at_once)
 	rows_make();
 	CHECK_OK(scan_open(&s, "auto", test_gpu(), &e), e);
 	CHECK(scan_ready(s));
-	CHECK_OK(scan_table_open(&table, s, LEN, &e), e);
+	CHECK_OK(scan_table_open(&table, s, LEN, 0, &e), e);
 	CHECK_OK(scan_table_add(table, rows, STRIDE, ROWS, &e), e);
 	for (size_t i = 0; i < 8; i++) CHECK_INT(pthread_create(&threads[i], NULL, ask, (void *)i), 0);
 	for (size_t i = 0; i < 8; i++) pthread_join(threads[i], NULL);
 	scan_table_close(table);
 	scan_close(s);
+}
+
+/* ---- tables of several blocks ---- */
+
+enum { MANY = 3 * 16384 + 777, MOST = SCAN_BEST };
+static uint8_t *many;
+
+/* Few different rows, so that equals lie in all blocks; some are no numbers. */
+static void many_make(void)
+{
+	rows_make();
+	many = mem_alloc((size_t)MANY * STRIDE);
+	for (size_t r = 0; r < MANY; r++) {
+		memcpy(many + r * STRIDE, rows + r * 7 % ROWS * STRIDE, STRIDE);
+		if (r % 9973 == 9000) memset(many + r * STRIDE + LEN, 0xff, sizeof(float));
+	}
+}
+
+static float many_product(const int8_t *code, size_t r)
+{
+	float scale;
+	int32_t sum = 0;
+	for (size_t i = 0; i < LEN; i++) sum += ((int)many[r * STRIDE + i] - 128) * code[i];
+	memcpy(&scale, many + r * STRIDE + LEN, sizeof scale);
+	return (float)((double)0.02f * (double)scale * sum);
+}
+
+struct found { size_t row; float near; };
+
+static int found_order(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+	int odd = !!isnan(y->near) - !!isnan(x->near);
+	if (odd || x->near == y->near || isnan(x->near)) return odd ? odd : x->row < y->row ? -1 : 1;
+	return x->near > y->near ? -1 : 1;
+}
+
+static void many_check(size_t number, size_t n, size_t k, const uint64_t *among)
+{
+	int8_t code[LEN];
+	uint32_t best[MOST];
+	float near[MOST];
+	struct found *want = mem_alloc(MANY * sizeof *want);
+	struct scan_query q = {.code = code, .scale = 0.02f, .among = among, .rows = n, .k = k, .best = best, .near = near};
+	size_t all = 0;
+	code_make(number, code);
+	CHECK_OK(scan_table_best(table, &q, &e), e);
+	for (size_t r = 0; r < n; r++)
+		if (!among || among[r / 64] >> (r & 63) & 1) want[all++] = (struct found){r, many_product(code, r)};
+	qsort(want, all, sizeof *want, found_order);
+	CHECK_INT(q.got, all < k ? all : k);
+	for (size_t i = 0; i < q.got; i++)
+		CHECK_MSG(best[i] == want[i].row && (near[i] == want[i].near || (isnan(near[i]) && isnan(want[i].near))),
+			"query %zu, %zu rows, hit %zu of %zu: row %u, want %zu", number, n, i, k, best[i], want[i].row);
+	mem_free(want);
+}
+
+static void *ask_for_most(void *number)
+{
+	many_check((size_t)(uintptr_t)number, MANY, MOST, NULL);
+	return NULL;
+}
+
+TEST(scan_tables_of_several_blocks)
+{
+	static const size_t steps[] = {768, 20000, 12, 600, MANY};
+	enum { ALL_AT_ONCE = 40 };          /* whose best of two blocks are more than come back at once */
+	pthread_t threads[ALL_AT_ONCE];
+	struct scan *s;
+	uint64_t *among = mem_calloc(MANY / 64 + 1, sizeof *among);
+	size_t n = 0;
+	many_make();
+	CHECK_OK(scan_open(&s, "cuda", test_gpu(), &e), e);
+	CHECK_OK(scan_table_open(&table, s, LEN, 0, &e), e);
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		size_t some = steps[i] < MANY - n ? steps[i] : MANY - n;
+		CHECK_OK(scan_table_add(table, many + n * STRIDE, STRIDE, some, &e), e);
+		n += some;
+		many_check(i, n, 9, NULL);
+	}
+	many_check(11, 20033, 9, NULL);
+	many_check(12, MANY, 1, NULL);
+	many_check(13, MANY, MOST, NULL);
+	for (size_t r = 5; r < MANY; r += 61) among[r / 64] |= (uint64_t)1 << (r & 63);
+	many_check(14, MANY, MOST, among);
+	many_check(15, MANY - 100, 3, among);
+	memset(among, 0, MANY / 64 * sizeof *among);
+	for (size_t r = 19000; r < MANY; r += 16000) among[r / 64] |= (uint64_t)1 << (r & 63);
+	many_check(16, MANY, 9, among);     /* none of the first block */
+	for (size_t i = 0; i < ALL_AT_ONCE; i++) CHECK_INT(pthread_create(&threads[i], NULL, ask_for_most, (void *)(i + 100)), 0);
+	for (size_t i = 0; i < ALL_AT_ONCE; i++) pthread_join(threads[i], NULL);
+	scan_table_close(table);
+	scan_close(s);
+	mem_free(many);
+	mem_free(among);
 }

@@ -31,10 +31,10 @@ TEST(scan_out_of_memory_and_lost)
 	struct scan_table *t;
 	struct scan_query q = {.code = code, .scale = 1, .rows = N, .k = 2, .best = best, .near = near};
 	CHECK_OK(scan_open(&s, "cuda", &host_table, &e), e);
-	CHECK_OK(scan_table_open(&t, s, LEN, &e), e);
+	CHECK_OK(scan_table_open(&t, s, LEN, 0, &e), e);
 	CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
 	CHECK_OK(scan_table_best(t, &q, &e), e);
-	host_memory(7 << 20);
+	host_memory(6 << 20);
 	CHECK_INT(scan_table_add(t, rows, STRIDE, N, &e), E_MEMORY);
 	CHECK_OK(scan_table_best(t, &q, &e), e);
 	CHECK(q.got == 2 && best[0] == 0 && best[1] == 1);
@@ -119,4 +119,72 @@ TEST(scan_tries_a_device_once)
 	CHECK(!scan_ready(s) && !scan_ready(s));
 	CHECK(counts == 2 && opens == 1);
 	scan_close(s);
+}
+
+/* ---- how a table grows ---- */
+
+static size_t scans;
+static struct { void *at; uint64_t bytes; } took[64];
+static size_t took_n;
+
+static int alloc_counted(struct gpu *g, uint64_t bytes, const char *what, void **out, struct err *why)
+{
+	int rc = host_table.alloc(g, bytes, what, out, why);
+	CHECK(took_n < 64);
+	took[took_n].at = *out;
+	took[took_n++].bytes = bytes;
+	return rc;
+}
+
+static void scan_counted(struct gpu *g, const struct gpu_scan *c)
+{
+	size_t i = took_n;
+	scans++;
+	while (i && took[i - 1].at != c->scratch) i--;
+	CHECK(i && took[i - 1].bytes >= host_table.scan_bytes(c->rows, c->n, c->k));
+	host_table.scan(g, c);
+}
+
+static uint64_t memory_taken(void)
+{
+	struct gpu_info f;
+	struct gpu *g;
+	CHECK_OK(host_table.open(&g, 0, &e), e);
+	host_table.info(g, &f);
+	host_table.close(g);
+	return f.memory - f.free;        /* with what this one took */
+}
+
+/* As it grows a table takes what its rows take, and nothing beside; rows that were told of lie together. */
+TEST(scan_tables_grow_in_place)
+{
+	enum { LEN = 64, STRIDE = LEN + 4, N = 16384, BYTES = N * STRIDE };
+	uint8_t *rows = mem_calloc(3 * N + 1, STRIDE);
+	int8_t code[LEN] = {1};
+	uint32_t best[2];
+	float near[2];
+	struct scan *s = opened("cuda");
+	struct scan_table *t;
+	struct scan_query q = {.code = code, .scale = 1, .rows = 3 * N, .k = 2, .best = best, .near = near};
+	counted.scan = scan_counted;
+	counted.alloc = alloc_counted;
+	CHECK_OK(scan_table_open(&t, s, LEN, 0, &e), e);
+	host_memory(memory_taken() + 3 * BYTES);
+	for (int i = 0; i < 3; i++) CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
+	CHECK_INT(scan_table_add(t, rows, STRIDE, 1, &e), E_MEMORY);
+	host_memory(1 << 30);
+	CHECK_OK(scan_table_best(t, &q, &e), e);
+	CHECK_INT(scans, 3);
+	scan_table_close(t);
+	CHECK_OK(scan_table_open(&t, s, LEN, 3 * N, &e), e);
+	for (int i = 0; i < 3; i++) CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
+	CHECK_OK(scan_table_best(t, &q, &e), e);
+	CHECK_INT(scans, 4);
+	CHECK_OK(scan_table_add(t, rows, STRIDE, 3 * N + 1, &e), e); /* a second block, the larger one */
+	q.rows = 6 * N + 1;
+	CHECK_OK(scan_table_best(t, &q, &e), e);
+	CHECK_INT(scans, 6);
+	scan_table_close(t);
+	scan_close(s);
+	mem_free(rows);
 }

@@ -37,11 +37,12 @@ static int device_ready(void *ctx)
 	return is_ready;
 }
 
-static int table_open(void *ctx, void **out, size_t len, struct err *e)
+static int table_open(void *ctx, void **out, size_t len, size_t rows, struct err *e)
 {
 	struct plain_table *t = mem_calloc(1, sizeof *t);
 	(void)ctx;
 	(void)e;
+	CHECK(rows > 0);
 	t->len = len;
 	*out = t;
 	tables++;
