@@ -154,7 +154,7 @@ NEED_torture := index base
 WITH_torture := $(BUILD)/tests/index/help.o
 # tests/gpu: checks and measurements of a GPU, here on the emulated one.
 NEED_gpu := generate embed nn base
-WITH_gpu := $(HOST_OBJS)
+WITH_gpu := $(HOST_OBJS) $(BUILD)/tests/embed/encoder_make.o
 NOT_IN_gpu := tests/gpu/gpu_is_cuda.c tests/gpu/ref_logits.c
 $(foreach r,$(ROOMS) torture gpu,$(eval $(call room_tests,$(r))))
 $(BUILD)/tests/failwrite.so: tests/torture/failwrite.c tests/torture/failwrite.h | $(PACKAGES)
@@ -172,7 +172,7 @@ $(BUILD)/gpu/%.a: ; @mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^ && echo $^ >$@.f
 $(foreach r,generate embed nn base,$(eval $(BUILD)/gpu/$(r).a: $(filter-out $(patsubst %.c,$(BUILD)/%.o,$(GPU_WITHOUT)),$(call objs,$(r)))))
 $(BUILD)/gpu/run-kernels: $(call gpu_tests,tests/nn/test_gpu_*.c tests/gpu/check_device.c tests/gpu/time_kernels.c)
 $(BUILD)/gpu/run-models: $(call gpu_tests,tests/gpu/check_models.c tests/gpu/time_models.c tests/gpu/model.c)
-$(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/embed/test_scan.c tests/gpu/time_encoder.c)
+$(BUILD)/gpu/run-embed: $(call gpu_tests,tests/embed/test_gpu_*.c tests/embed/test_scan.c tests/embed/encoder_make.c tests/gpu/time_encoder.c)
 $(BUILD)/gpu/run-generate: $(call gpu_tests,tests/generate/test_gpu_*.c tests/generate/feed.c tests/generate/plain_gpu.c tests/generate/plain_model.c tests/gpu/time_ready.c)
 .SECONDARY: $(GPU_COMMON)
 $(BUILD)/gpu/run-%: $(GPU_COMMON) $(GPU_ARCHIVES)

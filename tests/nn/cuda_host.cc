@@ -488,7 +488,7 @@ struct host_stream {
 	std::vector<std::function<void()>> queue;
 	struct host_graph *capture;
 };
-struct memory { unsigned char *p; size_t bytes; int is_device; };
+struct memory { unsigned char *p; size_t bytes; int is_device; void *mapping; size_t mapped; };
 static std::vector<memory> memories;
 static uint64_t memory_most = 1 << 30;
 static size_t memory_used;
@@ -547,10 +547,16 @@ static cudaError_t memory_take(void **p, size_t bytes, int is_device)
 	guard l(host_mutex);
 	if (lost != cudaSuccess) return lost;
 	if (is_device && (memory_used > memory_most || bytes > memory_most - memory_used)) return answer(cudaErrorMemoryAllocation);
-	*p = mem_aligned(256, (bytes + 255) / 256 * 256);
-	if (!*p) return answer(cudaErrorMemoryAllocation);
-	memset(*p, 0xa5, (bytes + 255) / 256 * 256);
-	memories.push_back({ static_cast<unsigned char *>(*p), bytes, is_device });
+	const size_t all = (bytes + 255) / 256 * 256, room = (all + PAGE - 1) / PAGE * PAGE;
+	unsigned char *at = static_cast<unsigned char *>(mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (at == MAP_FAILED) return answer(cudaErrorMemoryAllocation);
+	if (mprotect(at + room, PAGE, PROT_NONE) != 0) {
+		munmap(at, room + PAGE);
+		return answer(cudaErrorMemoryAllocation);
+	}
+	*p = at + room - all;
+	memset(*p, 0xa5, all);
+	memories.push_back({ static_cast<unsigned char *>(*p), bytes, is_device, at, room + PAGE });
 	if (is_device) memory_used += bytes;
 	return cudaSuccess;
 }
@@ -561,8 +567,8 @@ static cudaError_t memory_give(void *p, int is_device)
 	for (size_t i = 0; i < memories.size(); i++)
 		if (memories[i].p == p && memories[i].is_device == is_device) {
 			if (is_device) memory_used -= memories[i].bytes;
+			munmap(memories[i].mapping, memories[i].mapped);
 			memories.erase(memories.begin() + static_cast<long>(i));
-			mem_free(p);
 			return answer(cudaSuccess);
 		}
 	return answer(cudaErrorInvalidValue);

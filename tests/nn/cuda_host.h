@@ -3,10 +3,10 @@
  *
  * A block's threads are fibers. One runs until it waits for its warp or its block; then another. The order in which they
  * run changes from wait to wait, and that of blocks from kernel to kernel, so that a missing barrier shows. Shared memory
- * begins as garbage, ends in a page that cannot be touched, and is of the size that was asked for; what copy16_async
- * copies arrives at copy_wait, at once, or now so and now so, kernel by kernel. Reported as an error of the stream, with kernel, block and thread: a wait that not all
- * threads of a warp or block reach, or reach with different calls; ldmatrix of rows that are not aligned or not in
- * shared memory; launches out of bounds; copies out of an allocation. Everything queued on a stream runs at its
+ * begins as garbage, ends in a page that cannot be touched, and is of the size that was asked for; a device's memory likewise, in units of
+ * 256 bytes; what copy16_async copies arrives at copy_wait, at once, or now so and now so, kernel by kernel. Reported as an error of the
+ * stream, with kernel, block and thread: a wait that not all threads of a warp or block reach, or reach with different calls; ldmatrix of
+ * rows that are not aligned or not in shared memory; launches out of bounds; copies out of an allocation. Everything queued on a stream runs at its
  * cudaStreamSynchronize, or at a call that implies it: what is read before shows that too.
  * mma sums k in ascending order in floats; a GPU's own order and truncation are not told by anybody.
  * Threads: one kernel at a time in the process; a stream is one thread's. */

@@ -58,7 +58,8 @@ static void near_half(const char *what, size_t r, size_t i, uint16_t got, double
 static void norm_check(const double *x, const float *gamma, const float *beta, size_t dim, double eps, size_t row, const uint16_t *got)
 {
 	double mean = 0, squares = 0;
-	for (size_t i = 0; i < dim; i++) mean += x[i] / (double)dim;
+	for (size_t i = 0; i < dim; i++) mean += x[i];
+	mean /= (double)dim;
 	for (size_t i = 0; i < dim; i++) squares += (x[i] - mean) * (x[i] - mean) / (double)dim;
 	for (size_t i = 0; i < dim; i++)
 		near_half("norm", row, i, got[i], fmin(fmax((x[i] - mean) / sqrt(squares + eps) * gamma[i] + beta[i], -65504), 65504), 1e-5);
@@ -66,7 +67,7 @@ static void norm_check(const double *x, const float *gamma, const float *beta, s
 
 static void norm_try(size_t n, size_t dim, int embed)
 {
-	enum { WORDS = 9, PLACES = 5 };
+	enum { WORDS = 9, PLACES = 5, ONE_AND_A_HALF = 0x3e00, QUARTER = 0x3400 };
 	const size_t ld = (dim + GPU_PAD - 1) / GPU_PAD * GPU_PAD;
 	struct gpu *g = device_open();
 	uint16_t *words = halves_random(WORDS, dim, dim, 3), *places = halves_random(PLACES, dim, dim, 1);
@@ -76,6 +77,7 @@ static void norm_try(size_t n, size_t dim, int embed)
 	double *want = mem_calloc(dim, sizeof *want);
 	for (size_t r = 0; r < n; r++) ids[r] = (int32_t)(r * 7 % WORDS), at[r] = (int32_t)(r * 3 % PLACES);
 	gamma[0] = 1e30f; /* more than a half holds */
+	for (size_t i = 0; n > 1 && i < dim; i++) x[(n - 1) * ld + i] = ONE_AND_A_HALF, y[(n - 1) * ld + i] = QUARTER; /* of no deviation */
 	struct gpu_encode_norm c = {.x = device(g, x, n * ld * 2), .gamma = device(g, gamma, dim * 4), .beta = device(g, beta, dim * 4),
 		.eps = 1e-5f, .n = n, .dim = dim, .ld = ld};
 	if (embed) {
@@ -120,6 +122,7 @@ static void linear_try(size_t n, size_t k, size_t outputs, enum gpu_act act, siz
 	struct gpu *g = device_open();
 	uint16_t *x = halves_random(n, k, k, 1), *w = halves_random(outputs, k, k, 0.5f), *got, *one;
 	float *bias = floats_random(outputs, 1);
+	bias[1] = 1e5f; /* more than a half holds */
 	struct gpu_matrix weights;
 	struct gpu_encode_linear c = {.w = &weights, .x = device(g, x, n * k * 2), .bias = device(g, bias, outputs * 4),
 		.y = device(g, NULL, n * outputs * 2), .n = n, .act = act};
@@ -130,7 +133,7 @@ static void linear_try(size_t n, size_t k, size_t outputs, enum gpu_act act, siz
 		for (size_t o = 0; o < outputs; o++) {
 			double sum = (double)bias[o];
 			for (size_t i = 0; i < k; i++) sum += (double)quant_half(x[r * k + i]) * quant_half(w[o * k + i]);
-			near_half("linear", r, o, got[r * outputs + o], activated(act, sum), 1e-5 * sqrt((double)k));
+			near_half("linear", r, o, got[r * outputs + o], fmin(activated(act, sum), 65504), 1e-5 * sqrt((double)k));
 		}
 	c.x += alone * k;
 	c.n = 1;

@@ -1,5 +1,6 @@
 /* test_gpu_scan.c: the scan of codes against a plain loop and a sort: sizes that fill runs of rows and such that do not, filters,
  * equal products, more asked for than there are. */
+#include <math.h>
 #include <stdlib.h>
 #include "base/mem.h"
 #include "nn/gpu.h"
@@ -60,7 +61,8 @@ struct hit { float near; uint32_t row; };
 static int by_near(const void *a, const void *b)
 {
 	const struct hit *x = a, *y = b;
-	if (x->near != y->near) return x->near > y->near ? -1 : 1;
+	if (isnan(x->near) != isnan(y->near)) return isnan(x->near) ? -1 : 1;
+	if (!isnan(x->near) && x->near != y->near) return x->near > y->near ? -1 : 1;
 	return x->row < y->row ? -1 : 1;
 }
 
@@ -93,7 +95,7 @@ static void scan_try(struct data d, size_t k)
 		size_t all = hits_make(&d, q, want);
 		CHECK_INT(got[q], all < k ? all : k);
 		for (size_t i = 0; i < got[q]; i++)
-			CHECK_MSG(best[q * k + i] == want[i].row && near[q * k + i] == want[i].near, "query %zu, hit %zu: row %u (%g), want %u (%g)", q, i,
+			CHECK_MSG(best[q * k + i] == want[i].row && (near[q * k + i] == want[i].near || (isnan(near[q * k + i]) && isnan(want[i].near))), "query %zu, hit %zu: row %u (%g), want %u (%g)", q, i,
 				best[q * k + i], (double)near[q * k + i], want[i].row, (double)want[i].near);
 	}
 	test_gpu()->close(g);
@@ -120,6 +122,21 @@ TEST(gpu_scan_of_equals_takes_the_first)
 {
 	scan_try(data_make(4000, 64, 1, 0, 1), 300);
 	scan_try(data_make(3000, 64, 2, 1, 5), 40);
+	scan_try(data_make(4000, 64, 1, 0, 1), 3); /* in more runs than are asked for */
+}
+
+/* Zeros are equal whatever their sign; a product that is no number comes first. */
+TEST(gpu_scan_of_zeros_and_no_numbers)
+{
+	struct data d = data_make(700, 64, 2, 0, 700);
+	for (size_t r = 0; r < 700; r++) {
+		if (r % 2) d.scales[r] = -d.scales[r];
+		if (r % 3 == 0) memset(d.codes + r * 64, 128, 64);
+	}
+	memset(d.queries + 64, 0, 64);
+	d.shifts[1] = 0;
+	d.scales[123] = d.scales[500] = NAN;
+	scan_try(d, 300);
 }
 
 TEST(gpu_scan_of_nothing)
