@@ -300,19 +300,13 @@ static size_t contexts_bytes(const struct decoder *d, size_t n)
 static int make_cache(struct decoder *d, const struct decoder_options *o, struct err *e)
 {
 	const struct decoder_info *f = &d->info;
-	size_t bytes = o->kv_bytes ? o->kv_bytes : contexts_bytes(d, (size_t)o->sequences);
+	uint64_t bytes = o->kv_bytes ? o->kv_bytes : contexts_bytes(d, (size_t)o->sequences);
 	uint8_t *slides = mem_calloc(f->layers, 1);
 	struct kvmemory memory;
-	uint64_t room = bytes;
 	int st;
 	if (!slides) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(d->g));
 	for (size_t i = 0; d->window && i < f->layers; i++) slides[i] = (i + 1) % d->pattern != 0;
-	if (d->gpu) memory = gpu_pass_memory(d->gpu, &room);
-	if (room < bytes) {
-		log_put(LOG_WARN, "generate", "%s: keys and values get the %llu MiB that are free on %s, not %llu", gguf_path(d->g),
-			(unsigned long long)room >> 20, f->device, (unsigned long long)bytes >> 20);
-		bytes = room;
-	}
+	if (d->gpu) memory = gpu_pass_memory(d->gpu, o->kv_bytes != 0, &bytes);
 	st = kvcache_init(&d->cache, f->layers, f->kv_heads, f->head_dim, bytes, d->window, slides, d->gpu ? &memory : NULL, e);
 	mem_free(slides);
 	return st;

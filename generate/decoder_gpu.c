@@ -9,6 +9,11 @@
  * that are not there have position -1), and the second pass of a size is recorded as a graph, which later ones replay:
  * then a token costs the host one launch, not half a dozen for each layer. Prompts, in few large passes, are queued kernel by kernel.
  * The likeliest token is chosen on the device; logits are copied only to those who want them.
+ * Memory. What all of it takes is reckoned before any is taken: weights, work space of products, norms and rotary tables,
+ * activations, attention's sums, logits, tables, and keys and values of one context at least. If that is more than is free, the
+ * model is not opened there. Keys and values come last and get what was asked for, or less: what is left then, and where nobody
+ * named a size (kv_bytes 0) no more than three quarters of it, for others come to the same device later, a second model, an
+ * encoder, vectors to be searched. Nothing is taken after that but by recorded passes, for which alloc leaves room (gpu.h).
  * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
  * changes nothing.
  * Threads: one caller. Failure: at open, and by a lost device, which is final: everything later says so. */
@@ -20,8 +25,7 @@
 
 enum {
 	GRAPHS_MAX = 96, ROWS_LEAST = 16, KEYS_LEAST = 256, HEAD_MOST = 256,
-	ALIGN_FLOATS = 64,                       /* of what lies in one piece of device memory: 256 bytes */
-	SPARE_BYTES = 128 << 20                  /* of device memory, left to graphs and the driver */
+	ALIGN_FLOATS = 64                        /* of what lies in one piece of device memory: 256 bytes */
 };
 _Static_assert((int)DECODER_CHUNK <= (int)GPU_ROWS && (int)KVCACHE_PAGE == (int)GPU_PAGE, "a pass is one call; pages are the kernels'");
 
@@ -45,6 +49,10 @@ struct recorded {
 
 struct tables { int32_t *ids, *pos, *slot, *pick; uint32_t *pages; size_t n; }; /* n: numbers, all together */
 
+enum part { WEIGHTS, WORK, VECTORS, ACTIVATIONS, SUMS, LOGITS, TABLES, KEYS, PARTS }; /* of the device's memory */
+static const char *const part_names[PARTS] = { "weights", "work space", "norms and rotary tables", "activations", "attention's sums",
+	"logits", "tables", "keys and values" };
+
 struct gpu_pass {
 	struct decoder *d;
 	const struct gpu_table *t;
@@ -62,7 +70,8 @@ struct gpu_pass {
 	int32_t *host_table;                     /* and here, in page-locked memory, as the next two */
 	int32_t *host_best;                      /* (wants) */
 	float *host_logits;                      /* (wants, vocab) */
-	uint64_t weight_bytes, work_bytes, kv_bytes;
+	uint64_t bytes[PARTS];                   /* planned at open, before any are taken; of KEYS those that were */
+	size_t longest;                          /* row of weights */
 	size_t most;                             /* rows of a pass that writes */
 	size_t slots, keys_max;                  /* sequences of a pass; positions of one */
 	struct recorded recorded[GRAPHS_MAX];
@@ -80,11 +89,16 @@ static size_t power_of_two(size_t n, size_t least, size_t most)
 	return p < most ? p : most;
 }
 
+/* A matrix, or before there is any memory its part of the plan: work space is what the longest rows want. */
 static int load_matrix(struct gpu_pass *p, const struct matrix *w, struct gpu_matrix *out, struct err *e)
 {
-	int st = p->t->matrix_load(p->g, w, out, e);
-	if (st == OK) p->weight_bytes += out->bytes;
-	return st;
+	uint64_t work;
+	if (p->vectors) return p->t->matrix_load(p->g, w, out, e);
+	p->bytes[WEIGHTS] += p->t->matrix_bytes(w);
+	work = p->info.held + p->t->work_bytes(p->g, w->k);
+	if (work > p->bytes[WORK]) p->bytes[WORK] = work;
+	if (w->k > p->longest) p->longest = w->k;
+	return OK;
 }
 
 /* Number i of a head on the device is this one of the file's: pairs that turn together lie side by side there (gpu.h). */
@@ -101,7 +115,7 @@ static int load_heads(struct gpu_pass *p, const struct matrix *w, struct gpu_mat
 	struct matrix there = *w;
 	uint8_t *rows;
 	int st;
-	if (!r->apart) return load_matrix(p, w, out, e);
+	if (!r->apart || !p->vectors) return load_matrix(p, w, out, e);
 	there.data = rows = mem_aligned(64, w->rows * w->row_bytes);
 	if (!rows) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(p->d->g));
 	for (size_t i = 0; i < w->rows; i++)
@@ -197,7 +211,7 @@ static struct tables tables_at(int32_t *base, const struct shape *s)
 	return t;
 }
 
-/* Where everything lies that a pass works on; how many floats it is. */
+/* Where everything lies that a pass works on, and the plan of it; how many floats it is. */
 static size_t place_activations(struct gpu_pass *p, float *base)
 {
 	const struct decoder *d = p->d;
@@ -206,17 +220,20 @@ static size_t place_activations(struct gpu_pass *p, float *base)
 	const size_t written = p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max, 0),
 		read = p->t->attend_floats(DECODER_CHUNK, f->heads, f->head_dim, p->keys_max, 1);
 	float *best, *table;
-	const struct { float **to; size_t n; } all[] = {
-		{ &p->x, DECODER_CHUNK * f->dim }, { &p->proj, d->arch->gemma ? DECODER_CHUNK * f->dim : 0 },
-		{ &p->q, DECODER_CHUNK * d->q_dim }, { &p->k, DECODER_CHUNK * d->kv_dim }, { &p->v, DECODER_CHUNK * d->kv_dim },
-		{ &p->mix, DECODER_CHUNK * d->q_dim }, { &p->gate, DECODER_CHUNK * f->ff }, { &p->logits, d->wants * f->vocab },
-		{ &p->scratch, written > read ? written : read },
-		{ &best, d->wants }, { &table, tables_at(NULL, &largest).n },
+	const struct { float **to; size_t n; enum part part; } all[] = {
+		{ &p->x, DECODER_CHUNK * f->dim, ACTIVATIONS }, { &p->proj, d->arch->gemma ? DECODER_CHUNK * f->dim : 0, ACTIVATIONS },
+		{ &p->q, DECODER_CHUNK * d->q_dim, ACTIVATIONS }, { &p->k, DECODER_CHUNK * d->kv_dim, ACTIVATIONS },
+		{ &p->v, DECODER_CHUNK * d->kv_dim, ACTIVATIONS }, { &p->mix, DECODER_CHUNK * d->q_dim, ACTIVATIONS },
+		{ &p->gate, DECODER_CHUNK * f->ff, ACTIVATIONS }, { &p->logits, d->wants * f->vocab, LOGITS },
+		{ &p->scratch, written > read ? written : read, SUMS },
+		{ &best, d->wants, TABLES }, { &table, tables_at(NULL, &largest).n, TABLES },
 	};
 	size_t at = 0;
+	p->bytes[ACTIVATIONS] = p->bytes[LOGITS] = p->bytes[SUMS] = p->bytes[TABLES] = 0;
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
 		*all[i].to = base ? base + at : NULL;
 		at += whole(all[i].n);
+		p->bytes[all[i].part] += whole(all[i].n) * sizeof *base;
 	}
 	p->best = (int32_t *)(void *)best;
 	p->table = (int32_t *)(void *)table;
@@ -227,7 +244,6 @@ static int alloc_floats(struct gpu_pass *p, size_t n, const char *what, float **
 {
 	void *there = NULL;
 	int st = p->t->alloc(p->g, n * sizeof(float), what, &there, e);
-	if (st == OK) p->work_bytes += n * sizeof(float);
 	*out = there;
 	return st;
 }
@@ -252,17 +268,32 @@ static const char *size_text(uint64_t bytes, char out[24])
 	return out;
 }
 
-/* Before anything large is loaded: E_MEMORY where it would not fit in the end. Weights take on a device about what they take in
- * the file. */
-static int room_check(const struct gpu_pass *p, uint64_t work, uint64_t kv_least, struct err *e)
+/* The parts of the plan, as text. */
+static const char *plan_text(const struct gpu_pass *p, char out[300])
 {
-	char need[24], have[24];
-	uint64_t weights = 0;
-	for (size_t i = 0; i < gguf_tensor_n(p->d->g); i++) weights += gguf_tensor_at(p->d->g, i)->bytes;
-	if (p->info.free >= SPARE_BYTES && kv_least <= UINT64_MAX - weights - work &&
-		weights + work + kv_least <= p->info.free - SPARE_BYTES) return OK;
-	return err_set(e, E_MEMORY, "%s: weights, activations and the keys and values of one context take %s, and %s of %s are free",
-		gguf_path(p->d->g), size_text(weights + work + kv_least, need), p->info.name, size_text(p->info.free, have));
+	char size[24];
+	size_t at = 0;
+	for (size_t i = 0; i < PARTS; i++)
+		at += (size_t)snprintf(out + at, 300 - at, "%s%s %s", i ? ", " : "", part_names[i], size_text(p->bytes[i], size));
+	return out;
+}
+
+static uint64_t plan_bytes(const struct gpu_pass *p)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < PARTS; i++)
+		if (__builtin_add_overflow(sum, p->bytes[i], &sum)) return UINT64_MAX;
+	return sum;
+}
+
+/* Before anything is taken: E_MEMORY where it would not all fit. What is taken with the device itself is in the plan, and no longer free. */
+static int plan_check(const struct gpu_pass *p, struct err *e)
+{
+	char need[24], have[24], parts[300];
+	if (plan_bytes(p) - p->info.held <= p->info.free) return OK;
+	log_put(LOG_INFO, "generate", "%s would take on %s, with one context: %s", gguf_path(p->d->g), p->info.name, plan_text(p, parts));
+	return err_set(e, E_MEMORY, "%s: weights, work space and the keys and values of one context take %s, and %s of %s are free",
+		gguf_path(p->d->g), size_text(plan_bytes(p), need), size_text(p->info.free, have), p->info.name);
 }
 
 static int open_on(struct gpu_pass *p, int device, uint64_t kv_least, struct err *e)
@@ -276,7 +307,9 @@ static int open_on(struct gpu_pass *p, int device, uint64_t kv_least, struct err
 	if (!p->layers) return err_set(e, E_MEMORY, "%s: out of memory", gguf_path(p->d->g));
 	vectors = put_vectors(p);
 	activations = place_activations(p, NULL);
-	if ((st = room_check(p, (vectors + activations) * sizeof(float), kv_least, e)) != OK) return st;
+	p->bytes[VECTORS] = vectors * sizeof *p->vectors;
+	p->bytes[KEYS] = kv_least;
+	if ((st = load_weights(p, e)) != OK || (st = plan_check(p, e)) != OK || (st = p->t->work_make(p->g, p->longest, e)) != OK) return st;
 	if ((st = alloc_floats(p, vectors, "norms and rotary tables", &p->vectors, e)) != OK) return st;
 	put_vectors(p);
 	if ((st = alloc_floats(p, activations, "activations", &p->activations, e)) != OK) return st;
@@ -296,7 +329,8 @@ static void close_on(struct gpu_pass *p)
 	p->layers = NULL;
 	p->host_table = NULL;
 	p->vectors = p->activations = NULL;
-	p->weight_bytes = p->work_bytes = p->recorded_n = 0;
+	p->recorded_n = 0;
+	memset(p->bytes, 0, sizeof p->bytes);
 }
 
 /* What the kernels cannot do at all. */
@@ -345,7 +379,7 @@ static int store_get(void *ctx, size_t bytes, void **out, struct err *e)
 {
 	struct gpu_pass *p = ctx;
 	int st = p->t->alloc(p->g, bytes, "keys and values", out, e);
-	if (st == OK) p->kv_bytes = bytes;
+	if (st == OK) p->bytes[KEYS] = bytes;
 	return st;
 }
 
@@ -361,11 +395,19 @@ static void store_copy(void *ctx, void *to, const void *from, size_t bytes)
 	p->t->copy(p->g, to, from, bytes);
 }
 
-struct kvmemory gpu_pass_memory(struct gpu_pass *p, uint64_t *room)
+struct kvmemory gpu_pass_memory(struct gpu_pass *p, int named, uint64_t *bytes)
 {
+	const uint64_t wanted = *bytes, least = p->bytes[KEYS];
+	uint64_t share;
 	struct gpu_info now;
 	p->t->info(p->g, &now);
-	*room = now.free > SPARE_BYTES ? now.free - SPARE_BYTES : 0;
+	share = named ? now.free : now.free / 4 * 3;
+	if (share < least) share = least < now.free ? least : now.free;
+	if (share < wanted) {
+		log_put(LOG_WARN, "generate", "%s: keys and values get %.1f of the %.1f MiB that are free on %s, where %.1f were wanted",
+			gguf_path(p->d->g), (double)share / (1 << 20), (double)now.free / (1 << 20), p->info.name, (double)wanted / (1 << 20));
+		*bytes = share;
+	}
 	return (struct kvmemory){ p, store_get, store_put, store_copy };
 }
 
@@ -373,13 +415,12 @@ void gpu_pass_tell(struct gpu_pass *p)
 {
 	struct decoder_info *f = &p->d->info;
 	struct gpu_info now;
-	char weights[24], kv[24], work[24], rest[24];
+	char parts[300], all[24], rest[24];
 	p->t->info(p->g, &now);
-	f->device_bytes = p->weight_bytes + p->work_bytes + p->kv_bytes;
-	log_put(LOG_INFO, "generate", "%s on %s (%d.%d): weights %s, keys and values %s (%zu tokens), activations %s; %s are left, of "
-		"which recorded passes take some", gguf_path(p->d->g), p->info.name, p->info.major, p->info.minor,
-		size_text(p->weight_bytes, weights), size_text(p->kv_bytes, kv), kvcache_positions(&p->d->cache), size_text(p->work_bytes, work),
-		size_text(now.free, rest));
+	f->device_bytes = now.held;
+	log_put(LOG_INFO, "generate", "%s on %s (%d.%d): %s of its memory: %s (%zu tokens); %s are left for others, and what recorded "
+		"passes take", gguf_path(p->d->g), p->info.name, p->info.major, p->info.minor, size_text(now.held, all), plan_text(p, parts),
+		kvcache_positions(&p->d->cache), size_text(now.free, rest));
 }
 
 /* --- a pass: what the device does --- */

@@ -66,6 +66,9 @@ int GPU_NAME(sync)(struct gpu *g, struct err *e);
 void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
 size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt);
 /* ops_cuda_linear.cu */
+uint64_t GPU_NAME(work_bytes)(const struct gpu *g, size_t k);
+int GPU_NAME(work_make)(struct gpu *g, size_t k, struct err *e);
+uint64_t GPU_NAME(matrix_bytes)(const struct matrix *w);
 int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
 void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m);
 void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c);

@@ -6,7 +6,9 @@
  * (nn/cuda.h says how) is the table that tests use, so that what runs on a GPU is also run, thread by thread, without one.
  * Everything queued on a device runs in the order it was queued: a kernel returns before it has run. What goes wrong there
  * comes up at the next sync, and is final (E_IO, "device lost"): close, and go on without the device. Only alloc,
- * matrix_load and open fail by themselves: E_MEMORY tells how much there is, and harms nothing that runs.
+ * matrix_load, work_make and open fail by themselves: E_MEMORY tells how much there is, and harms nothing that runs. They leave
+ * GPU_SPARE bytes of a device, or a 64th of a small one: kernels are loaded when they first run, and recorded passes lie there
+ * too; who wants memory can be told that there is none, where a kernel that has none ends all that runs.
  * Pointers named "device" point into memory from alloc; the others are the host's. Activations are floats in rows.
  *
  * Arithmetic. Rows of a call are batch-invariant as the CPU's are (ops.h): a row's results have the same bits whatever
@@ -27,7 +29,9 @@ enum {
 	GPU_ROWS = 512,              /* most rows of one call */
 	GPU_SPLIT = 128,             /* keys that one block of attention reads: a sum is over such runs, in order … */
 	GPU_PROMPT_SPLIT = 2048,     /* … of a prompt's row: such ones */
-	GPU_PAGE = 32                /* positions of a page of keys and values */
+	GPU_PAGE = 32,               /* positions of a page of keys and values */
+	GPU_SPARE = 128 << 20        /* bytes: kernels of this table are some tens of MiB, their stacks as much; 100 passes of 300 kernels of
+	                                up to 1 KiB each are 30 MiB. gpu-check tells what a recorded pass takes */
 };
 
 struct gpu;                          /* an open device */
@@ -37,7 +41,8 @@ struct gpu_info {
 	char name[64];               /* "NVIDIA H200" */
 	int major, minor;            /* compute capability */
 	int sms;                     /* multiprocessors */
-	uint64_t memory, free;       /* bytes, when asked */
+	uint64_t memory, free;       /* bytes, when asked; free: that alloc may give still */
+	uint64_t held;               /* bytes that were taken through this opening of the device, by all calls, and not given back */
 };
 
 struct gpu_matrix {                  /* weights on the device, in a layout of their own (cuda_weights.h); rows of k weights */
@@ -178,7 +183,12 @@ struct gpu_table {
 	void (*copy_out)(struct gpu *g, void *host, const void *device, size_t bytes); /* queued: there after sync */
 	void (*copy)(struct gpu *g, void *to, const void *from, size_t bytes);
 	int (*sync)(struct gpu *g, struct err *e);
-	/* w's rows are read during the call. Types: those of quant.h. */
+	/* Products share work space: of work_bytes(k) for matrices of up to k weights a row, or larger. matrix_load makes what there is
+	 * not, and keeps the smaller, for recorded passes hold its address: so make it first for the longest rows. */
+	uint64_t (*work_bytes)(const struct gpu *g, size_t k);
+	int (*work_make)(struct gpu *g, size_t k, struct err *e);
+	/* matrix_bytes: what w takes beside it. w's rows are read during the call. Types: those of quant.h. */
+	uint64_t (*matrix_bytes)(const struct matrix *w);
 	int (*matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
 	void (*matrix_free)(struct gpu *g, struct gpu_matrix *m);
 	/* --- passes that run again and again: what is queued between the two is recorded, not run. Kernels and copies between device

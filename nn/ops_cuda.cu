@@ -2,7 +2,7 @@
  *
  * A device has one stream: what is queued runs in order. Errors of calls that cannot fail are kept (gpu_check) and come up
  * at the next sync, with those of kernels; CUDA's own are final for the process. A pass is recorded by capturing the
- * stream into a CUDA graph. Memory is listed by device, so that close frees all of it.
+ * stream into a CUDA graph. Memory is listed by device, so that close frees all of it and info tells how much it is.
  * Threads: one at a time for a device; CUDA's current device is a thread's own, so every call sets it.
  * Failure: E_UNSUPPORTED, E_MEMORY (nothing changed), E_IO "device lost" from sync. */
 #include <stdio.h>
@@ -108,6 +108,16 @@ out:
 	return e ? e->status : E_UNSUPPORTED;
 }
 
+/* Of the current device: bytes that may be taken still, and that it has; 0 where it does not tell. */
+static void room(size_t *free, size_t *total)
+{
+	size_t spare;
+	if (cudaMemGetInfo(free, total) != cudaSuccess) *free = *total = 0;
+	(void)cudaGetLastError();
+	spare = *total / 64 < (size_t)GPU_SPARE ? *total / 64 : (size_t)GPU_SPARE;
+	*free = *free > spare ? *free - spare : 0;
+}
+
 static void table_info(const struct gpu *g, struct gpu_info *out)
 {
 	struct cudaDeviceProp p;
@@ -120,11 +130,10 @@ static void table_info(const struct gpu *g, struct gpu_info *out)
 		out->minor = p.minor;
 		out->sms = p.multiProcessorCount;
 	}
-	if (cudaMemGetInfo(&free, &total) == cudaSuccess) {
-		out->memory = total;
-		out->free = free;
-	}
-	(void)cudaGetLastError();
+	room(&free, &total);
+	out->memory = total;
+	out->free = free;
+	for (const struct gpu_block *b = g->blocks; b; b = b->next) out->held += b->bytes;
 }
 
 static int block_add(struct gpu_block **list, void *p, uint64_t bytes)
@@ -154,7 +163,8 @@ int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out,
 	*out = NULL;
 	(void)device_set(g);
 	if (g->recording) return err_set(e, E_BUG, "memory for %s while a pass is recorded", what);
-	r = cudaMalloc(out, bytes ? bytes : 1);
+	room(&free, &total);
+	r = bytes > free && total ? cudaErrorMemoryAllocation : cudaMalloc(out, bytes ? bytes : 1);
 	if (r == cudaSuccess) {
 		gpu_check(g, cudaMemsetAsync(*out, 0, bytes, g->stream), what);
 		if (block_add(&g->blocks, *out, bytes)) return OK;
@@ -168,7 +178,6 @@ int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out,
 		gpu_check(g, r, what);
 		return err_set(e, E_IO, "device lost: %s: %s", what, cudaGetErrorString(r));
 	}
-	(void)cudaMemGetInfo(&free, &total);
 	return err_set(e, E_MEMORY, "out of GPU memory: %s takes %.1f MiB, %.1f of %.1f MiB are free", what,
 		(double)bytes / (1 << 20), (double)free / (1 << 20), (double)total / (1 << 20));
 }
@@ -284,8 +293,10 @@ static int table_recorded(struct gpu *g, struct gpu_graph **out, struct err *e)
 	g->recording = 0;
 	r = cudaStreamEndCapture(g->stream, &graph);
 	if (r == cudaSuccess && g->error == cudaSuccess) r = cudaGraphInstantiate(&exec, graph, 0);
+	if (r == cudaSuccess && exec) r = cudaGraphUpload(exec, g->stream);     /* takes its memory now, where that may fail */
 	if (graph) (void)cudaGraphDestroy(graph);
 	if (r == cudaErrorMemoryAllocation) {
+		if (exec) (void)cudaGraphExecDestroy(exec);
 		(void)cudaGetLastError();
 		return err_set(e, E_MEMORY, "out of GPU memory for a recorded pass");
 	}
@@ -328,6 +339,9 @@ const struct gpu_table GPU_NAME(table) = {
 	.copy_out = table_copy_out,
 	.copy = table_copy,
 	.sync = GPU_NAME(sync),
+	.work_bytes = GPU_NAME(work_bytes),
+	.work_make = GPU_NAME(work_make),
+	.matrix_bytes = GPU_NAME(matrix_bytes),
 	.matrix_load = GPU_NAME(matrix_load),
 	.matrix_free = GPU_NAME(matrix_free),
 	.record = table_record,

@@ -4,8 +4,8 @@
  * host's memory is only read. `linear` chooses among the kernels of cuda_decode.h, which finish heads too where they can
  * (cuda_heads.h; what they leave is done behind them), or for prompts brings the weights of a slab of
  * rows to bfloat16 in work space (those of BF16 are there already) and multiplies tiles (cuda_gemm.h): slabs small enough to
- * stay in the device's cache between the two. Work space is grown by matrix_load and kept to the end, as recorded passes
- * hold its address.
+ * stay in the device's cache between the two. Work space is what the longest rows so far want, and kept to the end, as recorded
+ * passes hold its address.
  *
  * Prompts, the reckoning: 2048 tokens of a 1.5B model are 5.4e12 operations: 11 ms at half of what mma.sync does at best; the
  * weights of 4 calls of 512 rows written and read, out of the cache for the most part: 4 x 1.3 ms. Tiles of 64 x 128 on
@@ -48,40 +48,62 @@ template <uint32_t T> static void panel_bytes(size_t k, size_t *out)
 static int room_grow(struct gpu *g, struct gpu_room *room, uint64_t bytes, const char *what, struct err *e)
 {
 	void *p;
+	int st;
 	if (room->bytes >= bytes) return OK;
-	if (GPU_NAME(alloc)(g, bytes, what, &p, e) != OK) return e ? e->status : E_MEMORY;
+	if ((st = GPU_NAME(alloc)(g, bytes, what, &p, e)) != OK) return st;
 	*room = gpu_room{ static_cast<uint8_t *>(p), bytes };
 	return OK;
 }
 
-/* Work space for any call with a matrix of that k. */
-static int rooms_grow(struct gpu *g, const struct matrix *w, struct err *e)
+static uint64_t acts_bytes(size_t k)
 {
-	const uint64_t slab = 2 * SLAB_PANELS * (uint64_t)gemm_panel_bytes(w->k), piece = WEIGHTS_ROWS * (uint64_t)w->row_bytes,
-		parts = (uint64_t)ROOM_SM * (uint64_t)g->sms;
-	uint64_t most = slab > piece ? slab : piece;
-	if (parts > most) most = parts;
-	if (room_grow(g, &g->acts, (uint64_t)weights_steps(w->k) * acts_slice_step(GPU_ROWS), "activations", e) != OK ||
-		room_grow(g, &g->room, most, "work space of products", e) != OK)
-		return e ? e->status : E_MEMORY;
-	return OK;
+	return (uint64_t)weights_steps(k) * acts_slice_step(GPU_ROWS);
+}
+
+/* A slab of two matrices, which is more than a panel's rows take in any file, or wide's parts. */
+static uint64_t room_bytes(const struct gpu *g, size_t k)
+{
+	const uint64_t slab = 2 * SLAB_PANELS * (uint64_t)gemm_panel_bytes(k), parts = (uint64_t)ROOM_SM * (uint64_t)g->sms;
+	return slab > parts ? slab : parts;
+}
+
+uint64_t GPU_NAME(work_bytes)(const struct gpu *g, size_t k)
+{
+	return acts_bytes(k) + room_bytes(g, k);
+}
+
+int GPU_NAME(work_make)(struct gpu *g, size_t k, struct err *e)
+{
+	int st = room_grow(g, &g->acts, acts_bytes(k), "activations", e);
+	return st == OK ? room_grow(g, &g->room, room_bytes(g, k), "work space of products", e) : st;
+}
+
+uint64_t GPU_NAME(matrix_bytes)(const struct matrix *w)
+{
+	size_t bytes = 0;
+	if (!quant_supported(w->type)) return 0;
+	WEIGHTS_BY_TYPE(w->type, panel_bytes, w->k, &bytes);
+	return (uint64_t)div_up(w->rows, WEIGHTS_ROWS) * bytes;
 }
 
 int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e)
 {
-	size_t panels = div_up(w->rows, WEIGHTS_ROWS), bytes = 0;
+	size_t bytes = 0;
+	int st;
 	memset(out, 0, sizeof *out);
 	if (!quant_supported(w->type))
 		return err_set(e, E_UNSUPPORTED, "weights of type %s on a GPU", quant_name(w->type));
 	if (!w->rows || !w->k || w->k % OPS_ALIGN || w->k % quant_block_weights(w->type) || w->rows > INT32_MAX || w->k > INT32_MAX)
 		return err_set(e, E_UNSUPPORTED, "a matrix of %zu rows of %zu %s weights on a GPU", w->rows, w->k, quant_name(w->type));
 	WEIGHTS_BY_TYPE(w->type, panel_bytes, w->k, &bytes);
-	if (rooms_grow(g, w, e) != OK || GPU_NAME(alloc)(g, (uint64_t)panels * bytes, "weights", &out->data, e) != OK)
-		return e ? e->status : E_MEMORY;
+	out->bytes = GPU_NAME(matrix_bytes)(w);
+	if ((st = GPU_NAME(work_make)(g, w->k, e)) != OK || (st = GPU_NAME(alloc)(g, out->bytes, "weights", &out->data, e)) != OK) {
+		out->bytes = 0;
+		return st;
+	}
 	out->type = w->type;
 	out->rows = w->rows;
 	out->k = w->k;
-	out->bytes = (uint64_t)panels * bytes;
 	const size_t most = g->room.bytes / w->row_bytes / WEIGHTS_ROWS * WEIGHTS_ROWS;
 	const size_t piece = most < 32768 * WEIGHTS_ROWS ? most : 32768 * WEIGHTS_ROWS;       /* panels count in a grid's y */
 	for (size_t r = 0; r < w->rows; r += piece) {

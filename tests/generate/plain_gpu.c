@@ -24,7 +24,7 @@ struct call {
 struct calls { struct call *at; size_t n, cap; };
 struct gpu_graph { struct calls calls; };
 struct block { char *p; size_t bytes; struct block *next; };
-struct gpu { struct calls queue; struct gpu_graph *recording; struct block *device, *host; };
+struct gpu { struct calls queue; struct gpu_graph *recording; struct block *device, *host; size_t work_k; };
 
 /* --- memory --- */
 static struct block *block_of(struct block *b, const void *p, size_t bytes)
@@ -219,14 +219,33 @@ static void plain_close(struct gpu *g)
 
 static void plain_info(const struct gpu *g, struct gpu_info *out)
 {
-	(void)g;
 	*out = (struct gpu_info){ .name = "plain loops", .major = 8, .sms = 1, .memory = state->memory, .free = state->memory - state->used };
+	for (const struct block *b = g->device; b; b = b->next) out->held += b->bytes;
+}
+
+static uint64_t plain_work_bytes(const struct gpu *g, size_t k)
+{
+	(void)g;
+	return k * sizeof(float);
+}
+
+static int plain_work_make(struct gpu *g, size_t k, struct err *e)
+{
+	int st = g->work_k < k ? plain_alloc(g, k * sizeof(float), "work space", &(void *){ NULL }, e) : OK;
+	if (st == OK && g->work_k < k) g->work_k = k;
+	return st;
+}
+
+static uint64_t plain_matrix_bytes(const struct matrix *w)
+{
+	return w->rows * w->k * sizeof(float);
 }
 
 static int plain_matrix_load(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e)
 {
 	void *data;
-	int st = plain_alloc(g, w->rows * w->k * sizeof(float), "weights", &data, e);
+	int st = plain_work_make(g, w->k, e);
+	if (st == OK) st = plain_alloc(g, plain_matrix_bytes(w), "weights", &data, e);
 	if (st != OK) return st;
 	for (size_t r = 0; r < w->rows; r++) quant_row(w->type, w->data + r * w->row_bytes, w->k, (float *)data + r * w->k);
 	*out = (struct gpu_matrix){ w->type, w->rows, w->k, w->rows * w->k * sizeof(float), data };
@@ -475,7 +494,7 @@ const struct gpu_table plain_gpu = {
 	.name = "plain", .count = plain_count, .open = plain_open, .close = plain_close, .info = plain_info,
 	.alloc = plain_alloc, .release = plain_release, .alloc_host = plain_alloc_host, .release_host = plain_release_host,
 	.copy_in = plain_copy_in, .copy_out = plain_copy_out, .copy = plain_copy, .sync = plain_sync,
-	.matrix_load = plain_matrix_load, .matrix_free = plain_matrix_free,
+	.work_bytes = plain_work_bytes, .work_make = plain_work_make, .matrix_bytes = plain_matrix_bytes, .matrix_load = plain_matrix_load, .matrix_free = plain_matrix_free,
 	.record = plain_record, .recorded = plain_recorded, .replay = plain_replay, .graph_free = plain_graph_free,
 	.embed = plain_embed, .linear = plain_linear, .rope = plain_rope, .attend = plain_attend, .attend_floats = plain_attend_floats,
 	.add_normed = plain_add_normed, .best = plain_best,

@@ -427,7 +427,7 @@ TEST(gpu_generator_room)
 	kv = s.pages * kvcache_page_bytes(2, 1, 32);
 	CHECK_INT(s.pages, 2 * 512 / KVCACHE_PAGE);
 	generator_close(g);
-	st->memory = (128 << 20) + takes - kv / 4;      /* keys and values of a context and a half; the rest stays spare */
+	st->memory = takes - kv / 4;                    /* room for a context and a half, of which three quarters are given */
 	CHECK_OK(generator_open(&g, &o, &e), e);
 	generator_stats(g, &s);
 	CHECK(s.pages >= 512 / KVCACHE_PAGE && s.pages < 2 * 512 / KVCACHE_PAGE);
@@ -449,4 +449,49 @@ TEST(gpu_generator_room)
 	o.device = "gpu";
 	CHECK_INT(generator_open(&g, &o, &e), E_USAGE);
 	CHECK(st->used == 0 && st->open == 0);
+}
+
+/* Keys and values of which nobody named the size leave a second model its place on a device that is short of memory; named ones
+ * get what is left. Who finds no room any more is the CPU's, and takes nothing from those who have theirs. */
+TEST(gpu_generators_share_a_device)
+{
+	struct generator_options o = options_of("auto");
+	struct plain_gpu_state *st = &plain_gpu_state;
+	struct generator *g[3];
+	struct generator_stats s;
+	struct gen_result r;
+	struct err e;
+	char *want;
+	uint64_t takes, kv;
+	(void)small_made();
+	want = text_of("cuda");
+	o.sequences = 64;
+	kv = kvcache_page_bytes(2, 1, 32) * 512 / KVCACHE_PAGE; /* of a context */
+	CHECK_OK(generator_open(&g[0], &o, &e), e);
+	takes = st->used - 64 * kv;
+	CHECK_INT(generator_info(g[0])->device_bytes, st->used);
+	generator_close(g[0]);
+	st->memory = takes + 4 * (takes + 2 * kv);      /* a quarter of the rest is enough for another */
+	CHECK(64 * kv > st->memory - takes);
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(generator_open(&g[i], &o, &e), e);
+		CHECK_STR(generator_info(g[i])->device, "plain loops");
+		generator_stats(g[i], &s);
+		CHECK(s.pages * s.page_tokens >= 512);
+		if (i == 0) CHECK(st->memory - st->used >= takes + 2 * kv && st->memory - st->used < takes + 3 * kv);
+	}
+	CHECK_OK(generator_open(&g[2], &o, &e), e);
+	CHECK_STR(generator_info(g[2])->device, "cpu");
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(write_text(g[i], &r, &e), e);
+		CHECK_STR(buf_cstr(&r.text), want);
+		buf_clear(&r.text);
+	}
+	for (int i = 0; i < 3; i++) generator_close(g[i]);
+	o.kv_bytes = st->memory;
+	CHECK_OK(generator_open(&g[0], &o, &e), e);
+	CHECK_STR(generator_info(g[0])->device, "plain loops");
+	CHECK(st->memory - st->used < kv);
+	generator_close(g[0]);
+	mem_free(want);
 }

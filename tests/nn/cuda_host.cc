@@ -492,6 +492,8 @@ struct memory { unsigned char *p; size_t bytes; int is_device; void *mapping; si
 static std::vector<memory> memories;
 static uint64_t memory_most = 1 << 30;
 static size_t memory_used;
+static size_t graphs;            /* that can be launched */
+static int fail_after;           /* so many takings of memory until one fails; 0: none does */
 static int devices = 1;
 
 typedef std::lock_guard<std::mutex> guard;
@@ -505,6 +507,8 @@ static cudaError_t answer(cudaError_t r)
 
 extern "C" void host_memory(uint64_t bytes) { guard l(host_mutex); memory_most = bytes; }
 extern "C" void host_lose(void) { guard l(host_mutex); lose("the test said so"); }
+extern "C" void host_fail_after(int n) { guard l(host_mutex); fail_after = n; }
+extern "C" size_t host_taken(void) { guard l(host_mutex); return memories.size() + graphs; }
 extern "C" void host_devices(int n) { guard l(host_mutex); devices = n; }
 
 cudaError_t cudaDriverGetVersion(int *version)
@@ -542,10 +546,13 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
 	return answer(cudaSuccess);
 }
 
+static int fails() { return fail_after && --fail_after == 0; }
+
 static cudaError_t memory_take(void **p, size_t bytes, int is_device)
 {
 	guard l(host_mutex);
 	if (lost != cudaSuccess) return lost;
+	if (fails()) return answer(cudaErrorMemoryAllocation);
 	if (is_device && (memory_used > memory_most || bytes > memory_most - memory_used)) return answer(cudaErrorMemoryAllocation);
 	const size_t all = (bytes + 255) / 256 * 256, room = (all + PAGE - 1) / PAGE * PAGE;
 	unsigned char *at = static_cast<unsigned char *>(mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -661,8 +668,17 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
+	guard l(host_mutex);
+	if (fails()) return answer(cudaErrorMemoryAllocation);
 	*exec = new host_graph(*graph);
+	graphs++;
 	return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
+{
+	guard l(host_mutex);
+	return answer(fails() ? cudaErrorMemoryAllocation : cudaSuccess);
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
@@ -679,7 +695,13 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 	return cudaSuccess;
 }
 
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return cudaGraphDestroy(exec); }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+	guard l(host_mutex);
+	graphs--;
+	delete exec;
+	return cudaSuccess;
+}
 
 cudaError_t cudaGetLastError()
 {

@@ -56,6 +56,36 @@ TEST(gpu_memory)
 	T->close(g);
 }
 
+/* Alloc leaves a 64th to what needs memory without asking; what was taken through an opening is told, and not what others took. */
+TEST(gpu_memory_is_told)
+{
+	struct gpu *g = opened(), *other = opened();
+	struct gpu_info i, j;
+	struct err e;
+	void *p, *q;
+	host_memory(64 << 20);
+	T->info(g, &i);
+	T->info(other, &j);
+	const uint64_t own = i.held;
+	CHECK_INT(i.free, (63 << 20) - own - j.held);
+	p = device(g, NULL, 10 << 20);
+	T->info(g, &i);
+	CHECK_INT(i.held, own + (10 << 20));
+	T->info(other, &j);
+	CHECK_INT(j.held, own);
+	CHECK_INT(i.free, j.free);
+	CHECK_INT(T->alloc(other, i.free + 1, "a byte more", &q, &e), E_MEMORY);
+	CHECK_OK(T->alloc(other, i.free, "all of it", &q, &e), e);
+	CHECK_INT(T->alloc(g, 1, "a byte", &q, &e), E_MEMORY);
+	T->release(g, p);
+	T->info(g, &i);
+	CHECK_INT(i.held, own);
+	CHECK_INT(i.free, 10 << 20);
+	T->close(other);
+	T->close(g);
+	CHECK_INT(host_taken(), 0);
+}
+
 TEST(gpu_queue_runs_at_sync)
 {
 	struct gpu *g = opened();
@@ -100,6 +130,30 @@ TEST(gpu_record)
 	T->copy_in(g, y, w, sizeof w);  /* of the stack: a replay would read what is no longer there */
 	CHECK_INT(T->recorded(g, &graph, &e), E_IO);
 	CHECK(strstr(e.msg, "pageable"));
+	T->close(g);
+}
+
+/* A recorded pass for which there is no memory, in either of its steps: told, and nothing else. */
+TEST(gpu_record_without_memory)
+{
+	struct gpu *g = opened();
+	struct gpu_graph *graph;
+	struct err e;
+	char *a = device(g, NULL, 64), *b = device(g, NULL, 64);
+	const size_t taken = host_taken();
+	for (int n = 1; n <= 3; n++) {
+		CHECK_OK(T->record(g, &e), e);
+		T->copy(g, a, b, 64);
+		host_fail_after(n);
+		if (n < 3) {
+			CHECK_INT(T->recorded(g, &graph, &e), E_MEMORY);
+			CHECK(!graph && host_taken() == taken);
+		} else CHECK_OK(T->recorded(g, &graph, &e), e);
+		host_fail_after(0);
+		CHECK_OK(T->sync(g, &e), e);
+	}
+	T->graph_free(g, graph);
+	CHECK_INT(host_taken(), taken);
 	T->close(g);
 }
 

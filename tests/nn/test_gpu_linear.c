@@ -464,6 +464,38 @@ TEST(gpu_linear_not_a_number)
 	rig_close(&r);
 }
 
+static uint64_t held(const struct rig *r)
+{
+	struct gpu_info i;
+	r->t->info(r->g, &i);
+	return i.held;
+}
+
+/* What matrices and products with them take is what was told before. */
+TEST(gpu_matrix_bytes)
+{
+	static const struct { uint32_t type; size_t rows, k; } sizes[] = { { QUANT_F32, 17, 2048 }, { QUANT_Q4_K, 5, 256 },
+		{ QUANT_Q6_K, 33, 512 }, { QUANT_Q8_0, 16, 96 }, { QUANT_BF16, 40, 2048 } };
+	struct rig r = { .t = test_gpu() };
+	struct gpu_matrix on;
+	struct err e;
+	CHECK_OK(r.t->open(&r.g, 0, &e), e);
+	const uint64_t begin = held(&r), work = r.t->work_bytes(r.g, 2048);
+	CHECK_OK(r.t->work_make(r.g, 2048, &e), e);
+	CHECK_INT(held(&r), begin + work);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct matrix w = random_matrix(sizes[i].type, sizes[i].rows, sizes[i].k);
+		CHECK(r.t->matrix_bytes(&w) >= sizes[i].rows * quant_row_bytes(sizes[i].type, sizes[i].k));
+		CHECK_OK(r.t->matrix_load(r.g, &w, &on, &e), e);
+		CHECK_INT(on.bytes, r.t->matrix_bytes(&w));
+		CHECK_INT(held(&r), begin + work + on.bytes);
+		r.t->matrix_free(r.g, &on);
+		CHECK_INT(held(&r), begin + work);
+		matrix_drop(&w);
+	}
+	r.t->close(r.g);
+}
+
 TEST(gpu_matrix_sizes)
 {
 	const struct gpu_table *t = test_gpu();
