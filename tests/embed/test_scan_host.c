@@ -152,7 +152,7 @@ static uint64_t memory_taken(void)
 	CHECK_OK(host_table.open(&g, 0, &e), e);
 	host_table.info(g, &f);
 	host_table.close(g);
-	return f.memory - f.free;        /* with what this one took */
+	return f.memory - f.memory / 64 - f.free; /* with what this one took; alloc leaves a 64th */
 }
 
 /* As it grows a table takes what its rows take, and nothing beside; rows that were told of lie together. */
@@ -169,7 +169,7 @@ TEST(scan_tables_grow_in_place)
 	counted.scan = scan_counted;
 	counted.alloc = alloc_counted;
 	CHECK_OK(scan_table_open(&t, s, LEN, 0, &e), e);
-	host_memory(memory_taken() + 3 * BYTES);
+	host_memory((memory_taken() + 3 * BYTES) / 63 * 64 + 64);
 	for (int i = 0; i < 3; i++) CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
 	CHECK_INT(scan_table_add(t, rows, STRIDE, 1, &e), E_MEMORY);
 	host_memory(1 << 30);

@@ -172,6 +172,10 @@ def report(f):
     if small:
         out += table(["work", "µs"], [[f"{x['kernel']}, {x['n']} rows", number(x["us"])] if x["work"] == "small" else
                                       [f"ready, {x['model']} {x['type']}: opened {x['opened_ms']:,.0f} ms, first token", number(x["ready_ms"] * 1000)] for x in small])
+    memory = f.each("memory")
+    if memory:
+        out += table(["memory, MB", "taken when opened", "by recorded passes and kernels since", "left to these"],
+                     [[f"{m['model']} {m['type']}"] + [number(m[k] / 1e6) for k in ("opened_bytes", "running_bytes", "spare_bytes")] for m in memory])
     peers = [p for p in f.all if p.get("peer") and p["work"] in ("decode", "prompt", "encoder", "scan")]
     if peers:
         out += ["## Others at the same work", ""]

@@ -68,6 +68,22 @@ static void time_prompt(const char *name, const struct model_spec *s, struct mod
 	mem_free(ids);
 }
 
+static uint64_t free_bytes(const struct gpu *g)
+{
+	struct gpu_info i;
+	test_gpu()->info(g, &i);
+	return i.free;
+}
+
+/* What recorded passes and kernels that were loaded meanwhile have taken since `before` were free: alloc leaves that much to them. */
+static void tell_memory(const char *name, const struct model_spec *s, const struct model *m, struct gpu *beside, uint64_t before)
+{
+	const uint64_t now = free_bytes(beside), took = before > now ? before - now : 0;
+	figure("memory", "\"model\": \"%s\", \"type\": \"%s\", \"opened_bytes\": %llu, \"running_bytes\": %llu, \"spare_bytes\": %d", name,
+		quant_name(s->type), (unsigned long long)decoder_info(m->d)->device_bytes, (unsigned long long)took, (int)GPU_SPARE);
+	CHECK_MSG(took <= GPU_SPARE, "recorded passes and kernels took %.1f MiB, more than is left to them", (double)took / (1 << 20));
+}
+
 /* One opening for all: what takes most of the time with large models. */
 static void time_model(const char *name, uint32_t type)
 {
@@ -75,11 +91,15 @@ static void time_model(const char *name, uint32_t type)
 	const char *path = real_model_file(name, type);
 	const size_t most = real_sizes() ? MODEL_SEQUENCES : 4, before = real_sizes() ? BEFORE : 5, written = real_sizes() ? WRITTEN : 2,
 		prompt = real_sizes() ? PROMPT : 20, decode = before + WARM + ROUNDS * written, context = (prompt > decode ? prompt : decode) + 8;
+	struct gpu *beside = device_open();
 	struct model m;
 	model_open(&m, path, test_gpu(), context, most);
+	const uint64_t left = free_bytes(beside);
 	for (size_t n = 1; n <= most; n *= 4) time_decode(name, &s, &m, n, before, written);
 	time_prompt(name, &s, &m, prompt);
+	tell_memory(name, &s, &m, beside, left);
 	model_close(&m);
+	test_gpu()->close(beside);
 }
 
 DEVICE_TEST(time_15b_bf16) { time_model("1.5b", QUANT_BF16); }
