@@ -3,14 +3,12 @@
  * Method. scan_rows goes over all rows once for up to QUERIES queries: a block has RUN rows, a warp 32 of them, which are the
  * columns of m16n8k32 in whole numbers (the rows of it are the queries, from shared memory). In which order a row's bytes
  * are multiplied is of no matter, so each lane reads 16 of them on end. Of every product a key is kept, a whole number that
- * orders as the product does, and of every run its best. scan_best then has a block a query: the k best rows lie in the k
- * best runs (of equal ones the first), so of these the keys that reach the k-th run's best are gathered, k rows' at least and
- * k RUN at most; the k-th of them is found by its digits from the highest on (radix select), and what reaches it is sorted.
- * Keys are joined with the row's number, so that no two are equal: the k best are the same at every run.
+ * orders as the product does, and of every run its best; of these scan_best, a block a query, has the k best (cuda_best.h).
  * Bound by reading the codes, once for QUERIES queries. Threads, failure: gpu.h. */
-#include "nn/cuda_inside.h"
+#include "nn/cuda_best.h"
 
-enum { RUN = 256, ROW_WARPS = RUN / 32, QUERIES = 16, BEST_TEAM = 1024, DIGITS = 256 };
+enum { RUN = 256, ROW_WARPS = RUN / 32, QUERIES = 16 };
+_Static_assert((int)GPU_SCAN_BEST <= (int)BEST_MOST, "the k best of a block");
 
 struct rows_args {
 	const uint8_t *codes; const float *scales; const uint32_t *among;
@@ -19,16 +17,10 @@ struct rows_args {
 	uint32_t *keys, *tops;            /* (n, runs * RUN), (n, runs); 0: does not count */
 };
 
+/* Not a number is the largest. */
 CUDA_FN uint32_t key_of(float x)
 {
-	const uint32_t bits = __float_as_uint(x + 0.0f);   /* + 0: one zero only */
-	if (x != x) return 0xffffffffu;
-	return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-
-CUDA_FN float key_float(uint32_t key)
-{
-	return __uint_as_float(key >> 31 ? key ^ 0x80000000u : ~key);
+	return x != x ? 0xffffffffu : float_key(x);
 }
 
 /* Bytes from query to query in shared memory: eight of them, 64 bytes each, are then in different banks. */
@@ -114,135 +106,19 @@ struct best_args {
 	uint32_t *best; float *near; uint32_t *got;
 };
 
-/* What a block shares. */
-struct best_shared {
-	uint32_t digits[DIGITS];
-	uint32_t digit, before, in, n;    /* a digit of the k-th; how many are above it, and how many have it */
-	uint64_t sorted[GPU_SCAN_BEST];
+struct row_key {
+	const uint32_t *keys;
+	__device__ uint32_t operator()(uint32_t i) const { return keys[i]; }
 };
-
-CUDA_FN uint64_t joined(uint32_t key, uint32_t i)
-{
-	return key ? (uint64_t)key << 32 | ~i : 0;
-}
-
-/* By the block's first warp: where, from the highest digit down, `want` is reached; the lowest where they are fewer. */
-CUDA_FN void digit_find(struct best_shared *s, uint32_t want)
-{
-	const uint32_t lane = (uint32_t)cuda_lane(), high = DIGITS - 1 - lane * 8;
-	uint32_t mine = 0, upto;
-	for (int i = 0; i < 8; i++) mine += s->digits[high - i];
-	upto = mine;
-	for (int step = 1; step < CUDA_WARP; step *= 2) {
-		const uint32_t other = warp_exchange(upto, (int)lane - step < 0 ? (int)lane : (int)lane - step);
-		if ((int)lane >= step) upto += other;
-	}
-	uint32_t above = upto - mine;
-	if (above >= want || (upto < want && lane != CUDA_WARP - 1)) return;
-	for (int i = 0; i < 8; i++) {
-		const uint32_t here = s->digits[high - i];
-		if (above + here >= want || i == 7) {
-			s->digit = high - i;
-			s->before = above;
-			s->in = here;
-			return;
-		}
-		above += here;
-	}
-}
-
-/* The least of the k largest of n items that are not 0 and all different, by all threads: item(i). 1 where there are no more. */
-template <class ITEM> CUDA_FN uint64_t kth_find(struct best_shared *s, const ITEM &item, uint32_t n, uint32_t k)
-{
-	uint64_t prefix = 0;
-	uint32_t want = k;
-	for (int shift = 56; shift >= 0; shift -= 8) {
-		for (uint32_t i = threadIdx.x; i < DIGITS; i += BEST_TEAM) s->digits[i] = 0;
-		__syncthreads();
-		for (uint32_t i = threadIdx.x; i < n; i += BEST_TEAM) {
-			const uint64_t x = item(i);
-			if (x && (shift == 56 || x >> (shift + 8) == prefix)) atomicAdd(&s->digits[x >> shift & (DIGITS - 1)], 1u);
-		}
-		__syncthreads();
-		if (threadIdx.x < CUDA_WARP) digit_find(s, want);
-		__syncthreads();
-		const uint32_t before = s->before, in = s->in;
-		prefix = prefix << 8 | s->digit;
-		__syncthreads();
-		if (before + in <= want) {        /* all that have this digit are among them */
-			prefix <<= shift;
-			break;
-		}
-		want -= before;
-	}
-	return prefix ? prefix : 1;
-}
-
-struct run_item {
-	const uint32_t *tops;
-	__device__ uint64_t operator()(uint32_t i) const { return joined(tops[i], i); }
-};
-
-struct found_item {
-	const uint64_t *found;
-	__device__ uint64_t operator()(uint32_t i) const { return found[i]; }
-};
-
-/* The keys that may be among the k best; how many in s->n. A warp has a run at a time. */
-CUDA_FN void runs_gather(struct best_shared *s, const uint32_t *keys, const uint32_t *tops, uint32_t runs, uint64_t least, uint64_t *found)
-{
-	const uint32_t key_least = (uint32_t)(least >> 32);
-	for (uint32_t r = threadIdx.x / CUDA_WARP; r < runs; r += BEST_TEAM / CUDA_WARP) {
-		if (joined(tops[r], r) < least) continue;
-		for (uint32_t i = (uint32_t)cuda_lane(); i < RUN; i += CUDA_WARP) {
-			const uint32_t row = r * RUN + i, key = keys[row];
-			if (key && key >= key_least) found[atomicAdd(&s->n, 1u)] = joined(key, row);
-		}
-	}
-}
-
-/* Sorts n items (zeros behind them to the next power of two), the largest first: Batcher 1968. */
-CUDA_FN void items_sort(uint64_t *at, uint32_t n)
-{
-	uint32_t all = 1;
-	while (all < n) all *= 2;
-	for (uint32_t size = 2; size <= all; size *= 2)
-		for (uint32_t step = size / 2; step; step /= 2) {
-			__syncthreads();
-			const uint32_t i = threadIdx.x, j = i ^ step;
-			if (i < all && j > i && (at[i] < at[j]) == !(i & size)) {
-				const uint64_t t = at[i];
-				at[i] = at[j];
-				at[j] = t;
-			}
-		}
-	__syncthreads();
-}
 
 CUDA_KERNEL(__launch_bounds__(BEST_TEAM) scan_best)(struct best_args c)
 {
 	CUDA_SHARED(struct best_shared, s);
 	const size_t q = blockIdx.x;
-	const uint32_t *keys = c.keys + q * c.runs * RUN, *tops = c.tops + q * c.runs;
-	uint64_t *found = c.found + q * c.k * RUN;
-	for (uint32_t i = threadIdx.x; i < GPU_SCAN_BEST; i += BEST_TEAM) s->sorted[i] = 0;
-	if (threadIdx.x == 0) s->n = 0;
-	const uint64_t run_least = kth_find(s, run_item{ tops }, c.runs, c.k);
-	runs_gather(s, keys, tops, c.runs, run_least, found);
-	__syncthreads();
-	const uint32_t n = s->n;
-	const uint64_t least = kth_find(s, found_item{ found }, n, c.k);
-	__syncthreads();
-	if (threadIdx.x == 0) s->n = 0;
-	__syncthreads();
-	for (uint32_t i = threadIdx.x; i < n; i += BEST_TEAM)
-		if (found[i] >= least) s->sorted[atomicAdd(&s->n, 1u)] = found[i];
-	__syncthreads();
-	const uint32_t got = s->n;
-	items_sort(s->sorted, got);
+	const uint32_t got = best_find<RUN>(s, row_key{ c.keys + q * c.runs * RUN }, c.tops + q * c.runs, c.runs, c.k, c.found + q * c.k * RUN);
 	for (uint32_t i = threadIdx.x; i < got; i += BEST_TEAM) {
-		c.best[q * c.k + i] = ~(uint32_t)s->sorted[i];
-		c.near[q * c.k + i] = key_float((uint32_t)(s->sorted[i] >> 32));
+		c.best[q * c.k + i] = best_place(s->sorted[i]);
+		c.near[q * c.k + i] = best_float(s->sorted[i]);
 	}
 	if (threadIdx.x == 0) c.got[q] = got;
 }
