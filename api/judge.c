@@ -49,7 +49,9 @@ static enum gen_verdict next(void *ctx, const struct gen_view *v, struct gen_ste
 {
 	struct judge *j = ctx;
 	(void)s;
-	j->log_odds = weight_of(v->logits, &j->yes) - weight_of(v->logits, &j->no);
+	const float *logits = gen_view_logits(v);
+	if (!logits) return GEN_STOP;
+	j->log_odds = weight_of(logits, &j->yes) - weight_of(logits, &j->no);
 	j->judged = 1;
 	return GEN_STOP;
 }

@@ -88,14 +88,14 @@ static void sentence_begin(struct writer *w, size_t from)
 }
 
 /* Log-odds of the refusal's first token against everything else. */
-static double refusal_odds(const struct writer *w, const struct gen_view *v)
+static double refusal_odds(const struct writer *w, const float *logits, int vocab)
 {
-	double max = v->logits[0], other = 0;
-	for (int t = 1; t < v->vocab; t++)
-		if (v->logits[t] > max) max = v->logits[t];
-	for (int t = 0; t < v->vocab; t++)
-		if (t != w->refusal_token) other += exp(v->logits[t] - max);
-	return v->logits[w->refusal_token] - max - log(other);
+	double max = logits[0], other = 0;
+	for (int t = 1; t < vocab; t++)
+		if (logits[t] > max) max = logits[t];
+	for (int t = 0; t < vocab; t++)
+		if (t != w->refusal_token) other += exp(logits[t] - max);
+	return logits[w->refusal_token] - max - log(other);
 }
 
 /* Sends the sentence with the units chosen. */
@@ -321,8 +321,10 @@ static enum gen_verdict next(void *ctx, const struct gen_view *v, struct gen_ste
 {
 	struct writer *w = ctx;
 	if (!w->looked) {
+		const float *logits = gen_view_logits(v);
+		if (!logits) return GEN_STOP;
 		w->looked = 1;
-		w->out->refusal = refusal_odds(w, v);
+		w->out->refusal = refusal_odds(w, logits, v->vocab);
 		w->evidence->refusal = w->out->refusal;
 		if (w->out->refusal > w->refusal_floor || (w->evidence->looked && decide_begun(w->evidence) < w->confidence_floor)) {
 			w->out->end = WRITE_REFUSED;

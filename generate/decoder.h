@@ -14,6 +14,7 @@
 #include "base/team.h"
 #include "generate/kvcache.h"
 #include "generate/lora.h"
+#include "generate/sample.h"
 #include "nn/gguf.h"
 #include "nn/gpu.h"
 #include "nn/ops.h"
@@ -28,9 +29,11 @@ struct decoder_row {                   /* a token at the position behind what it
 	struct kvseq *seq;
 	int32_t id;
 	enum decoder_want want;
+	float temperature;             /* WANT_LOGITS: that a token is to be drawn with; 0: none is drawn */
 	/* filled in */
 	int32_t best;                  /* WANT_BEST: the likeliest token after it, the first of equals; -1: no logit is a number */
-	const float *logits;           /* WANT_LOGITS: (vocab), the decoder's until the next pass */
+	struct sample_row logits;      /* WANT_LOGITS: the decoder's until the next pass. On a GPU they stay there, and candidates
+	                                  of them are here */
 };
 struct decoder_options {
 	int context_max;               /* tokens of a sequence; 0: the model's own, at most 4096; more than its own is cut to it */

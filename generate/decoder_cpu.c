@@ -13,7 +13,6 @@
 #include <string.h>
 #include "base/mem.h"
 #include "generate/decoder_inside.h"
-#include "generate/sample.h"
 #include "nn/packs.h"
 #include "nn/quant.h"
 
@@ -477,7 +476,7 @@ static void item_best(struct cpu_pass *c, size_t i, float *scratch)
 {
 	struct decoder_row *r = &c->rows[c->bests[i]];
 	(void)scratch;
-	r->best = sample_best(r->logits, c->d->info.vocab, NULL, 0);
+	r->best = sample_best(r->logits.logits, c->d->info.vocab);
 }
 
 /* Query heads that share keys are one item, which reads the keys once, unless some members would have none. */
@@ -500,7 +499,7 @@ static void begin_rows(struct cpu_pass *c, struct decoder_row *rows, size_t n)
 		c->pos[t] = s->len;
 		s->ids[s->len++] = rows[t].id;
 		if (rows[t].want == WANT_BEST) c->bests[c->best_n++] = t;
-		if (rows[t].want) rows[t].logits = c->logits + c->want++ * c->d->info.vocab;
+		if (rows[t].want) rows[t].logits = (struct sample_row){ .logits = c->logits + c->want++ * c->d->info.vocab };
 		if (t == 0 || rows[t - 1].seq != s || c->runs[c->run_n - 1].n == ATTEND_TOKENS)
 			c->runs[c->run_n++] = (struct run){ t, 0 };
 		c->runs[c->run_n - 1].n++;

@@ -8,14 +8,16 @@
  * Passes that write are alike but for their size, so their rows, rows wanted and keys are rounded up to powers of two (rows
  * that are not there have position -1), and the second pass of a size is recorded as a graph, which later ones replay:
  * then a token costs the host one launch, not half a dozen for each layer. Prompts, in few large passes, are queued kernel by kernel.
- * The likeliest token is chosen on the device; logits are copied only to those who want them.
+ * Logits stay on the device: a few of the likeliest tokens of each row come back with the pass, which is what most tokens are
+ * chosen from (sample.h); a whole row is copied when it is asked for. Rows of a constraint have no mask there: it looks at tokens as
+ * they are offered, most often at one, where a mask would have to try the whole vocabulary.
  * Memory. What all of it takes is reckoned before any is taken: weights, work space of products, norms and rotary tables,
  * activations, attention's sums, logits, tables, and keys and values of one context at least. If that is more than is free, the
  * model is not opened there. Keys and values come last and get what was asked for, or less: what is left then, and where nobody
  * named a size (kv_bytes 0) no more than three quarters of it, for others come to the same device later, a second model, an
  * encoder, vectors to be searched. Nothing is taken after that but by recorded passes, for which alloc leaves room (gpu.h).
  * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
- * changes nothing.
+ * changes nothing: logits of what comes after lie behind those of what came before, and such passes are not recorded.
  * Threads: one caller. Failure: at open, and by a lost device, which is final: everything later says so. */
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +38,7 @@ struct gpu_layer {                               /* as struct layer, on the devi
 
 struct shape {                                   /* of a pass */
 	size_t rows, wants, keys;                /* keys: no row has more */
+	size_t at;                               /* rows of logits that stay, of a pass that is cut */
 	size_t slots, ld_pages;                  /* of the table of pages */
 	int prompt;
 };
@@ -47,7 +50,12 @@ struct recorded {
 	int failed;
 };
 
-struct tables { int32_t *ids, *pos, *slot, *pick; uint32_t *pages; size_t n; }; /* n: numbers, all together */
+struct tables {                                  /* n: numbers, all together */
+	int32_t *ids, *pos, *slot, *pick, *most;
+	float *temperature;
+	uint32_t *pages;
+	size_t n;
+};
 
 enum part { WEIGHTS, WORK, VECTORS, ACTIVATIONS, SUMS, LOGITS, TABLES, KEYS, PARTS }; /* of the device's memory */
 static const char *const part_names[PARTS] = { "weights", "work space", "norms and rotary tables", "activations", "attention's sums",
@@ -65,11 +73,13 @@ struct gpu_pass {
 	float *x, *proj, *q, *k, *v, *mix, *gate;/* (DECODER_CHUNK, …) */
 	float *logits;                           /* (wants, vocab) */
 	float *scratch;                          /* of attention: of `most` written rows, of DECODER_CHUNK of a prompt */
-	int32_t *best;                           /* (wants) */
+	void *top_scratch;
+	struct gpu_best *best;                   /* (wants) */
 	int32_t *table;                          /* struct tables: there, */
 	int32_t *host_table;                     /* and here, in page-locked memory, as the next two */
-	int32_t *host_best;                      /* (wants) */
-	float *host_logits;                      /* (wants, vocab) */
+	struct gpu_best *host_best;              /* (wants) */
+	float *host_logits;                      /* (vocab): of row `fetched` */
+	size_t fetched;                          /* SIZE_MAX: of none */
 	uint64_t bytes[PARTS];                   /* planned at open, before any are taken; of KEYS those that were */
 	size_t longest;                          /* row of weights */
 	size_t most;                             /* rows of a pass that writes */
@@ -203,12 +213,18 @@ static size_t put_vectors(struct gpu_pass *p)
 /* The table of a pass of that shape at `base`. */
 static struct tables tables_at(int32_t *base, const struct shape *s)
 {
-	size_t rows = whole(s->rows);
-	struct tables t = { .ids = base, .pos = base + rows, .slot = base + 2 * rows, .pick = base + 3 * rows };
-	size_t at = 3 * rows + whole(s->wants);
+	size_t rows = whole(s->rows), wants = whole(s->wants), at = 3 * rows + 3 * wants;
+	struct tables t = { .ids = base, .pos = base + rows, .slot = base + 2 * rows, .pick = base + 3 * rows,
+		.most = base + 3 * rows + wants, .temperature = (float *)(void *)(base + 3 * rows + 2 * wants) };
 	t.pages = (uint32_t *)(base + at);
 	t.n = at + s->slots * s->ld_pages;
 	return t;
+}
+
+static struct shape largest_shape(const struct gpu_pass *p)
+{
+	return (struct shape){ .rows = DECODER_CHUNK, .wants = p->d->wants, .keys = p->keys_max, .slots = p->slots,
+		.ld_pages = p->keys_max / KVCACHE_PAGE, .prompt = 1 };
 }
 
 /* Where everything lies that a pass works on, and the plan of it; how many floats it is. */
@@ -216,17 +232,18 @@ static size_t place_activations(struct gpu_pass *p, float *base)
 {
 	const struct decoder *d = p->d;
 	const struct decoder_info *f = &d->info;
-	const struct shape largest = { DECODER_CHUNK, d->wants, p->keys_max, p->slots, p->keys_max / KVCACHE_PAGE, 1 };
+	const struct shape largest = largest_shape(p);
 	const size_t written = p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max, 0),
 		read = p->t->attend_floats(DECODER_CHUNK, f->heads, f->head_dim, p->keys_max, 1);
-	float *best, *table;
+	float *best, *table, *scratch;
 	const struct { float **to; size_t n; enum part part; } all[] = {
 		{ &p->x, DECODER_CHUNK * f->dim, ACTIVATIONS }, { &p->proj, d->arch->gemma ? DECODER_CHUNK * f->dim : 0, ACTIVATIONS },
 		{ &p->q, DECODER_CHUNK * d->q_dim, ACTIVATIONS }, { &p->k, DECODER_CHUNK * d->kv_dim, ACTIVATIONS },
 		{ &p->v, DECODER_CHUNK * d->kv_dim, ACTIVATIONS }, { &p->mix, DECODER_CHUNK * d->q_dim, ACTIVATIONS },
 		{ &p->gate, DECODER_CHUNK * f->ff, ACTIVATIONS }, { &p->logits, d->wants * f->vocab, LOGITS },
 		{ &p->scratch, written > read ? written : read, SUMS },
-		{ &best, d->wants, TABLES }, { &table, tables_at(NULL, &largest).n, TABLES },
+		{ &best, d->wants * sizeof *p->best / sizeof(float), LOGITS },
+		{ &scratch, p->t->top_bytes(f->vocab, d->wants) / sizeof(float), LOGITS }, { &table, tables_at(NULL, &largest).n, TABLES },
 	};
 	size_t at = 0;
 	p->bytes[ACTIVATIONS] = p->bytes[LOGITS] = p->bytes[SUMS] = p->bytes[TABLES] = 0;
@@ -235,7 +252,8 @@ static size_t place_activations(struct gpu_pass *p, float *base)
 		at += whole(all[i].n);
 		p->bytes[all[i].part] += whole(all[i].n) * sizeof *base;
 	}
-	p->best = (int32_t *)(void *)best;
+	p->best = (struct gpu_best *)(void *)best;
+	p->top_scratch = scratch;
 	p->table = (int32_t *)(void *)table;
 	return at;
 }
@@ -250,14 +268,14 @@ static int alloc_floats(struct gpu_pass *p, size_t n, const char *what, float **
 
 static int make_host(struct gpu_pass *p, struct err *e)
 {
-	const struct shape largest = { DECODER_CHUNK, p->d->wants, p->keys_max, p->slots, p->keys_max / KVCACHE_PAGE, 1 };
-	size_t table = whole(tables_at(NULL, &largest).n), best = whole(p->d->wants), logits = p->d->wants * p->d->info.vocab;
+	const struct shape largest = largest_shape(p);
+	size_t table = whole(tables_at(NULL, &largest).n), best = whole(p->d->wants * sizeof *p->host_best / sizeof(float));
 	void *here = NULL;
-	int st = p->t->alloc_host(p->g, (table + best) * sizeof(int32_t) + logits * sizeof(float), &here, e);
+	int st = p->t->alloc_host(p->g, (table + best + p->d->info.vocab) * sizeof(float), &here, e);
 	p->host_table = here;
 	if (st != OK) return st;
-	p->host_best = p->host_table + table;
-	p->host_logits = (float *)(void *)(p->host_best + best);
+	p->host_best = (struct gpu_best *)(void *)(p->host_table + table);
+	p->host_logits = (float *)(void *)(p->host_table + table + best);
 	return OK;
 }
 
@@ -475,7 +493,7 @@ static void queue_layer(struct gpu_pass *p, size_t layer, const struct gpu_rows 
 	queue_onto(p, &l->down, p->gate, l->ffn_post, s);
 }
 
-/* All of a pass but the logits' way to the host. Addresses follow from the shape alone. */
+/* All of a pass. Addresses follow from the shape alone. */
 static void queue_pass(struct gpu_pass *p, const struct shape *s)
 {
 	const struct decoder *d = p->d;
@@ -485,10 +503,12 @@ static void queue_pass(struct gpu_pass *p, const struct shape *s)
 	p->t->embed(p->g, &p->embed, there.ids, s->rows, d->embed_scale, p->x);
 	for (size_t i = 0; i < d->info.layers; i++) queue_layer(p, i, &rows, s);
 	if (!s->wants) return;
+	const struct gpu_top top = { .logits = p->logits + s->at * d->info.vocab, .vocab = d->info.vocab, .n = s->wants, .most = there.most,
+		.temperature = there.temperature, .scratch = p->top_scratch, .best = p->best + s->at };
 	queue_linear(p, (struct gpu_linear){ .w = p->output.data ? &p->output : &p->embed, .norm = p->output_norm, .x = p->x,
-		.pick = there.pick, .y = p->logits, .n = s->wants }, s);
-	p->t->best(p->g, p->logits, d->info.vocab, s->wants, NULL, 0, p->best);
-	p->t->copy_out(p->g, p->host_best, p->best, s->wants * sizeof *p->best);
+		.pick = there.pick, .y = p->logits + s->at * d->info.vocab, .n = s->wants }, s);
+	p->t->top(p->g, &top);
+	p->t->copy_out(p->g, p->host_best + s->at, top.best, s->wants * sizeof *top.best);
 }
 
 /* The place of a shape among those recorded: its own, a new one, or that of the one longest unused. */
@@ -556,10 +576,10 @@ static void put_pages(const struct tables *to, const struct shape *s, size_t i, 
 	memset(row + n, 0, (s->ld_pages - n) * sizeof *row);
 }
 
-/* The shape of a pass of these rows, of which so many want something. Grows the sequences. */
-static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows, size_t n, size_t wants, int prompt)
+/* The shape of a pass of these rows, of which so many want something; at: those before that did. Grows the sequences. */
+static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows, size_t n, size_t wants, size_t at, int prompt)
 {
-	struct shape s = { .rows = n, .wants = wants, .slots = p->slots < n ? p->slots : n, .prompt = prompt };
+	struct shape s = { .rows = n, .wants = wants, .at = at, .slots = p->slots < n ? p->slots : n, .prompt = prompt };
 	for (size_t t = 0; t < n; t++) {
 		struct kvseq *q = rows[t].seq;
 		q->ids[q->len++] = rows[t].id;
@@ -569,7 +589,7 @@ static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows,
 	s.ld_pages = s.keys / KVCACHE_PAGE;
 	if (prompt) return s;
 	s.rows = power_of_two(n, 1, p->most);
-	s.wants = wants ? power_of_two(wants, 1, p->d->wants) : 0;
+	if (wants && !at) s.wants = power_of_two(wants, 1, p->d->wants);
 	s.slots = p->slots < s.rows ? p->slots : s.rows;
 	return s;
 }
@@ -590,35 +610,58 @@ static void put_table(struct gpu_pass *p, const struct decoder_row *rows, size_t
 		if (left[i] == 0) put_pages(&to, s, i, rows[t].seq);
 	}
 	for (size_t t = n; t < s->rows; t++) to.ids[t] = to.pos[t] = -1, to.slot[t] = 0;
-	for (size_t w = 0; w < s->wants; w++) to.pick[w] = w < wants ? (int32_t)at[want[w]] : -1;
+	for (size_t w = 0; w < s->wants; w++) {
+		const struct decoder_row *r = w < wants ? &rows[want[w]] : NULL;
+		to.pick[w] = r ? (int32_t)at[want[w]] : -1;
+		to.most[w] = !r ? 0 : r->want == WANT_BEST ? 1 : GPU_TOP;
+		to.temperature[w] = r ? r->temperature : 0;
+	}
 }
 
-/* Some rows, at most as many as a pass of their kind takes; `kept`: rows of logits on the host that are to stay. */
+static void lose(struct gpu_pass *p, const struct err *why)
+{
+	err_set(&p->lost, E_IO, "%s: %s", gguf_path(p->d->g), why->msg);
+}
+
+/* sample_row.fetch */
+static const float *fetch_logits(void *from, size_t at)
+{
+	struct gpu_pass *p = from;
+	const size_t vocab = p->d->info.vocab;
+	struct err why;
+	if (p->lost.status) return NULL;
+	if (p->fetched == at) return p->host_logits;
+	p->t->copy_out(p->g, p->host_logits, p->logits + at * vocab, vocab * sizeof *p->logits);
+	if (p->t->sync(p->g, &why) != OK) lose(p, &why);
+	p->fetched = p->lost.status ? SIZE_MAX : at;
+	return p->lost.status ? NULL : p->host_logits;
+}
+
+/* What a pass said of the row of logits `at`. */
+static void row_told(struct gpu_pass *p, size_t at, struct decoder_row *row)
+{
+	const struct gpu_best *b = &p->host_best[at];
+	if (row->want == WANT_BEST) row->best = b->n ? b->ids[0] : -1;
+	else row->logits = (struct sample_row){ .fetch = fetch_logits, .from = p, .at = at, .ids = b->ids, .top = b->logits, .n = b->n,
+		.all = b->n < GPU_TOP, .sum = (double)b->sum, .slack = GPU_TOP_SLACK };
+}
+
+/* Some rows, at most as many as a pass of their kind takes; `kept`: rows of logits that are to stay. */
 static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int prompt, size_t *kept, struct err *e)
 {
-	const size_t vocab = p->d->info.vocab;
-	float *logits = p->host_logits + *kept * vocab;
-	size_t want[DECODER_CHUNK], wants = 0, logits_n;
+	size_t want[DECODER_CHUNK], wants = 0;
 	struct shape s;
 	int st;
 	for (size_t t = 0; t < n; t++)
-		if (rows[t].want == WANT_LOGITS) want[wants++] = t;
-	logits_n = wants;
-	for (size_t t = 0; t < n; t++)
-		if (rows[t].want == WANT_BEST) want[wants++] = t;
-	s = shape_of(p, rows, n, wants, prompt);
+		if (rows[t].want) want[wants++] = t;
+	s = shape_of(p, rows, n, wants, *kept, prompt);
 	put_table(p, rows, n, want, wants, &s);
-	if (prompt) {
-		p->first |= p->prompts++ == 0;
-		queue_pass(p, &s);
-	} else queue_written(p, &s);
-	if (logits_n) p->t->copy_out(p->g, logits, p->logits, logits_n * vocab * sizeof *logits);
+	if (prompt) p->first |= p->prompts++ == 0;
+	if (prompt || s.at) queue_pass(p, &s);
+	else queue_written(p, &s);
 	if ((st = p->t->sync(p->g, e)) != OK) return st;
-	for (size_t w = 0; w < wants; w++) {
-		if (w < logits_n) rows[want[w]].logits = logits + w * vocab;
-		else rows[want[w]].best = p->host_best[w];
-	}
-	*kept += logits_n;
+	for (size_t w = 0; w < wants; w++) row_told(p, s.at + w, &rows[want[w]]);
+	*kept += wants;
 	return OK;
 }
 
@@ -640,9 +683,10 @@ int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_r
 	struct err why;
 	int st = p->lost.status;
 	p->first = 0;
+	p->fetched = SIZE_MAX;
 	for (size_t at = 0; at < n && st == OK; at += most) {
 		st = run_rows(p, rows + at, n - at < most ? n - at : most, phase == PHASE_PROMPT, &kept, &why);
-		if (st != OK) err_set(&p->lost, E_IO, "%s: %s", gguf_path(p->d->g), why.msg);
+		if (st != OK) lose(p, &why);
 	}
 	return gpu_pass_lost(p, e);
 }

@@ -23,6 +23,7 @@
 
 struct generator;
 struct gpu_table;
+struct sample_row;
 
 struct generator_options {
 	const char *path;      /* .gguf; borrowed during open */
@@ -109,8 +110,12 @@ struct gen_view {
 	int32_t token; int is_stop;
 	size_t step;                         /* 0 for the first token; the same for those offered instead of it */
 	size_t tokens;                       /* that text is made of */
-	const float *logits; int vocab;      /* raw logits the token was taken from, (vocab) */
+	int vocab;
+	const struct sample_row *row;        /* for gen_view_logits */
 };
+/* Raw logits the token was taken from, (vocab), until the constraint returns. A GPU keeps them: each call then is a copy, so look at
+ * them where they are needed alone. NULL: the GPU was lost; any verdict will do, for the text fails. */
+const float *gen_view_logits(const struct gen_view *v);
 enum gen_verdict {
 	GEN_ACCEPT,       /* take the token (a stop token ends the text) */
 	GEN_STOP,         /* end here, without the token */

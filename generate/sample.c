@@ -1,5 +1,10 @@
 /* sample.c: owns the working copy of the logits.
  *
+ * All is written for the whole row. Of candidates the same is done until an answer would depend on what they do not hold: they are
+ * ordered as the whole row is down to a floor, the last candidate's logit, which no other id's is over, as a penalty of 1 and more
+ * only lowers; and where the sum of weights counts, both ends of what it may be must say the same. Else it is UNTOLD, and done once more with
+ * the whole row and the same random numbers. Without filters a token is drawn by ids as they come, or in the order of likelihood
+ * where there are candidates: another token for a number, as likely.
  * The ids are ordered by a heap, only as far as the filters need: the likeliest come off one by one until top-k,
  * top-p and min-p all have enough; equal logits come lowest id first, so that a seed means one text. The penalty is
  * computed from the raw logit into the copy, so that a token which stands several times in the window is penalised
@@ -11,6 +16,10 @@
 #include <math.h>
 #include <string.h>
 #include "base/mem.h"
+
+enum { UNTOLD = -2 };
+/* Beside what min_p keeps, a double's sum of weights never rounds up to the whole. */
+static const float MIN_P_LEAST = 1e-9f;
 
 int sampler_init(struct sampler *s, size_t vocab, struct err *e)
 {
@@ -57,11 +66,16 @@ static double next_uniform(struct sample_rng *rng)
 	return (double)(out >> 11) * 0x1p-53;
 }
 
-int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_t n)
+const float *sample_logits(const struct sample_row *row)
+{
+	return row->logits ? row->logits : row->fetch(row->from, row->at);
+}
+
+/* ids NULL: all. */
+static int32_t best_among(const float *logits, const int32_t *ids, size_t n)
 {
 	int32_t best = -1;
 	float top = -INFINITY;
-	if (!ids) n = vocab;
 	for (size_t i = 0; i < n; i++) {
 		int32_t id = ids ? ids[i] : (int32_t)i;
 		if (logits[id] < top || !isfinite(logits[id]) || (logits[id] == top && id > best)) continue; /* mostly the first */
@@ -69,6 +83,21 @@ int32_t sample_best(const float *logits, size_t vocab, const int32_t *ids, size_
 		best = id;
 	}
 	return best;
+}
+
+int32_t sample_best(const float *logits, size_t vocab)
+{
+	return best_among(logits, NULL, vocab);
+}
+
+int32_t sample_best_of(const struct sample_row *row, const int32_t *ids, size_t n)
+{
+	const float *logits;
+	for (size_t c = 0; c < row->n; c++)
+		for (size_t i = 0; i < n; i++)
+			if (ids[i] == row->ids[c]) return ids[i];
+	logits = row->all ? NULL : sample_logits(row);
+	return logits ? best_among(logits, ids, n) : -1;
 }
 
 static int before(const struct sampler *s, int32_t a, int32_t b)
@@ -106,6 +135,25 @@ static double weight(const struct sampler *s, int32_t id, float best)
 	return exp((double)s->logits[id] - (double)best);
 }
 
+static int is_part(const struct sampler *s)
+{
+	return s->floor > -INFINITY;
+}
+
+/* What all ids weigh, at least and at most; the n in the heap array are all of them, or in part. */
+static void weigh(const struct sampler *s, const struct sample_draw *d, size_t n, float best, double *least, double *most)
+{
+	const int known = d->row.sum > 0 && (d->p->repeat_penalty == 1 || d->recent_n == 0);
+	double total = 0;
+	if (is_part(s)) {
+		*least = known ? d->row.sum / (1 + d->row.slack) : 0;
+		*most = known ? d->row.sum / (1 - d->row.slack) : INFINITY;
+		return;
+	}
+	for (size_t i = 0; i < n; i++) total += weight(s, s->heap[i], best);
+	*least = *most = total;
+}
+
 /* Draws from the n ids of the heap array, in any order, without filters. */
 static int32_t draw_any(struct sampler *s, struct sample_rng *r, size_t n)
 {
@@ -119,77 +167,155 @@ static int32_t draw_any(struct sampler *s, struct sample_rng *r, size_t n)
 	return s->heap[n - 1];
 }
 
-static int has_filters(const struct gen_params *p, size_t n)
+/* The same from the likeliest on. */
+static int32_t draw_in_order(struct sampler *s, const struct sample_draw *d, size_t n)
 {
-	return (p->top_k > 0 && (size_t)p->top_k < n) || p->top_p < 1 || p->min_p > 0;
-}
-
-/* How many of the n ids of the heap array the filters keep: they stand at its end, best last. *sum: of their weights. */
-static size_t filter(struct sampler *s, const struct gen_params *p, size_t n, double *sum)
-{
-	size_t left = n, kept = 0, k = p->top_k > 0 && (size_t)p->top_k < n ? (size_t)p->top_k : n;
-	double total = 0;
+	double u = next_uniform(d->rng), least, most;
 	float best;
 	heap_make(s, s->heap, n);
 	best = s->logits[s->heap[0]];
-	if (k < n) while (left > n - k) pop_top(s, s->heap, &left);
-	/* top-p is a share of what top-k left */
-	for (size_t i = k < n ? n - k : 0; i < n; i++) total += weight(s, s->heap[i], best);
+	weigh(s, d, n, best, &least, &most);
+	least *= u;
+	most *= u;
+	while (n) {
+		double w;
+		pop_top(s, s->heap, &n);
+		if (s->logits[s->heap[n]] <= s->floor) return UNTOLD;
+		w = weight(s, s->heap[n], best);
+		if ((most -= w) < 0) return s->heap[n];
+		if ((least -= w) < 0) return UNTOLD;
+	}
+	return s->heap[0];
+}
+
+static int has_filters(const struct sampler *s, const struct gen_params *p, size_t n)
+{
+	return (p->top_k > 0 && ((size_t)p->top_k < n || is_part(s))) || p->top_p < 1 || p->min_p > 0;
+}
+
+/* How many of the n ids of the heap array the filters keep: they stand at its end, best last. *sum: of their weights. 0: untold. */
+static size_t filter(struct sampler *s, const struct sample_draw *d, size_t n, double *sum)
+{
+	const struct gen_params *p = d->p;
+	size_t left = n, kept = 0, k = p->top_k > 0 && (size_t)p->top_k < n ? (size_t)p->top_k : n;
+	double least = 0, most;
+	float best;
+	heap_make(s, s->heap, n);
+	best = s->logits[s->heap[0]];
+	if (k < n) { /* top-p is a share of what top-k left */
+		while (left > n - k) pop_top(s, s->heap, &left);
+		if (s->logits[s->heap[left]] <= s->floor) return 0;
+		for (size_t i = left; i < n; i++) least += weight(s, s->heap[i], best);
+		most = least;
+	} else weigh(s, d, n, best, &least, &most);
+	if (is_part(s) && k == n) {
+		if (p->top_k > 0) least = 0;              /* of what top-k leaves, not of all */
+		if (p->top_p >= 1 && p->min_p < MIN_P_LEAST) return 0;
+		if (p->top_p >= 1) least = most = INFINITY; /* min-p ends them */
+	}
 	for (*sum = 0; kept < k; kept++) {
 		double w;
 		if (left == n - kept) pop_top(s, s->heap, &left);
+		if (s->logits[s->heap[n - 1 - kept]] <= s->floor) return 0;
 		w = weight(s, s->heap[n - 1 - kept], best);
-		if (kept && (w < (double)p->min_p || *sum >= (double)p->top_p * total)) break;
+		if (kept && (w < (double)p->min_p || *sum >= (double)p->top_p * most)) break;
+		if (kept && *sum >= (double)p->top_p * least) return 0;
 		*sum += w;
 	}
 	return kept;
 }
 
-static int32_t draw(struct sampler *s, struct sample_rng *r, const struct gen_params *p, size_t n)
+static int32_t draw(struct sampler *s, const struct sample_draw *d, size_t n)
 {
 	double sum;
 	size_t kept;
-	if (!has_filters(p, n)) return draw_any(s, r, n);
-	kept = filter(s, p, n, &sum);
-	sum *= next_uniform(r);
+	if (!has_filters(s, d->p, n)) return d->row.ids ? draw_in_order(s, d, n) : draw_any(s, d->rng, n);
+	kept = filter(s, d, n, &sum);
+	if (!kept) return UNTOLD;
+	sum *= next_uniform(d->rng);
 	for (size_t i = 1; i < kept; i++)
 		if ((sum -= weight(s, s->heap[n - i], s->logits[s->heap[n - 1]])) < 0) return s->heap[n - i];
 	return s->heap[n - kept];
 }
 
-/* The working copy, penalised. */
-static void logits_copy(struct sampler *s, const float *logits, const struct gen_params *p, const int32_t *recent, size_t n)
+static float penalised(float logit, const struct gen_params *p)
 {
-	memcpy(s->logits, logits, s->vocab * sizeof *logits);
-	for (size_t i = 0; i < n && p->repeat_penalty != 1; i++) {
-		float l = logits[recent[i]];
-		s->logits[recent[i]] = l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty;
-	}
+	return logit > 0 ? logit / p->repeat_penalty : logit * p->repeat_penalty;
 }
 
-/* Ids of finite logits, divided by the temperature, into the heap array; how many. */
-static size_t heap_fill(struct sampler *s, float temperature)
+/* The working copy, penalised for so many recent tokens and divided by the temperature, and the ids of what is finite in the heap array;
+ * how many. */
+static size_t fill_whole(struct sampler *s, const float *logits, const struct sample_draw *d, size_t recent_n, float temperature)
 {
 	size_t have = 0;
+	memcpy(s->logits, logits, s->vocab * sizeof *logits);
+	for (size_t i = 0; i < recent_n && d->p->repeat_penalty != 1; i++) s->logits[d->recent[i]] = penalised(logits[d->recent[i]], d->p);
 	for (size_t i = 0; i < s->vocab; i++) {
 		s->logits[i] /= temperature;
 		if (isfinite(s->logits[i])) s->heap[have++] = (int32_t)i;
 	}
+	s->floor = -INFINITY;
 	return have;
 }
 
-int32_t sample_next(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p,
-	const int32_t *recent, size_t n)
+/* The same of candidates alone, with the floor of all others; 0: untold. */
+static size_t fill_part(struct sampler *s, const struct sample_draw *d, float temperature)
+{
+	const struct sample_row *row = &d->row;
+	const size_t recent_n = d->p->repeat_penalty == 1 ? 0 : d->recent_n;
+	if (row->n == 0 || (row->all && d->p->temperature > 0)) return 0; /* to the last bit sums follow the whole row's order */
+	if (recent_n && d->p->repeat_penalty < 1) return 0;               /* others may rise over them */
+	for (size_t i = 0; i < row->n; i++) s->logits[row->ids[i]] = 0;
+	for (size_t i = 0; i < recent_n; i++) s->logits[d->recent[i]] = NAN;
+	for (size_t i = 0; i < row->n; i++) {
+		float *to = &s->logits[row->ids[i]];
+		*to = (isnan(*to) ? penalised(row->top[i], d->p) : row->top[i]) / temperature;
+		if (!isfinite(*to)) return 0;
+		s->heap[i] = row->ids[i];
+	}
+	s->floor = row->all ? -INFINITY : row->top[row->n - 1] / temperature;
+	return row->n;
+}
+
+static int is_greedy(const struct gen_params *p)
+{
+	return p->temperature <= 0;
+}
+
+static int32_t next_of_part(struct sampler *s, const struct sample_draw *d)
 {
 	size_t have;
-	s->first_n = s->rest_n = 0;
-	if (p->temperature <= 0 && (p->repeat_penalty == 1 || n == 0)) return sample_best(logits, s->vocab, NULL, 0);
-	logits_copy(s, logits, p, recent, n);
-	if (p->temperature <= 0) return sample_best(s->logits, s->vocab, NULL, 0);
-	have = heap_fill(s, p->temperature);
+	if (is_greedy(d->p) && (d->p->repeat_penalty == 1 || d->recent_n == 0) && d->row.n) return d->row.ids[0];
+	have = fill_part(s, d, is_greedy(d->p) ? 1 : d->p->temperature);
+	if (have == 0) return UNTOLD;
+	if (!is_greedy(d->p)) return draw(s, d, have);
+	heap_make(s, s->heap, have);
+	return s->logits[s->heap[0]] > s->floor ? s->heap[0] : UNTOLD;
+}
+
+static int32_t next_of_whole(struct sampler *s, const struct sample_draw *d, const float *logits)
+{
+	size_t have;
+	if (is_greedy(d->p) && (d->p->repeat_penalty == 1 || d->recent_n == 0)) return sample_best(logits, s->vocab);
+	have = fill_whole(s, logits, d, d->recent_n, is_greedy(d->p) ? 1 : d->p->temperature);
+	if (is_greedy(d->p)) return sample_best(s->logits, s->vocab);
 	/* a temperature near 0 may overflow: its limit is greedy */
-	if (have == 0) return sample_best(logits, s->vocab, NULL, 0);
-	return draw(s, r, p, have);
+	if (have == 0) return sample_best(logits, s->vocab);
+	return draw(s, d, have);
+}
+
+int32_t sample_next(struct sampler *s, const struct sample_draw *d)
+{
+	const struct sample_rng was = *d->rng;
+	const float *logits;
+	int32_t id = UNTOLD;
+	s->first_n = s->rest_n = 0;
+	s->more = 0;
+	if (d->row.ids) id = next_of_part(s, d);
+	if (id != UNTOLD) return id;
+	*d->rng = was;
+	logits = sample_logits(&d->row);
+	return logits ? next_of_whole(s, d, logits) : -1;
 }
 
 /* A heap of n ids without one. */
@@ -201,30 +327,61 @@ static size_t heap_without(const struct sampler *s, int32_t *heap, size_t n, int
 	return n;
 }
 
-void sample_rest(struct sampler *s, struct sample_rng *r, const float *logits, const struct gen_params *p, const int32_t *recent,
-	size_t n, int32_t refused)
+/* The heaps of sample_rest, from the whole row or (logits NULL) from candidates; 0: untold. */
+static int rest_fill(struct sampler *s, const float *logits)
 {
+	const struct sample_draw *d = &s->draw;
+	const float temperature = d->p->temperature;
 	size_t have = 0, kept = 0;
 	double sum;
-	logits_copy(s, logits, p, recent, n);
-	if (p->temperature > 0) have = heap_fill(s, p->temperature);
-	if (have) {
-		kept = has_filters(p, have) ? filter(s, p, have, &sum) : have;
-	} else {
-		logits_copy(s, logits, p, recent, p->temperature > 0 ? 0 : n);
-		have = heap_fill(s, 1);
-	}
+	if (temperature > 0) have = logits ? fill_whole(s, logits, d, d->recent_n, temperature) : fill_part(s, d, temperature);
+	if (have && has_filters(s, d->p, have)) kept = filter(s, d, have, &sum);
+	else if (have && logits) kept = have;
+	else if (logits) have = fill_whole(s, logits, d, temperature > 0 ? 0 : d->recent_n, 1);
+	else if (temperature <= 0) have = fill_part(s, d, 1);
+	if (!logits && (temperature > 0 ? !kept : !have)) return 0;
 	s->first = s->heap + (have - kept);
-	for (size_t i = 0; i < kept; i++) s->logits[s->first[i]] -= (float)log(-log(next_uniform(r)));
-	s->first_n = heap_without(s, s->first, kept, refused);
-	s->rest_n = heap_without(s, s->heap, have - kept, refused);
+	for (size_t i = 0; i < kept; i++) s->logits[s->first[i]] -= (float)log(-log(next_uniform(d->rng)));
+	s->first_n = heap_without(s, s->first, kept, s->refused);
+	s->rest_n = heap_without(s, s->heap, have - kept, s->refused);
+	s->more = is_part(s);
+	return 1;
 }
 
-int32_t sample_another(struct sampler *s)
+static int32_t rest_take(struct sampler *s)
 {
 	int32_t *heap = s->first_n ? s->first : s->heap;
 	size_t *n = s->first_n ? &s->first_n : &s->rest_n;
 	if (!*n) return -1;
 	pop_top(s, heap, n);
 	return heap[*n];
+}
+
+/* From the whole row, with the random numbers that were drawn; behind those that the candidates gave. */
+static void rest_whole(struct sampler *s)
+{
+	const float *logits = sample_logits(&s->draw.row);
+	*s->draw.rng = s->rng;
+	s->first_n = s->rest_n = 0;
+	s->more = 0;
+	if (logits) (void)rest_fill(s, logits);
+	for (size_t i = 0; i < s->given; i++) (void)rest_take(s);
+}
+
+void sample_rest(struct sampler *s, const struct sample_draw *d, int32_t refused)
+{
+	s->draw = *d;
+	s->rng = *d->rng;
+	s->refused = refused;
+	s->given = 0;
+	if (!d->row.ids || !rest_fill(s, NULL)) rest_whole(s);
+}
+
+int32_t sample_another(struct sampler *s)
+{
+	int32_t id;
+	if (s->more && !s->first_n && (!s->rest_n || s->logits[s->heap[0]] <= s->floor)) rest_whole(s);
+	id = rest_take(s);
+	s->given += id >= 0;
+	return id;
 }

@@ -7,7 +7,7 @@
  * written tokens are, both share one pass. A prompt that begins as an earlier one that is still being computed waits
  * for it, and takes its pages over.
  * A row of logits leads to a token: choose, ask the constraint, write its text. Where nobody looks at the logits but to take the
- * likeliest token, the pass itself says which that is, and a GPU copies no logits. A token is evaluated only when the
+ * likeliest token, the pass itself says which that is; else it is chosen from what the pass tells of the row (sample.h). A token is evaluated only when the
  * next one is wanted, so the KV cache may end one token before the text does. A guess is evaluated together with the token
  * before it; as long as the token chosen is the one guessed, the next row of logits is what plain decoding would have
  * had, since a row's bits do not depend on its neighbours, and the constraint is asked as if there were no guesses.
@@ -209,12 +209,12 @@ static int seq_force(struct generator *g, struct sequence *s, const struct gen_s
 	return seq_take(g, s, t->ids, t->n);
 }
 
-static int seq_choose(struct generator *g, struct sequence *s, const float *logits, const struct gen_steer *steer, int32_t *id)
+static int seq_choose(struct generator *g, struct sequence *s, const struct sample_row *row, const struct gen_steer *steer, int32_t *id)
 {
 	for (size_t i = 0; i < steer->choice_n; i++)
 		if (steer->choices[i] < 0 || steer->choices[i] >= g->info.vocab)
 			return err_set(s->q->err, E_USAGE, "%s: the constraint offers token %d", g->info.name, steer->choices[i]);
-	*id = steer->choice_n ? sample_best(logits, (size_t)g->info.vocab, steer->choices, steer->choice_n) : -1;
+	*id = steer->choice_n ? sample_best_of(row, steer->choices, steer->choice_n) : -1;
 	return *id >= 0 ? OK : err_set(s->q->err, E_USAGE, "%s: the constraint leaves no token to choose", g->info.name);
 }
 
@@ -244,45 +244,56 @@ static int seq_rewind(struct generator *g, struct sequence *s, size_t keep)
 	return OK;
 }
 
-static enum gen_verdict seq_ask(const struct generator *g, const struct sequence *s, const float *logits, int32_t id,
+const float *gen_view_logits(const struct gen_view *v)
+{
+	return sample_logits(v->row);
+}
+
+static enum gen_verdict seq_ask(const struct generator *g, const struct sequence *s, const struct sample_row *row, int32_t id,
 	struct gen_steer *steer)
 {
 	const struct gen_constraint *c = s->q->constraint;
 	struct buf *text = &s->q->result->text;
 	struct gen_view view = { .text = buf_cstr(text), .len = text->len, .token = id, .is_stop = generator_is_stop(g, id),
-		.step = s->step, .tokens = s->taken, .logits = logits, .vocab = g->info.vocab };
+		.step = s->step, .tokens = s->taken, .vocab = g->info.vocab, .row = row };
 	view.piece = view.is_stop ? "" : seq_text(g, s, id, &view.piece_len);
 	*steer = (struct gen_steer){ 0 };
 	return c->next(c->ctx, &view, steer);
+}
+
+/* The token offered last, or another one in its place, and what the constraint says of it. */
+static enum gen_verdict seq_offer(struct generator *g, struct sequence *s, const struct sample_draw *d, int32_t *id, struct gen_steer *steer)
+{
+	enum gen_verdict verdict = seq_ask(g, s, &d->row, *id, steer);
+	if (verdict == GEN_REFUSE) sample_rest(&g->sampler, d, *id);
+	while (verdict == GEN_REFUSE) {
+		*id = sample_another(&g->sampler);
+		verdict = *id < 0 ? GEN_STOP : seq_ask(g, s, &d->row, *id, steer);
+	}
+	return verdict;
 }
 
 /* From a row's logits, or the best of them, to the next token or forced text. */
 static int seq_step(struct generator *g, struct sequence *s, const struct decoder_row *row)
 {
 	const struct gen_params *p = s->q->params;
-	const float *logits = row->logits;
 	size_t len = s->kv.len, look = (size_t)p->repeat_last < len ? (size_t)p->repeat_last : len;
-	const int32_t *recent = s->kv.ids + len - look;
-	int32_t id = row->want == WANT_BEST ? row->best : sample_next(&g->sampler, &s->rng, logits, p, recent, look);
+	const struct sample_draw d = { .row = row->logits, .rng = &s->rng, .p = p, .recent = s->kv.ids + len - look, .recent_n = look };
+	int32_t id = row->want == WANT_BEST ? row->best : sample_next(&g->sampler, &d);
 	enum gen_verdict verdict = GEN_ACCEPT;
 	struct gen_steer steer;
-	int st;
-	if (id < 0) return err_set(s->q->err, E_IO,
+	int st = OK, lost;
+	if (id >= 0 && s->q->constraint) verdict = seq_offer(g, s, &d, &id, &steer);
+	if (verdict == GEN_CHOOSE) st = seq_choose(g, s, &d.row, &steer, &id);
+	if ((lost = decoder_lost(g->decoder, s->q->err)) != OK) return lost; /* while a row was fetched */
+	if (st != OK) return st;
+	if (id < 0 && verdict == GEN_ACCEPT) return err_set(s->q->err, E_IO,
 		"%s: the model's logits are not finite numbers: its weights are damaged", gguf_path(g->gguf));
-	if (s->q->constraint) verdict = seq_ask(g, s, logits, id, &steer);
-	if (verdict == GEN_REFUSE) sample_rest(&g->sampler, &s->rng, logits, p, recent, look, id);
-	while (verdict == GEN_REFUSE) {
-		id = sample_another(&g->sampler);
-		verdict = id < 0 ? GEN_STOP : seq_ask(g, s, logits, id, &steer);
-	}
 	s->step++;
 	switch (verdict) {
-	case GEN_ACCEPT: case GEN_REFUSE: break;
+	case GEN_ACCEPT: case GEN_REFUSE: case GEN_CHOOSE: break;
 	case GEN_STOP: return seq_finish(s, GEN_END_CONSTRAINT);
 	case GEN_FORCE: return seq_force(g, s, &steer);
-	case GEN_CHOOSE:
-		if ((st = seq_choose(g, s, logits, &steer, &id)) != OK) return st;
-		break;
 	case GEN_REWIND: return seq_rewind(g, s, steer.keep);
 	}
 	if (generator_is_stop(g, id)) return seq_finish(s, GEN_END_STOP);
@@ -355,7 +366,8 @@ static void row_add(struct generator *g, struct sequence *s, int32_t id, int wan
 	const struct gen_params *p = s->q->params;
 	int best = !s->q->constraint && p->temperature <= 0 && (p->repeat_penalty == 1 || p->repeat_last == 0);
 	struct decoder_row *row = &g->rows[g->row_n++];
-	*row = (struct decoder_row){ .seq = &s->kv, .id = id, .want = !wanted ? WANT_NOTHING : best ? WANT_BEST : WANT_LOGITS };
+	*row = (struct decoder_row){ .seq = &s->kv, .id = id, .want = !wanted ? WANT_NOTHING : best ? WANT_BEST : WANT_LOGITS,
+		.temperature = p->temperature };
 	if (wanted && s->want_n++ == 0) s->wanted = row;
 }
 

@@ -16,10 +16,7 @@ extern "C" {
 #define GPU_NAME(x) cuda_##x
 #endif
 
-enum {
-	GPU_BEST_PARTS = 64,        /* most blocks that look for the best of a row */
-	GPU_HEADS = 1024            /* most heads of queries and keys that are normed where their products are made */
-};
+enum { GPU_HEADS = 1024 };          /* most heads of queries and keys that are normed where their products are made */
 
 struct gpu_block {                  /* memory that close frees */
 	struct gpu_block *next;
@@ -39,7 +36,6 @@ struct gpu {
 	const char *failed;
 	struct gpu_block *blocks, *host_blocks;
 	struct gpu_room acts, room; /* of linear: activations; weights and sums on their way */
-	unsigned long long *best;   /* device (GPU_ROWS, GPU_BEST_PARTS) */
 	uint32_t *arrived;          /* device (GPU_HEADS): panels of a head of queries or keys that are done; 0 between launches */
 };
 
@@ -75,11 +71,12 @@ void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c);
 /* ops_cuda_plain.cu */
 void GPU_NAME(embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x);
 void GPU_NAME(add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
-void GPU_NAME(best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed,
-	int32_t *ids);
 /* ops_cuda_rope.cu; kinds: bits of those of enum heads_kind that are to be done */
 void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows);
 void GPU_NAME(rope_some)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows, uint32_t kinds);
+/* ops_cuda_top.cu */
+void GPU_NAME(top)(struct gpu *g, const struct gpu_top *c);
+size_t GPU_NAME(top_bytes)(size_t vocab, size_t n);
 /* ops_cuda_encode.cu */
 int GPU_NAME(encode_load)(struct gpu *g, const uint16_t *w, size_t rows, size_t k, struct gpu_matrix *out, struct err *e);
 void GPU_NAME(encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);

@@ -113,6 +113,26 @@ struct gpu_attend {                       /* softmax(scale q·k) v over the keys
 	int prompt;                       /* rows of one sequence stand together, in order: tensor cores; q and p as halves */
 };
 
+/* --- the likeliest tokens of rows of logits, from which the host draws one --- */
+enum { GPU_TOP = 128 /* most of a row */ };
+struct gpu_best {
+	uint32_t n;                       /* how many there are; fewer than asked for where fewer are finite */
+	float sum;                        /* of exp((logit - largest) / temperature) over the row's finite logits, to GPU_TOP_SLACK of
+	                                     it; 0 for a temperature of 0 or fewer than 2 asked for; of no use where the temperature makes an
+	                                     infinity of the largest */
+	int32_t ids[GPU_TOP];             /* of the finite logits the largest, the larger first, then the lower id */
+	float logits[GPU_TOP];
+};
+#define GPU_TOP_SLACK 0x1p-16
+struct gpu_top {
+	const float *logits;              /* device (n, vocab) */
+	size_t vocab, n;                  /* n: 1 … GPU_ROWS */
+	const int32_t *most;              /* device (n): how many of a row, 0 … GPU_TOP */
+	const float *temperature;         /* device (n), 0 or more */
+	void *scratch;                    /* device, top_bytes(vocab, n) of it */
+	struct gpu_best *best;            /* device (n) */
+};
+
 /* --- an encoder's (BERT) ---
  * Texts lie one behind the other, a token a row. Activations and weights are halves (IEEE; what is larger becomes the largest
  * half), in rows whose lengths are multiples of GPU_PAD: what pads them is 0 and stays so. Sums, norms and softmax are floats. */
@@ -206,9 +226,8 @@ struct gpu_table {
 	size_t (*attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt); /* bounded, but for very long rows */
 	/* x[t] += RMS norm of y[t] with w; all device, (n, dim). */
 	void (*add_normed)(struct gpu *g, float *x, const float *y, const float *w, size_t n, size_t dim, float eps);
-	/* ids[t]: the first of the largest of row t's logits among the allowed (bit i of allowed[t*ld_allowed + i/32]; NULL: all);
-	 * -1 where none is a number. Device. */
-	void (*best)(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed, int32_t *ids);
+	void (*top)(struct gpu *g, const struct gpu_top *c);
+	size_t (*top_bytes)(size_t vocab, size_t n);
 	/* --- kernels of an encoder: a text's results have the same bits whatever runs beside it --- */
 	/* w: (rows, k) halves, the host's, read during the call; rows and k multiples of GPU_PAD. Freed by matrix_free; for
 	 * encode_linear alone. */

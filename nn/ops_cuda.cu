@@ -83,7 +83,7 @@ static int table_open(struct gpu **out, int device, struct err *e)
 	struct cudaDeviceProp p;
 	struct gpu *g;
 	cudaError_t r;
-	void *best, *arrived;
+	void *arrived;
 	int at = device_find(device, &p);
 	*out = NULL;
 	if (at < 0) return none_found(device, e);
@@ -97,9 +97,7 @@ static int table_open(struct gpu **out, int device, struct err *e)
 		err_set(e, r == cudaErrorMemoryAllocation ? E_MEMORY : E_UNSUPPORTED, "GPU %.60s: %s", p.name, cudaGetErrorString(r));
 		goto out;
 	}
-	if (GPU_NAME(alloc)(g, sizeof *g->best * GPU_ROWS * GPU_BEST_PARTS, "work space", &best, e) != OK ||
-		GPU_NAME(alloc)(g, sizeof *g->arrived * GPU_HEADS, "work space", &arrived, e) != OK) goto out;
-	g->best = static_cast<unsigned long long *>(best);
+	if (GPU_NAME(alloc)(g, sizeof *g->arrived * GPU_HEADS, "work space", &arrived, e) != OK) goto out;
 	g->arrived = static_cast<uint32_t *>(arrived);
 	*out = g;
 	return OK;
@@ -354,7 +352,8 @@ const struct gpu_table GPU_NAME(table) = {
 	.attend = GPU_NAME(attend),
 	.attend_floats = GPU_NAME(attend_floats),
 	.add_normed = GPU_NAME(add_normed),
-	.best = GPU_NAME(best),
+	.top = GPU_NAME(top),
+	.top_bytes = GPU_NAME(top_bytes),
 	.encode_load = GPU_NAME(encode_load),
 	.encode_norm = GPU_NAME(encode_norm),
 	.encode_linear = GPU_NAME(encode_linear),

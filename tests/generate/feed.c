@@ -38,7 +38,8 @@ void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t
 		CHECK_OK(decoder_eval(f->d, f->phase, rows, m, &e), e);
 		for (size_t i = 0; i < m; i++) {
 			if (!rows[i].want) continue;
-			memcpy(out, rows[i].logits, vocab * sizeof *out);
+			if (rows[i].logits.n) CHECK_INT(rows[i].logits.ids[0], sample_best(sample_logits(&rows[i].logits), vocab));
+			memcpy(out, sample_logits(&rows[i].logits), vocab * sizeof *out);
 			out += vocab;
 		}
 	}
@@ -47,7 +48,7 @@ void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t
 static enum gen_verdict take_logits(void *ctx, const struct gen_view *v, struct gen_steer *s)
 {
 	(void)s;
-	memcpy(ctx, v->logits, (size_t)v->vocab * sizeof *v->logits);
+	memcpy(ctx, gen_view_logits(v), (size_t)v->vocab * sizeof(float));
 	return GEN_STOP;
 }
 

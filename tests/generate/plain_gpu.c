@@ -14,11 +14,12 @@ struct call {
 	struct gpu_linear linear;
 	struct gpu_rope rope;
 	struct gpu_attend attend;
+	struct gpu_top top;
 	struct gpu_rows rows;
 	struct matrix table;
 	const void *from; void *to, *owned;      /* owned: what ordinary memory held when it was queued */
 	const float *a, *b; float *x;
-	const int32_t *ids; int32_t *ids_out;
+	const int32_t *ids;
 	size_t n, k; float f;
 };
 struct calls { struct call *at; size_t n, cap; };
@@ -113,6 +114,12 @@ static void run_copy(const struct call *c)
 	memcpy(c->to, c->owned ? c->owned : c->from, c->n);
 }
 
+static void run_copy_out(const struct call *c)
+{
+	state->copied_out += c->n;
+	run_copy(c);
+}
+
 static void copy_put(struct gpu *g, void *to, const void *from, size_t bytes)
 {
 	struct call *c = put(g, run_copy);
@@ -136,8 +143,9 @@ static void plain_copy_in(struct gpu *g, void *to, const void *from, size_t byte
 static void plain_copy_out(struct gpu *g, void *to, const void *from, size_t bytes)
 {
 	CHECK(block_of(g->device, from, bytes) && block_of(g->host, to, bytes));
-	state->copied_out += bytes;
 	copy_put(g, to, from, bytes);
+	struct calls *q = g->recording ? &g->recording->calls : &g->queue;
+	q->at[q->n - 1].run = run_copy_out;
 }
 
 static void plain_copy(struct gpu *g, void *to, const void *from, size_t bytes)
@@ -470,24 +478,48 @@ static void plain_add_normed(struct gpu *g, float *x, const float *y, const floa
 	c->f = eps;
 }
 
-static void run_best(const struct call *c)
+static void best_put(struct gpu_best *b, const float *logits, size_t vocab, uint32_t most)
 {
-	for (size_t t = 0; t < c->n; t++) {
-		const float *l = c->a + t * c->k;
-		c->ids_out[t] = -1;
-		for (size_t i = 0; i < c->k; i++)
-			if (isfinite(l[i]) && (c->ids_out[t] < 0 || l[i] > l[c->ids_out[t]])) c->ids_out[t] = (int32_t)i;
+	for (size_t i = 0; i < vocab; i++) {
+		uint32_t at = b->n;
+		if (!isfinite(logits[i]) || (at == most && logits[i] <= b->logits[at - 1])) continue;
+		if (at == most) at--;
+		else b->n++;
+		for (; at > 0 && b->logits[at - 1] < logits[i]; at--) b->logits[at] = b->logits[at - 1], b->ids[at] = b->ids[at - 1];
+		b->logits[at] = logits[i];
+		b->ids[at] = (int32_t)i;
 	}
 }
 
-static void plain_best(struct gpu *g, const float *logits, size_t vocab, size_t n, const uint32_t *allowed, size_t ld_allowed, int32_t *ids)
+/* The sum is as far from the truth as it may be, now over it and now under. */
+static void run_top(const struct call *call)
 {
-	struct call *c = put(g, run_best);
-	CHECK(!allowed && !ld_allowed);
-	c->a = logits;
-	c->k = vocab;
-	c->n = n;
-	c->ids_out = ids;
+	const struct gpu_top *c = &call->top;
+	for (size_t t = 0; t < c->n; t++) {
+		struct gpu_best *b = &c->best[t];
+		const float *l = c->logits + t * c->vocab, temperature = c->temperature[t];
+		double sum = 0;
+		memset(b, 0x77, sizeof *b);
+		b->n = 0;
+		CHECK(c->most[t] >= 0 && c->most[t] <= GPU_TOP && temperature >= 0);
+		if (c->most[t]) best_put(b, l, c->vocab, (uint32_t)c->most[t]);
+		for (size_t i = 0; i < c->vocab && c->most[t] > 1 && temperature > 0; i++)
+			if (isfinite(l[i])) sum += exp((double)(l[i] / temperature) - (double)(b->logits[0] / temperature));
+		b->sum = (float)(sum * (1 + ((b->n ? b->ids[0] : 0) % 2 ? 0.99 : -0.99) * GPU_TOP_SLACK));
+	}
+}
+
+static size_t plain_top_bytes(size_t vocab, size_t n)
+{
+	(void)vocab;
+	return n * sizeof(double);
+}
+
+static void plain_top(struct gpu *g, const struct gpu_top *c)
+{
+	CHECK(c->n >= 1 && c->n <= GPU_ROWS && block_of(g->device, c->scratch, plain_top_bytes(c->vocab, c->n)));
+	CHECK(block_of(g->device, c->best, c->n * sizeof *c->best) && block_of(g->device, c->logits, c->n * c->vocab * sizeof *c->logits));
+	put(g, run_top)->top = *c;
 }
 
 const struct gpu_table plain_gpu = {
@@ -497,5 +529,5 @@ const struct gpu_table plain_gpu = {
 	.work_bytes = plain_work_bytes, .work_make = plain_work_make, .matrix_bytes = plain_matrix_bytes, .matrix_load = plain_matrix_load, .matrix_free = plain_matrix_free,
 	.record = plain_record, .recorded = plain_recorded, .replay = plain_replay, .graph_free = plain_graph_free,
 	.embed = plain_embed, .linear = plain_linear, .rope = plain_rope, .attend = plain_attend, .attend_floats = plain_attend_floats,
-	.add_normed = plain_add_normed, .best = plain_best,
+	.add_normed = plain_add_normed, .top = plain_top, .top_bytes = plain_top_bytes,
 };

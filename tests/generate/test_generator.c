@@ -281,7 +281,7 @@ static enum gen_verdict follow(void *ctx, const struct gen_view *v, struct gen_s
 		return GEN_REFUSE;
 	}
 	CHECK(v->step == c->seen && v->vocab == 49152 && v->len < sizeof c->text && v->text[v->len] == 0);
-	CHECK(isfinite(v->logits[0]) && isfinite(v->logits[49151]));
+	CHECK(isfinite(gen_view_logits(v)[0]) && isfinite(gen_view_logits(v)[49151]));
 	c->seen++;
 	memcpy(c->text, v->text, v->len + 1);
 	s->force = c->force;

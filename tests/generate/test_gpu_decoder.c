@@ -300,9 +300,10 @@ static struct generator_options options_of(const char *device)
 		.gpu = &plain_gpu };
 }
 
-static struct model_spec small_made(void)
+static struct model_spec small_made_of(size_t vocab)
 {
 	struct model_spec s = model_spec_of("llama");
+	s.vocab = vocab;
 	s.layers = 2;
 	s.dim = s.ff = 64;
 	s.heads = 2;
@@ -312,15 +313,25 @@ static struct model_spec small_made(void)
 	return s;
 }
 
+static struct model_spec small_made(void)
+{
+	return small_made_of(320);
+}
+
 /* What the model writes behind PROMPT_TEXT, or the status and message of its failure. */
-static int write_text(struct generator *g, struct gen_result *r, struct err *e)
+static int write_by(struct generator *g, const struct gen_params *p, const struct gen_constraint *c, struct gen_result *r, struct err *e)
 {
 	int32_t ids[sizeof PROMPT_TEXT - 1];
-	struct gen_params p;
 	for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) ids[i] = PROMPT_TEXT[i];
+	return generate(g, ids, sizeof ids / sizeof *ids, p, c, NULL, NULL, NULL, r, e);
+}
+
+static int write_text(struct generator *g, struct gen_result *r, struct err *e)
+{
+	struct gen_params p;
 	gen_params_default(&p);
 	p.max_tokens = 60;
-	return generate(g, ids, sizeof ids / sizeof *ids, &p, NULL, NULL, NULL, NULL, r, e);
+	return write_by(g, &p, NULL, r, e);
 }
 
 static char *text_of(const char *device)
@@ -337,7 +348,7 @@ static char *text_of(const char *device)
 
 TEST(gpu_generator_copies_no_logits)
 {
-	struct model_spec s = small_made();
+	struct model_spec s = small_made_of(20000);
 	char *gpu = text_of("cuda"), *cpu;
 	size_t copied = plain_gpu_state.copied_out;
 	CHECK_MSG(copied > 0 && copied < s.vocab * sizeof(float), "%zu bytes", copied);
@@ -346,6 +357,164 @@ TEST(gpu_generator_copies_no_logits)
 	CHECK(plain_gpu_state.copied_out == copied && *cpu && *gpu);
 	mem_free(gpu);
 	mem_free(cpu);
+}
+
+/* A constraint that chooses once more, from whole rows, what it is offered; it refuses and picks by chance. */
+struct shadow {
+	const struct gen_params *p;
+	struct sampler s;
+	struct sample_rng rng;
+	int32_t ids[400], none[1];
+	size_t n, step, refused, picked;
+	uint32_t chance;
+};
+
+static uint32_t shadow_chance(struct shadow *w, uint32_t n)
+{
+	w->chance = w->chance * 1664525 + 1013904223;
+	return (w->chance >> 8) % n;
+}
+
+static enum gen_verdict shadow_next(void *ctx, const struct gen_view *v, struct gen_steer *steer)
+{
+	static int32_t picks[3];
+	struct shadow *w = ctx;
+	const struct sample_row row = { .logits = gen_view_logits(v), .ids = w->none };
+	const size_t look = (size_t)w->p->repeat_last < w->n ? (size_t)w->p->repeat_last : w->n;
+	const struct sample_draw d = { row, &w->rng, w->p, w->ids + w->n - look, look };
+	const int is_first = v->step == w->step;
+	int32_t want = is_first ? sample_next(&w->s, &d) : sample_another(&w->s);
+	CHECK_MSG(v->token == want, "step %zu: token %d, want %d", v->step, v->token, want);
+	w->step = v->step + 1;
+	if (shadow_chance(w, 3) == 0 || v->is_stop) {
+		w->refused++;
+		if (is_first) sample_rest(&w->s, &d, want);
+		return GEN_REFUSE;
+	}
+	if (shadow_chance(w, 5) == 0) {
+		for (int i = 0; i < 3; i++) picks[i] = (int32_t)shadow_chance(w, (uint32_t)v->vocab);
+		*steer = (struct gen_steer){ .choices = picks, .choice_n = 3 };
+		want = sample_best_of(&(struct sample_row){ .logits = row.logits }, picks, 3);
+		w->picked++;
+	}
+	w->ids[w->n++] = want;
+	return steer->choice_n ? GEN_CHOOSE : GEN_ACCEPT;
+}
+
+/* Every token that is offered is the one that the whole row gives, greedy and drawn. */
+static void check_shadow(const struct gpu_table *gpu, size_t vocab, int tokens)
+{
+	static const struct gen_params modes[] = { { .top_p = 1, .repeat_penalty = 1 }, { .top_p = 1, .repeat_penalty = 1.3f, .repeat_last = 20 },
+		{ .temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 4 }, { .temperature = 0.6f, .top_p = 0.8f, .repeat_penalty = 1, .seed = 5 },
+		{ .temperature = 1.5f, .top_p = 0.9f, .top_k = 30, .repeat_penalty = 1.1f, .repeat_last = 64, .seed = 6 },
+		{ .temperature = 1, .top_p = 1, .min_p = 0.2f, .repeat_penalty = 1, .seed = 7 } };
+	struct generator_options o = options_of("cuda");
+	struct generator *g;
+	struct err e;
+	size_t refused = 0, picked = 0, written = 0;
+	small_made_of(vocab);
+	o.gpu = gpu;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+		struct gen_params p = modes[m];
+		struct shadow w = { .p = &p, .chance = (uint32_t)m, .n = sizeof PROMPT_TEXT - 1 };
+		const struct gen_constraint c = { &w, shadow_next };
+		struct gen_result r;
+		p.max_tokens = tokens;
+		for (size_t i = 0; i < w.n; i++) w.ids[i] = PROMPT_TEXT[i];
+		CHECK_OK(sampler_init(&w.s, vocab, &e), e);
+		sample_seed(&w.rng, p.seed);
+		CHECK_OK(write_by(g, &p, &c, &r, &e), e);
+		w.n -= sizeof PROMPT_TEXT - 1;          /* a stop token may have been picked at last */
+		CHECK_MSG(w.n - r.completion_tokens <= 1, "%zu tokens, %zu were taken", r.completion_tokens, w.n);
+		written += w.n;
+		refused += w.refused;
+		picked += w.picked;
+		sampler_clear(&w.s);
+		buf_clear(&r.text);
+	}
+	CHECK_MSG(written > 3 * (size_t)tokens && refused > written / 4 && picked > written / 10, "%zu written, %zu refused, %zu picked", written,
+		refused, picked);
+	generator_close(g);
+}
+
+TEST(gpu_generator_chooses_as_from_whole_rows)
+{
+	check_shadow(&plain_gpu, 320, 60);
+	check_shadow(&plain_gpu, 3000, 25);
+	check_shadow(test_gpu(), 320, 7);
+}
+
+/* Takes two tokens of three, and never looks at logits. */
+static enum gen_verdict take_most(void *ctx, const struct gen_view *v, struct gen_steer *s)
+{
+	size_t *refused = ctx;
+	(void)s;
+	if (v->is_stop || v->token % 3 == 0) return ++*refused, GEN_REFUSE;
+	return GEN_ACCEPT;
+}
+
+/* Under a constraint, and drawn, rows of logits stay where they are. */
+TEST(gpu_generator_constraint_copies_no_logits)
+{
+	enum { VOCAB = 20000, TOKENS = 30 };
+	struct generator_options o = options_of("cuda");
+	struct generator *g;
+	struct err e;
+	small_made_of(VOCAB);
+	o.draft_max = 0;
+	CHECK_OK(generator_open(&g, &o, &e), e);
+	for (int drawn = 0; drawn < 2; drawn++) {
+		size_t before = plain_gpu_state.copied_out, refused = 0;
+		const struct gen_constraint c = { &refused, take_most };
+		struct gen_params p;
+		struct gen_result r;
+		gen_params_default(&p);
+		p.max_tokens = TOKENS;
+		p.temperature = drawn ? 0.05f : 0;      /* what the model says is all but flat */
+		p.top_p = drawn ? 0.9f : 1;
+		CHECK_OK(write_by(g, &p, &c, &r, &e), e);
+		CHECK_INT(r.completion_tokens, TOKENS);
+		CHECK(refused > 0);
+		CHECK_INT(plain_gpu_state.copied_out - before, TOKENS * sizeof(struct gpu_best));
+		buf_clear(&r.text);
+	}
+	generator_close(g);
+}
+
+static enum gen_verdict look_and_go(void *ctx, const struct gen_view *v, struct gen_steer *s)
+{
+	(void)s;
+	if (gen_view_logits(v)) return GEN_ACCEPT;
+	*(int *)ctx = 1;
+	return GEN_STOP;
+}
+
+/* Lost while a row is fetched, or at any other moment. */
+TEST(gpu_generator_lost_while_looked_at)
+{
+	struct generator_options o = options_of("cuda");
+	int unseen = 0;
+	small_made();
+	o.sequences = 1;
+	for (int after = 1; after < 12; after++) {
+		const struct gen_constraint c = { &unseen, look_and_go };
+		struct generator *g;
+		struct gen_params p;
+		struct gen_result r;
+		struct err e = { 0, "" };
+		CHECK_OK(generator_open(&g, &o, &e), e);
+		plain_gpu_state.lose_after = after;
+		gen_params_default(&p);
+		p.max_tokens = 20;
+		CHECK_INT(write_by(g, &p, &c, &r, &e), E_IO);
+		CHECK_MSG(strstr(e.msg, "device lost"), "%s", e.msg);
+		CHECK_INT(generator_lost(g, &e), E_IO);
+		buf_clear(&r.text);
+		generator_close(g);
+		plain_gpu_state.lost = plain_gpu_state.lose_after = 0;
+	}
+	CHECK(unseen);
 }
 
 TEST(gpu_generator_device_lost)

@@ -31,7 +31,7 @@ static enum gen_verdict keep(void *ctx, const struct gen_view *v, struct gen_ste
 	CHECK(v->step <= TOKENS && v->vocab == VOCAB);
 	struct choice *c = &t->chosen[v->step];
 	c->token = v->token;
-	memcpy(c->logits, v->logits, sizeof c->logits);
+	memcpy(c->logits, gen_view_logits(v), sizeof c->logits);
 	t->n = v->step + 1;
 	if (t->letters && (v->is_stop || v->token < 'a' || v->token > 'z')) return GEN_REFUSE;
 	return GEN_ACCEPT;

@@ -1,5 +1,6 @@
 /* test_schedule.c: texts written together. What a text is, to the bit of every row of logits, does not depend on who else
  * runs, on how prompts are cut, on pages that are short, on what is cached, or on drafts. */
+#include <math.h>
 #include <stdlib.h>
 #include "base/fault.h"
 #include "base/mem.h"
@@ -45,11 +46,12 @@ static uint64_t hash_of(uint64_t h, const void *data, size_t n)
 static enum gen_verdict watch(void *ctx, const struct gen_view *v, struct gen_steer *s)
 {
 	struct text *t = ctx;
-	t->hash = hash_of(t->hash, v->logits, (size_t)v->vocab * sizeof *v->logits);
+	const float *logits = gen_view_logits(v);
+	t->hash = hash_of(t->hash, logits, (size_t)v->vocab * sizeof *logits);
 	t->hash = hash_of(hash_of(t->hash, v->text, v->len), &v->token, sizeof v->token);
 	t->hash = hash_of(t->hash, &v->step, sizeof v->step);
 	if (v->tokens < PROMPT_MAX && !t->force_every && !t->choose_every && !t->refuse_every && t->p.temperature <= 0) {
-		uint64_t row = hash_of(1, v->logits, (size_t)v->vocab * sizeof *v->logits);
+		uint64_t row = hash_of(1, logits, (size_t)v->vocab * sizeof *logits);
 		if (t->rewound && t->rows[v->tokens]) {
 			CHECK_MSG(t->rows[v->tokens] == row, "other logits behind %zu tokens, when they were written again", v->tokens);
 			t->same++;
@@ -525,6 +527,24 @@ TEST(schedule_limits)
 	generator_close(g);
 }
 
+/* What a GPU tells of a row's logits is true. */
+static void check_candidates(const struct sample_row *row, const float *logits, size_t vocab, float temperature)
+{
+	double sum = 0;
+	size_t over = 0;
+	CHECK_INT(row->n, vocab < GPU_TOP ? vocab : GPU_TOP);
+	for (size_t i = 0; i < row->n; i++) {
+		CHECK(row->top[i] == logits[row->ids[i]]);
+		if (i) CHECK(row->top[i - 1] > row->top[i] || (row->top[i - 1] == row->top[i] && row->ids[i - 1] < row->ids[i]));
+	}
+	for (size_t i = 0; i < vocab; i++) {
+		over += logits[i] >= row->top[row->n - 1];
+		if (temperature > 0) sum += exp((double)(logits[i] / temperature) - (double)(row->top[0] / temperature));
+	}
+	CHECK_MSG(over == row->n, "%zu are as large as the last of %zu candidates", over, row->n);
+	CHECK_MSG(fabs(row->sum - sum) <= row->slack * sum, "sum %g, want %g", row->sum, sum);
+}
+
 /* Rows of many sequences in random company and cuts: the logits of each as if it were alone; and no allocation. */
 static void check_rows_of(struct model_spec spec, const char *kernel)
 {
@@ -565,7 +585,8 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 				size_t i = random_n(SEQS), p = s[i].len + more[i];
 				if (p == LEN) continue;
 				more[i]++;
-				rows[n] = (struct decoder_row){ .seq = &s[i], .id = ids[i][p], .want = (enum decoder_want)random_n(3) };
+				rows[n] = (struct decoder_row){ .seq = &s[i], .id = ids[i][p], .want = (enum decoder_want)random_n(3),
+					.temperature = (float)random_n(3) / 2 };
 				at[n++] = i * LEN + p;
 			}
 			for (size_t i = 0; i < SEQS; i++) kvseq_room(decoder_cache(d), &s[i], more[i]);
@@ -575,8 +596,9 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 			CHECK_OK(st, e);
 			for (size_t t = 0; t < n; t++) {
 				const float *w = want + at[t] * spec.vocab;
-				if (rows[t].want == WANT_BEST) CHECK_INT(rows[t].best, sample_best(w, spec.vocab, NULL, 0));
-				if (rows[t].want == WANT_LOGITS) CHECK_MSG(memcmp(rows[t].logits, w, spec.vocab * sizeof *w) == 0,
+				if (rows[t].want == WANT_BEST) CHECK_INT(rows[t].best, sample_best(w, spec.vocab));
+				if (rows[t].want == WANT_LOGITS && gpu_of(kernel)) check_candidates(&rows[t].logits, w, spec.vocab, rows[t].temperature);
+				if (rows[t].want == WANT_LOGITS) CHECK_MSG(memcmp(sample_logits(&rows[t].logits), w, spec.vocab * sizeof *w) == 0,
 					"%s %s: sequence %zu, position %zu", arch, kernel, at[t] / LEN, at[t] % LEN);
 			}
 			left -= n;

@@ -64,7 +64,7 @@ static void check_beside(struct model *m, const int32_t *ids, size_t n, const fl
 			kvseq_room(decoder_cache(m->d), &m->seq[s], 1);
 		}
 		CHECK_OK(decoder_eval(m->d, PHASE_WRITTEN, rows, BESIDE, &e), e);
-		memcpy(first, rows[t % BESIDE].logits, m->vocab * sizeof *first);
+		memcpy(first, sample_logits(&rows[t % BESIDE].logits), m->vocab * sizeof *first);
 		CHECK_MSG(memcmp(first, alone + t * m->vocab, m->vocab * sizeof *first) == 0, "token %zu: other bits beside %d sequences", t, BESIDE - 1);
 	}
 	mem_free(first);

@@ -54,7 +54,7 @@ void model_feed(struct model *m, size_t s, enum decoder_phase phase, const int32
 			rows[i] = (struct decoder_row){ .seq = &m->seq[s], .id = ids[at + i], .want = out ? WANT_LOGITS : WANT_NOTHING };
 		kvseq_room(decoder_cache(m->d), &m->seq[s], part);
 		CHECK_OK(decoder_eval(m->d, phase, rows, part, &e), e);
-		for (size_t i = 0; out && i < part; i++, out += m->vocab) memcpy(out, rows[i].logits, m->vocab * sizeof *out);
+		for (size_t i = 0; out && i < part; i++, out += m->vocab) memcpy(out, sample_logits(&rows[i].logits), m->vocab * sizeof *out);
 	}
 }
 

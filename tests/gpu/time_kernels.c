@@ -155,8 +155,10 @@ TEST(time_attend_prompt)
 struct small {
 	struct gpu *g;
 	struct gpu_matrix table;
-	int32_t *ids, *best;
-	float *x, *y, *w, *logits;
+	int32_t *ids, *ones, *many;
+	float *x, *y, *w, *logits, *cold, *warm;
+	void *scratch;
+	struct gpu_best *best;
 	size_t n, dim, vocab;
 	void (*queue)(const struct small *s);
 };
@@ -171,9 +173,26 @@ static void queue_add_normed(const struct small *s)
 	test_gpu()->add_normed(s->g, s->x, s->y, s->w, s->n, s->dim, 1e-6f);
 }
 
+static void queue_top(const struct small *s, const int32_t *most, const float *temperature)
+{
+	const struct gpu_top c = { .logits = s->logits, .vocab = s->vocab, .n = s->n, .most = most, .temperature = temperature,
+		.scratch = s->scratch, .best = s->best };
+	test_gpu()->top(s->g, &c);
+}
+
 static void queue_best(const struct small *s)
 {
-	test_gpu()->best(s->g, s->logits, s->vocab, s->n, NULL, 0, s->best);
+	queue_top(s, s->ones, s->cold);
+}
+
+static void queue_offered(const struct small *s)
+{
+	queue_top(s, s->many, s->cold);
+}
+
+static void queue_drawn(const struct small *s)
+{
+	queue_top(s, s->many, s->warm);
 }
 
 static int small_times(void)
@@ -190,14 +209,27 @@ static void queue_small(void *ctx)
 TEST(time_small)
 {
 	static const struct { const char *name; void (*queue)(const struct small *s); } kernels[] = { { "embed", queue_embed },
-		{ "add_normed", queue_add_normed }, { "best", queue_best } };
+		{ "add_normed", queue_add_normed }, { "the best token", queue_best }, { "the best tokens", queue_offered },
+		{ "the best tokens, and what all weigh", queue_drawn } };
 	struct small s = { .g = device_open(), .dim = real_sizes() ? 1536 : 256, .vocab = real_sizes() ? 151936 : 512 };
 	const size_t most = 64;
-	int32_t ids[64];
-	for (size_t i = 0; i < most; i++) ids[i] = (int32_t)(i * 7 % s.vocab);
+	int32_t ids[64], ones[64], many[64];
+	float warm[64];
+	for (size_t i = 0; i < most; i++) {
+		ids[i] = (int32_t)(i * 7 % s.vocab);
+		ones[i] = 1;
+		many[i] = GPU_TOP;
+		warm[i] = 0.8f;
+	}
 	s.table = device_matrix(s.g, QUANT_Q8_0, s.vocab, s.dim, 5);
 	s.ids = device_ids(s.g, ids, most);
+	s.ones = device_ids(s.g, ones, most);
+	s.many = device_ids(s.g, many, most);
+	s.cold = device_room(s.g, most * sizeof *s.cold);
+	s.warm = device_room(s.g, most * sizeof *s.warm);
+	test_gpu()->copy_in(s.g, s.warm, warm, sizeof warm);
 	s.best = device_room(s.g, most * sizeof *s.best);
+	s.scratch = device_room(s.g, test_gpu()->top_bytes(s.vocab, most));
 	s.x = device_floats(s.g, 6, most * s.dim, 1);
 	s.y = device_floats(s.g, 7, most * s.dim, 1);
 	s.w = device_floats(s.g, 8, s.dim, 1);

@@ -43,68 +43,6 @@ TEST(gpu_add_normed)
 	check_add_normed(17, 272);
 }
 
-/* --- the best token --- */
-
-static int32_t best_want(const float *logits, size_t vocab, const uint32_t *allowed)
-{
-	int32_t best = -1;
-	for (size_t i = 0; i < vocab; i++)
-		if (!isnan(logits[i]) && (!allowed || allowed[i / 32] >> i % 32 & 1) && (best < 0 || logits[i] > logits[best])) best = (int32_t)i;
-	return best;
-}
-
-/* kind 0: plain; 1: few values, so that many are the best; 2: among NaNs and infinities; 3: all the lowest; 4: zeros of both
- * signs; 5: all NaN. */
-static float best_logit(size_t kind)
-{
-	const uint32_t r = random_bits();
-	switch (kind) {
-	case 1: return (float)(r % 5) - 7;
-	case 2: return r % 3 == 0 ? NAN : r % 7 == 0 ? -INFINITY : r % 11 == 0 && r % 97 == 0 ? INFINITY : -random_float();
-	case 3: return -INFINITY;
-	case 4: return r % 2 ? 0.0f : -0.0f;
-	case 5: return r % 2 ? NAN : -NAN;
-	default: return random_float() * 30;
-	}
-}
-
-static void check_best(size_t vocab, size_t n)
-{
-	const size_t words = (vocab + 31) / 32, ld = words + 2;
-	struct gpu *g = device_open();
-	float *logits = mem_calloc(n * vocab, 4);
-	uint32_t *allowed = mem_calloc(n * ld, 4);
-	int32_t *ids = mem_calloc(n, 4);
-	for (size_t i = 0; i < n * vocab; i++) logits[i] = best_logit((i / vocab + vocab) % 6);
-	for (size_t i = 0; i < n * ld; i++) allowed[i] = i / ld % 4 == 3 ? 0 : random_bits() & random_bits() & random_bits();
-	float *dl = device(g, logits, n * vocab * 4);
-	uint32_t *da = device(g, allowed, n * ld * 4);
-	int32_t *di = device(g, NULL, n * 4);
-	for (int masked = 0; masked < 2; masked++) {
-		test_gpu()->best(g, dl, vocab, n, masked ? da : NULL, ld, di);
-		out(g, ids, di, n * 4);
-		for (size_t t = 0; t < n; t++) {
-			int32_t want = best_want(logits + t * vocab, vocab, masked ? allowed + t * ld : NULL);
-			CHECK_MSG(ids[t] == want, "vocabulary %zu, row %zu of %zu, masked %d: got %d, want %d", vocab, t, n, masked, ids[t], want);
-		}
-	}
-	mem_free(logits);
-	mem_free(allowed);
-	mem_free(ids);
-	test_gpu()->close(g);
-}
-
-TEST(gpu_best)
-{
-	static const size_t vocab[] = { 1, 2, 31, 33, 255, 1000, 4096, 4097, 20001 };
-	for (size_t i = 0; i < sizeof vocab / sizeof *vocab; i++) {
-		check_best(vocab[i], 1);
-		check_best(vocab[i], 7);
-	}
-	check_best(300003, 1);
-	check_best(77, 130);
-}
-
 /* --- rows of the token table --- */
 
 /* The file's weights, to the bit, for every type; rows over panels' ends, ids that repeat, and none. */
