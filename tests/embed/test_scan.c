@@ -2,13 +2,15 @@
  * choice of rows, many who ask at once; and what does not fit. */
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "embed/scan.h"
 #include "nn/gpu.h"
 #include "tests/test.h"
 
-enum { LEN = 64, STRIDE = LEN + 12, ROWS = 1500, K = 5, ASK = 12 };
+enum { LEN = 64, STRIDE = LEN + 12, ROWS = 1500, K = 5, K_MOST = 10, ASK = 12 };
 static struct err e;
 static uint8_t rows[ROWS * STRIDE];
 static struct scan_table *table;
@@ -45,17 +47,17 @@ static float product(const int8_t *code, float by, size_t r)
 }
 
 /* What the table tells of its first n rows, from row `from` of ours on, is what a loop over them finds. */
-static void best_check(struct scan_table *t, size_t number, size_t from, size_t n, const uint64_t *among)
+static void best_check(struct scan_table *t, size_t number, size_t from, size_t n, size_t k, const uint64_t *among)
 {
 	int8_t code[LEN];
-	uint32_t best[K];
-	float near[K];
+	uint32_t best[K_MOST];
+	float near[K_MOST];
 	char used[ROWS] = {0};
-	struct scan_query q = {.code = code, .scale = 0.02f, .among = among, .rows = n, .k = K, .best = best, .near = near};
+	struct scan_query q = {.code = code, .scale = 0.02f, .among = among, .rows = n, .k = k, .best = best, .near = near};
 	size_t want = 0;
 	code_make(number, code);
 	CHECK_OK(scan_table_best(t, &q, &e), e);
-	for (size_t i = 0; i < K; i++) {
+	for (size_t i = 0; i < k; i++) {
 		size_t top = ROWS;
 		for (size_t r = 0; r < n; r++)
 			if (!used[r] && (!among || among[r / 64] >> (r & 63) & 1) &&
@@ -78,19 +80,19 @@ TEST(scan_tables_tell_the_best)
 	CHECK_OK(scan_open(&s, "cuda", test_gpu(), &e), e);
 	CHECK_OK(scan_table_open(&a, s, LEN, 0, &e), e);
 	CHECK_OK(scan_table_open(&b, s, LEN, ROWS, &e), e);
-	best_check(a, 1, 0, 0, NULL);
+	best_check(a, 1, 0, 0, K, NULL);
 	CHECK_OK(scan_table_add(a, rows, STRIDE, 300, &e), e);
-	best_check(a, 2, 0, 300, NULL);
+	best_check(a, 2, 0, 300, K, NULL);
 	CHECK_OK(scan_table_add(b, rows + 900 * STRIDE, STRIDE, 600, &e), e);
 	CHECK_OK(scan_table_add(a, rows + 300 * STRIDE, STRIDE, 600, &e), e);
-	best_check(a, 3, 0, 900, NULL);
-	best_check(a, 4, 0, 301, NULL);
-	best_check(b, 5, 900, 600, NULL);
+	best_check(a, 3, 0, 900, K, NULL);
+	best_check(a, 4, 0, 301, K, NULL);
+	best_check(b, 5, 900, 600, K, NULL);
 	among[0] = 0x810;
 	among[13] = 1;
-	best_check(a, 6, 0, 900, among);
+	best_check(a, 6, 0, 900, K, among);
 	scan_table_close(a);
-	best_check(b, 7, 900, 600, NULL);
+	best_check(b, 7, 900, 600, K, NULL);
 	CHECK_INT(scan_table_open(&a, s, LEN + 1, 0, &e), E_UNSUPPORTED);
 	scan_table_close(b);
 	scan_close(s);
@@ -98,7 +100,7 @@ TEST(scan_tables_tell_the_best)
 
 static void *ask(void *of)
 {
-	for (size_t i = 0; i < ASK; i++) best_check(table, (size_t)(uintptr_t)of * ASK + i, 0, ROWS - (i % 4 == 0), NULL);
+	for (size_t i = 0; i < ASK; i++) best_check(table, (size_t)(uintptr_t)of * ASK + i, 0, ROWS - (i % 4 == 0), K, NULL);
 	return NULL;
 }
 
@@ -210,4 +212,119 @@ TEST(scan_tables_of_several_blocks)
 	scan_close(s);
 	mem_free(many);
 	mem_free(among);
+}
+
+/* ---- a device that can be held up, and fails when it is told to ---- */
+
+static struct gpu_table held;            /* test_gpu()'s, with what follows */
+static atomic_int hold, fails;
+static atomic_size_t runs, most_n;
+
+static void held_scan(struct gpu *g, const struct gpu_scan *c)
+{
+	if (c->n > most_n) most_n = c->n;
+	runs++;
+	while (hold) usleep(1000);
+	test_gpu()->scan(g, c);
+}
+
+static int held_sync(struct gpu *g, struct err *why)
+{
+	return fails ? err_set(why, E_IO, "device lost: told to be") : test_gpu()->sync(g, why);
+}
+
+static struct scan *held_open(void)
+{
+	struct scan *s;
+	held = *test_gpu();
+	held.scan = held_scan;
+	held.sync = held_sync;
+	CHECK_OK(scan_open(&s, "cuda", &held, &e), e);
+	return s;
+}
+
+static atomic_size_t on_the_way;
+
+struct wish { struct scan_table *t; size_t number, from, n, k; const uint64_t *among; };
+
+static void *wish_ask(void *of)
+{
+	const struct wish *w = of;
+	on_the_way++;
+	best_check(w->t, w->number, w->from, w->n, w->k, w->among);
+	return NULL;
+}
+
+/* What waits for a busy device goes in one run where it can: the same rows of one table, without a choice of them. */
+TEST(scan_those_who_wait_go_together)
+{
+	struct scan *s = held_open();
+	struct scan_table *a, *b;
+	uint64_t few[ROWS / 64 + 1] = {0}, others[ROWS / 64 + 1] = {0};
+	pthread_t threads[9];
+	rows_make();
+	CHECK_OK(scan_table_open(&a, s, LEN, 0, &e), e);
+	CHECK_OK(scan_table_open(&b, s, LEN, 0, &e), e);
+	CHECK_OK(scan_table_add(a, rows, STRIDE, ROWS, &e), e);
+	CHECK_OK(scan_table_add(b, rows + 700 * STRIDE, STRIDE, ROWS - 700, &e), e);
+	for (size_t i = 0; i < ROWS / 64; i++) few[i] = 0x11, others[i] = 0x2200;
+	const struct wish wishes[9] = { { a, 1, 0, ROWS, 5, NULL }, { a, 2, 0, ROWS, 10, NULL }, { a, 3, 0, ROWS, 3, NULL }, { a, 4, 0, 500, 5, NULL },
+		{ b, 5, 700, ROWS - 700, 5, NULL }, { a, 6, 0, ROWS, 5, few }, { a, 7, 0, ROWS, 5, others }, { b, 8, 700, ROWS - 700, 2, NULL },
+		{ a, 9, 0, ROWS, 7, NULL } };
+	hold = 1;
+	for (size_t i = 0; i < 9; i++) {
+		CHECK_INT(pthread_create(&threads[i], NULL, wish_ask, (void *)(uintptr_t)&wishes[i]), 0);
+		while (i == 0 && runs == 0) usleep(1000);
+		while (on_the_way <= i) usleep(1000);
+		usleep(20000);
+	}
+	usleep(100000);
+	hold = 0;
+	for (size_t i = 0; i < 9; i++) pthread_join(threads[i], NULL);
+	CHECK_MSG(most_n >= 2 && runs < 9, "%zu runs, of at most %zu", (size_t)runs, (size_t)most_n);
+	scan_table_close(a);
+	scan_table_close(b);
+	scan_close(s);
+}
+
+struct failing { struct scan_table *t; int rc; struct err e; };
+
+static void *ask_in_vain(void *of)
+{
+	struct failing *f = of;
+	int8_t code[LEN] = {1};
+	uint32_t best[2];
+	float near[2];
+	struct scan_query q = {.code = code, .scale = 1, .rows = ROWS, .k = 2, .best = best, .near = near};
+	on_the_way++;
+	f->rc = scan_table_best(f->t, &q, &f->e);
+	return NULL;
+}
+
+/* All who asked hear why. */
+TEST(scan_failure_is_told_to_all)
+{
+	struct scan *s = held_open();
+	struct failing f[3] = {{0}};
+	pthread_t threads[3];
+	rows_make();
+	CHECK_OK(scan_table_open(&table, s, LEN, 0, &e), e);
+	CHECK_OK(scan_table_add(table, rows, STRIDE, ROWS, &e), e);
+	hold = 1;
+	for (size_t i = 0; i < 3; i++) {
+		f[i].t = table;
+		CHECK_INT(pthread_create(&threads[i], NULL, ask_in_vain, &f[i]), 0);
+		while (on_the_way <= i) usleep(1000);
+	}
+	usleep(50000);
+	fails = 1;
+	hold = 0;
+	for (size_t i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		CHECK_INT(f[i].rc, E_IO);
+		CHECK_MSG(strstr(f[i].e.msg, "told to be"), "%zu: %s", i, f[i].e.msg);
+	}
+	fails = 0;
+	scan_table_close(table);
+	scan_close(s);
 }
