@@ -18,7 +18,8 @@ import gpu_report
 
 PASSED, FAILED, SKIPPED, CUT = "passed", "failed", "skipped", "cut off"
 RESERVE = 8                        # seconds for the report
-MODELS_BYTES = 42 << 30            # random models of all sizes, as files
+MODELS_BYTES = 42 << 30            # random models of all sizes, as files;
+LARGEST_BYTES = 18 << 30           # the largest of them
 SIDE_BY_SIDE = 8                   # checks at once: most of their time is the host's
 PARTS = ("kernels", "models", "time", "peers", "sanitize")
 
@@ -114,6 +115,8 @@ def judge_tool(rc, output, late):
         return SKIPPED, f"not over after {late} s under the tool"
     if not re.search(r"SUMMARY: 0 (?:errors|hazards)", output):
         return SKIPPED, next((x for x in output.splitlines() if x.startswith("=========") and "COMPUTE-SANITIZER" not in x), f"the tool told nothing (exit code {rc})")
+    if rc == 77:
+        return SKIPPED, next((x.strip() for x in output.splitlines() if x.startswith("  skipped: ")), "skipped")
     result, why = judge_test(rc, output, 0)
     return (result, why) if result != FAILED else (FAILED, "under the tool: " + why)
 
@@ -192,7 +195,7 @@ def steps_of(o, device, models):
             run = [program, "=" + name]
             if rule.tool:
                 more = ["--report-api-errors", "no"] if rule.tool == "memcheck" else []      # a test that asks for too much memory is no error
-                steps.append(Step(rule, f"{rule.tool} {name}", [tool, "--tool", rule.tool, *more, "--target-processes", "all", *run], number(keys[program], device, rule.tool, name), judge_tool))
+                steps.append(Step(rule, f"{rule.tool} {name}", [tool, "--tool", rule.tool, *more, program, "--inside", run[1]], number(keys[program], device, rule.tool, name), judge_tool))
             else:
                 taken.add((program, test))
                 steps.append(Step(rule, name, run, number(keys[program], device, name), judge_test))
@@ -261,8 +264,9 @@ def do(step, limit, env):
 
 
 class Run:
-    def __init__(self, kept, until, env, log, say, gone=lambda: False):
-        self.kept, self.until, self.env, self.log, self.say, self.gone = kept, until, env, log, say, gone
+    def __init__(self, kept, until, env, log, say, gone=lambda: False, tidy=lambda: None):
+        """gone(): the device is, asked after a failure; tidy(): called behind what runs alone"""
+        self.kept, self.until, self.env, self.log, self.say, self.gone, self.tidy = kept, until, env, log, say, gone, tidy
         self.records, self.lock, self.lost = [], threading.Lock(), False
 
     def one(self, step):
@@ -281,6 +285,8 @@ class Run:
             self.log.flush()
         if result == FAILED and self.gone():
             self.lost = True
+        if step.rule.jobs == 1:
+            self.tidy()
         return self.note(step, record)
 
     def note(self, step, record):
@@ -351,6 +357,13 @@ def models_folder(build):
     return tempfile.mkdtemp(prefix="models.", dir=here)
 
 
+def tidy(models):
+    """Random models are made again where they are wanted again; the largest wants so much room."""
+    if room(models) < LARGEST_BYTES:
+        for path in glob.glob(os.path.join(models, "*")):
+            os.remove(path)
+
+
 def cpu_name():
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as f:
@@ -417,7 +430,7 @@ def main():
         print(text, flush=True)
     try:
         with open(os.path.join(o.build, "gpu", "log"), "w", encoding="utf-8") as log:
-            run = Run(Kept(os.path.join(o.build, "gpu", "done.jsonl")), until, env, log, say, lambda: device_of(o.build)[0] != 0)
+            run = Run(Kept(os.path.join(o.build, "gpu", "done.jsonl")), until, env, log, say, lambda: device_of(o.build)[0] != 0, lambda: tidy(models))
             whole = Rule("", "build", 0, 0)
             run.records += [(whole, dict(step="build", result=FAILED, why=x, s=0, figures=[])) for x in o.fault]
             identity = number(device["name"], device["driver"], o.nvcc)
