@@ -28,9 +28,11 @@ static void near_all(const char *what, const float *got, const float *want, size
 }
 
 /* States, then both ways of pooling, of texts that begin at starts[]. */
-static void encoder_try(const struct encoder_shape *s, const size_t *starts, size_t texts)
+static void encoder_try(const struct encoder_shape *s, const struct encoder_words *gpus, const struct encoder_words *cpus, const size_t *starts,
+	size_t texts)
 {
-	struct encoder *m[2] = { encoder_made(s, 1, &(struct encoder_how){ .gpu = test_gpu(), .must = 1 }), encoder_made(s, 1, &(struct encoder_how){ 0 }) };
+	struct encoder *m[2] = { encoder_made(s, gpus, &(struct encoder_how){ .gpu = test_gpu(), .must = 1 }),
+		encoder_made(s, cpus, &(struct encoder_how){ 0 }) };
 	const size_t rows = starts[texts], h = (size_t)s->hidden;
 	struct encoder_space *space[2] = { space_of(m[0], rows), space_of(m[1], rows) };
 	float *out[2] = { mem_calloc(rows * h, sizeof(float)), mem_calloc(rows * h, sizeof(float)) };
@@ -63,7 +65,7 @@ TEST(gpu_encoder_of_odd_sizes)
 	static const size_t starts[] = { 0, 3, 73, 74, 81 };
 	const struct encoder_shape shapes[] = { shape_of(40, 4, DENSE_GELU), shape_of(72, 3, DENSE_GELU_TANH), shape_of(66, 1, DENSE_RELU),
 		shape_of(64, 2, DENSE_GELU) };
-	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) encoder_try(&shapes[i], starts, 4);
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) encoder_try(&shapes[i], NULL, NULL, starts, 4);
 }
 
 /* As many starts and tiles as rows. */
@@ -72,21 +74,15 @@ TEST(gpu_encoder_of_single_tokens)
 	const struct encoder_shape s = shape_of(32, 2, DENSE_GELU);
 	size_t starts[ROWS + 1];
 	for (size_t i = 0; i <= ROWS; i++) starts[i] = i;
-	encoder_try(&s, starts, ROWS);
+	encoder_try(&s, NULL, NULL, starts, ROWS);
 }
 
 /* Weights that are larger than any half are taken for the largest. */
 TEST(gpu_encoder_of_large_weights)
 {
+	static const size_t starts[] = { 0, 4, 9 };
 	const struct encoder_shape s = shape_of(32, 2, DENSE_GELU);
-	struct encoder *m = encoder_made(&s, 1e6f, &(struct encoder_how){ .gpu = test_gpu(), .must = 1 });
-	struct encoder_space *space = space_of(m, 4);
-	const int32_t ids[] = { 1, 2, 3, 4 };
-	float out[4 * 32];
-	CHECK_OK(encoder_states(space, ids, NULL, (const size_t[]){ 0, 4 }, 1, out, &e), e);
-	for (size_t i = 0; i < sizeof out / sizeof *out; i++) CHECK(isfinite(out[i]));
-	encoder_space_close(space);
-	encoder_close(m);
+	encoder_try(&s, &(struct encoder_words){ 1e6f, INFINITY }, &(struct encoder_words){ 1e6f, 65504 }, starts, 2);
 }
 
 TEST(gpu_encoder_refuses_what_does_not_fit)
@@ -97,7 +93,7 @@ TEST(gpu_encoder_refuses_what_does_not_fit)
 	for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
 		s.hidden = wide[i].hidden;
 		s.heads = wide[i].heads;
-		m = encoder_made(&s, 1, &(struct encoder_how){ .gpu = test_gpu() });        /* the CPU does it */
+		m = encoder_made(&s, NULL, &(struct encoder_how){ .gpu = test_gpu() });        /* the CPU does it */
 		CHECK(!encoder_on_gpu(m));
 		encoder_close(m);
 	}

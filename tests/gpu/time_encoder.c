@@ -43,7 +43,7 @@ TEST(time_encoder)
 	const int real = real_sizes();
 	const struct encoder_shape s = { .hidden = real ? 384 : 64, .layers = real ? 6 : 1, .heads = real ? 12 : 4, .intermediate = real ? 1536 : 128,
 		.vocabulary = real ? 30522 : 100, .positions = 512, .types = 2, .eps = 1e-12f, .act = DENSE_GELU };
-	struct encoder *m = encoder_made(&s, 1, &(struct encoder_how){ .gpu = test_gpu(), .must = 1 });
+	struct encoder *m = encoder_made(&s, NULL, &(struct encoder_how){ .gpu = test_gpu(), .must = 1 });
 	time_texts(m, &s, 1, real ? 16 : 4);
 	if (real) time_texts(m, &s, 64, 256);
 	time_texts(m, &s, real ? 512 : 3, real ? 256 : 20);

@@ -123,6 +123,7 @@ TEST(gpu_scan_of_equals_takes_the_first)
 	scan_try(data_make(4000, 64, 1, 0, 1), 300);
 	scan_try(data_make(3000, 64, 2, 1, 5), 40);
 	scan_try(data_make(4000, 64, 1, 0, 1), 3); /* in more runs than are asked for */
+	scan_try(data_make(4000, 64, 1, 0, 1), 1);
 }
 
 /* Zeros are equal whatever their sign; a product that is no number comes first. */
