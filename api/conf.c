@@ -125,8 +125,8 @@ static const struct setting settings[] = {
 	{NULL, "generate.kv_bytes", T_SIZE, AT(generate_kv_bytes), 0, 1 * TIB, "512m", "bytes",
 		"Memory for the keys and values of what is being written and of beginnings that may come again (the prompt's "
 		"template, passages, a conversation so far). A 1.5B model takes 28 KiB a token. Answers that do not fit wait. "
-		"0: what generate.sequences answers of generate.context tokens take. A GPU with less free gives that; with 0 three quarters of it, for "
-		"what is opened there later (generate.small, encoders, vectors). Less than generate.context takes makes the context as small; the log tells it."},
+		"0: what generate.sequences answers of generate.context tokens take. A GPU with less free gives three quarters of that, and with 0 "
+		"never more, for what is opened there later (generate.small, encoders, vectors). Less than generate.context takes makes the context as small; the log tells it."},
 	{NULL, "generate.chunk_ms", T_REAL, AT(generate_chunk_ms), 1, 10000, "20", "milliseconds",
 		"While answers are being written, new prompts are read in pieces that take about this long, or one and a half "
 		"times as long as a token where that is more. More lets a new answer begin sooner and makes the others stutter."},

@@ -273,8 +273,8 @@ static int gpu_space_open(struct encoder_space *s, size_t rows, struct err *e)
 	struct gpu_info f;
 	if (space_gpu_open(&s->gpu, s->m->gpu, rows, e) != OK) return gpu_drop(s->m, e);
 	encoder_gpu_info(s->m->gpu, &f);
-	log_put(LOG_INFO, "embed", "%s computes on the GPU: %s; %.1f of its %.1f GiB are free still", s->m->name, f.name,
-		(double)f.free / (1 << 30), (double)f.memory / (1 << 30));
+	log_put(LOG_INFO, "embed", "%s computes on the GPU: %s, and takes %.1f MiB of its memory; %.1f of %.1f GiB are free still", s->m->name,
+		f.name, (double)f.held / (1 << 20), (double)f.free / (1 << 30), (double)f.memory / (1 << 30));
 	return OK;
 }
 

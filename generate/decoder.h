@@ -39,8 +39,9 @@ struct decoder_options {
 	int context_max;               /* tokens of a sequence; 0: the model's own, at most 4096; more than its own is cut to it */
 	int sequences;                 /* of one pass, and that kv_bytes 0 makes pages for, 1 and more */
 	int wants;                     /* rows of a pass that want something, at most; 0: DECODER_CHUNK */
-	uint64_t kv_bytes;             /* of keys and values; 0: enough for `sequences` whole contexts. A GPU with less free gives that, with
-	                                  0 three quarters of it, with a line in the log, when it is one context at least */
+	uint64_t kv_bytes;             /* of keys and values; 0: enough for `sequences` whole contexts. A GPU with less free gives three
+	                                  quarters of that, with 0 no more than these, with a line in the log, when it is one context
+	                                  at least */
 	const char *packs;             /* folder that keeps packed weights (packs.h); NULL or "": none. Borrowed during open */
 	const struct gpu_table *gpu;   /* NULL: on the CPU; else on the first of this table's devices with room for it all */
 };

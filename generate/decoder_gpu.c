@@ -13,8 +13,8 @@
  * they are offered, most often at one, where a mask would have to try the whole vocabulary.
  * Memory. What all of it takes is reckoned before any is taken: weights, work space of products, norms and rotary tables,
  * activations, attention's sums, logits, tables, and keys and values of one context at least. If that is more than is free, the
- * model is not opened there. Keys and values come last and get what was asked for, or less: what is left then, and where nobody
- * named a size (kv_bytes 0) no more than three quarters of it, for others come to the same device later, a second model, an
+ * model is not opened there. Keys and values come last and get what was asked for, if somebody asked for so much and it is
+ * there; else no more than three quarters of what is left then, for others come to the same device later, a second model, an
  * encoder, vectors to be searched. Nothing is taken after that but by recorded passes, for which alloc leaves room (gpu.h).
  * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
  * changes nothing: logits of what comes after lie behind those of what came before, and such passes are not recorded.
@@ -419,7 +419,7 @@ struct kvmemory gpu_pass_memory(struct gpu_pass *p, int named, uint64_t *bytes)
 	uint64_t share;
 	struct gpu_info now;
 	p->t->info(p->g, &now);
-	share = named ? now.free : now.free / 4 * 3;
+	share = named && wanted <= now.free ? wanted : now.free / 4 * 3;
 	if (share < least) share = least < now.free ? least : now.free;
 	if (share < wanted) {
 		log_put(LOG_WARN, "generate", "%s: keys and values get %.1f of the %.1f MiB that are free on %s, where %.1f were wanted",

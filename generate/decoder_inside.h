@@ -62,7 +62,7 @@ void cpu_pass_eval(struct cpu_pass *c, enum decoder_phase phase, struct decoder_
 int gpu_pass_open(struct gpu_pass **out, struct decoder *d, const struct decoder_options *o, uint64_t kv_least, struct err *e);
 void gpu_pass_close(struct gpu_pass *p);                      /* after the cache. NULL is allowed */
 /* Where keys and values go. *bytes: as many as are wanted; where they do not fit, a line of the log tells and those that they get
- * come back. named: somebody named the size; else they leave a quarter of what is free to others, if one context fits so. */
+ * come back. A quarter of what is free is left to others then, if one context fits so; and always, where nobody named the size. */
 struct kvmemory gpu_pass_memory(struct gpu_pass *p, int named, uint64_t *bytes);
 /* One line of the log: what takes how much. Fills what decoder_info tells of the device. */
 void gpu_pass_tell(struct gpu_pass *p);

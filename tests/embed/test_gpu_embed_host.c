@@ -56,6 +56,27 @@ TEST(embed_gpu_out_of_memory)
 	CHECK(failed >= 4);
 }
 
+/* Each taking of memory fails once: with cuda that is told, with auto the CPU computes, and nothing stays taken. */
+TEST(embed_gpu_takings_fail)
+{
+	const char *kernel;
+	int n = 0, rc;
+	do {
+		host_fail_after(++n);
+		rc = opens("cuda", NULL, &kernel);
+		host_fail_after(0);
+		CHECK_MSG(rc == OK || (rc == E_MEMORY && strstr(e.msg, "memory")), "%d: %d, %s", n, rc, e.msg);
+		CHECK_MSG(host_taken() == 0, "%d: %zu are still taken", n, host_taken());
+		if (n % 5 != 1) continue;
+		host_fail_after(n);
+		CHECK_OK(opens("auto", NULL, &kernel), e);
+		host_fail_after(0);
+		CHECK((rc == OK) == (strcmp(kernel, "host") == 0));
+		CHECK_INT(host_taken(), 0);
+	} while (rc != OK && n < 300);
+	CHECK(n > 20 && n < 300);
+}
+
 static struct embedder *opened(const char *device)
 {
 	struct embedder *m;

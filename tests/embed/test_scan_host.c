@@ -47,6 +47,35 @@ TEST(scan_out_of_memory_and_lost)
 	mem_free(rows);
 }
 
+/* Each taking of memory fails once, in opening, growing and searching: told, and nothing stays taken. */
+TEST(scan_takings_fail)
+{
+	enum { LEN = 64, STRIDE = LEN + 4, N = 100 };
+	uint8_t rows[N * STRIDE] = { 0 };
+	int8_t code[LEN] = { 1 };
+	uint64_t among[(N + 63) / 64] = { 5 };
+	uint32_t best[2];
+	float near[2];
+	int n = 0, rc;
+	do {
+		struct scan *s = NULL;
+		struct scan_table *t = NULL;
+		struct scan_query q = { .code = code, .scale = 1, .rows = N, .k = 2, .among = among, .best = best, .near = near };
+		host_fail_after(++n);
+		rc = scan_open(&s, "cuda", &host_table, &e);
+		if (rc == OK) rc = scan_table_open(&t, s, LEN, 0, &e);
+		if (rc == OK) rc = scan_table_add(t, rows, STRIDE, N, &e);
+		if (rc == OK) rc = scan_table_best(t, &q, &e);
+		host_fail_after(0);
+		CHECK_MSG(rc == OK || (rc == E_MEMORY && strstr(e.msg, "memory")), "%d: %d, %s", n, rc, e.msg);
+		if (rc == OK) CHECK(q.got == 2 && best[0] == 0 && best[1] == 2);
+		scan_table_close(t);
+		scan_close(s);
+		CHECK_MSG(host_taken() == 0, "%d: %zu are still taken", n, host_taken());
+	} while (rc != OK && n < 50);
+	CHECK(n > 6 && n < 50);
+}
+
 /* ---- when a device is opened ---- */
 
 static struct gpu_table counted;

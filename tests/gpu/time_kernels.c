@@ -143,6 +143,16 @@ TEST(time_attend_decode)
 	}
 }
 
+/* Behind a long context: a token, a draft, and a prompt's last few. */
+TEST(time_attend_long)
+{
+	const size_t keys = real_sizes() ? 32768 : 2100;
+	time_attend("1.5b", 12, 2, 128, 1, keys, 0);
+	time_attend("1.5b", 12, 2, 128, real_sizes() ? 16 : 2, keys, 0);
+	time_attend("1.5b", 12, 2, 128, real_sizes() ? 16 : 2, keys, 1);
+	if (real_sizes()) time_attend("8b", 32, 8, 128, GPU_ROWS, keys, 1);
+}
+
 TEST(time_attend_prompt)
 {
 	const size_t n = real_sizes() ? 512 : 8, keys = real_sizes() ? 2048 : 40;
