@@ -1,6 +1,5 @@
 /* test_schedule.c: texts written together. What a text is, to the bit of every row of logits, does not depend on who else
  * runs, on how prompts are cut, on pages that are short, on what is cached, or on drafts. */
-#include <math.h>
 #include <stdlib.h>
 #include "base/fault.h"
 #include "base/mem.h"
@@ -8,6 +7,7 @@
 #include "generate/sample.h"
 #include "generate/generate.h"
 #include "nn/quant.h"
+#include "tests/generate/candidates.h"
 #include "tests/generate/feed.h"
 #include "tests/generate/plain_gpu.h"
 #include "tests/gguf_make.h"
@@ -527,24 +527,6 @@ TEST(schedule_limits)
 	generator_close(g);
 }
 
-/* What a GPU tells of a row's logits is true. */
-static void check_candidates(const struct sample_row *row, const float *logits, size_t vocab, float temperature)
-{
-	double sum = 0;
-	size_t over = 0;
-	CHECK_INT(row->n, vocab < GPU_TOP ? vocab : GPU_TOP);
-	for (size_t i = 0; i < row->n; i++) {
-		CHECK(row->top[i] == logits[row->ids[i]]);
-		if (i) CHECK(row->top[i - 1] > row->top[i] || (row->top[i - 1] == row->top[i] && row->ids[i - 1] < row->ids[i]));
-	}
-	for (size_t i = 0; i < vocab; i++) {
-		over += logits[i] >= row->top[row->n - 1];
-		if (temperature > 0) sum += exp((double)(logits[i] / temperature) - (double)(row->top[0] / temperature));
-	}
-	CHECK_MSG(over == row->n, "%zu are as large as the last of %zu candidates", over, row->n);
-	CHECK_MSG(fabs(row->sum - sum) <= row->slack * sum, "sum %g, want %g", row->sum, sum);
-}
-
 /* Rows of many sequences in random company and cuts: the logits of each as if it were alone; and no allocation. */
 static void check_rows_of(struct model_spec spec, const char *kernel)
 {
@@ -597,8 +579,7 @@ static void check_rows_of(struct model_spec spec, const char *kernel)
 			for (size_t t = 0; t < n; t++) {
 				const float *w = want + at[t] * spec.vocab;
 				if (rows[t].want == WANT_BEST) CHECK_INT(rows[t].best, sample_best(w, spec.vocab));
-				if (rows[t].want == WANT_LOGITS && gpu_of(kernel)) check_candidates(&rows[t].logits, w, spec.vocab, rows[t].temperature);
-				if (rows[t].want == WANT_LOGITS) CHECK_MSG(memcmp(sample_logits(&rows[t].logits), w, spec.vocab * sizeof *w) == 0,
+				if (rows[t].want == WANT_LOGITS) CHECK_MSG(memcmp(candidates_check(&rows[t], spec.vocab), w, spec.vocab * sizeof *w) == 0,
 					"%s %s: sequence %zu, position %zu", arch, kernel, at[t] / LEN, at[t] % LEN);
 			}
 			left -= n;

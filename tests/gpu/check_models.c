@@ -2,13 +2,14 @@
  * the host small ones), and real models cut to a few layers where they were carried along (GPU_PACK names their folder).
  *
  * What is compared: logits of each token of a prompt, in one pass and cut into several; logits of the same tokens one by one; that rows
- * have the same bits beside others as alone; that the token a GPU chooses is the first of its largest logits. Distances are in
- * deviations of the logits. */
+ * have the same bits beside others as alone; that the token a GPU chooses is the first of its largest logits, and those it
+ * offers the largest of them. Distances are in deviations of the logits. */
 #include <math.h>
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/mem.h"
 #include "nn/quant.h"
+#include "tests/generate/candidates.h"
 #include "tests/gpu/measure.h"
 #include "tests/gpu/model.h"
 #include "tests/test.h"
@@ -60,11 +61,12 @@ static void check_beside(struct model *m, const int32_t *ids, size_t n, const fl
 	for (size_t t = 0; t < n; t++) {
 		for (size_t s = 0; s < BESIDE; s++) {
 			size_t place = (s + t) % BESIDE;         /* another place in every pass */
-			rows[place] = (struct decoder_row){ .seq = &m->seq[s], .id = s ? other[(s + t) % (2 * BESIDE)] : ids[t], .want = WANT_LOGITS };
+			rows[place] = (struct decoder_row){ .seq = &m->seq[s], .id = s ? other[(s + t) % (2 * BESIDE)] : ids[t],
+				.want = s % 3 == 2 ? WANT_BEST : WANT_LOGITS, .temperature = s % 2 ? 0.5f : 0.8f };
 			kvseq_room(decoder_cache(m->d), &m->seq[s], 1);
 		}
 		CHECK_OK(decoder_eval(m->d, PHASE_WRITTEN, rows, BESIDE, &e), e);
-		memcpy(first, sample_logits(&rows[t % BESIDE].logits), m->vocab * sizeof *first);
+		memcpy(first, candidates_check(&rows[t % BESIDE], m->vocab), m->vocab * sizeof *first);
 		CHECK_MSG(memcmp(first, alone + t * m->vocab, m->vocab * sizeof *first) == 0, "token %zu: other bits beside %d sequences", t, BESIDE - 1);
 	}
 	mem_free(first);

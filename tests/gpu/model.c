@@ -2,6 +2,7 @@
 #include "tests/gpu/model.h"
 #include <math.h>
 #include <unistd.h>
+#include "tests/generate/candidates.h"
 #include "tests/test.h"
 
 enum { THREADS_MAX = 64 };
@@ -51,10 +52,11 @@ void model_feed(struct model *m, size_t s, enum decoder_phase phase, const int32
 	for (size_t at = 0, part; at < n; at += part) {
 		part = n - at < chunk ? n - at : chunk;
 		for (size_t i = 0; i < part; i++)
-			rows[i] = (struct decoder_row){ .seq = &m->seq[s], .id = ids[at + i], .want = out ? WANT_LOGITS : WANT_NOTHING };
+			rows[i] = (struct decoder_row){ .seq = &m->seq[s], .id = ids[at + i], .want = out ? WANT_LOGITS : WANT_NOTHING,
+				.temperature = (float)((at + i) % 2) };
 		kvseq_room(decoder_cache(m->d), &m->seq[s], part);
 		CHECK_OK(decoder_eval(m->d, phase, rows, part, &e), e);
-		for (size_t i = 0; out && i < part; i++, out += m->vocab) memcpy(out, sample_logits(&rows[i].logits), m->vocab * sizeof *out);
+		for (size_t i = 0; out && i < part; i++, out += m->vocab) memcpy(out, candidates_check(&rows[i], m->vocab), m->vocab * sizeof *out);
 	}
 }
 
