@@ -8,6 +8,8 @@
  *   CUDA_KERNEL(name)(args) { … }       a kernel; before it `template <…>` may stand
  *   CUDA_LAUNCH(g, kernel, grid, threads, shared_bytes, args…)   on g's stream; grid: cuda_grid(x, y, z) or a number;
  *                                       a kernel with commas in its name in brackets: (kernel<4, 2>)
+ *   CUDA_FOLLOW(g, …)                   the same, of a kernel that may begin before the one in front of it is done (below)
+ *   await_earlier()                     waits until all that was queued before the kernel is done; for its whole warp
  *   CUDA_FN, CUDA_BOTH                  before a function of the device, of both; CUDA_UNROLL, CUDA_ROLL before a loop
  *   CUDA_SHARED(type, name)             type *name: the block's shared_bytes of shared memory, aligned to 128 bytes
  *   CUDA_SHARED_N(type, name, n)        type *name: n more of them, of this kernel itself; n a constant
@@ -24,6 +26,22 @@
  *                                       matrix i, aligned to 16 bytes; _t: transposed
  *   copy16_async(shared, global)        16 bytes, both aligned; copy_commit() ends a group of them; copy_wait(n): all
  *                                       groups but the last n are there for this thread (others: then __syncthreads)
+ * Overlap. A launch costs a device one to three microseconds in which it has little to do: blocks of the kernel before leave one by
+ * one, then the next ones come. From compute capability 9.0 on (programmatic dependent launch) a kernel of CUDA_FOLLOW that stands
+ * directly behind another of CUDA_FOLLOW, with nothing between, may put blocks where there is room as soon as each block of that
+ * one is past its await_earlier. What makes this give the same bits as one after the other:
+ *   - Before await_earlier a kernel reads constants alone (weights), and writes to its own shared memory alone. Constant is what
+ *     kernels of CUDA_LAUNCH or copies have laid down: these, and what is queued directly behind them, begin when all before is
+ *     done and can be seen. So matrix_load and encode_load use CUDA_LAUNCH. Neither __ldg nor __restrict__ is used, as those
+ *     would let loads be moved in front of the wait.
+ *   - Every thread of every block of such a kernel calls await_earlier, also where it has nothing to do: so a kernel that is done
+ *     says that all before it are, though it waits for the one before it alone.
+ *   - await_earlier lets the next kernel begin, but not before it has waited itself. So only two kernels are there at a time: what
+ *     one does early meets nothing but the other; counters, work space and activations of older ones are settled.
+ *   - Copies, recording, replays and all other calls stand between kernels like kernels of CUDA_LAUNCH: wholly behind what is before
+ *     them, and wholly before what is behind. Of the edges of a recorded pass only those from kernel to kernel may be such.
+ * The emulator runs kernels so, with the blocks of the next as far as they come before those of this one, and reports what breaks
+ * the rules. A table's in_order (gpu.h) has none of it.
  * Rules. Blocks are one-dimensional, of whole warps, of at most 1024 threads and CUDA_SHARED_MOST bytes of shared memory,
  * at most CUDA_SHARED_OWN of them by CUDA_SHARED_N; it begins as garbage. What a warp does together (sums, exchanges, mma, ldmatrix, __syncwarp) all its lanes do,
  * and what a block does together all its threads; a thread that has returned does nothing more. Products and sums are
@@ -48,6 +66,22 @@
 #endif
 enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10, CUDA_SHARED_OWN = 8 << 10 };
 
+enum { CUDA_ASKED = 256 };
+struct cuda_launches {                 /* of a device */
+	int overlap;                   /* it can, and may */
+	int follows;                   /* what was queued last is a kernel of CUDA_FOLLOW */
+	unsigned asked_n;
+	struct { const void *kernel; size_t bytes; } asked[CUDA_ASKED]; /* shared memory that kernels may have there */
+};
+
+/* Whether the kernel that is queued now may begin early. */
+static inline unsigned cuda_is_early(struct cuda_launches *l, int follows)
+{
+	const unsigned early = follows && l->follows && l->overlap;
+	l->follows = follows;
+	return early;
+}
+
 #ifndef GPU_HOST
 #include <cuda_runtime.h>
 
@@ -58,19 +92,48 @@ enum { CUDA_WARP = 32, CUDA_SHARED_MOST = 99 << 10, CUDA_SHARED_OWN = 8 << 10 };
 	__shared__ __align__(16) type name##_of_block[n]; \
 	type *const name = name##_of_block
 
-/* More than 48 KiB of shared memory, the kernel's own included, is asked for kernel by kernel. */
-template <typename... P, typename... A>
-static cudaError_t cuda_launch(cudaStream_t stream, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads,
-	size_t shared, A... args)
+/* More than 48 KiB of shared memory, the kernel's own included, is asked for once a kernel and device. */
+static inline cudaError_t cuda_shared_ask(struct cuda_launches *l, const void *kernel, size_t shared)
 {
+	unsigned i = 0;
+	if (shared + CUDA_SHARED_OWN <= 48 << 10) return cudaSuccess;
+	while (i < l->asked_n && l->asked[i].kernel != kernel) i++;
+	if (i < l->asked_n && l->asked[i].bytes >= shared) return cudaSuccess;
+	cudaError_t r = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+	if (r != cudaSuccess || i == CUDA_ASKED) return r;
+	l->asked[i].kernel = kernel;
+	l->asked[i].bytes = shared;
+	if (i == l->asked_n) l->asked_n++;
+	return r;
+}
+
+template <typename... P, typename... A>
+static cudaError_t cuda_launch(cudaStream_t stream, struct cuda_launches *l, int follows, const char *name, void (*kernel)(P...),
+	dim3 grid, unsigned threads, size_t shared, A... args)
+{
+	cudaLaunchAttribute early = {};
+	cudaLaunchConfig_t c = {};
+	cudaError_t r = cuda_shared_ask(l, reinterpret_cast<const void *>(kernel), shared);
 	(void)name;
-	if (shared + CUDA_SHARED_OWN > 48 << 10) {
-		cudaError_t r = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-			static_cast<int>(shared));
-		if (r != cudaSuccess) return r;
-	}
-	kernel<<<grid, threads, shared, stream>>>(static_cast<P>(args)...);
-	return cudaGetLastError();
+	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+	early.val.programmaticStreamSerializationAllowed = 1;
+	c.gridDim = grid;
+	c.blockDim = dim3(threads);
+	c.dynamicSmemBytes = shared;
+	c.stream = stream;
+	c.attrs = &early;
+	c.numAttrs = cuda_is_early(l, follows);
+	if (r == cudaSuccess) r = cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...);
+	if (r != cudaSuccess) (void)cudaGetLastError();
+	return r;
+}
+
+CUDA_FN void await_earlier()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+	asm volatile("griddepcontrol.wait;" ::: "memory");
+	asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 template <typename T> CUDA_FN T warp_exchange(T v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
@@ -188,7 +251,9 @@ CUDA_FN float block_sum(float v, float *parts)
 	return sum;
 }
 
-#define CUDA_LAUNCH(g, kernel, grid, threads, shared_bytes, ...) \
-	gpu_check(g, cuda_launch((g)->stream, #kernel, kernel, dim3(grid), threads, shared_bytes, __VA_ARGS__), #kernel)
+#define CUDA_QUEUE(g, follows, kernel, grid, threads, shared_bytes, ...) \
+	gpu_check(g, cuda_launch((g)->stream, &(g)->launches, follows, #kernel, kernel, dim3(grid), threads, shared_bytes, __VA_ARGS__), #kernel)
+#define CUDA_LAUNCH(g, kernel, ...) CUDA_QUEUE(g, 0, kernel, __VA_ARGS__)
+#define CUDA_FOLLOW(g, kernel, ...) CUDA_QUEUE(g, 1, kernel, __VA_ARGS__)
 
 #endif

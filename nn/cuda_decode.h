@@ -18,6 +18,8 @@
  * queries and keys are of one and values of another in many files: each block has panels of one of them.
  * wide: a warp has a panel, a block 8 of them and up to 64 tokens, whose activations (act_rows has made them) and weights come
  * through one ring of stages. A block has all segments in turn, or one of them, whose sums `decode_sums` adds.
+ * Both begin while the kernel in front of them runs (cuda.h), and ask for the first tiles of weights then, as these are constants:
+ * what a block has under way is there, or nearly, when the activations come.
  *
  * Heads (cuda_heads.h). narrow and decode_sums turn and store those without norms where their sums are added up; narrow has those
  * with norms finished by the last of the blocks that have one's panels. `wide` by itself leaves them: its threads have 32 sums
@@ -219,6 +221,7 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS) act_rows)(struct decode c, uint32_
 	const uint32_t slice = blockIdx.x / m, bytes = acts_slice_step(m);
 	uint8_t *data = c.acts + (size_t)slice * c.steps * bytes;
 	const struct acts to = { data, (float *)(data + ACTS_TOKEN * m), c.steps, m, bytes, bytes / (uint32_t)sizeof(float) };
+	await_earlier();
 	const float *row = blockIdx.x < c.n ? linear_row(&c.from, blockIdx.x) : NULL;
 	acts_row(&to, &c.from, row, acts_norm(&c.from, row, squares), halves, blockIdx.x % m);
 }
@@ -426,6 +429,7 @@ template <uint32_t T, int MATRICES> CUDA_FN void narrow_block(const struct decod
 	struct narrow_next next = { block, blocks, 0, warp, 0 };
 	uint32_t slot = 0, turn = 0;
 	for (uint32_t i = 0; i + 1 < c->depth; i++) narrow_issue<T, MATRICES>(c, &next, ring);
+	await_earlier();
 	const int32_t pos = heads ? c->heads.rows.pos[token] : -1, row_slot = heads ? c->heads.rows.slot[token] : 0;
 	narrow_acts(&c->from, &acts, squares, T == QUANT_Q6_K);
 	const struct heads_row at = heads_row_of(&c->heads, pos, row_slot);     /* under way until the first panel is done */
@@ -499,19 +503,47 @@ CUDA_FN void wide_step(struct wide_next *at, uint32_t matrices, uint32_t steps, 
 	while (at->step >= steps && at->segment < last) at->step = ++at->segment;
 }
 
+/* The weights of a stage, and its activations, begin to be copied. */
+template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_weights(const struct decode *c, const uint8_t *w,
+	size_t panel_at, const struct wide_next *at, uint8_t *stage)
+{
+	uint8_t *tile = stage + wide_stage<T, OCTETS>::ACTS + threadIdx.x / CUDA_WARP * decode_tile<T>::BYTES;
+	decode_copy<T>(tile, (MATRICES == 2 && at->matrix ? c->w2 : w) + panel_at, at->step);
+}
+
+template <uint32_t T, int OCTETS> CUDA_FN void wide_acts(const struct decode *c, const struct wide_next *at, uint8_t *stage)
+{
+	typedef wide_stage<T, OCTETS> STAGE;
+	const uint8_t *acts = c->acts + ((size_t)blockIdx.x * c->steps + at->step) * STAGE::ACTS;
+	for (uint32_t i = threadIdx.x * 16; i < STAGE::ACTS; i += DECODE_THREADS * 16) copy16_async(stage + i, acts + i);
+}
+
 template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_issue(const struct decode *c, const uint8_t *w,
 	size_t panel_at, struct wide_next *at, uint32_t last, uint8_t *stage)
 {
-	typedef wide_stage<T, OCTETS> STAGE;
 	if (at->segment < last) {
-		const uint32_t warp = threadIdx.x / CUDA_WARP;
-		const uint8_t *acts = c->acts + ((size_t)blockIdx.x * c->steps + at->step) * STAGE::ACTS;
-		for (uint32_t i = threadIdx.x * 16; i < STAGE::ACTS; i += DECODE_THREADS * 16) copy16_async(stage + i, acts + i);
-		decode_copy<T>(stage + STAGE::ACTS + warp * decode_tile<T>::BYTES,
-			(MATRICES == 2 && at->matrix ? c->w2 : w) + panel_at, at->step);
+		wide_acts<T, OCTETS>(c, at, stage);
+		wide_weights<T, MATRICES, OCTETS>(c, w, panel_at, at, stage);
 		wide_step(at, MATRICES, c->steps, last);
 	}
 	copy_commit();
+}
+
+/* The first stages: their weights before the kernels in front of this are done, in the group of the first one's activations. */
+template <uint32_t T, int MATRICES, int OCTETS> CUDA_FN void wide_begin(const struct decode *c, const uint8_t *w, size_t panel_at,
+	struct wide_next *at, uint32_t last, uint8_t *stages)
+{
+	struct wide_next next = *at;
+	for (uint32_t i = 0; i + 1 < c->depth && next.segment < last; i++, wide_step(&next, MATRICES, c->steps, last))
+		wide_weights<T, MATRICES, OCTETS>(c, w, panel_at, &next, stages + i * wide_stage<T, OCTETS>::BYTES);
+	await_earlier();
+	for (uint32_t i = 0; i + 1 < c->depth; i++) {
+		if (at->segment < last) {
+			wide_acts<T, OCTETS>(c, at, stages + i * wide_stage<T, OCTETS>::BYTES);
+			wide_step(at, MATRICES, c->steps, last);
+		}
+		copy_commit();
+	}
 }
 
 /* A segment's sums into those of all, the first one's first. */
@@ -570,11 +602,11 @@ CUDA_KERNEL(__launch_bounds__(DECODE_THREADS, 1) wide)(struct decode c)
 	const uint32_t first = c.segments ? blockIdx.z : 0, last = c.segments ? first + 1 : (uint32_t)DECODE_SEGMENTS;
 	float acc[MATRICES][OCTETS][4] = {}, sum[MATRICES][OCTETS][4] = {};
 	struct wide_next next = { first, 0, first };
-	uint32_t into = 0, slot = 0, eighth, before;
+	uint32_t into = c.depth - 1, slot = 0, eighth, before;
 	const struct decode_part *p = wide_part(&c, &eighth, &before);
 	const size_t panel_at = min(eighth * DECODE_WARPS + warp, p->panels - 1) * c.panel_bytes;
 	while (next.step >= c.steps && next.segment < last) next.step = ++next.segment;
-	for (; into + 1 < c.depth; into++) wide_issue<T, MATRICES, OCTETS>(&c, p->w, panel_at, &next, last, stages + into * STAGE::BYTES);
+	wide_begin<T, MATRICES, OCTETS>(&c, p->w, panel_at, &next, last, stages);
 	for (uint32_t segment = first; segment < last; segment++) {
 		for (uint32_t s = segment; s < c.steps; s += DECODE_SEGMENTS)
 			CUDA_UNROLL
@@ -604,6 +636,7 @@ CUDA_KERNEL(decode_sums)(struct decode c, uint32_t matrices)
 	const struct decode_part *p = decode_part_at(&c, &panel);
 	const uint32_t row = panel * WEIGHTS_ROWS + at % WEIGHTS_ROWS;
 	const int there = row < p->rows;
+	await_earlier();
 	const int32_t pos = p->heads ? c.heads.rows.pos[token] : -1, slot = p->heads ? c.heads.rows.slot[token] : 0;
 	for (uint32_t v = 0; v < matrices && there; v++)
 		for (uint32_t s = 0; s < DECODE_SEGMENTS; s++) {

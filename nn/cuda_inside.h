@@ -31,6 +31,7 @@ struct gpu_room {                   /* work space that grows; what a recorded pa
 
 struct gpu {
 	cudaStream_t stream;
+	struct cuda_launches launches;
 	int device, sms, recording;
 	cudaError_t error;          /* the first that a call met; what was asked for then */
 	const char *failed;
@@ -58,6 +59,10 @@ int GPU_NAME(alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e)
 void GPU_NAME(release_host)(struct gpu *g, void *p);
 void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t bytes);
 int GPU_NAME(sync)(struct gpu *g, struct err *e);
+int GPU_NAME(record)(struct gpu *g, struct err *e);
+int GPU_NAME(recorded)(struct gpu *g, struct gpu_graph **out, struct err *e);
+void GPU_NAME(replay)(struct gpu *g, struct gpu_graph *graph);
+void GPU_NAME(graph_free)(struct gpu *g, struct gpu_graph *graph);
 /* ops_cuda_attend.cu */
 void GPU_NAME(attend)(struct gpu *g, const struct gpu_attend *c, const struct gpu_rows *rows);
 size_t GPU_NAME(attend_floats)(size_t n, size_t heads, size_t head_dim, size_t keys_most, int prompt);

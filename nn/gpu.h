@@ -189,6 +189,8 @@ struct gpu_scan {
 
 struct gpu_table {
 	const char *name;                 /* "cuda"; "host" for tests */
+	const struct gpu_table *in_order; /* the same where no kernel begins before the one in front of it is done: the same bits, slower.
+	                                     For comparisons; NULL where there is no other */
 	/* --- devices --- */
 	int (*count)(void);               /* devices that this table can use; 0 without a driver */
 	int (*open)(struct gpu **out, int device, struct err *e); /* E_UNSUPPORTED: none, its driver or capability too old */

@@ -1,15 +1,16 @@
 /* ops_cuda.cu: owns devices, their memory, their queues and the table of CUDA kernels.
  *
- * A device has one stream: what is queued runs in order. Errors of calls that cannot fail are kept (gpu_check) and come up
- * at the next sync, with those of kernels; CUDA's own are final for the process. A pass is recorded by capturing the
- * stream into a CUDA graph. Memory is listed by device, so that close frees all of it and info tells how much it is.
+ * A device has one stream: what is queued runs in order, or with the next kernel's beginning over one's end so that nobody can
+ * tell (cuda.h). Errors of calls that cannot fail are kept (gpu_check) and come up at the next sync, with those of kernels; CUDA's
+ * own are final for the process. A pass is recorded by capturing the stream into a CUDA graph. Memory is listed by device, so that close
+ * frees all of it and info tells how much it is.
  * Threads: one at a time for a device; CUDA's current device is a thread's own, so every call sets it.
  * Failure: E_UNSUPPORTED, E_MEMORY (nothing changed), E_IO "device lost" from sync. */
 #include <stdio.h>
 #include <string.h>
 #include "nn/cuda_inside.h"
 
-enum { CAPABILITY_LEAST = 8 };
+enum { CAPABILITY_LEAST = 8, CAPABILITY_OVERLAP = 9 };
 
 /* CUDA's number of the device that is `device` of those that can be used; -1: none. properties may be NULL. */
 static int device_find(int device, struct cudaDeviceProp *properties)
@@ -58,6 +59,13 @@ static cudaError_t device_set(const struct gpu *g)
 	return r;
 }
 
+/* The same for what is queued that is no kernel: no kernel behind it begins before it is done (cuda.h). */
+static void device_use(struct gpu *g)
+{
+	g->launches.follows = 0;
+	(void)device_set(g);
+}
+
 static void table_close(struct gpu *g)
 {
 	if (!g) return;
@@ -78,7 +86,31 @@ static void table_close(struct gpu *g)
 	mem_free(g);
 }
 
-static int table_open(struct gpu **out, int device, struct err *e)
+/* Does nothing. */
+CUDA_KERNEL(idle)(int)
+{
+	await_earlier();
+}
+
+/* Whether kernels that begin early can be recorded and run here; what a driver says against it is no failure. */
+static int can_overlap(struct gpu *g)
+{
+	struct gpu_graph *graph = NULL;
+	int can = 0;
+	if (g->error != cudaSuccess || GPU_NAME(record)(g, NULL) != OK) return 0;
+	g->launches.overlap = 1;
+	for (int i = 0; i < 3; i++) CUDA_FOLLOW(g, idle, 1, CUDA_WARP, 0, i);
+	if (GPU_NAME(recorded)(g, &graph, NULL) == OK) {
+		GPU_NAME(replay)(g, graph);
+		can = GPU_NAME(sync)(g, NULL) == OK;
+	}
+	GPU_NAME(graph_free)(g, graph);
+	g->error = cudaSuccess;
+	(void)cudaGetLastError();
+	return can;
+}
+
+static int device_open(struct gpu **out, int device, int in_order, struct err *e)
 {
 	struct cudaDeviceProp p;
 	struct gpu *g;
@@ -99,11 +131,22 @@ static int table_open(struct gpu **out, int device, struct err *e)
 	}
 	if (GPU_NAME(alloc)(g, sizeof *g->arrived * GPU_HEADS, "work space", &arrived, e) != OK) goto out;
 	g->arrived = static_cast<uint32_t *>(arrived);
+	g->launches.overlap = !in_order && p.major >= CAPABILITY_OVERLAP && can_overlap(g);
 	*out = g;
 	return OK;
 out:
 	table_close(g);
 	return e ? e->status : E_UNSUPPORTED;
+}
+
+static int table_open(struct gpu **out, int device, struct err *e)
+{
+	return device_open(out, device, 0, e);
+}
+
+static int table_open_in_order(struct gpu **out, int device, struct err *e)
+{
+	return device_open(out, device, 1, e);
 }
 
 /* Of the current device: bytes that may be taken still, and that it has; 0 where it does not tell. */
@@ -159,7 +202,7 @@ int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out,
 	size_t free = 0, total = 0;
 	cudaError_t r;
 	*out = NULL;
-	(void)device_set(g);
+	device_use(g);
 	if (g->recording) return err_set(e, E_BUG, "memory for %s while a pass is recorded", what);
 	room(&free, &total);
 	r = bytes > free && total ? cudaErrorMemoryAllocation : cudaMalloc(out, bytes ? bytes : 1);
@@ -183,7 +226,7 @@ int GPU_NAME(alloc)(struct gpu *g, uint64_t bytes, const char *what, void **out,
 void GPU_NAME(release)(struct gpu *g, void *device)
 {
 	if (!device) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaStreamSynchronize(g->stream), "release");
 	block_drop(&g->blocks, device);
 	gpu_check(g, cudaFree(device), "release");
@@ -193,7 +236,7 @@ int GPU_NAME(alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e)
 {
 	cudaError_t r;
 	*out = NULL;
-	(void)device_set(g);
+	device_use(g);
 	if (g->recording) return err_set(e, E_BUG, "page-locked memory while a pass is recorded");
 	r = cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable);
 	if (r == cudaSuccess) {
@@ -212,7 +255,7 @@ int GPU_NAME(alloc_host)(struct gpu *g, size_t bytes, void **out, struct err *e)
 void GPU_NAME(release_host)(struct gpu *g, void *p)
 {
 	if (!p) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaStreamSynchronize(g->stream), "release_host");
 	block_drop(&g->host_blocks, p);
 	gpu_check(g, cudaFreeHost(p), "release_host");
@@ -237,7 +280,7 @@ static int is_refused(struct gpu *g, const void *host)
 void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t bytes)
 {
 	if (!bytes || is_refused(g, host)) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, g->stream), "copy_in");
 	/* mostly staged by now; where the device reads pageable memory by itself, not */
 	if (!is_locked(g, host)) gpu_check(g, cudaStreamSynchronize(g->stream), "copy_in");
@@ -246,30 +289,30 @@ void GPU_NAME(copy_in)(struct gpu *g, void *device, const void *host, size_t byt
 static void table_copy_out(struct gpu *g, void *host, const void *device, size_t bytes)
 {
 	if (!bytes || is_refused(g, host)) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, g->stream), "copy_out");
 }
 
 static void table_copy(struct gpu *g, void *to, const void *from, size_t bytes)
 {
 	if (!bytes) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, g->stream), "copy");
 }
 
 int GPU_NAME(sync)(struct gpu *g, struct err *e)
 {
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaStreamSynchronize(g->stream), "sync");
 	if (g->error == cudaSuccess) return OK;
 	return err_set(e, E_IO, "device lost: %s: %s", g->failed, cudaGetErrorString(g->error));
 }
 
 /* Relaxed: a kernel that is queued for the first time may load its code meanwhile. */
-static int table_record(struct gpu *g, struct err *e)
+int GPU_NAME(record)(struct gpu *g, struct err *e)
 {
 	cudaError_t r;
-	(void)device_set(g);
+	device_use(g);
 	if (g->recording) return err_set(e, E_BUG, "a pass is being recorded already");
 	r = g->error != cudaSuccess ? g->error : cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeRelaxed);
 	if (r != cudaSuccess) {
@@ -280,13 +323,13 @@ static int table_record(struct gpu *g, struct err *e)
 	return OK;
 }
 
-static int table_recorded(struct gpu *g, struct gpu_graph **out, struct err *e)
+int GPU_NAME(recorded)(struct gpu *g, struct gpu_graph **out, struct err *e)
 {
 	cudaGraph_t graph = NULL;
 	cudaGraphExec_t exec = NULL;
 	cudaError_t r;
 	*out = NULL;
-	(void)device_set(g);
+	device_use(g);
 	if (!g->recording) return err_set(e, E_BUG, "no pass is being recorded");
 	g->recording = 0;
 	r = cudaStreamEndCapture(g->stream, &graph);
@@ -305,63 +348,71 @@ static int table_recorded(struct gpu *g, struct gpu_graph **out, struct err *e)
 	return OK;
 }
 
-static void table_replay(struct gpu *g, struct gpu_graph *graph)
+void GPU_NAME(replay)(struct gpu *g, struct gpu_graph *graph)
 {
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(graph), g->stream), "replay");
 }
 
-static void table_graph_free(struct gpu *g, struct gpu_graph *graph)
+void GPU_NAME(graph_free)(struct gpu *g, struct gpu_graph *graph)
 {
 	if (!graph) return;
-	(void)device_set(g);
+	device_use(g);
 	gpu_check(g, cudaStreamSynchronize(g->stream), "graph_free");
 	gpu_check(g, cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(graph)), "graph_free");
 }
 
-const struct gpu_table GPU_NAME(table) = {
+static constexpr struct gpu_table table_of(const char *name, int (*open)(struct gpu **, int, struct err *), const struct gpu_table *in_order)
+{
+	return {
+		.name = name,
+		.in_order = in_order,
+		.count = table_count,
+		.open = open,
+		.close = table_close,
+		.info = table_info,
+		.alloc = GPU_NAME(alloc),
+		.release = GPU_NAME(release),
+		.alloc_host = GPU_NAME(alloc_host),
+		.release_host = GPU_NAME(release_host),
+		.copy_in = GPU_NAME(copy_in),
+		.copy_out = table_copy_out,
+		.copy = table_copy,
+		.sync = GPU_NAME(sync),
+		.work_bytes = GPU_NAME(work_bytes),
+		.work_make = GPU_NAME(work_make),
+		.matrix_bytes = GPU_NAME(matrix_bytes),
+		.matrix_load = GPU_NAME(matrix_load),
+		.matrix_free = GPU_NAME(matrix_free),
+		.record = GPU_NAME(record),
+		.recorded = GPU_NAME(recorded),
+		.replay = GPU_NAME(replay),
+		.graph_free = GPU_NAME(graph_free),
+		.embed = GPU_NAME(embed),
+		.linear = GPU_NAME(linear),
+		.rope = GPU_NAME(rope),
+		.attend = GPU_NAME(attend),
+		.attend_floats = GPU_NAME(attend_floats),
+		.add_normed = GPU_NAME(add_normed),
+		.top = GPU_NAME(top),
+		.top_bytes = GPU_NAME(top_bytes),
+		.encode_load = GPU_NAME(encode_load),
+		.encode_norm = GPU_NAME(encode_norm),
+		.encode_linear = GPU_NAME(encode_linear),
+		.encode_attend = GPU_NAME(encode_attend),
+		.encode_pool = GPU_NAME(encode_pool),
+		.scan = GPU_NAME(scan),
+		.scan_bytes = GPU_NAME(scan_bytes),
+	};
+}
+
 #ifdef GPU_HOST
-	.name = "host",
+#define TABLE_NAME "host"
 #else
-	.name = "cuda",
+#define TABLE_NAME "cuda"
 #endif
-	.count = table_count,
-	.open = table_open,
-	.close = table_close,
-	.info = table_info,
-	.alloc = GPU_NAME(alloc),
-	.release = GPU_NAME(release),
-	.alloc_host = GPU_NAME(alloc_host),
-	.release_host = GPU_NAME(release_host),
-	.copy_in = GPU_NAME(copy_in),
-	.copy_out = table_copy_out,
-	.copy = table_copy,
-	.sync = GPU_NAME(sync),
-	.work_bytes = GPU_NAME(work_bytes),
-	.work_make = GPU_NAME(work_make),
-	.matrix_bytes = GPU_NAME(matrix_bytes),
-	.matrix_load = GPU_NAME(matrix_load),
-	.matrix_free = GPU_NAME(matrix_free),
-	.record = table_record,
-	.recorded = table_recorded,
-	.replay = table_replay,
-	.graph_free = table_graph_free,
-	.embed = GPU_NAME(embed),
-	.linear = GPU_NAME(linear),
-	.rope = GPU_NAME(rope),
-	.attend = GPU_NAME(attend),
-	.attend_floats = GPU_NAME(attend_floats),
-	.add_normed = GPU_NAME(add_normed),
-	.top = GPU_NAME(top),
-	.top_bytes = GPU_NAME(top_bytes),
-	.encode_load = GPU_NAME(encode_load),
-	.encode_norm = GPU_NAME(encode_norm),
-	.encode_linear = GPU_NAME(encode_linear),
-	.encode_attend = GPU_NAME(encode_attend),
-	.encode_pool = GPU_NAME(encode_pool),
-	.scan = GPU_NAME(scan),
-	.scan_bytes = GPU_NAME(scan_bytes),
-};
+static constexpr struct gpu_table in_order = table_of(TABLE_NAME " in order", table_open_in_order, NULL);
+constexpr struct gpu_table GPU_NAME(table) = table_of(TABLE_NAME, table_open, &in_order);
 
 #ifndef GPU_HOST
 extern "C" int gpu_choose(const struct gpu_table **out, struct err *e)

@@ -391,6 +391,7 @@ template <int DIM, int ALL> CUDA_FN void decode_end(const struct attend_job *c, 
 template <int DIM, int ALL> __launch_bounds__(THREADS, ALL ? 3 : 2) CUDA_KERNEL(decode)(struct attend_job c)
 {
 	CUDA_SHARED(struct decode_shared<DIM>, s);
+	await_earlier();
 	const int32_t pos = c.pos[blockIdx.z];
 	const uint32_t part = blockIdx.y % c.blocks;
 	struct decode_at at;
@@ -488,7 +489,7 @@ template <int DIM, int ALL> static void run_decode(struct gpu *g, struct attend_
 {
 	const size_t x = (size_t)j->kv_heads * j->parts;
 	j->blocks = blocks_each(DECODE_BLOCKS, x * j->n * j->groups, min(j->runs, GROUP));
-	CUDA_LAUNCH(g, (decode<DIM, ALL>), cuda_grid(x, (size_t)j->groups * j->blocks, j->n), THREADS, sizeof(struct decode_shared<DIM>), *j);
+	CUDA_FOLLOW(g, (decode<DIM, ALL>), cuda_grid(x, (size_t)j->groups * j->blocks, j->n), THREADS, sizeof(struct decode_shared<DIM>), *j);
 }
 
 template <int DIM, int ALL> static void run_prompt(struct gpu *g, const struct attend_job *j)

@@ -136,11 +136,11 @@ template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu 
 	c->segments = parted ? reinterpret_cast<float *>(g->room.data) : NULL;
 	for (size_t i = 0; i < DECODE_PARTS; i++)
 		if (!parted || heads_norm(&c->heads.rope, c->parts[i].heads)) c->parts[i].heads = HEADS_NONE;
-	CUDA_LAUNCH(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
-	CUDA_LAUNCH(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
+	CUDA_FOLLOW(g, act_rows, slices * m, DECODE_THREADS, 0, *c, m, T == QUANT_Q6_K);
+	CUDA_FOLLOW(g, (wide<T, MATRICES, OCTETS>), cuda_grid(slices, eights, parted ? DECODE_SEGMENTS : 1), DECODE_THREADS,
 		max((size_t)c->depth * STAGE::BYTES, sums), *c);
 	if (parted)
-		CUDA_LAUNCH(g, decode_sums, cuda_grid(div_up((size_t)c->panels * WEIGHTS_ROWS, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
+		CUDA_FOLLOW(g, decode_sums, cuda_grid(div_up((size_t)c->panels * WEIGHTS_ROWS, DECODE_THREADS), c->n), DECODE_THREADS, 0, *c, MATRICES);
 }
 
 /* Bytes of shared memory that narrow takes for these; 0: it cannot have them. */
@@ -157,7 +157,7 @@ template <uint32_t T, int MATRICES> static void run_decode(struct gpu *g, struct
 {
 	const size_t shared = narrow_fit<T, MATRICES>(c);
 	c->panel_bytes = weights_panel_bytes<T>(c->k);
-	if (shared) CUDA_LAUNCH(g, (narrow<T, MATRICES>), min((size_t)c->panels, 2 * (size_t)g->sms), DECODE_THREADS, shared, *c);
+	if (shared) CUDA_FOLLOW(g, (narrow<T, MATRICES>), min((size_t)c->panels, 2 * (size_t)g->sms), DECODE_THREADS, shared, *c);
 	else if (c->n <= 16) run_wide<T, MATRICES, 2>(g, c);
 	else run_wide<T, MATRICES, MATRICES == 2 ? 4 : 8>(g, c);
 }
@@ -169,7 +169,7 @@ template <uint32_t A, uint32_t B> static int run_two(struct gpu *g, struct decod
 	if (!shared[0] || !shared[1]) return 0;
 	const size_t share = min(div_up(most * b->panels, panels), most - 1), of_b = panels <= most ? b->panels : share,
 		of_a = panels <= most ? a->panels : most - of_b;
-	CUDA_LAUNCH(g, (narrow_two<A, B>), of_a + of_b, DECODE_THREADS, max(shared[0], shared[1]), *a, *b, of_a);
+	CUDA_FOLLOW(g, (narrow_two<A, B>), of_a + of_b, DECODE_THREADS, max(shared[0], shared[1]), *a, *b, of_a);
 	return 1;
 }
 

@@ -9,6 +9,7 @@ CUDA_KERNEL(rope_heads)(struct heads c, uint32_t kinds)
 {
 	uint32_t head = blockIdx.x * ROPE_WARPS + threadIdx.x / CUDA_WARP, kind = HEADS_Q;
 	const uint32_t heads = (uint32_t)c.rope.heads, kv_heads = (uint32_t)c.rope.kv_heads;
+	await_earlier();
 	if (head >= heads) head -= heads, kind = HEADS_K;
 	if (kind == HEADS_K && head >= kv_heads) head -= kv_heads, kind = HEADS_V;
 	if (kind == HEADS_V && head >= kv_heads) return;
@@ -18,7 +19,7 @@ CUDA_KERNEL(rope_heads)(struct heads c, uint32_t kinds)
 void GPU_NAME(rope_some)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows, uint32_t kinds)
 {
 	const struct heads h = { *c, *rows };
-	CUDA_LAUNCH(g, rope_heads, cuda_grid(div_up(c->heads + 2 * c->kv_heads, ROPE_WARPS), rows->n), ROPE_WARPS * CUDA_WARP, 0, h, kinds);
+	CUDA_FOLLOW(g, rope_heads, cuda_grid(div_up(c->heads + 2 * c->kv_heads, ROPE_WARPS), rows->n), ROPE_WARPS * CUDA_WARP, 0, h, kinds);
 }
 
 void GPU_NAME(rope)(struct gpu *g, const struct gpu_rope *c, const struct gpu_rows *rows)

@@ -57,6 +57,7 @@ CUDA_KERNEL(top_runs)(struct top_args c)
 {
 	CUDA_SHARED_N(float, parts, 2 * CUDA_WARP);
 	const size_t row = blockIdx.y;
+	await_earlier();
 	const float *logits = c.logits + row * c.vocab, temperature = c.temperature[row];
 	const uint32_t warp = threadIdx.x / CUDA_WARP, run0 = (blockIdx.x * (TEAM / CUDA_WARP) + warp) * EACH, lane = (uint32_t)cuda_lane();
 	const int most = c.most[row];
@@ -97,6 +98,7 @@ CUDA_KERNEL(__launch_bounds__(BEST_TEAM) top_best)(struct top_args c)
 {
 	CUDA_SHARED(struct best_shared, s);
 	const size_t row = blockIdx.x;
+	await_earlier();
 	const uint32_t most = (uint32_t)min(max(c.most[row], 0), (int)GPU_TOP);
 	const float temperature = c.temperature[row];
 	struct gpu_best *best = c.best + row;
@@ -129,6 +131,6 @@ void GPU_NAME(top)(struct gpu *g, const struct gpu_top *c)
 	const size_t runs = div_up(c->vocab, RUN), shares = div_up(c->vocab, SHARE);
 	const struct top_args args = { c->logits, c->most, c->temperature, reinterpret_cast<uint32_t *>(tops), reinterpret_cast<float2 *>(sums),
 		reinterpret_cast<uint64_t *>(found), c->best, (uint32_t)c->vocab, (uint32_t)runs, (uint32_t)shares };
-	CUDA_LAUNCH(g, top_runs, cuda_grid(shares, c->n), TEAM, 0, args);
-	CUDA_LAUNCH(g, top_best, c->n, BEST_TEAM, sizeof(struct best_shared), args);
+	CUDA_FOLLOW(g, top_runs, cuda_grid(shares, c->n), TEAM, 0, args);
+	CUDA_FOLLOW(g, top_best, c->n, BEST_TEAM, sizeof(struct best_shared), args);
 }

@@ -15,10 +15,10 @@ extern "C" {
 #endif
 
 enum { THREADS_MOST = 1024, WARP = 32, STACK_BYTES = 256 << 10, PAGE = 4096, SHARED_MOST = 99 << 10, SHARED_OWN = 8 << 10, CANARY = 64,
-	CANARY_BYTE = 0x5c };
+	CANARY_BYTE = 0x5c, EARLY_BLOCKS = 6, WATCHED_BYTES = 1 << 20 };
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
-enum op { OP_NONE, OP_WAIT, OP_EXCHANGE, OP_SUM, OP_MAX, OP_MMA_BF16, OP_MMA_F16, OP_MMA_BYTES, OP_LDMATRIX, OP_LDMATRIX_T };
-static const char *const op_names[] = { "", "__syncwarp", "warp_exchange", "warp_sum", "warp_max", "mma_bf16", "mma_f16", "mma_bytes",
+enum op { OP_NONE, OP_WAIT, OP_AWAIT, OP_EXCHANGE, OP_SUM, OP_MAX, OP_MMA_BF16, OP_MMA_F16, OP_MMA_BYTES, OP_LDMATRIX, OP_LDMATRIX_T };
+static const char *const op_names[] = { "", "__syncwarp", "await_earlier", "warp_exchange", "warp_sum", "warp_max", "mma_bf16", "mma_f16", "mma_bytes",
 	"ldmatrix4", "ldmatrix4_t" };
 
 struct copy { void *to; const void *from; int group; };
@@ -28,6 +28,7 @@ struct fiber {
 	enum op op;                     /* AT_WARP: what it waits to do */
 	uint64_t value;
 	int lane, group;                /* of exchange; of copies that are not committed */
+	int has_waited;                 /* for what is in front of its kernel */
 	float *d;
 	int32_t *sums;                  /* in place of d, of mma_bytes */
 	const uint32_t *a, *b;
@@ -36,17 +37,28 @@ struct fiber {
 	std::vector<copy> copies;
 };
 struct shared_n { const void *key; unsigned char *p; size_t bytes; };
+struct block {                          /* one that runs, or has begun early */
+	struct fiber fibers[THREADS_MOST];
+	dim3 at;
+	unsigned char *shared_end, *dynamic_at;
+	size_t dynamic_bytes;
+	std::vector<shared_n> statics;
+};
+struct running {                        /* a kernel */
+	const struct host_kernel *k;
+	unsigned number;                /* of all kernels: which orders it has */
+	std::vector<block *> begun;     /* its first blocks, as far as await_earlier */
+};
 
 struct host_place host_at;
 static std::mutex host_mutex;
-static struct fiber fibers[THREADS_MOST], *now;
+static struct block *here;
+static struct fiber *now;
+static const struct running *runs;
+static std::vector<block *> blocks_free;
+static int is_ahead;                    /* what is in front of the kernel is not done */
 static void *main_sp;
 static std::vector<void *> stacks;      /* free ones */
-static unsigned char *shared_end, *dynamic_at;
-static size_t dynamic_bytes;
-static std::vector<shared_n> statics;
-static const std::function<void()> *body;
-static const char *kernel_name;
 static unsigned fill, turn, launches;   /* of shared memory; of the order of threads; of blocks, and of copies */
 static int broken;
 static cudaError_t lost, last;
@@ -68,7 +80,7 @@ static void lose(const char *fmt, ...)
 
 static void complain(size_t thread, const char *why, const char *more = "")
 {
-	lose("kernel %s, block %u,%u,%u, thread %zu: %s%s", kernel_name, host_at.block.x, host_at.block.y, host_at.block.z, thread,
+	lose("kernel %s, block %u,%u,%u, thread %zu: %s%s", runs->k->name, host_at.block.x, host_at.block.y, host_at.block.z, thread,
 		why, more);
 }
 
@@ -108,7 +120,7 @@ NO_TSAN static void fiber_main()
 #ifdef __SANITIZE_ADDRESS__
 	__sanitizer_finish_switch_fiber(NULL, &main_stack, &main_stack_bytes);
 #endif
-	(*body)();
+	runs->k->body();
 	now->state = DONE;
 	fiber_leave(1);
 }
@@ -133,7 +145,7 @@ static int fiber_begin(struct fiber *f)
 /* Runs a thread until it waits or ends. */
 static void fiber_run(size_t i)
 {
-	struct fiber *f = now = &fibers[i];
+	struct fiber *f = now = &here->fibers[i];
 	host_at.thread.x = static_cast<unsigned>(i);
 	if (!f->stack && !fiber_begin(f)) {
 		complain(i, "no memory for its stack");
@@ -219,8 +231,8 @@ static void do_mma_bytes(struct fiber *w)
 static int is_shared(const void *p, size_t bytes)
 {
 	const unsigned char *at = static_cast<const unsigned char *>(p);
-	if (at >= dynamic_at && at + bytes <= dynamic_at + dynamic_bytes) return 1;
-	for (const shared_n &s : statics)
+	if (at >= here->dynamic_at && at + bytes <= here->dynamic_at + here->dynamic_bytes) return 1;
+	for (const shared_n &s : here->statics)
 		if (at >= s.p && at + bytes <= s.p + s.bytes) return 1;
 	return 0;
 }
@@ -259,7 +271,7 @@ static void do_together(struct fiber *w, size_t first)
 /* Runs a warp until all its threads wait for the block or have ended. */
 static void warp_run(size_t first)
 {
-	struct fiber *w = &fibers[first];
+	struct fiber *w = &here->fibers[first];
 	while (!broken) {
 		const unsigned flip = (++turn * 2654435761u >> 27) & (WARP - 1);
 		for (unsigned i = 0; i < WARP && !broken; i++)
@@ -272,7 +284,7 @@ static void warp_run(size_t first)
 					w[at].state == AT_WARP ? op_names[w[at].op] : "");
 				return;
 			}
-		if (w[0].state != AT_WARP) return;
+		if (w[0].state != AT_WARP || (w[0].op == OP_AWAIT && is_ahead)) return;
 		do_together(w, first);
 		for (int l = 0; l < WARP; l++) w[l].state = READY;
 	}
@@ -280,24 +292,14 @@ static void warp_run(size_t first)
 
 /* --- blocks --- */
 
-static void shared_begin(size_t bytes)
+static void shared_begin(struct block *b, size_t bytes)
 {
-	if (!shared_end) {
-		const size_t room = (SHARED_MOST + 2 * PAGE - 1) / PAGE * PAGE;
-		unsigned char *p = static_cast<unsigned char *>(mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-		if (p == MAP_FAILED || mprotect(p + room, PAGE, PROT_NONE) != 0) {
-			lose("no memory for shared memory");
-			return;
-		}
-		shared_end = p + room;
-	}
 	static const unsigned char fills[] = { 0xff, 0x7b, 0xfb };
 	const size_t room = (bytes + 127) / 128 * 128;
-	dynamic_bytes = bytes;
-	dynamic_at = shared_end - room;
-	memset(dynamic_at, fills[++fill % 3], bytes);
-	memset(dynamic_at + bytes, CANARY_BYTE, room - bytes);
-	for (shared_n &s : statics) memset(s.p, fills[fill % 3], s.bytes);
+	b->dynamic_bytes = bytes;
+	b->dynamic_at = b->shared_end - room;
+	memset(b->dynamic_at, fills[++fill % 3], bytes);
+	memset(b->dynamic_at + bytes, CANARY_BYTE, room - bytes);
 }
 
 static int is_canary(const unsigned char *p, size_t n)
@@ -307,77 +309,150 @@ static int is_canary(const unsigned char *p, size_t n)
 	return 1;
 }
 
-static void shared_check()
+static void shared_check(const struct block *b)
 {
-	int good = is_canary(dynamic_at + dynamic_bytes, static_cast<size_t>(shared_end - dynamic_at) - dynamic_bytes);
-	for (shared_n &s : statics) good &= is_canary(s.p + s.bytes, CANARY);
+	int good = is_canary(b->dynamic_at + b->dynamic_bytes, static_cast<size_t>(b->shared_end - b->dynamic_at) - b->dynamic_bytes);
+	for (const shared_n &s : b->statics) good &= is_canary(s.p + s.bytes, CANARY);
 	if (!good && !broken) complain(0, "written behind its shared memory");
 }
 
-static void statics_end()
+/* Room for a block; NULL: there is no memory. */
+static struct block *block_take()
 {
-	for (shared_n &s : statics) mem_free(s.p);
-	statics.clear();
+	const size_t room = (SHARED_MOST + 2 * PAGE - 1) / PAGE * PAGE;
+	if (!blocks_free.empty()) {
+		struct block *b = blocks_free.back();
+		blocks_free.pop_back();
+		return b;
+	}
+	unsigned char *p = static_cast<unsigned char *>(mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (p == MAP_FAILED || mprotect(p + room, PAGE, PROT_NONE) != 0) return NULL;
+	struct block *b = new block();
+	b->shared_end = p + room;
+	return b;
 }
 
-static void block_run(size_t threads)
+static void block_give(struct block *b)
 {
-	for (size_t i = 0; i < threads; i++) {
-		fibers[i].state = READY;
-		fibers[i].group = 0;
-		fibers[i].copies.clear();
-	}
-	while (!broken) {
-		size_t ended = 0, flip = ++turn % 2;
-		for (size_t i = 0; i < threads / WARP; i++) {
-			const size_t first = (flip ? threads / WARP - 1 - i : i) * WARP;
-			if (fibers[first].state == READY) warp_run(first);
-			ended += fibers[first].state == DONE;
-		}
-		if (broken) return;
-		if (ended == threads / WARP) return;
-		if (ended) {
-			for (size_t i = 0; i < threads; i++)
-				if (fibers[i].state == AT_BLOCK) {
-					complain(i, "waits at __syncthreads for threads that have ended");
-					return;
-				}
-		}
-		for (size_t i = 0; i < threads; i++) fibers[i].state = READY;
-	}
+	for (shared_n &n : b->statics) mem_free(n.p);
+	b->statics.clear();
+	if (broken)
+		for (struct fiber &f : b->fibers) f.stack = NULL;  /* their frames are left as they are */
+	blocks_free.push_back(b);
 }
 
 /* The block that is the i-th to run: kernel by kernel upwards, downwards, the even ones first. */
-static size_t block_number(size_t i, size_t n)
+static size_t block_number(unsigned kernel, size_t i, size_t n)
 {
 	const size_t even = (n + 1) / 2;
-	switch (launches % 3) {
+	switch (kernel % 3) {
 	case 0: return i;
 	case 1: return n - 1 - i;
 	default: return i < even ? 2 * i : 2 * (i - even) + 1;
 	}
 }
 
-static void kernel_run(const char *name, dim3 grid, unsigned threads, size_t shared, const std::function<void()> &fn)
+static size_t blocks_of(const struct host_kernel *k) { return (size_t)k->grid.x * k->grid.y * k->grid.z; }
+
+/* The i-th to run, none of whose threads has run yet; NULL: broken. */
+static struct block *block_begin(const struct running *r, size_t i)
 {
-	if (lost != cudaSuccess) return;
-	broken = 0;
-	kernel_name = name;
-	body = &fn;
-	host_at.block_dim = dim3(threads);
-	host_at.grid_dim = grid;
-	const size_t blocks = (size_t)grid.x * grid.y * grid.z;
-	for (size_t i = 0; i < blocks && !broken; i++) {
-		const size_t at = block_number(i, blocks);
-		host_at.block = dim3((unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y));
-		shared_begin(shared);
-		if (!broken) block_run(threads);
-		shared_check();
+	const struct host_kernel *k = r->k;
+	const size_t at = block_number(r->number, i, blocks_of(k));
+	struct block *b = block_take();
+	if (!b) {
+		lose("no memory for shared memory");
+		return NULL;
 	}
-	launches++;
-	statics_end();
-	if (broken)
-		for (struct fiber &f : fibers) f.stack = NULL;  /* their frames are left as they are */
+	b->at = dim3((unsigned)(at % k->grid.x), (unsigned)(at / k->grid.x % k->grid.y), (unsigned)(at / k->grid.x / k->grid.y));
+	shared_begin(b, k->shared);
+	for (size_t t = 0; t < k->threads; t++) {
+		b->fibers[t].state = READY;
+		b->fibers[t].group = b->fibers[t].has_waited = 0;
+		b->fibers[t].copies.clear();
+	}
+	return b;
+}
+
+/* Runs a block to its end, or to where it waits for what is in front of its kernel. */
+static void block_run(struct block *b)
+{
+	const size_t threads = runs->k->threads;
+	here = b;
+	host_at.block = b->at;
+	for (size_t i = 0; i < threads && !is_ahead; i++)
+		if (b->fibers[i].state == AT_WARP) b->fibers[i].state = READY;
+	while (!broken) {
+		size_t ended = 0, held = 0, flip = ++turn % 2;
+		for (size_t i = 0; i < threads / WARP; i++) {
+			const size_t first = (flip ? threads / WARP - 1 - i : i) * WARP;
+			if (b->fibers[first].state == READY) warp_run(first);
+			ended += b->fibers[first].state == DONE;
+			held += b->fibers[first].state == AT_WARP;
+		}
+		if (broken || held || ended == threads / WARP) return;
+		if (ended) {
+			for (size_t i = 0; i < threads; i++)
+				if (b->fibers[i].state == AT_BLOCK) {
+					complain(i, "waits at __syncthreads for threads that have ended");
+					return;
+				}
+		}
+		for (size_t i = 0; i < threads; i++) b->fibers[i].state = READY;
+	}
+}
+
+static void block_end(struct block *b)
+{
+	for (size_t i = 0; i < runs->k->threads && runs->k->follows && !broken; i++)
+		if (!b->fibers[i].has_waited) complain(i, "ends without await_earlier");
+	shared_check(b);
+	block_give(b);
+}
+
+static void kernel_enter(const struct running *r)
+{
+	runs = r;
+	host_at.block_dim = dim3(r->k->threads);
+	host_at.grid_dim = r->k->grid;
+}
+
+/* What lies on the device, as far as it is not much. */
+static uint64_t memory_sum();
+
+/* Some of its blocks come to where they wait, before the kernel in front of it has begun. */
+static void kernel_ahead(struct running *r)
+{
+	const uint64_t before = memory_sum();
+	kernel_enter(r);
+	is_ahead = 1;
+	for (size_t i = 0; i < blocks_of(r->k) && i < EARLY_BLOCKS && !broken; i++) {
+		struct block *b = block_begin(r, i);
+		if (!b) break;
+		r->begun.push_back(b);
+		block_run(b);
+	}
+	is_ahead = 0;
+	if (!broken && memory_sum() != before) complain(0, "writes before await_earlier");
+}
+
+static void kernel_run(struct running *r)
+{
+	kernel_enter(r);
+	for (size_t i = 0; i < blocks_of(r->k) && !broken; i++) {
+		struct block *b = i < r->begun.size() ? r->begun[i] : block_begin(r, i);
+		if (!b) break;
+		if (i < r->begun.size()) r->begun[i] = NULL;
+		block_run(b);
+		block_end(b);
+	}
+}
+
+/* What had begun of a kernel that does not run. */
+static void kernel_drop(const struct running *r)
+{
+	for (struct block *b : r->begun)
+		if (b) block_give(b);
 }
 
 /* --- what a thread calls --- */
@@ -396,6 +471,13 @@ void host_block_wait()
 }
 
 void host_warp_wait() { wait_together(OP_WAIT); }
+
+void await_earlier()
+{
+	struct fiber *me = now;
+	wait_together(OP_AWAIT);
+	me->has_waited = 1;
+}
 
 uint64_t host_exchange(uint64_t v, int lane)
 {
@@ -443,7 +525,7 @@ void host_ldmatrix(uint32_t r[4], const void *row, int transposed)
 /* Whether a copy arrives at once. Kernel by kernel: none does, all do, some. */
 static int is_early()
 {
-	return launches % 3 == 2 ? ++turn * 2654435761u >> 31 : launches % 3 == 1;
+	return runs->number % 3 == 2 ? ++turn * 2654435761u >> 31 : runs->number % 3 == 1;
 }
 
 void host_copy16(void *shared, const void *global)
@@ -464,28 +546,29 @@ void host_copy_wait(int n)
 	c.erase(c.begin(), c.begin() + static_cast<long>(done));
 }
 
-unsigned char *host_shared() { return dynamic_at; }
+unsigned char *host_shared() { return here->dynamic_at; }
 
 unsigned char *host_shared_n(const void *key, size_t bytes)
 {
 	size_t all = bytes;
-	for (const shared_n &s : statics) {
+	for (const shared_n &s : here->statics) {
 		if (s.key == key) return s.p;
 		all += s.bytes;
 	}
-	if (all > SHARED_OWN || all + dynamic_bytes > SHARED_MOST) complain(host_at.thread.x, "too much shared memory of its own");
+	if (all > SHARED_OWN || all + here->dynamic_bytes > SHARED_MOST) complain(host_at.thread.x, "too much shared memory of its own");
 	unsigned char *p = static_cast<unsigned char *>(mem_aligned(128, (bytes + CANARY + 127) / 128 * 128));
-	memset(p, 0xff, bytes);
+	memset(p, runs->number % 2 ? 0xff : 0x7b, bytes);
 	memset(p + bytes, CANARY_BYTE, CANARY);
-	statics.push_back({ key, p, bytes });
+	here->statics.push_back({ key, p, bytes });
 	return p;
 }
 
 /* --- the runtime --- */
 
-struct host_graph { std::vector<std::function<void()>> ops; };
+struct queued { std::function<void()> run; struct host_kernel kernel; };        /* run, or where that is none the kernel */
+struct host_graph { std::vector<queued> ops; };
 struct host_stream {
-	std::vector<std::function<void()>> queue;
+	std::vector<queued> queue;
 	struct host_graph *capture;
 };
 struct memory { unsigned char *p; size_t bytes; int is_device; void *mapping; size_t mapped; };
@@ -528,7 +611,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 {
 	guard l(host_mutex);
 	if (device < 0 || device >= devices) return answer(cudaErrorInvalidDevice);
-	*p = cudaDeviceProp{ "host", 8, 0, 4 };
+	*p = cudaDeviceProp{ "host", 9, 0, 4 };
 	return answer(cudaSuccess);
 }
 
@@ -598,14 +681,47 @@ static int within(const void *p, size_t bytes, int is_device)
 	return 0;
 }
 
+static uint64_t memory_sum()
+{
+	uint64_t sum = 0;
+	for (const memory &m : memories) {
+		if (!m.is_device || m.bytes > WATCHED_BYTES) continue;
+		const uint64_t *p = reinterpret_cast<const uint64_t *>(m.p);
+		for (size_t i = 0; i < m.bytes / sizeof *p; i++) sum = sum * 31 + p[i];
+	}
+	return sum;
+}
+
+/* In order; of four kernels that may begin early three do. */
+static void queue_run(const std::vector<queued> &ops)
+{
+	struct running next = {};
+	for (size_t i = 0; i < ops.size() && lost == cudaSuccess; i++) {
+		if (ops[i].run) {
+			ops[i].run();
+			continue;
+		}
+		broken = 0;
+		struct running r = next.k ? std::move(next) : running{ &ops[i].kernel, launches++, {} };
+		next = {};
+		if (i + 1 < ops.size() && !ops[i + 1].run && ops[i + 1].kernel.is_early) {
+			next = running{ &ops[i + 1].kernel, launches++, {} };
+			if (next.number * 2654435761u >> 30 != 0) kernel_ahead(&next);
+		}
+		if (!broken) kernel_run(&r);
+		if (!broken) continue;
+		kernel_drop(&r);
+		kernel_drop(&next);
+	}
+}
+
 static void stream_run(cudaStream_t s)
 {
-	for (const std::function<void()> &op : s->queue)
-		if (lost == cudaSuccess) op();
+	queue_run(s->queue);
 	s->queue.clear();
 }
 
-static void stream_put(cudaStream_t s, std::function<void()> op)
+static void stream_put(cudaStream_t s, queued op)
 {
 	(s->capture ? s->capture->ops : s->queue).push_back(std::move(op));
 }
@@ -617,7 +733,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 	const int host = kind == cudaMemcpyHostToDevice ? is_from : kind == cudaMemcpyDeviceToHost ? is_to : 1;
 	if (is_to < 0 || is_from < 0 || (kind != cudaMemcpyDeviceToHost && !is_to) || (kind != cudaMemcpyHostToDevice && !is_from))
 		return answer(cudaErrorInvalidValue);
-	stream_put(s, [=] { memcpy(to, from, bytes); });
+	stream_put(s, { [=] { memcpy(to, from, bytes); }, {} });
 	if (!host && s->capture) return answer(cudaErrorStreamCaptureUnsupported);
 	if (!host && kind == cudaMemcpyHostToDevice) stream_run(s);
 	return answer(cudaSuccess);
@@ -627,7 +743,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
 	guard l(host_mutex);
 	if (bytes && within(p, bytes, 1) != 1) return answer(cudaErrorInvalidValue);
-	stream_put(s, [=] { memset(p, value, bytes); });
+	stream_put(s, { [=] { memset(p, value, bytes); }, {} });
 	return answer(cudaSuccess);
 }
 
@@ -685,7 +801,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 {
 	guard l(host_mutex);
 	if (s->capture) return answer(cudaErrorStreamCaptureUnsupported);
-	stream_put(s, [=] { for (const std::function<void()> &op : exec->ops) op(); });
+	stream_put(s, { [=] { queue_run(exec->ops); }, {} });
 	return answer(cudaSuccess);
 }
 
@@ -718,15 +834,15 @@ const char *cudaGetErrorString(cudaError_t r)
 	return names[r];
 }
 
-cudaError_t host_launch(cudaStream_t s, const char *name, dim3 grid, unsigned threads, size_t shared, std::function<void()> fn)
+cudaError_t host_launch(cudaStream_t s, struct host_kernel k)
 {
 	guard l(host_mutex);
-	if (!threads || threads % WARP || threads > THREADS_MOST || shared > SHARED_MOST || !grid.x || !grid.y || !grid.z || grid.y > 65535 ||
-	    grid.z > 65535) {
-		lose("kernel %s: cannot be launched over %u x %u x %u blocks of %u threads and %zu shared bytes", name, grid.x, grid.y,
-			grid.z, threads, shared);
+	if (!k.threads || k.threads % WARP || k.threads > THREADS_MOST || k.shared > SHARED_MOST || !k.grid.x || !k.grid.y || !k.grid.z ||
+	    k.grid.y > 65535 || k.grid.z > 65535) {
+		lose("kernel %s: cannot be launched over %u x %u x %u blocks of %u threads and %zu shared bytes", k.name, k.grid.x, k.grid.y,
+			k.grid.z, k.threads, k.shared);
 		return lost;
 	}
-	stream_put(s, [=, fn = std::move(fn)] { kernel_run(name, grid, threads, shared, fn); });
+	stream_put(s, { nullptr, std::move(k) });
 	return answer(cudaSuccess);
 }

@@ -9,6 +9,9 @@
  * rows that are not aligned or not in shared memory; launches out of bounds; copies out of an allocation. Everything queued on a stream runs at its
  * cudaStreamSynchronize, or at a call that implies it: what is read before shows that too.
  * mma sums k in ascending order in floats; a GPU's own order and truncation are not told by anybody.
+ * Kernels that may begin early (CUDA_FOLLOW) do: now and then some of the next kernel's blocks run up to await_earlier before the
+ * one in front of it has begun, so that what they read too early is old, and what they wrote is there too early. Reported: a
+ * thread of such a kernel that ends without that wait, and memory that is not the same when blocks have come there.
  * Threads: one kernel at a time in the process; a stream is one thread's. */
 #ifndef TESTS_NN_CUDA_HOST_H
 #define TESTS_NN_CUDA_HOST_H
@@ -84,6 +87,7 @@ extern struct host_place host_at;           /* of the thread that runs */
 
 void host_block_wait();
 void host_warp_wait();
+void await_earlier();
 uint64_t host_exchange(uint64_t v, int lane);
 float host_warp_sum(float v);
 float host_warp_max(float v);
@@ -182,14 +186,24 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t r);
 
-cudaError_t host_launch(cudaStream_t s, const char *name, dim3 grid, unsigned threads, size_t shared,
-	std::function<void()> body);
+struct host_kernel {
+	const char *name;
+	dim3 grid;
+	unsigned threads;
+	size_t shared;
+	int follows, is_early;                /* by CUDA_FOLLOW; and it may begin before the kernel in front of it is done */
+	std::function<void()> body;
+};
+cudaError_t host_launch(cudaStream_t s, struct host_kernel k);
 
+struct cuda_launches;
+static inline unsigned cuda_is_early(struct cuda_launches *l, int follows);
 template <typename... P, typename... A>
-static cudaError_t cuda_launch(cudaStream_t stream, const char *name, void (*kernel)(P...), dim3 grid, unsigned threads,
-	size_t shared, A... args)
+static cudaError_t cuda_launch(cudaStream_t stream, struct cuda_launches *l, int follows, const char *name, void (*kernel)(P...),
+	dim3 grid, unsigned threads, size_t shared, A... args)
 {
-	return host_launch(stream, name, grid, threads, shared, [=] { kernel(static_cast<P>(args)...); });
+	return host_launch(stream, { name, grid, threads, shared, follows, (int)cuda_is_early(l, follows),
+		[=] { kernel(static_cast<P>(args)...); } });
 }
 
 #endif

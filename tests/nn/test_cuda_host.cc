@@ -304,6 +304,132 @@ TEST(cuda_order_of_blocks_shows)
 	host_table.close(g);
 }
 
+/* --- kernels that begin before the one in front of them is done --- */
+
+CUDA_KERNEL(adds_one)(int *d)
+{
+	await_earlier();
+	if (threadIdx.x == 0) d[blockIdx.x] += 1;
+}
+
+/* Neighbours' numbers doubled, read before or after the wait. */
+CUDA_KERNEL(doubles)(const int *from, int *to, int early, unsigned *ahead)
+{
+	const unsigned at = (blockIdx.x + 1) % gridDim.x;
+	int v = from[at];
+	await_earlier();
+	if (!early) v = from[at];
+	if (threadIdx.x == 0) to[blockIdx.x] = 2 * v, atomicAdd(ahead, v != from[at]);
+}
+
+enum { AHEAD_BLOCKS = 9, AHEAD_ROUNDS = 12 };
+
+/* What came of rounds of the two; read too early what is old shows in most of them. */
+static unsigned read_ahead(const struct gpu_table *t, int early, int between)
+{
+	struct gpu *g;
+	struct err e;
+	int got[AHEAD_BLOCKS];
+	unsigned ahead;
+	CHECK_OK(t->open(&g, 0, &e), e);
+	int *one = device<int>(g, NULL, AHEAD_BLOCKS), *two = device<int>(g, NULL, AHEAD_BLOCKS), *other = device<int>(g, NULL, 1);
+	unsigned *d = device<unsigned>(g, NULL, 1);
+	for (int i = 0; i < AHEAD_ROUNDS; i++) {
+		CUDA_FOLLOW(g, adds_one, AHEAD_BLOCKS, 64, 0, one);
+		if (between) t->copy(g, other, one, sizeof *one);
+		CUDA_FOLLOW(g, doubles, AHEAD_BLOCKS, 64, 0, one, two, early, d);
+		CUDA_LAUNCH(g, waits_for_another, 1, 32, 0, other);
+	}
+	out(g, got, two, AHEAD_BLOCKS);
+	out(g, &ahead, d, 1);
+	for (int i = 0; i < AHEAD_BLOCKS; i++) CHECK(early || got[i] == 2 * AHEAD_ROUNDS);
+	t->close(g);
+	return ahead;
+}
+
+TEST(cuda_begins_early)
+{
+	const unsigned seen = read_ahead(&host_table, 1, 0);
+	CHECK_MSG(seen > AHEAD_ROUNDS && seen < AHEAD_ROUNDS * AHEAD_BLOCKS, "%u", seen);
+	CHECK_INT(read_ahead(&host_table, 0, 0), 0);
+	CHECK_INT(read_ahead(&host_table, 1, 1), 0);            /* a copy stands between */
+	CHECK_INT(read_ahead(host_table.in_order, 1, 0), 0);
+}
+
+/* In recorded passes too; not over their beginning. */
+TEST(cuda_begins_early_in_passes)
+{
+	struct gpu *g = opened();
+	struct gpu_graph *graph;
+	struct err e;
+	unsigned ahead;
+	int *one = device<int>(g, NULL, AHEAD_BLOCKS), *two = device<int>(g, NULL, AHEAD_BLOCKS);
+	unsigned *d = device<unsigned>(g, NULL, 2);
+	CHECK_OK(host_table.record(g, &e), e);
+	CUDA_FOLLOW(g, doubles, AHEAD_BLOCKS, 64, 0, one, two, 1, d);
+	CUDA_FOLLOW(g, adds_one, AHEAD_BLOCKS, 64, 0, one);
+	CUDA_FOLLOW(g, doubles, AHEAD_BLOCKS, 64, 0, one, two, 1, d + 1);
+	CHECK_OK(host_table.recorded(g, &graph, &e), e);
+	for (int i = 0; i < AHEAD_ROUNDS; i++) {
+		CUDA_FOLLOW(g, adds_one, AHEAD_BLOCKS, 64, 0, one);
+		host_table.replay(g, graph);
+	}
+	out(g, &ahead, d, 1);
+	CHECK_INT(ahead, 0);
+	out(g, &ahead, d + 1, 1);
+	CHECK(ahead > 0);
+	host_table.graph_free(g, graph);
+	host_table.close(g);
+}
+
+CUDA_KERNEL(never_waits)(int *d, int block)
+{
+	if ((int)blockIdx.x == block && threadIdx.x >= 32) return;
+	await_earlier();
+	d[blockIdx.x] = 1;
+}
+
+TEST(cuda_ends_without_waiting)
+{
+	struct gpu *g = opened();
+	CUDA_FOLLOW(g, never_waits, 3, 64, 0, device<int>(g, NULL, 3), 1);
+	check_lost(g, "kernel never_waits, block 1,0,0, thread 32: ends without await_earlier");
+	host_table.close(g);
+}
+
+CUDA_KERNEL(waits_in_a_branch)(int *d)
+{
+	if (threadIdx.x % 2) await_earlier();
+	d[threadIdx.x] = 1;
+}
+
+TEST(cuda_waits_in_a_branch)
+{
+	struct gpu *g = opened();
+	CUDA_FOLLOW(g, waits_in_a_branch, 1, 32, 0, device<int>(g, NULL, 32));
+	check_lost(g, "does not all come to await_earlier");
+	host_table.close(g);
+}
+
+CUDA_KERNEL(writes_early)(int *d)
+{
+	if (threadIdx.x == 0) d[1] = (int)blockIdx.x + 7;
+	await_earlier();
+}
+
+TEST(cuda_writes_early)
+{
+	struct gpu *g = opened();
+	int *d = device<int>(g, NULL, AHEAD_BLOCKS);
+	for (int i = 0; i < 4; i++) {
+		CUDA_FOLLOW(g, adds_one, 1, 32, 0, d);
+		CUDA_FOLLOW(g, writes_early, 2, 32, 0, d);
+	}
+	check_lost(g, "kernel writes_early");
+	check_lost(g, "writes before await_earlier");
+	host_table.close(g);
+}
+
 /* Each of these is wrong in a way of its own. */
 enum wrong { RETURNS, RETURNS_WARP, BRANCH, EXCHANGE, ALIGNED, NOT_SHARED, BEHIND, BEHIND_N };
 CUDA_KERNEL(goes_wrong)(int how, uint32_t *out)
