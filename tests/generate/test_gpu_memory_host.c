@@ -73,7 +73,8 @@ TEST(gpu_decoder_plans_to_the_byte)
 	gguf_close(g);
 }
 
-/* Each taking of memory fails once: told, and all given back, or, of a recorded pass, done without. */
+/* Each taking of memory fails once: told, and all given back, or, of a recorded pass and of what is tried when a device is opened (whether
+ * kernels may overlap there), done without. */
 TEST(gpu_decoder_takings_fail)
 {
 	struct gguf *g = model_made();
@@ -89,10 +90,9 @@ TEST(gpu_decoder_takings_fail)
 	const int recorded = (int)(host_taken() - takings);
 	CHECK(recorded > 0);
 	decoder_close(d);
-	while (n++ < (int)takings + 2 * recorded) {
+	while (n++ < (int)takings + 1 + 2 * recorded) {
 		host_fail_after(n);
 		int st = opens(&d, g, &e);
-		CHECK_MSG((st == OK) == (n > (int)takings), "%d of %zu: %d", n, takings, st);
 		failed += st != OK;
 		if (st != OK) CHECK_MSG(st == E_MEMORY && strstr(e.msg, "memory"), "%d: %d, %s", n, st, e.msg);
 		else write_some(d, got);

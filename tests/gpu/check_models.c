@@ -3,9 +3,11 @@
  *
  * What is compared: logits of each token of a prompt, in one pass and cut into several; logits of the same tokens one by one; that rows
  * have the same bits beside others as alone; that the token a GPU chooses is the first of its largest logits, and those it
- * offers the largest of them. Distances are in deviations of the logits. */
+ * offers the largest of them; that kernels which overlap give what kernels in order give. Distances are in deviations of the
+ * logits. */
 #include <math.h>
 #include <stdlib.h>
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "nn/quant.h"
@@ -149,6 +151,60 @@ DEVICE_TEST(model_15b_q8_0) { check_random("1.5b", QUANT_Q8_0); }
 DEVICE_TEST(model_15b_q4_k) { check_random("1.5b", QUANT_Q4_K); }
 TEST(model_8b_q8_0) { check_random("8b", QUANT_Q8_0); }
 DEVICE_TEST(model_8b_q4_k) { check_random("8b", QUANT_Q4_K); }
+
+/* --- kernels that begin before the one in front of them is done (nn/cuda.h), beside kernels in order --- */
+struct steps { int32_t *ids; float *logits; double us; };    /* (steps, n) tokens; (n, vocab) behind the last; of a step */
+
+/* n sequences of texts of their own, `steps` greedy tokens each, then the logits of one more. */
+static struct steps steps_run(struct model *m, size_t n, size_t steps)
+{
+	struct steps r = { mem_calloc(steps * n, sizeof(int32_t)), rows_of(n, m->vocab), 0 };
+	int32_t next[MODEL_SEQUENCES], ids[MODEL_SEQUENCES + 1];
+	double start = 0;
+	model_restart(m);
+	model_ids(m->vocab, n + 1, ids);
+	for (size_t s = 0; s < n; s++) model_feed(m, s, PHASE_PROMPT, ids + s % 2, 1 + s, 1 + s, NULL);
+	memcpy(next, ids, sizeof next);
+	for (size_t i = 0; i < steps; i++) {
+		if (i == steps / 4) start = clock_ms();          /* by then passes are recorded */
+		model_step(m, n, next);
+		memcpy(r.ids + i * n, next, n * sizeof *next);
+	}
+	r.us = (clock_ms() - start) * 1000 / (double)(steps - steps / 4);
+	for (size_t s = 0; s < n; s++) model_feed(m, s, PHASE_WRITTEN, &next[s], 1, 1, r.logits + s * m->vocab);
+	return r;
+}
+
+/* What a kernel reads too early, or another's that it writes to, shows in tokens, or in keys and values and so in the logits in the end. */
+static void check_in_order(const char *size, uint32_t type)
+{
+	const struct gpu_table *const tables[2] = { test_gpu(), test_gpu()->in_order };
+	const size_t most = real_sizes() ? MODEL_SEQUENCES : 4, steps = real_sizes() ? 200 : 6;
+	const char *path = real_model_file(size, type);
+	struct steps got[2][4] = { 0 };
+	size_t vocab = 0, rounds = 0;
+	for (int i = 0; i < 2; i++) {
+		struct model m;
+		model_open(&m, path, tables[i], most + steps + 2, most);
+		vocab = m.vocab;
+		rounds = 0;
+		for (size_t n = 1; n <= most; n *= 4) got[i][rounds++] = steps_run(&m, n, steps);
+		model_close(&m);
+	}
+	for (size_t r = 0, n = 1; r < rounds; r++, n *= 4) {
+		const struct steps *a = &got[0][r], *b = &got[1][r];
+		for (size_t i = 0; i < steps * n; i++)
+			CHECK_MSG(a->ids[i] == b->ids[i], "%zu sequences: token %zu is %d, in order %d", n, i / n, a->ids[i], b->ids[i]);
+		CHECK_MSG(memcmp(a->logits, b->logits, n * vocab * sizeof *a->logits) == 0, "%zu sequences: other logits than in order", n);
+		figure("in_order", "\"model\": \"%s\", \"type\": \"%s\", \"n\": %zu, \"steps\": %zu, \"step_us\": %.1f, \"in_order_us\": %.1f", size,
+			quant_name(type), n, steps, a->us, b->us);
+		for (int i = 0; i < 2; i++) mem_free(got[i][r].ids), mem_free(got[i][r].logits);
+	}
+}
+
+TEST(model_15b_q4_k_in_order) { check_in_order("1.5b", QUANT_Q4_K); }
+DEVICE_TEST(model_15b_bf16_in_order) { check_in_order("1.5b", QUANT_BF16); }
+DEVICE_TEST(model_135m_q8_0_in_order) { check_in_order("135m", QUANT_Q8_0); }
 
 /* --- real weights --- */
 static void check_packed(const char *name)

@@ -122,6 +122,8 @@ def figure_rows(f):
     rows = []
     for d in f.each("decode"):
         rows.append(line(f"decode {d['model']} {d['type']}, {d['n']} at once", d["step_us"], d["bytes"] + d["kv_bytes"], d["flops"], f"{number(d['tokens_per_s'])} tokens/s"))
+    for o in f.each("in_order"):
+        rows.append([f"decode {o['model']} {o['type']}, {o['n']} at once, no kernel before the other's end", number(o["in_order_us"])] + ["-"] * 6 + [f"{number(o['step_us'])} µs where they overlap"])
     for p in f.each("prompt"):
         rows.append(line(f"prompt {p['model']} {p['type']}, {p['n']} tokens", p["ms"] * 1000, p["bytes"], p["flops"], f"{number(p['tokens_per_s'])} tokens/s"))
     for e in f.each("encoder"):

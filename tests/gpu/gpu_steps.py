@@ -37,7 +37,7 @@ RULES = [
     Rule("time peers", "ceilings", 5, 90, peer=["ceilings"]),
     Rule("kernels", "kernels", 2, 150, SIDE_BY_SIDE, "run-kernels", r"^tests/nn/| device_"),
     Rule("models", "models: real weights", 5, 90, 1, "run-models", r" packed_"),
-    Rule("models", "models: 1.5b", 10, 90, 1, "run-models", r" model_15b_q4_k$"),
+    Rule("models", "models: 1.5b", 10, 90, 1, "run-models", r" model_15b_q4_k(_in_order)?$"),
     Rule("time", "times: models asked for", 12, 120, 1, "run-models", r" time_(15b_bf16|15b_q4_k|8b_q8_0)$"),
     Rule("time", "times: ready", 8, 90, 1, "run-generate", r"/time_ready\.c "),
     Rule("time", "times: encoder", 5, 60, 1, "run-embed", r"/time_encoder\.c "),
