@@ -11,6 +11,7 @@ extern "C" {
 #include "base/mem.h"
 }
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -135,6 +136,9 @@ static int fiber_begin(struct fiber *f)
 	}
 	f->stack = stacks.back();
 	stacks.pop_back();
+#ifdef __SANITIZE_ADDRESS__
+	ASAN_UNPOISON_MEMORY_REGION(f->stack, STACK_BYTES); /* the fiber before it never returned from its last frames */
+#endif
 	void **top = reinterpret_cast<void **>(static_cast<unsigned char *>(f->stack) + STACK_BYTES) - 2;
 	top[0] = reinterpret_cast<void *>(fiber_main);  /* where the first switch returns to, the stack aligned as after a call */
 	top[1] = NULL;
