@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch at the same work, on the same GPU: models of random bfloat16 weights at the sizes of tests/gpu/measure.c, decoding greedily with
 64 and 1 sequences, eagerly and as one CUDA graph; a prompt of 2048 tokens; an encoder of MiniLM's sizes; an exact scan.
-Usage: peer_torch.py [--only WORK,WORK] [--small]. Prints lines of JSON, the first tells the versions.
+Usage: peer_torch.py [--only WORK,WORK] [--models MODEL,MODEL] [--small]. Prints lines of JSON, the first tells the versions.
 
 The decoder is written as one would who wants PyTorch to be fast: q, k and v in one product, gate and up in one, keys and values in
 caches of fixed size, its own attention over grouped heads. --small: small sizes on the CPU, to see that it runs."""
@@ -176,6 +176,7 @@ def scan(torch, device, rows, dim):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--only", default="decode,prompt,encoder,scan")
+    a.add_argument("--models", default=",".join(MODELS), help="of decode and prompt")
     a.add_argument("--small", action="store_true")
     o = a.parse_args()
     try:
@@ -187,7 +188,7 @@ def main():
         say(work="missing", peer="torch", why=f"torch {torch.__version__} sees no GPU")
         return
     device = "cpu" if o.small else "cuda"
-    sizes = {"1.5b": SMALL} if o.small else MODELS
+    sizes = {"1.5b": SMALL} if o.small else {m: MODELS[m] for m in o.models.split(",")}
     say(work="peer", peer="torch", version=torch.__version__, device="cpu" if o.small else torch.cuda.get_device_name())
     works = {"decode": lambda: decode(torch, device, sizes, 2 if o.small else WRITTEN), "prompt": lambda: prompt(torch, device, sizes, 8 if o.small else PROMPT),
              "encoder": lambda: encoder(torch, device, *((2, 8) if o.small else (512, 256))), "scan": lambda: scan(torch, device, *((1000, 384) if o.small else (1_000_000, 384)))}

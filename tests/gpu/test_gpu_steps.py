@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """gpu_steps.py without a GPU: how it keeps the time, goes on, counts and judges, with commands that only seem to be checks. The last line is
 "N passed, N failed, N skipped"."""
-import contextlib, io, json, os, sys, tempfile, time, traceback
+import contextlib, io, json, os, subprocess, sys, tempfile, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gpu_report, gpu_steps
@@ -277,6 +277,17 @@ def test_what_is_not_there(folder):
     assert rc == 0 and "skipped embedder" in told, told
     rc, told = whole(some, 90, "--only", "models", "--lack", "embedder: no libcjson", "--fault", "build")
     assert rc == 1, told
+
+
+def test_peers_take_what_they_are_told(_):
+    """the real ones, which say here that there is no GPU or no torch"""
+    class options:
+        build, python = "build", sys.executable
+    for rule in gpu_steps.RULES:
+        if rule.peer and rule.peer[0] == "torch":
+            step = gpu_steps.peer_step(rule, options, "device", "models")
+            p = subprocess.run(step.argv, capture_output=True, text=True, env=dict(os.environ, CUDA_VISIBLE_DEVICES=""))
+            assert p.returncode == 0 and gpu_steps.judge_peer(p.returncode, p.stdout, 0)[0] == SKIPPED, p.stdout + p.stderr
 
 
 def test_every_test_has_a_rule(_):
