@@ -214,6 +214,45 @@ TEST(scan_tables_of_several_blocks)
 	mem_free(among);
 }
 
+/* More rows at once than go over at once, and a first block that is asked to end amid a word of `among`. */
+TEST(scan_adds_many_rows_at_once)
+{
+	enum { N = 5000, WIDE = 1024, EACH = WIDE + sizeof(float), FIRST = 16500, MORE = 600 };
+	uint8_t *wide = mem_alloc((size_t)N * EACH);
+	uint64_t *among = mem_calloc((FIRST + MORE) / 64 + 1, sizeof *among);
+	int8_t code[WIDE];
+	uint32_t best[2];
+	float near[2];
+	struct scan *s;
+	struct scan_query q = {.code = code, .scale = 1, .rows = N, .k = 1, .best = best, .near = near};
+	CHECK(wide && among);
+	for (size_t r = 0; r < N; r++) {                             /* row r: r + 1 in every place */
+		const float scale = (float)(r + 1);
+		memset(wide + r * EACH, 129, WIDE);
+		memcpy(wide + r * EACH + WIDE, &scale, sizeof scale);
+	}
+	CHECK_OK(scan_open(&s, "cuda", test_gpu(), &e), e);
+	CHECK_OK(scan_table_open(&table, s, WIDE, 0, &e), e);
+	CHECK_OK(scan_table_add(table, wide, EACH, N, &e), e);
+	for (int sign = -1; sign <= 1; sign += 2) {
+		memset(code, sign, sizeof code);
+		CHECK_OK(scan_table_best(table, &q, &e), e);
+		CHECK(q.got == 1 && best[0] == (sign < 0 ? 0 : N - 1) && near[0] == (float)(sign * WIDE * (int)(best[0] + 1)));
+	}
+	scan_table_close(table);
+	many_make();
+	CHECK_OK(scan_table_open(&table, s, LEN, FIRST, &e), e);
+	CHECK_OK(scan_table_add(table, many, STRIDE, FIRST, &e), e);
+	CHECK_OK(scan_table_add(table, many + FIRST * STRIDE, STRIDE, MORE, &e), e);
+	for (size_t r = FIRST - 30; r < FIRST + MORE; r += 7) among[r / 64] |= (uint64_t)1 << (r & 63);
+	many_check(1, FIRST + MORE, 20, among);
+	scan_table_close(table);
+	scan_close(s);
+	mem_free(many);
+	mem_free(wide);
+	mem_free(among);
+}
+
 /* ---- a device that can be held up, and fails when it is told to ---- */
 
 static struct gpu_table held;            /* test_gpu()'s, with what follows */
@@ -268,7 +307,7 @@ TEST(scan_those_who_wait_go_together)
 	CHECK_OK(scan_table_add(a, rows, STRIDE, ROWS, &e), e);
 	CHECK_OK(scan_table_add(b, rows + 700 * STRIDE, STRIDE, ROWS - 700, &e), e);
 	for (size_t i = 0; i < ROWS / 64; i++) few[i] = 0x11, others[i] = 0x2200;
-	const struct wish wishes[9] = { { a, 1, 0, ROWS, 5, NULL }, { a, 2, 0, ROWS, 10, NULL }, { a, 3, 0, ROWS, 3, NULL }, { a, 4, 0, 500, 5, NULL },
+	const struct wish wishes[9] = { { a, 1, 0, ROWS, 5, NULL }, { a, 2, 0, ROWS, 10, NULL }, { a, 3, 0, ROWS, 3, NULL }, { a, 4, 0, ROWS - 700, 5, NULL },
 		{ b, 5, 700, ROWS - 700, 5, NULL }, { a, 6, 0, ROWS, 5, few }, { a, 7, 0, ROWS, 5, others }, { b, 8, 700, ROWS - 700, 2, NULL },
 		{ a, 9, 0, ROWS, 7, NULL } };
 	hold = 1;

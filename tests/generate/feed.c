@@ -26,6 +26,33 @@ void feed_restart(struct feed *f)
 	CHECK_INT(kvseq_begin(decoder_cache(f->d), &f->seq, f->seq.context), OK);
 }
 
+void fed_open(struct fed *m, const char *path, const struct ops *ops, int threads, const struct decoder_options *o)
+{
+	struct err e;
+	CHECK_OK(gguf_open(&m->g, path, &e), e);
+	m->team = ops ? team_new(threads) : NULL;
+	CHECK(m->team || !ops);
+	CHECK_OK(decoder_open(&m->d, m->g, NULL, ops, m->team, o, &e), e);
+	feed_open(&m->f, m->d);
+}
+
+void fed_close(struct fed *m)
+{
+	feed_close(&m->f);
+	decoder_close(m->d);
+	team_free(m->team);
+	gguf_close(m->g);
+}
+
+void feed_random(int32_t *ids, size_t n, size_t vocab)
+{
+	uint32_t r = 12345;
+	for (size_t i = 0; i < n; i++) {
+		r = r * 1664525 + 1013904223;
+		ids[i] = (int32_t)((r >> 8) % vocab);
+	}
+}
+
 void feed_ids(struct feed *f, const int32_t *ids, size_t n, size_t chunk, size_t last, float *out)
 {
 	struct decoder_row rows[DECODER_CHUNK];

@@ -209,6 +209,7 @@ static int plain_open(struct gpu **out, int device, struct err *e)
 	*out = NULL;
 	if (device >= state->devices) return err_set(e, E_UNSUPPORTED, "no GPU: told to be none");
 	if (state->lost) return err_set(e, E_UNSUPPORTED, "GPU plain: lost");
+	if (device < state->full) return err_set(e, E_MEMORY, "GPU plain: told to be full");
 	if (!(*out = mem_calloc(1, sizeof **out))) return err_set(e, E_MEMORY, "out of memory");
 	state->open++;
 	return OK;
@@ -338,6 +339,8 @@ static void plain_linear(struct gpu *g, const struct gpu_linear *c)
 	CHECK(c->n >= 1 && c->n <= GPU_ROWS && c->x != c->y && c->ldx >= c->w->k && c->ldy >= c->w->rows);
 	CHECK(block_of(g->device, c->y, ((c->n - 1) * c->ldy + c->w->rows) * sizeof *c->y));
 	put(g, run_linear)->linear = *c;
+	state->prompt_linears += c->prompt != 0;
+	state->prompt_picks += c->prompt && c->pick;
 	if (c->next) {
 		struct gpu_linear next = *c->next;      /* what a chain shares is the first's */
 		next.x = c->x, next.ldx = c->ldx, next.pick = c->pick, next.norm = c->norm, next.eps = c->eps, next.n = c->n, next.prompt = c->prompt;

@@ -21,40 +21,17 @@
 static const double TOLERANCE = 1e-3, ROUNDED = 0.25; /* the latter where activations are rounded */
 enum { TOKENS = 75 };          /* over one chunk and over the window */
 
-struct model { struct gguf *g; struct team *team; struct decoder *d; struct feed f; };
-
-static struct model model_open(const struct model_spec *s, const char *kernel, int threads)
+static struct fed model_open(const struct model_spec *s, const char *kernel, int threads)
 {
-	struct model m;
+	struct fed m;
 	struct err e;
 	const struct ops *ops;
 	char path[300];
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(s, path);
 	if (ops_choose(&ops, kernel, &e) == E_UNSUPPORTED) test_skip("%s", e.msg);
-	CHECK_OK(gguf_open(&m.g, path, &e), e);
-	m.team = team_new(threads);
-	CHECK(m.team);
-	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, &(struct decoder_options){ .sequences = 1 }, &e), e);
-	feed_open(&m.f, m.d);
+	fed_open(&m, path, ops, threads, &(struct decoder_options){ .sequences = 1 });
 	return m;
-}
-
-static void model_close(struct model *m)
-{
-	feed_close(&m->f);
-	decoder_close(m->d);
-	team_free(m->team);
-	gguf_close(m->g);
-}
-
-static void random_ids(int32_t *ids, size_t n, size_t vocab)
-{
-	uint32_t r = 12345;
-	for (size_t i = 0; i < n; i++) {
-		r = r * 1664525 + 1013904223;
-		ids[i] = (int32_t)((r >> 8) % vocab);
-	}
 }
 
 static void check_near(const char *what, const float *got, const double *want, size_t n, size_t vocab)
@@ -73,11 +50,11 @@ static void check_spec(const struct model_spec *s)
 	double *want = mem_calloc(n * vocab, sizeof *want);
 	float *got = mem_calloc(n * vocab, sizeof *got), *again = mem_calloc(n * vocab, sizeof *again);
 	int32_t ids[TOKENS];
-	random_ids(ids, n, vocab);
+	feed_random(ids, n, vocab);
 	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
 		const struct ops *ops;
 		if (ops_choose(&ops, kernels[i], NULL) != OK) continue;
-		struct model m = model_open(s, kernels[i], 2);
+		struct fed m = model_open(s, kernels[i], 2);
 		if (i == 0) plain_logits(m.g, s, ids, n, want);
 		feed_ids(&m.f, ids, n, DECODER_CHUNK, n, got);
 		check_near(kernels[i], got, want, n, vocab);
@@ -87,7 +64,7 @@ static void check_spec(const struct model_spec *s)
 		kvseq_cut(&m.f.seq, n - 9);
 		feed_ids(&m.f, ids + n - 9, 9, 4, 9, again);
 		CHECK_MSG(memcmp(got + (n - 9) * vocab, again, 9 * vocab * sizeof *got) == 0, "%s: cut differs", kernels[i]);
-		model_close(&m);
+		fed_close(&m);
 	}
 	mem_free(want);
 	mem_free(got);
@@ -209,11 +186,11 @@ TEST(arch_gemma3_windows_move)
 	s.heads = 2;
 	s.head_dim = 32;
 	s.context = 2048;
-	struct model m = model_open(&s, "auto", 2);
+	struct fed m = model_open(&s, "auto", 2);
 	double *want = mem_calloc(N * s.vocab, sizeof *want);
 	float *got = mem_calloc(N * s.vocab, sizeof *got), *again = mem_calloc(N * s.vocab, sizeof *again);
 	int32_t ids[N];
-	random_ids(ids, N, s.vocab);
+	feed_random(ids, N, s.vocab);
 	plain_logits(m.g, &s, ids, N, want);
 	feed_ids(&m.f, ids, N, DECODER_CHUNK, N, got);
 	check_near("windows", got, want, N, s.vocab);
@@ -226,7 +203,7 @@ TEST(arch_gemma3_windows_move)
 	mem_free(want);
 	mem_free(got);
 	mem_free(again);
-	model_close(&m);
+	fed_close(&m);
 }
 
 /* What a file must have, has wrong, or has too much is refused by name. */

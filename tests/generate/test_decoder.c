@@ -13,11 +13,9 @@
 static const char SMOL[] = "smollm2-135m-instruct-q4_1", QWEN[] = "qwen2.5-coder-0.5b-instruct-q4_k_m",
 	GEMMA[] = "gemma-3-270m-q4_k_m";
 
-struct model { struct gguf *g; struct team *team; struct decoder *d; struct feed f; };
-
-static struct model model_open(const char *name, const char *kernel, int threads)
+static struct fed model_open(const char *name, const char *kernel, int threads)
 {
-	struct model m;
+	struct fed m;
 	struct err e;
 	const struct ops *ops;
 	char file[128];
@@ -26,20 +24,8 @@ static struct model model_open(const char *name, const char *kernel, int threads
 	path = test_model(file);
 	if (!path) test_skip("%s was not fetched", file);
 	if (ops_choose(&ops, kernel, &e) == E_UNSUPPORTED) test_skip("%s", e.msg);
-	CHECK_OK(gguf_open(&m.g, path, &e), e);
-	m.team = team_new(threads);
-	CHECK(m.team);
-	CHECK_OK(decoder_open(&m.d, m.g, NULL, ops, m.team, &(struct decoder_options){ .context_max = 2048, .sequences = 1 }, &e), e);
-	feed_open(&m.f, m.d);
+	fed_open(&m, path, ops, threads, &(struct decoder_options){ .context_max = 2048, .sequences = 1 });
 	return m;
-}
-
-static void model_close(struct model *m)
-{
-	feed_close(&m->f);
-	decoder_close(m->d);
-	team_free(m->team);
-	gguf_close(m->g);
 }
 
 static char *golden(const char *name, const char *kind)
@@ -134,11 +120,11 @@ enum { MOST = 64 };                              /* positions of a golden prompt
 /* The plain loops, with float activations, against the reference implementation. */
 static void check_logits(const char *name, int greedy)
 {
-	struct model m = model_open(name, "ref", 2);
+	struct fed m = model_open(name, "ref", 2);
 	struct exact x = { &m.f, mem_calloc(MOST * decoder_info(m.d)->vocab, sizeof(float)), greedy };
 	each_row(name, check_exact, &x);
 	mem_free(x.logits);
-	model_close(&m);
+	fed_close(&m);
 }
 
 TEST(decoder_logits_smollm2) { check_logits(SMOL, 1); }
@@ -155,7 +141,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 
 struct rounded {
 	struct feed ref;
-	struct model of[KINDS];                  /* d NULL: this CPU has it not */
+	struct fed of[KINDS];                  /* d NULL: this CPU has it not */
 	float *want, *got;
 	double divergence[KINDS];
 	size_t positions;
@@ -192,7 +178,7 @@ static void check_rounded(void *ctx, const cJSON *row)
 
 static void check_int8(const char *name)
 {
-	struct model ref = model_open(name, "ref", 2);
+	struct fed ref = model_open(name, "ref", 2);
 	struct rounded x = { .ref = ref.f };
 	size_t vocab = decoder_info(ref.d)->vocab;
 	x.want = mem_calloc(MOST * vocab, sizeof *x.want);
@@ -209,11 +195,11 @@ static void check_int8(const char *name)
 		if (x.of[i].d) {
 			CHECK_MSG(x.divergence[i] / (double)x.positions <= 0.02, "%s, kind %zu: divergence %g a position",
 				kinds[i].kernel, i, x.divergence[i] / (double)x.positions);
-			model_close(&x.of[i]);
+			fed_close(&x.of[i]);
 		}
 	mem_free(x.want);
 	mem_free(x.got);
-	model_close(&ref);
+	fed_close(&ref);
 }
 
 TEST(decoder_int8_smollm2) { check_int8(SMOL); }
@@ -225,7 +211,7 @@ TEST(decoder_int8_gemma) { check_int8(GEMMA); }
 static void check_long(const char *name, const char *kernel, enum decoder_phase phase, double want, double percent,
 	double tol)
 {
-	struct model m = model_open(name, kernel, 2);
+	struct fed m = model_open(name, kernel, 2);
 	struct err e;
 	char *text = golden(name, "long.json");
 	size_t vocab = decoder_info(m.d)->vocab, n;
@@ -253,7 +239,7 @@ static void check_long(const char *name, const char *kernel, enum decoder_phase 
 	mem_free(ids);
 	mem_free(text);
 	mem_free(logits);
-	model_close(&m);
+	fed_close(&m);
 }
 
 /* FOOTNOTE_LONG: every table, and what `want` is. */
@@ -278,14 +264,14 @@ static void check_chunks(const char *name, const char *kernel, size_t n)
 	static const size_t chunks[] = { 64, 1, 7 };
 	float *want = NULL, *got = NULL;
 	for (size_t i = 0; i < 3; i++) {
-		struct model m = model_open(name, kernel, i == 2 ? 3 : 1);
+		struct fed m = model_open(name, kernel, i == 2 ? 3 : 1);
 		size_t vocab = decoder_info(m.d)->vocab;
 		int32_t ids[256];
 		if (!want) want = mem_calloc(vocab, sizeof *want), got = mem_calloc(vocab, sizeof *got);
 		for (size_t t = 0; t < n; t++) ids[t] = (int32_t)(t * 7919 % 40000 + 100);
 		feed_ids(&m.f, ids, n, chunks[i], 1, i ? got : want);
 		if (i) CHECK_MSG(memcmp(want, got, vocab * sizeof *want) == 0, "chunks of %zu differ", chunks[i]);
-		model_close(&m);
+		fed_close(&m);
 	}
 	mem_free(want);
 	mem_free(got);
