@@ -16,8 +16,6 @@
  * model is not opened there. Keys and values come last and get what was asked for, if somebody asked for so much and it is
  * there; else no more than three quarters of what is left then, for others come to the same device later, a second model, an
  * encoder, vectors to be searched. Nothing is taken after that but by recorded passes, for which alloc leaves room (gpu.h).
- * Attention of written rows needs scratch by rows and keys, so a pass has at most `most` of them; more are cut, which
- * changes nothing: logits of what comes after lie behind those of what came before, and such passes are not recorded.
  * Threads: one caller. Failure: at open, and by a lost device, which is final: everything later says so. */
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +24,7 @@
 #include "generate/decoder_inside.h"
 
 enum {
-	GRAPHS_MAX = 96, ROWS_LEAST = 16, KEYS_LEAST = 256, HEAD_MOST = 256,
+	GRAPHS_MAX = 96, KEYS_LEAST = 256, HEAD_MOST = 256,
 	ALIGN_FLOATS = 64                        /* of what lies in one piece of device memory: 256 bytes */
 };
 _Static_assert((int)DECODER_CHUNK <= (int)GPU_ROWS && (int)KVCACHE_PAGE == (int)GPU_PAGE, "a pass is one call; pages are the kernels'");
@@ -38,7 +36,6 @@ struct gpu_layer {                               /* as struct layer, on the devi
 
 struct shape {                                   /* of a pass */
 	size_t rows, wants, keys;                /* keys: no row has more */
-	size_t at;                               /* rows of logits that stay, of a pass that is cut */
 	size_t slots, ld_pages;                  /* of the table of pages */
 	int prompt;
 };
@@ -72,7 +69,7 @@ struct gpu_pass {
 	const float *output_norm, *cos[2], *sin[2]; /* [1]: of layers with a window */
 	float *x, *proj, *q, *k, *v, *mix, *gate;/* (DECODER_CHUNK, …) */
 	float *logits;                           /* (wants, vocab) */
-	float *scratch;                          /* of attention: of `most` written rows, of DECODER_CHUNK of a prompt */
+	float *scratch;                          /* of attention */
 	void *top_scratch;
 	struct gpu_best *best;                   /* (wants) */
 	int32_t *table;                          /* struct tables: there, */
@@ -82,7 +79,6 @@ struct gpu_pass {
 	size_t fetched;                          /* SIZE_MAX: of none */
 	uint64_t bytes[PARTS];                   /* planned at open, before any are taken; of KEYS those that were */
 	size_t longest;                          /* row of weights */
-	size_t most;                             /* rows of a pass that writes */
 	size_t slots, keys_max;                  /* sequences of a pass; positions of one */
 	struct recorded recorded[GRAPHS_MAX];
 	size_t recorded_n;
@@ -233,7 +229,7 @@ static size_t place_activations(struct gpu_pass *p, float *base)
 	const struct decoder *d = p->d;
 	const struct decoder_info *f = &d->info;
 	const struct shape largest = largest_shape(p);
-	const size_t written = p->t->attend_floats(p->most, f->heads, f->head_dim, p->keys_max, 0),
+	const size_t written = p->t->attend_floats(DECODER_CHUNK, f->heads, f->head_dim, p->keys_max, 0),
 		read = p->t->attend_floats(DECODER_CHUNK, f->heads, f->head_dim, p->keys_max, 1);
 	float *best, *table, *scratch;
 	const struct { float **to; size_t n; enum part part; } all[] = {
@@ -371,7 +367,6 @@ int gpu_pass_open(struct gpu_pass **out, struct decoder *d, const struct decoder
 	p->d = d;
 	p->t = o->gpu;
 	p->slots = (size_t)o->sequences < DECODER_CHUNK ? (size_t)o->sequences : DECODER_CHUNK;
-	p->most = power_of_two(d->wants, ROWS_LEAST, DECODER_CHUNK);
 	p->keys_max = (d->info.context + KVCACHE_PAGE - 1) / KVCACHE_PAGE * KVCACHE_PAGE;
 	for (int i = 0; i < (devices > 1 ? devices : 1); i++) { /* with none open tells why */
 		st = open_on(p, i, kv_least, e);
@@ -503,12 +498,12 @@ static void queue_pass(struct gpu_pass *p, const struct shape *s)
 	p->t->embed(p->g, &p->embed, there.ids, s->rows, d->embed_scale, p->x);
 	for (size_t i = 0; i < d->info.layers; i++) queue_layer(p, i, &rows, s);
 	if (!s->wants) return;
-	const struct gpu_top top = { .logits = p->logits + s->at * d->info.vocab, .vocab = d->info.vocab, .n = s->wants, .most = there.most,
-		.temperature = there.temperature, .scratch = p->top_scratch, .best = p->best + s->at };
+	const struct gpu_top top = { .logits = p->logits, .vocab = d->info.vocab, .n = s->wants, .most = there.most,
+		.temperature = there.temperature, .scratch = p->top_scratch, .best = p->best };
 	queue_linear(p, (struct gpu_linear){ .w = p->output.data ? &p->output : &p->embed, .norm = p->output_norm, .x = p->x,
-		.pick = there.pick, .y = p->logits + s->at * d->info.vocab, .n = s->wants }, s);
+		.pick = there.pick, .y = p->logits, .n = s->wants }, s);
 	p->t->top(p->g, &top);
-	p->t->copy_out(p->g, p->host_best + s->at, top.best, s->wants * sizeof *top.best);
+	p->t->copy_out(p->g, p->host_best, top.best, s->wants * sizeof *top.best);
 }
 
 /* The place of a shape among those recorded: its own, a new one, or that of the one longest unused. */
@@ -576,10 +571,10 @@ static void put_pages(const struct tables *to, const struct shape *s, size_t i, 
 	memset(row + n, 0, (s->ld_pages - n) * sizeof *row);
 }
 
-/* The shape of a pass of these rows, of which so many want something; at: those before that did. Grows the sequences. */
-static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows, size_t n, size_t wants, size_t at, int prompt)
+/* The shape of a pass of these rows, of which so many want something. Grows the sequences. */
+static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows, size_t n, size_t wants, int prompt)
 {
-	struct shape s = { .rows = n, .wants = wants, .at = at, .slots = p->slots < n ? p->slots : n, .prompt = prompt };
+	struct shape s = { .rows = n, .wants = wants, .slots = p->slots < n ? p->slots : n, .prompt = prompt };
 	for (size_t t = 0; t < n; t++) {
 		struct kvseq *q = rows[t].seq;
 		q->ids[q->len++] = rows[t].id;
@@ -588,8 +583,8 @@ static struct shape shape_of(const struct gpu_pass *p, struct decoder_row *rows,
 	s.keys = prompt ? (s.keys + KVCACHE_PAGE - 1) / KVCACHE_PAGE * KVCACHE_PAGE : power_of_two(s.keys, KEYS_LEAST, p->keys_max);
 	s.ld_pages = s.keys / KVCACHE_PAGE;
 	if (prompt) return s;
-	s.rows = power_of_two(n, 1, p->most);
-	if (wants && !at) s.wants = power_of_two(wants, 1, p->d->wants);
+	s.rows = power_of_two(n, 1, DECODER_CHUNK);
+	if (wants) s.wants = power_of_two(wants, 1, p->d->wants);
 	s.slots = p->slots < s.rows ? p->slots : s.rows;
 	return s;
 }
@@ -646,22 +641,20 @@ static void row_told(struct gpu_pass *p, size_t at, struct decoder_row *row)
 		.all = b->n < GPU_TOP, .sum = (double)b->sum, .slack = GPU_TOP_SLACK };
 }
 
-/* Some rows, at most as many as a pass of their kind takes; `kept`: rows of logits that are to stay. */
-static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int prompt, size_t *kept, struct err *e)
+static int run_rows(struct gpu_pass *p, struct decoder_row *rows, size_t n, int prompt, struct err *e)
 {
 	size_t want[DECODER_CHUNK], wants = 0;
 	struct shape s;
 	int st;
 	for (size_t t = 0; t < n; t++)
 		if (rows[t].want) want[wants++] = t;
-	s = shape_of(p, rows, n, wants, *kept, prompt);
+	s = shape_of(p, rows, n, wants, prompt);
 	put_table(p, rows, n, want, wants, &s);
 	if (prompt) p->first |= p->prompts++ == 0;
-	if (prompt || s.at) queue_pass(p, &s);
+	if (prompt) queue_pass(p, &s);
 	else queue_written(p, &s);
 	if ((st = p->t->sync(p->g, e)) != OK) return st;
-	for (size_t w = 0; w < wants; w++) row_told(p, s.at + w, &rows[want[w]]);
-	*kept += wants;
+	for (size_t w = 0; w < wants; w++) row_told(p, w, &rows[want[w]]);
 	return OK;
 }
 
@@ -678,15 +671,9 @@ int gpu_pass_lost(const struct gpu_pass *p, struct err *e)
 
 int gpu_pass_eval(struct gpu_pass *p, enum decoder_phase phase, struct decoder_row *rows, size_t n, struct err *e)
 {
-	const size_t most = phase == PHASE_PROMPT ? DECODER_CHUNK : p->most;
-	size_t kept = 0;
 	struct err why;
-	int st = p->lost.status;
 	p->first = 0;
 	p->fetched = SIZE_MAX;
-	for (size_t at = 0; at < n && st == OK; at += most) {
-		st = run_rows(p, rows + at, n - at < most ? n - at : most, phase == PHASE_PROMPT, &kept, &why);
-		if (st != OK) lose(p, &why);
-	}
+	if (!p->lost.status && run_rows(p, rows, n, phase == PHASE_PROMPT, &why) != OK) lose(p, &why);
 	return gpu_pass_lost(p, e);
 }

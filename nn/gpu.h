@@ -30,8 +30,8 @@ enum {
 	GPU_SPLIT = 128,             /* keys that one block of attention reads: a sum is over such runs, in order … */
 	GPU_PROMPT_SPLIT = 2048,     /* … of a prompt's row: such ones */
 	GPU_PAGE = 32,               /* positions of a page of keys and values */
-	GPU_SPARE = 128 << 20        /* bytes: kernels of this table are some tens of MiB, their stacks as much; 100 passes of 300 kernels of
-	                                up to 1 KiB each are 30 MiB. gpu-check tells what a recorded pass takes */
+	GPU_SPARE = 128 << 20        /* bytes: the code of this table's kernels is under 10 MiB, stacks next to none; 100 passes of 300
+	                                kernels with up to 1 KiB of arguments are 30 MiB. gpu-check tells what they take */
 };
 
 struct gpu;                          /* an open device */
