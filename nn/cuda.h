@@ -71,7 +71,7 @@ struct cuda_launches {                 /* of a device */
 	int overlap;                   /* it can, and may */
 	int follows;                   /* what was queued last is a kernel of CUDA_FOLLOW */
 	unsigned asked_n;
-	struct { const void *kernel; size_t bytes; } asked[CUDA_ASKED]; /* shared memory that kernels may have there */
+	struct { const void *kernel; size_t bytes; } asked[CUDA_ASKED]; /* kernels that have run, and shared memory that they may have */
 };
 
 /* Whether the kernel that is queued now may begin early. */
@@ -92,14 +92,19 @@ static inline unsigned cuda_is_early(struct cuda_launches *l, int follows)
 	__shared__ __align__(16) type name##_of_block[n]; \
 	type *const name = name##_of_block
 
-/* More than 48 KiB of shared memory, the kernel's own included, is asked for once a kernel and device. */
-static inline cudaError_t cuda_shared_ask(struct cuda_launches *l, const void *kernel, size_t shared)
+/* Once a kernel and device. More than 48 KiB of shared memory, the kernel's own included, is asked for. Kernels of CUDA_FOLLOW want the
+ * same of a multiprocessor, as much shared memory as it can have: those that divide its memory otherwise than the kernel in front
+ * wait until that has left it. */
+static inline cudaError_t cuda_ask(struct cuda_launches *l, int follows, const void *kernel, size_t shared)
 {
+	cudaError_t r = cudaSuccess;
 	unsigned i = 0;
-	if (shared + CUDA_SHARED_OWN <= 48 << 10) return cudaSuccess;
 	while (i < l->asked_n && l->asked[i].kernel != kernel) i++;
-	if (i < l->asked_n && l->asked[i].bytes >= shared) return cudaSuccess;
-	cudaError_t r = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+	if (i < l->asked_n && l->asked[i].bytes >= shared) return r;
+	if (i == l->asked_n && follows && l->overlap)
+		r = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+	if (r == cudaSuccess && shared + CUDA_SHARED_OWN > 48 << 10)
+		r = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
 	if (r != cudaSuccess || i == CUDA_ASKED) return r;
 	l->asked[i].kernel = kernel;
 	l->asked[i].bytes = shared;
@@ -113,7 +118,7 @@ static cudaError_t cuda_launch(cudaStream_t stream, struct cuda_launches *l, int
 {
 	cudaLaunchAttribute early = {};
 	cudaLaunchConfig_t c = {};
-	cudaError_t r = cuda_shared_ask(l, reinterpret_cast<const void *>(kernel), shared);
+	cudaError_t r = cuda_ask(l, follows, reinterpret_cast<const void *>(kernel), shared);
 	(void)name;
 	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
 	early.val.programmaticStreamSerializationAllowed = 1;
