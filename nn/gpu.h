@@ -74,7 +74,7 @@ struct gpu_linear {
 	                                     fields of these are not looked at; no *_MUL in such a chain. It costs fewer launches */
 	const struct gpu_rope *rope;      /* of a chain's first, or NULL: the chain stores to its q, k and v, each whole rows on end, and */
 	const struct gpu_rows *rows;      /* what rope() makes of them with these rows comes of it; no pick. k and v are of no use then.
-	                                     The same bits, and no launch of its own where written rows' heads have no norms or are few */
+	                                     The same bits, and for a few written rows no launch of its own */
 };
 
 /* Where the rows of a pass belong. Device memory, the same addresses at every run of a recorded pass. A row of position -1 is
