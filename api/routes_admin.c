@@ -101,7 +101,7 @@ int readyz_get(struct request *r, struct err *e)
 		r->fail_status = 503;
 		return err_set(e, E_BUSY, state == HTTP_STARTING ? "the service is starting" : "the service is shutting down");
 	}
-	if ((rc = h->engine ? engine_failure(h->engine, e) : OK) || (rc = index_stats(r->service->index, &st, e))) {
+	if ((rc = service_failure(r->service, e)) || (rc = index_stats(r->service->index, &st, e))) {
 		r->fail_status = 503;
 		return rc;
 	}

@@ -432,3 +432,19 @@ void service_engine_open(struct service *s, const struct service_engine *slot, s
 	*out = slot->engine;
 	pthread_mutex_unlock(s->lock);
 }
+
+int service_failure(struct service *s, struct err *e)
+{
+	const struct service_engine *const slots[] = { &s->large, &s->small };
+	struct embedder *embedder;
+	struct reader_model *reader;
+	struct engine *n;
+	int rc = OK;
+	for (size_t i = 0; i < sizeof slots / sizeof *slots && rc == OK; i++) {
+		service_engine_open(s, slots[i], &n);
+		if (n) rc = engine_failure(n, e);
+	}
+	if (rc == OK && service_embedder(s, &embedder, NULL) == OK) rc = embedder_lost(embedder, e);
+	service_reader_open(s, &reader);
+	return rc == OK && reader ? reader_lost(reader, e) : rc;
+}

@@ -77,6 +77,8 @@ void service_reader_open(struct service *s, struct reader_model **out);
 int service_engine(struct service *s, struct engine **out, const char **why, struct err *e);
 /* One of those two if it is open already, else NULL: opens nothing. Thread-safe. */
 void service_engine_open(struct service *s, const struct service_engine *slot, struct engine **out);
+/* OK; E_IO: a GPU that an open model must run on was lost: what needs that model fails until a restart. Thread-safe. */
+int service_failure(struct service *s, struct err *e);
 /* The engine of generate.small, for questions that need no more (tier.h). Otherwise the same. */
 int service_engine_small(struct service *s, struct engine **out, const char **why, struct err *e);
 

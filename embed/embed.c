@@ -190,6 +190,11 @@ const struct embedder_info *embedder_info(const struct embedder *m)
 	return &m->info;
 }
 
+int embedder_lost(const struct embedder *m, struct err *e)
+{
+	return encoder_lost(m->encoder, e);
+}
+
 /* ---- tokens ---- */
 
 size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len)

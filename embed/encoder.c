@@ -4,7 +4,7 @@
  * kinds of run are encoder8.c, encoder32.c and encoder_gpu.c. A run that the GPU takes is never cut; the CPU takes as many texts
  * at once as its space has rows for. Where a GPU is not a must, whatever it fails at ends with a line in the log, and the CPU
  * computes instead: its weights are kept beside those on the GPU.
- * Threads: immutable after open but for `lost`. Failure: at open, which names the tensor; shapes are compared with config.json
+ * Threads: immutable after open but for `lost`, which a run sets, and `why` before it. Failure: at open, which names the tensor; shapes are compared with config.json
  * before anything of that size is allocated; later only a GPU's. */
 #include "embed/encoder.h"
 #include <stdio.h>
@@ -157,7 +157,7 @@ static int layer_pack(struct encoder *m, int i, struct layer *floats, struct err
 /* The GPU is done without, for what e says; or that is an error. */
 static int gpu_drop(struct encoder *m, struct err *e)
 {
-	if (m->must) return e->status;
+	if (m->must) return err_wrap(e, "embed.device");
 	log_put(LOG_WARN, "embed", "%s computes on the CPU: %s", m->name, e->msg);
 	encoder_gpu_close(m->gpu);
 	m->gpu = NULL;
@@ -198,7 +198,8 @@ int encoder_how_choose(struct encoder_how *out, const char *device, const char *
 {
 	*out = (struct encoder_how){0};
 	int rc = gpu_pick(&out->gpu, &out->must, device ? device : "cpu", given, e);
-	if (rc == OK && !(kernel && strcmp(kernel, "ref") == 0)) rc = gemm8_choose(&out->kernel, kernel, e);
+	if (rc != OK) return e ? err_wrap(e, "embed.device") : rc;
+	if (!(kernel && strcmp(kernel, "ref") == 0)) rc = gemm8_choose(&out->kernel, kernel, e);
 	if (!out->must && kernel && strcmp(kernel, "auto") != 0) out->gpu = NULL; /* who names a kernel means it */
 	return rc;
 }
@@ -250,6 +251,13 @@ void encoder_close(struct encoder *m)
 int encoder_on_gpu(const struct encoder *m)
 {
 	return m->gpu && !atomic_load(&m->lost);
+}
+
+int encoder_lost(const struct encoder *m, struct err *e)
+{
+	if (!m->must || !atomic_load(&m->lost)) return OK;
+	if (e) *e = m->why;
+	return m->why.status;
 }
 
 const char *encoder_kernel(const struct encoder *m)
@@ -337,16 +345,25 @@ static int gpu_run(struct encoder_space *s, const int32_t *ids, const uint8_t *t
 	return space_gpu_vectors(s, ids, starts, texts, w->pooling, w->normalise, w->out, e);
 }
 
+/* By the one space that has the device. */
+static void lose(struct encoder *m, const struct err *why)
+{
+	err_set(&m->why, E_IO, "%s: %s", m->name, why->msg);
+	atomic_store(&m->lost, 1);
+	if (m->must) log_put(LOG_ERROR, "embed", "%s: it computes nothing before a restart", m->why.msg);
+	else log_put(LOG_WARN, "embed", "%s computes on the CPU from now on: %s", m->name, why->msg);
+}
+
 static int space_run(struct encoder_space *s, const int32_t *ids, const uint8_t *types, const size_t *starts, size_t texts,
 	const struct want *w, struct err *e)
 {
 	struct encoder *m = s->m;
 	if (s->gpu && !atomic_load(&m->lost)) {
-		int rc = gpu_run(s, ids, types, starts, texts, w, e);
-		if (rc == OK || m->must) return rc;
-		atomic_store(&m->lost, 1);
-		log_put(LOG_WARN, "embed", "%s computes on the CPU from now on: %s", m->name, e->msg);
+		struct err why;
+		if (gpu_run(s, ids, types, starts, texts, w, &why) == OK) return OK;
+		lose(m, &why);
 	}
+	if (m->must) return encoder_lost(m, e);
 	cpu_run(s, ids, types, starts, texts, w);
 	return OK;
 }

@@ -44,6 +44,7 @@ int encoder_open(struct encoder **out, const struct safetensors *weights, const 
 	const struct encoder_how *how, const char *name, struct err *e);
 void encoder_close(struct encoder *m);             /* after its spaces; NULL is allowed */
 int encoder_on_gpu(const struct encoder *m);       /* and it is not lost */
+int encoder_lost(const struct encoder *m, struct err *e); /* E_IO: it was, and with how->must every run fails with that; else OK */
 /* "amx" … "avx2" or "ref"; the table's name where it computes on a GPU. */
 const char *encoder_kernel(const struct encoder *m);
 /* Room for runs of at most `rows` tokens (1 or more) on `threads` threads (1 to 64). gpu_rows: of at most so many on the GPU, when

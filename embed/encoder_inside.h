@@ -34,6 +34,7 @@ struct encoder {
 	struct encoder_gpu *gpu;               /* the same on a GPU, beside those or (`must`) instead of them; NULL: none */
 	int must;                              /* on the GPU or not at all */
 	atomic_int lost;                       /* the GPU is of no use any more */
+	struct err why;                        /* it is not, when lost */
 };
 
 struct space32;

@@ -220,6 +220,11 @@ const struct reader_info *reader_info(const struct reader_model *m)
 	return &m->info;
 }
 
+int reader_lost(const struct reader_model *m, struct err *e)
+{
+	return encoder_lost(m->encoder, e);
+}
+
 /* ---- heads ---- */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));

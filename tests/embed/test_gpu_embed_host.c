@@ -33,10 +33,12 @@ TEST(embed_device_is_what_the_settings_say)
 	CHECK_OK(opens("cuda", "avx2", &kernel), e);
 	CHECK_STR(kernel, "host");
 	CHECK_INT(opens("gpu", NULL, &kernel), E_USAGE);
+	CHECK_MSG(strstr(e.msg, "embed.device: ") && strstr(e.msg, "\"gpu\""), "%s", e.msg);
 	host_devices(0);
 	CHECK_OK(opens("auto", NULL, &kernel), e);
 	CHECK(strcmp(kernel, "host") != 0);
 	CHECK_INT(opens("cuda", NULL, &kernel), E_UNSUPPORTED);
+	CHECK_MSG(strstr(e.msg, "embed.device: ") && strstr(e.msg, "no GPU"), "%s", e.msg);
 }
 
 /* However little memory there is: auto computes on the CPU, cuda tells what was too large. */
@@ -49,7 +51,7 @@ TEST(embed_gpu_out_of_memory)
 		int rc = opens("cuda", NULL, &kernel);
 		CHECK_MSG(rc == OK || rc == E_MEMORY, "%llu bytes: %s", (unsigned long long)bytes, e.msg);
 		failed += rc != OK;
-		CHECK_MSG(rc == OK || strstr(e.msg, "GPU memory"), "%s", e.msg);
+		CHECK_MSG(rc == OK || (strstr(e.msg, "embed.device: ") && strstr(e.msg, "GPU memory")), "%s", e.msg);
 		CHECK_OK(opens("auto", NULL, &kernel), e);
 		CHECK_MSG((rc == OK) == (strcmp(kernel, "host") == 0), "%llu bytes: %s", (unsigned long long)bytes, kernel);
 	}
@@ -96,6 +98,7 @@ TEST(embed_gpu_lost)
 	float *got = mem_calloc(MANY * dim, sizeof *got), *want = mem_calloc(MANY * dim, sizeof *want);
 	for (size_t i = 0; i < MANY; i++) many[i] = (struct embed_text){words, i % sizeof words};
 	CHECK_OK(embedder_encode(cpu, many, MANY, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
+	CHECK_OK(embedder_lost(must, &e), e);
 	host_lose();
 	CHECK_OK(embedder_encode(first, many, MANY, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
 	CHECK(memcmp(got, want, MANY * dim * sizeof *got) == 0);
@@ -104,6 +107,10 @@ TEST(embed_gpu_lost)
 	CHECK_INT(embedder_encode(must, many, 2, EMBED_PASSAGE, EMBED_FIRST, got, &e), E_IO);
 	CHECK(strstr(e.msg, "device lost"));
 	CHECK_INT(embedder_encode(must, many, 2, EMBED_PASSAGE, EMBED_BULK, got, &e), E_IO);
+	CHECK(strstr(e.msg, "tiny-gte") && strstr(e.msg, "device lost"));
+	CHECK_INT(embedder_lost(must, &e), E_IO);
+	CHECK(strstr(e.msg, "tiny-gte") && strstr(e.msg, "device lost"));
+	CHECK_OK(embedder_lost(first, &e), e);          /* the CPU does it */
 	mem_free(got);
 	mem_free(want);
 	embedder_close(first);
