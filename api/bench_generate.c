@@ -214,8 +214,7 @@ static int model_open(struct bench *b, struct err *e)
 {
 	const struct conf *conf = b->call->conf;
 	struct generator_options o = { .threads = (int)b->threads, .kernel = b->kernel, .sequences = (int)b->parallel,
-		.draft_max = (int)b->draft, .lora = conf->generate_lora,
-		.device = b->kernel && strcmp(b->kernel, "auto") != 0 ? "cpu" : conf->generate_device };
+		.draft_max = (int)b->draft, .lora = conf->generate_lora, .device = conf->generate_device };
 	struct buf path, packs;
 	double start = clock_ms();
 	int rc;

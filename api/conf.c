@@ -109,15 +109,15 @@ static const struct setting settings[] = {
 		"FILE:SCALE, with commas between: style.gguf, domain.gguf:0.5. An adapter that is not of this model is an error. "
 		"Each costs memory and time by its rank; the model's name in answers gets \"+lora\"."},
 	{NULL, "generate.device", T_CHOICE, AT(generate_device), 0, 0, "auto", "auto cpu cuda",
-		"Where the language model computes. auto: on a GPU when this program was built for one, there is one and weights, keys and "
-		"values fit its memory, else on the CPU; the log tells which. A GPU that is lost while it runs is given up for the CPU "
+		"Where the language model computes. auto: on a GPU when this program was built for one, there is one, weights, keys and "
+		"values fit its memory and generate.kernel is auto, else on the CPU; the log tells which. A GPU that is lost while it runs is given up for the CPU "
 		"then. cuda: on a GPU or not at all. Adapters (generate.lora) run on the CPU."},
 	{NULL, "generate.threads", T_INT, AT(generate_threads), 0, 256, "0", "threads",
 		"Threads of the language model. 0: one for each core. More than there are cores makes it slower."},
 	{NULL, "generate.context", T_INT, AT(generate_context), 256, 131072, "4096", "tokens",
 		"Tokens of prompt and answer together, at most what the model allows and generate.kv_bytes holds."},
 	{NULL, "generate.kernel", T_CHOICE, AT(generate_kernel), 0, 0, "auto", "auto ref avx2 avx512 vnni amx",
-		"The arithmetic of the language model. auto takes the best this machine has; ref is the plain, slow "
+		"The arithmetic of the language model on the CPU. auto takes the best this machine has; ref is the plain, slow "
 		"specification."},
 	{NULL, "generate.sequences", T_INT, AT(generate_sequences), 1, 64, "8", "answers",
 		"Answers written together: each pass of the model serves all of them, so eight take little longer than one. "

@@ -36,7 +36,7 @@ struct generator_options {
 	double chunk_ms;       /* of prompt between two tokens of those who write; 0: 20 */
 	int draft_max;         /* tokens looked up in the text and tried in one pass, at most 16; 0: none */
 	const char *lora;      /* adapters to add: "FILE[:SCALE], …" (lora.h); NULL or "": none. Borrowed during open */
-	const char *device;    /* NULL or "auto": a GPU where there is one with room for it, else the CPU, which the log tells; "cpu";
+	const char *device;    /* NULL or "auto": a GPU where there is one with room for it and kernel is auto, else the CPU, which the log tells; "cpu";
 	                          "cuda": a GPU or an error */
 	const struct gpu_table *gpu; /* whose GPUs (nn/gpu.h); NULL: those that this program was built for */
 	const char *kernel;    /* of the CPU. NULL or "auto": best this CPU has; "ref", "avx2", "avx512", "vnni", "amx": that one */

@@ -109,6 +109,7 @@ static int open_decoder(struct generator *g, const struct generator_options *o, 
 	g->options = (struct decoder_options){ .context_max = o->context_max, .kv_bytes = o->kv_bytes,
 		.sequences = o->sequences ? o->sequences : 1, .wants = (int)schedule_wants(o), .packs = g->packs };
 	g->info.cpu_too = !must;
+	if (!must && o->kernel && strcmp(o->kernel, "auto") != 0) gpu = NULL; /* who names a kernel means it */
 	if (st == OK && gpu) {
 		struct decoder_options on_gpu = g->options;
 		on_gpu.gpu = gpu;
@@ -121,7 +122,7 @@ static int open_decoder(struct generator *g, const struct generator_options *o, 
 	}
 	if (st == OK) return decoder_open(&g->decoder, g->gguf, g->lora, g->ops, g->team, &g->options, e);
 	if (e) *e = why;
-	return st == E_UNSUPPORTED && e ? err_wrap(e, "generate.device") : st;
+	return (st == E_UNSUPPORTED || st == E_MEMORY) && e ? err_wrap(e, "generate.device") : st;
 }
 
 static int open_parts(struct generator *g, const struct generator_options *o, struct err *e)

@@ -517,6 +517,24 @@ TEST(gpu_generator_lost_while_looked_at)
 	CHECK(unseen);
 }
 
+/* Who names a kernel of the CPU means it, unless it must be a GPU. */
+TEST(gpu_generator_kernel_is_what_the_settings_say)
+{
+	static const struct { const char *device, *kernel, *is; } all[] = { { "auto", NULL, "cuda" }, { "auto", "auto", "cuda" },
+		{ "auto", "ref", "ref" }, { "cpu", "ref", "ref" }, { "cuda", "ref", "cuda" } };
+	(void)small_made();
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		struct generator_options o = options_of(all[i].device);
+		struct generator *g;
+		struct err e;
+		o.kernel = all[i].kernel;
+		CHECK_OK(generator_open(&g, &o, &e), e);
+		CHECK_MSG(strcmp(generator_info(g)->kernel, all[i].is) == 0, "%s, %s: %s", o.device, o.kernel ? o.kernel : "-", generator_info(g)->kernel);
+		CHECK_INT(generator_info(g)->device_bytes > 0, strcmp(all[i].is, "cuda") == 0);
+		generator_close(g);
+	}
+}
+
 TEST(gpu_generator_device_lost)
 {
 	struct generator_options o = options_of(NULL);
@@ -611,7 +629,7 @@ TEST(gpu_generator_room)
 	generator_close(g);
 	o.device = "cuda";
 	CHECK_INT(generator_open(&g, &o, &e), E_MEMORY);
-	CHECK_MSG(strstr(e.msg, "MiB") && strstr(e.msg, "plain loops"), "%s", e.msg);
+	CHECK_MSG(strstr(e.msg, "generate.device: ") && strstr(e.msg, "MiB") && strstr(e.msg, "plain loops"), "%s", e.msg);
 	st->devices = 0;
 	CHECK_INT(generator_open(&g, &o, &e), E_UNSUPPORTED);
 	CHECK_MSG(strstr(e.msg, "no GPU"), "%s", e.msg);
