@@ -14,7 +14,8 @@
  * values stored at [token * ld + row] lie together.
  *
  * Order: one chain of m16n8k16 over k, ascending, whatever c.n and the tile's shape are: a row's value has the same bits
- * alone and among others, and however a prompt is cut.
+ * alone and among others, and however a prompt is cut. That is why these are not cuBLAS' products, whose kernel and order follow the
+ * shape; nor would those finish a layer's steps, and they are hundreds of MB of libraries. EVALUATION.md tells what it may cost.
  *
  * A block of 8 warps has a tile of rows x tokens; A and B come in stages of 32 k through shared memory by copies that do
  * not wait, GEMM_STAGES deep. A's tiles are stored as fragments, B's 64 bytes of a token are a quad's four fragments: both
