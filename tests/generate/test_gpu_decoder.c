@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include "base/mem.h"
-#include "base/team.h"
 #include "generate/decoder.h"
 #include "generate/sample.h"
 #include "nn/quant.h"
@@ -20,8 +19,6 @@
 
 static const double PLAIN = 1e-3, WRITTEN = 4e-3, PROMPT = 0.15;
 
-struct model { struct gguf *g; struct decoder *d; struct feed f; };
-
 static const char *model_path(void)
 {
 	static char path[300];
@@ -29,29 +26,13 @@ static const char *model_path(void)
 	return path;
 }
 
-static struct model model_open(const struct gpu_table *gpu, const struct decoder_options *o)
+static struct fed model_open(const struct gpu_table *gpu, const struct decoder_options *o)
 {
-	struct model m;
+	struct fed m;
 	struct decoder_options own = *o;
-	struct err e;
 	own.gpu = gpu;
-	CHECK_OK(gguf_open(&m.g, model_path(), &e), e);
-	CHECK_OK(decoder_open(&m.d, m.g, NULL, NULL, NULL, &own, &e), e);
-	feed_open(&m.f, m.d);
+	fed_open(&m, model_path(), NULL, 0, &own);
 	return m;
-}
-
-static void model_close(struct model *m)
-{
-	feed_close(&m->f);
-	decoder_close(m->d);
-	gguf_close(m->g);
-}
-
-static void random_ids(int32_t *ids, size_t n, size_t vocab)
-{
-	uint32_t r = 4321;
-	for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(((r = r * 1664525 + 1013904223) >> 8) % vocab);
 }
 
 static void check_near(const char *what, const float *got, const double *want, size_t n, size_t vocab, double tol)
@@ -72,12 +53,12 @@ static void check_spec(const struct gpu_table *gpu, const struct model_spec *s, 
 	double *want = mem_calloc(n * vocab, sizeof *want);
 	float *got = mem_calloc(n * vocab, sizeof *got), *again = mem_calloc(n * vocab, sizeof *again);
 	int32_t *ids = mem_calloc(n, sizeof *ids);
-	struct model m;
+	struct fed m;
 	char what[64];
 	model_make(s, model_path());
 	m = model_open(gpu, &(struct decoder_options){ .sequences = 2, .wants = 8 });
 	CHECK(decoder_info(m.d)->device_bytes > 0);
-	random_ids(ids, n, vocab);
+	feed_random(ids, n, vocab);
 	plain_logits(m.g, s, ids, n, want);
 	for (int phase = PHASE_PROMPT; phase <= PHASE_WRITTEN; phase++) {
 		snprintf(what, sizeof what, "%s %s %s", gpu->name, s->arch, phase == PHASE_PROMPT ? "prompt" : "written");
@@ -92,7 +73,7 @@ static void check_spec(const struct gpu_table *gpu, const struct model_spec *s, 
 		CHECK_MSG(memcmp(got + (n - back) * vocab, again, back * vocab * sizeof *got) == 0, "%s: cut differs", what);
 		feed_restart(&m.f);
 	}
-	model_close(&m);
+	fed_close(&m);
 	mem_free(want);
 	mem_free(got);
 	mem_free(again);
@@ -190,14 +171,14 @@ TEST(gpu_decoder_writes_many_rows)
 	float *one = mem_calloc(LAST * s.vocab, sizeof *one), *all = mem_calloc(LAST * s.vocab, sizeof *all);
 	int32_t ids[N];
 	model_make(&s, model_path());
-	random_ids(ids, N, s.vocab);
-	struct model m = model_open(&plain_gpu, &o);
+	feed_random(ids, N, s.vocab);
+	struct fed m = model_open(&plain_gpu, &o);
 	m.f.phase = PHASE_WRITTEN;
 	feed_ids(&m.f, ids, N, 1, LAST, one);
 	feed_restart(&m.f);
 	feed_ids(&m.f, ids, N, N, LAST, all);
 	CHECK(memcmp(one, all, LAST * s.vocab * sizeof *one) == 0);
-	model_close(&m);
+	fed_close(&m);
 	mem_free(one);
 	mem_free(all);
 }
@@ -220,8 +201,8 @@ TEST(gpu_decoder_records_passes)
 	model_make(&s, model_path());
 	got = mem_calloc(N * s.vocab, sizeof *got);
 	again = mem_calloc(N * s.vocab, sizeof *again);
-	random_ids(ids, N, s.vocab);
-	struct model m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
+	feed_random(ids, N, s.vocab);
+	struct fed m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
 	m.f.phase = PHASE_WRITTEN;
 	feed_ids(&m.f, ids, 2, 1, 2, got);
 	CHECK(decoder_was_first(m.d));
@@ -233,7 +214,7 @@ TEST(gpu_decoder_records_passes)
 	feed_ids(&m.f, ids, N, 3, N, again);            /* rows and rows wanted are rounded up */
 	CHECK_INT(st->recorded, 6);
 	CHECK(memcmp(got, again, N * s.vocab * sizeof *got) == 0);
-	model_close(&m);
+	fed_close(&m);
 	CHECK(st->graphs == 0 && st->used == bytes && st->open == 0);
 	st->no_graphs = 1;                              /* no memory for them: slower, and nothing else */
 	m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1, .wants = 4 });
@@ -241,54 +222,9 @@ TEST(gpu_decoder_records_passes)
 	feed_ids(&m.f, ids, N, 1, N, again);
 	CHECK_INT(st->recorded, 6);
 	CHECK(memcmp(got, again, N * s.vocab * sizeof *got) == 0);
-	model_close(&m);
+	fed_close(&m);
 	mem_free(got);
 	mem_free(again);
-}
-
-/* More sizes than are kept: the one longest unused goes, and comes again. */
-TEST(gpu_decoder_keeps_so_many_graphs)
-{
-	struct model_spec s = model_spec_of("qwen2");
-	struct decoder_row rows[512];
-	struct model m;
-	struct err e;
-	float *want, *got;
-	int32_t ids[512];
-	s.layers = 1;
-	s.dim = s.ff = 32;
-	s.heads = 1;
-	s.head_dim = 32;
-	s.vocab = 272;
-	s.context = 4096;
-	model_make(&s, model_path());
-	want = mem_calloc(2 * s.vocab, sizeof *want);
-	got = mem_calloc(2 * s.vocab, sizeof *got);
-	random_ids(ids, 512, s.vocab);
-	m = model_open(&plain_gpu, &(struct decoder_options){ .sequences = 1 });
-	m.f.phase = PHASE_WRITTEN;
-	for (size_t had = 0; had < 4096 - 512; had += had ? had : 200) {
-		feed_ids(&m.f, ids, had - m.f.seq.len < 512 ? had - m.f.seq.len : 0, 512, 0, NULL);
-		while (m.f.seq.len < had) feed_ids(&m.f, ids, had - m.f.seq.len < 512 ? had - m.f.seq.len : 512, 512, 0, NULL);
-		for (size_t n = 1; n <= 64; n *= 2)
-			for (size_t wants = 0; wants <= n; wants = wants ? 2 * wants : 1)
-				for (int twice = 0; twice < 2; twice++) {
-					for (size_t t = 0; t < n; t++)
-						rows[t] = (struct decoder_row){ .seq = &m.f.seq, .id = ids[t], .want = t + wants >= n ? WANT_BEST : WANT_NOTHING };
-					kvseq_room(decoder_cache(m.d), &m.f.seq, n);
-					CHECK_OK(decoder_eval(m.d, PHASE_WRITTEN, rows, n, &e), e);
-					kvseq_cut(&m.f.seq, had);
-				}
-	}
-	CHECK_MSG(plain_gpu_state.recorded > 96 && plain_gpu_state.graphs <= 96, "%zu, %zu", plain_gpu_state.recorded, plain_gpu_state.graphs);
-	feed_restart(&m.f);
-	feed_ids(&m.f, ids, 2, 1, 2, want);
-	feed_restart(&m.f);
-	feed_ids(&m.f, ids, 2, 2, 2, got);
-	CHECK(memcmp(want, got, 2 * s.vocab * sizeof *got) == 0);
-	model_close(&m);
-	mem_free(want);
-	mem_free(got);
 }
 
 /* --- whole generators --- */
