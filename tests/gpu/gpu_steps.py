@@ -7,7 +7,7 @@ A step is one test of a program of tests/gpu/, one work of a peer, or one test u
 comes first, how long one may take, and how many may run side by side (never what is timed). A step that does not fit into the rest of the time is
 not begun, one that is under way when it ends is killed; both are `cut off`, which is neither passed nor failed. What a step gave is kept in
 FOLDER/gpu/done.jsonl under a number made from the sources of its program and the device: a later call takes it from there and does what
-is missing. A step that fails is done too; it is asked again when its sources have changed, or without that file.
+is missing. A step that was skipped at once is asked again; one that fails is done, until its sources have changed or that file is gone.
 
 Writes FOLDER/GPU.md (the report, gpu_report.py), FOLDER/gpu/gpu.jsonl (its figures), gpu.json and log; copies of the four and done.jsonl to $OUT. The last line
 is "N passed, N failed, N skipped, N cut off". Exit code: 0; 1 where something failed or nothing passed; 3: no GPU; 4: nothing failed, and the same
@@ -20,6 +20,7 @@ PASSED, FAILED, SKIPPED, CUT = "passed", "failed", "skipped", "cut off"
 RESERVE = 8                        # seconds for the report
 MODELS_BYTES = 42 << 30            # random models of all sizes, as files;
 LARGEST_BYTES = 18 << 30           # the largest of them
+QUICK = 5                          # seconds; who was skipped within them is asked again: what it lacked may be there now
 SIDE_BY_SIDE = 8                   # checks at once: most of their time is the host's
 PARTS = ("kernels", "models", "time", "peers", "sanitize")
 
@@ -271,7 +272,7 @@ class Run:
 
     def one(self, step):
         old, left = self.kept.get(step), self.until - time.monotonic()
-        if old and old["result"] != CUT:
+        if old and old["result"] != CUT and not (old["result"] == SKIPPED and old["s"] < QUICK):
             return self.note(step, dict(old, kept=True))
         needs = max(step.rule.needs, min(old["s"] + 1, step.rule.most) if old else 0)
         if self.lost or left < needs:

@@ -85,6 +85,16 @@ def test_failures_stay(folder):
     assert dict(work="fault", name="a", why="x.c:3: wrong") in gpu_steps.figures_of(run)
 
 
+def test_skipped_is_asked_again(folder):
+    """what it lacked may have come"""
+    rule, pack = Rule("kernels", "r", 0, 20), os.path.join(folder, "pack")
+    steps = [shell(rule, "a", f"if [ -e {pack} ]; then echo {SAID}; else echo '  skipped: no pack'; echo 0 passed, 0 failed, 1 skipped; fi")]
+    assert results(run_of(folder, 20, steps)) == {"a": SKIPPED}
+    with open(pack, "w", encoding="utf-8"):
+        pass
+    assert results(run_of(folder, 20, steps)) == {"a": PASSED}
+
+
 def test_nothing_passed_is_no_success(folder):
     run = run_of(folder, 20, [shell(Rule("kernels", "r", 0, 20), "a", "echo '  skipped: no model'; echo 0 passed, 0 failed, 1 skipped")])
     assert results(run) == {"a": SKIPPED} and gpu_steps.ended(run) == 1
