@@ -181,9 +181,12 @@ static void *engine_main(void *arg)
 {
 	struct engine *n = arg;
 	int rc = generator_open(&n->generator, n->options, &n->open_err);
+	if (!rc) {
+		n->device_bytes = generator_info(n->generator)->device_bytes;
+		stats_tell(n);           /* what there is, before the first text */
+	}
 	pthread_mutex_lock(&n->lock);
 	if (!rc) snprintf(n->device, sizeof n->device, "%s", generator_info(n->generator)->device);
-	if (!rc) n->device_bytes = generator_info(n->generator)->device_bytes;
 	n->open_status = rc;
 	n->ready = 1;
 	pthread_cond_signal(&n->opened);

@@ -123,38 +123,32 @@ static cJSON *store_view(const struct index_stats *s, const struct collection_in
 
 /* ---- models, prompts, answers ---- */
 
-/* A model that is open, null else: nothing is opened to be told of. */
-static int engine_put(cJSON *o, const char *key, struct service *s, const struct service_engine *slot)
+/* A model that is open, null else: nothing is opened to be told of. devices: the same keys, what runs each. */
+static int model_put(cJSON *o, cJSON *devices, const char *key, const char *name, const char *device)
 {
-	struct engine *n;
-	service_engine_open(s, slot, &n);
-	return (n ? cJSON_AddStringToObject(o, key, generator_info(engine_generator(n))->name) : cJSON_AddNullToObject(o, key)) != NULL;
+	return name ? cJSON_AddStringToObject(o, key, name) && cJSON_AddStringToObject(devices, key, device)
+		: cJSON_AddNullToObject(o, key) && cJSON_AddNullToObject(devices, key);
 }
 
-/* What runs the generator that is open. */
-static int device_put(cJSON *o, struct service *s)
+static int engine_put(cJSON *o, cJSON *devices, const char *key, struct service *s, const struct service_engine *slot)
 {
 	struct engine *n;
 	char device[64];
-	service_engine_open(s, &s->large, &n);
+	service_engine_open(s, slot, &n);
 	if (n) engine_device(n, device);
-	return (n ? cJSON_AddStringToObject(o, "device", device) : cJSON_AddNullToObject(o, "device")) != NULL;
-}
-
-static int reader_put(cJSON *o, struct service *s)
-{
-	struct reader_model *m;
-	service_reader_open(s, &m);
-	return (m ? cJSON_AddStringToObject(o, "reader", reader_info(m)->name) : cJSON_AddNullToObject(o, "reader")) != NULL;
+	return model_put(o, devices, key, n ? generator_info(engine_generator(n))->name : NULL, device);
 }
 
 static int models_put(cJSON *all, struct service *s)
 {
-	cJSON *o = cJSON_AddObjectToObject(all, "models");
+	cJSON *o = cJSON_AddObjectToObject(all, "models"), *devices = o ? cJSON_AddObjectToObject(o, "devices") : NULL;
 	struct embedder *m;
+	struct reader_model *r;
 	int has = !service_embedder(s, &m, NULL);
-	return o && (has ? cJSON_AddStringToObject(o, "embedder", embedder_info(m)->name) : cJSON_AddNullToObject(o, "embedder")) &&
-		engine_put(o, "generator", s, &s->large) && device_put(o, s) && engine_put(o, "small", s, &s->small) && reader_put(o, s);
+	service_reader_open(s, &r);
+	return devices && model_put(o, devices, "embedder", has ? embedder_info(m)->name : NULL, has ? embedder_device(m) : NULL) &&
+		engine_put(o, devices, "generator", s, &s->large) && engine_put(o, devices, "small", s, &s->small) &&
+		model_put(o, devices, "reader", r ? reader_info(r)->name : NULL, r ? reader_device(r) : NULL);
 }
 
 static int prompts_put(cJSON *all, const struct service *s)

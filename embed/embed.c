@@ -195,6 +195,11 @@ int embedder_lost(const struct embedder *m, struct err *e)
 	return encoder_lost(m->encoder, e);
 }
 
+const char *embedder_device(const struct embedder *m)
+{
+	return encoder_device(m->encoder);
+}
+
 /* ---- tokens ---- */
 
 size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len)

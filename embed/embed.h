@@ -76,6 +76,7 @@ void embedder_close(struct embedder *m);                      /* NULL is allowed
 const struct embedder_info *embedder_info(const struct embedder *m);
 /* OK; E_IO: a GPU that it must be was lost: nothing can be encoded any more. Thread-safe. */
 int embedder_lost(const struct embedder *m, struct err *e);
+const char *embedder_device(const struct embedder *m);        /* "cpu", or what the GPU is called that it computes on now. Thread-safe */
 /* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. Text never becomes a control token: "[SEP]" in
  * it is those five characters. A vector depends on its text alone; in fp32, on the texts beside it by rounding.
  * E_MEMORY, E_FORMAT for invalid UTF-8, E_IO: a GPU that it must be was lost; out is then partly written. */

@@ -226,6 +226,7 @@ int encoder_open(struct encoder **out, const struct safetensors *weights, const 
 	if (!m) return err_set(e, E_MEMORY, "an encoder of %d layers", shape->layers);
 	m->s = *shape;
 	snprintf(m->name, sizeof m->name, "%s", name);
+	snprintf(m->device, sizeof m->device, "cpu");
 	rc = places_open(m, how, e);
 	if (rc == OK) rc = weights_load(m, weights, e);
 	if (rc == OK) *out = m;
@@ -260,6 +261,11 @@ int encoder_lost(const struct encoder *m, struct err *e)
 	return m->why.status;
 }
 
+const char *encoder_device(const struct encoder *m)
+{
+	return !m->must && atomic_load(&m->lost) ? "cpu" : m->device;
+}
+
 const char *encoder_kernel(const struct encoder *m)
 {
 	return encoder_on_gpu(m) ? encoder_gpu_name(m->gpu) : m->kernel ? m->kernel->name : "ref";
@@ -281,6 +287,7 @@ static int gpu_space_open(struct encoder_space *s, size_t rows, struct err *e)
 	struct gpu_info f;
 	if (space_gpu_open(&s->gpu, s->m->gpu, rows, e) != OK) return gpu_drop(s->m, e);
 	encoder_gpu_info(s->m->gpu, &f);
+	snprintf(s->m->device, sizeof s->m->device, "%s", f.name);
 	log_put(LOG_INFO, "embed", "%s computes on the GPU: %s, and takes %.1f MiB of its memory; %.1f of %.1f GiB are free still", s->m->name,
 		f.name, (double)f.held / (1 << 20), (double)f.free / (1 << 30), (double)f.memory / (1 << 30));
 	return OK;

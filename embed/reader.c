@@ -225,6 +225,11 @@ int reader_lost(const struct reader_model *m, struct err *e)
 	return encoder_lost(m->encoder, e);
 }
 
+const char *reader_device(const struct reader_model *m)
+{
+	return encoder_device(m->encoder);
+}
+
 /* ---- heads ---- */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));

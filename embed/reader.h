@@ -76,6 +76,7 @@ int reader_open(struct reader_model **out, const struct reader_options *o, struc
 void reader_close(struct reader_model *m);                    /* NULL is allowed */
 const struct reader_info *reader_info(const struct reader_model *m);
 int reader_lost(const struct reader_model *m, struct err *e); /* as embedder_lost */
+const char *reader_device(const struct reader_model *m);      /* as embedder_device */
 /* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY;
  * E_IO: a GPU that it must be was lost; out is then partly written. Logits of other cross-encoders have a scale of their own. */
 int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,

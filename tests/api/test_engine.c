@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/flag.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "tests/generate/plain_gpu.h"
 #include "tests/gguf_make.h"
 #include "tests/test.h"
@@ -114,6 +115,20 @@ TEST(engine_missing_and_broken_models_are_errors)
 	engine_close(NULL);
 }
 
+/* What the metrics say of a GPU's memory. */
+static void device_bytes_told(uint64_t want)
+{
+	static const char name[] = "\nfootnote_engine_device_bytes ";
+	struct buf all;
+	const char *at;
+	buf_init(&all, 1 << 20);
+	CHECK_INT(stat_print(&all), OK);
+	at = strstr(buf_cstr(&all), name);
+	CHECK(at != NULL);
+	CHECK_INT(strtod(at + sizeof name - 1, NULL), (double)want);
+	buf_clear(&all);
+}
+
 /* A model of random weights on a GPU that is lost in the middle of a text. */
 static struct engine *lost_open(const char *device, struct request *q)
 {
@@ -132,6 +147,7 @@ static struct engine *lost_open(const char *device, struct request *q)
 	CHECK_OK(engine_open(&n, &o, 4, &e), e);
 	engine_device(n, on);
 	CHECK_STR(on, "plain loops");
+	device_bytes_told(generator_info(engine_generator(n))->device_bytes);
 	CHECK_OK(engine_failure(n, &e), e);
 	plain_gpu_state.lose_after = 6;
 	request_init(q, n, 40);
@@ -157,6 +173,7 @@ TEST(engine_goes_on_without_its_gpu)
 	request_end(&q);
 	engine_device(n, on);
 	CHECK_STR(on, "cpu");
+	device_bytes_told(0);
 	CHECK_OK(engine_failure(n, &e), e);
 	CHECK_INT(plain_gpu_state.open, 0);
 	engine_close(n);

@@ -99,6 +99,8 @@ TEST(embed_gpu_lost)
 	for (size_t i = 0; i < MANY; i++) many[i] = (struct embed_text){words, i % sizeof words};
 	CHECK_OK(embedder_encode(cpu, many, MANY, EMBED_PASSAGE, EMBED_BULK, want, &e), e);
 	CHECK_OK(embedder_lost(must, &e), e);
+	CHECK_STR(embedder_device(first), "host");
+	CHECK_STR(embedder_device(cpu), "cpu");
 	host_lose();
 	CHECK_OK(embedder_encode(first, many, MANY, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
 	CHECK(memcmp(got, want, MANY * dim * sizeof *got) == 0);
@@ -111,6 +113,8 @@ TEST(embed_gpu_lost)
 	CHECK_INT(embedder_lost(must, &e), E_IO);
 	CHECK(strstr(e.msg, "tiny-gte") && strstr(e.msg, "device lost"));
 	CHECK_OK(embedder_lost(first, &e), e);          /* the CPU does it */
+	CHECK_STR(embedder_device(first), "cpu");
+	CHECK_STR(embedder_device(must), "host");
 	mem_free(got);
 	mem_free(want);
 	embedder_close(first);

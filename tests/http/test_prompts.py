@@ -124,6 +124,8 @@ def stats_tell_of_store_queues_models_and_answers(s):
     assert a["answered"] + a["abstained"] + a["partial"] == 2 and a["latency_ms"]["p95"] >= a["latency_ms"]["p50"] > 0, a
     assert set(t["today"]) >= {"answers", "cost"} and set(t["feedback"]) == {"up", "down", "citations_up", "citations_down"}, t
     assert t["models"]["reader"] == "built-in reader", t["models"]
+    on = t["models"]["devices"]
+    assert on["embedder"] and on["reader"] and on["generator"] is None and on["small"] is None, on
     c = t["answer_cache"]
     assert (c["exact"], c["semantic"], c["missed"], c["hit_rate"]) == (0, 0, 2, 0) and 0 < c["bytes"] <= c["max_bytes"], c
     s.post("/v1/answers", {"question": "Which colour has the harbour of Valparaiso at noon?"})
