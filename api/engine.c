@@ -37,6 +37,8 @@ struct job {
 	struct err err;
 };
 
+struct part { double running, pages, pages_used, device_bytes; }; /* of the gauges */
+
 struct engine {
 	struct queue *queue;
 	pthread_mutex_t lock;
@@ -47,7 +49,8 @@ struct engine {
 	struct job *running[TOGETHER_MAX];/* the engine thread's, as the next three */
 	size_t running_n, together;      /* how many may run */
 	struct job *held;                /* out of the queue, and waiting until another is done; or NULL */
-	struct generator_stats told;     /* what the counters know */
+	struct generator_stats told;     /* what the counters know, */
+	struct part told_part;           /* and the gauges */
 	struct err failure;              /* under the lock: why no text can be written any more; status OK: it can */
 	char device[64];                 /* under the lock: what runs the model */
 	uint64_t device_bytes;           /* of a GPU's memory; the engine thread's */
@@ -117,7 +120,21 @@ static int jobs_admit(struct engine *n)
 	return n->running_n ? OK : st;
 }
 
-/* Tells the counters what came since they were told last. */
+/* Gauges are those of all engines: each tells what its part was and is. */
+static void gauges_tell(struct part *was, struct part is)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct part all;
+	pthread_mutex_lock(&lock);
+	stat_gauge("footnote_engine_running", "", all.running += is.running - was->running);
+	stat_gauge("footnote_engine_kv_pages", "state=\"all\"", all.pages += is.pages - was->pages);
+	stat_gauge("footnote_engine_kv_pages", "state=\"used\"", all.pages_used += is.pages_used - was->pages_used);
+	stat_gauge("footnote_engine_device_bytes", "", all.device_bytes += is.device_bytes - was->device_bytes);
+	pthread_mutex_unlock(&lock);
+	*was = is;
+}
+
+/* Tells the metrics what came since they were told last. */
 static void stats_tell(struct engine *n)
 {
 	struct generator_stats s, *t = &n->told;
@@ -130,10 +147,7 @@ static void stats_tell(struct engine *n)
 	stat_count("footnote_engine_tokens_total", "kind=\"accepted\"", (double)(s.accepted - t->accepted));
 	stat_count("footnote_engine_write_steps_total", "", (double)(s.write_steps - t->write_steps));
 	stat_count("footnote_engine_writers_total", "", (double)(s.writers - t->writers));
-	stat_gauge("footnote_engine_running", "", (double)s.running);
-	stat_gauge("footnote_engine_kv_pages", "state=\"all\"", (double)s.pages);
-	stat_gauge("footnote_engine_kv_pages", "state=\"used\"", (double)s.pages_used);
-	stat_gauge("footnote_engine_device_bytes", "", (double)n->device_bytes);
+	gauges_tell(&n->told_part, (struct part){ (double)s.running, (double)s.pages, (double)s.pages_used, (double)n->device_bytes });
 	*t = s;
 }
 
@@ -193,6 +207,7 @@ static void *engine_main(void *arg)
 	pthread_mutex_unlock(&n->lock);
 	if (rc) return NULL;
 	jobs_run(n);
+	gauges_tell(&n->told_part, (struct part){ 0 });
 	generator_close(n->generator);
 	return NULL;
 }

@@ -129,21 +129,26 @@ static void device_bytes_told(uint64_t want)
 	buf_clear(&all);
 }
 
+static void random_made(char path[300])
+{
+	struct model_spec s = model_spec_of("llama");
+	s.layers = 1;
+	s.dim = s.ff = 64;
+	s.heads = 2;
+	s.head_dim = 32;
+	snprintf(path, 300, "%s/random.gguf", test_dir());
+	model_make(&s, path);
+}
+
 /* A model of random weights on a GPU that is lost in the middle of a text. */
 static struct engine *lost_open(const char *device, struct request *q)
 {
-	struct model_spec s = model_spec_of("llama");
 	char path[300];
 	struct generator_options o = { .path = path, .threads = 1, .sequences = 2, .device = device, .gpu = &plain_gpu };
 	struct engine *n;
 	struct err e;
 	char on[64];
-	s.layers = 1;
-	s.dim = s.ff = 64;
-	s.heads = 2;
-	s.head_dim = 32;
-	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
-	model_make(&s, path);
+	random_made(path);
 	CHECK_OK(engine_open(&n, &o, 4, &e), e);
 	engine_device(n, on);
 	CHECK_STR(on, "plain loops");
@@ -157,6 +162,24 @@ static struct engine *lost_open(const char *device, struct request *q)
 	CHECK_MSG(strstr(q->err.msg, "device lost"), "%s", q->err.msg);
 	request_end(q);
 	return n;
+}
+
+/* Metrics are those of all engines of the process, and of none that is closed. */
+TEST(engines_add_up_in_metrics)
+{
+	char path[300];
+	struct generator_options o = { .path = path, .threads = 1, .device = "cuda", .gpu = &plain_gpu };
+	struct engine *n[2];
+	struct err e;
+	uint64_t each;
+	random_made(path);
+	for (int i = 0; i < 2; i++) CHECK_OK(engine_open(&n[i], &o, 4, &e), e);
+	each = generator_info(engine_generator(n[0]))->device_bytes;
+	device_bytes_told(2 * each);
+	engine_close(n[1]);
+	device_bytes_told(each);
+	engine_close(n[0]);
+	device_bytes_told(0);
 }
 
 TEST(engine_goes_on_without_its_gpu)
