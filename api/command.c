@@ -22,7 +22,7 @@ static const struct command commands[] = {
 		"  --meta k=v    kept with each document; may be given several times\n"
 		"  --prune       also remove documents whose files are gone from the folders named\n"
 		"  --dry-run     tell what would be done, store nothing\n\n"
-		"Example: footnote ingest ~/handbook --prune\n", cmd_ingest, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote ingest ~/handbook --prune\n", cmd_ingest, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"search", "search QUERY [-k N] [--mode hybrid|dense|lexical] [--filter EXPR] [--group document] [--as G,G] [--explain]",
 		"Passages that fit the query, best first.\n\n"
 		"  -k N          how many (default: search.k)\n"
@@ -51,13 +51,13 @@ static const struct command commands[] = {
 		"  --extractive  quote sentences, without the language model\n"
 		"  --no-stream   print when the answer is complete\n"
 		"  --history J   what was said before: [{\"role\":\"user\" or \"assistant\",\"content\":\"…\"}]\n\n"
-		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote ask \"How many days of leave do I have?\"\n", cmd_ask, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"chat", "chat [--filter EXPR] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"Questions line by line from standard input, each answered as ask answers it. What was said before is remembered\n"
 		"(answer.history_turns), so that \"and in winter?\" is understood. /new forgets it, /quit or the end of input ends.\n"
 		"With --json an answer object a line.\n\n"
 		"  The options are those of ask.\n\n"
-		"Example: footnote chat --extractive\n", cmd_chat, NEED_EMBEDDER, COMMAND_TALK},
+		"Example: footnote chat --extractive\n", cmd_chat, NEED_EMBEDDER | NEED_GPU, COMMAND_TALK},
 	{"batch", "batch IN.jsonl -o OUT.jsonl [--resume] [--as G,G]",
 		"Answers many questions: a line {\"id\",\"question\", …} of IN becomes a line {\"id\",\"answer\",\"error\"} of OUT,\n"
 		"in the same order, written as soon as it is known. Beside the question a line may have history, collection,\n"
@@ -65,7 +65,7 @@ static const struct command commands[] = {
 		"  -o OUT        the file to write; one that is there already is not touched, unless\n"
 		"  --resume      it is the beginning of this batch: goes on behind its last whole line\n"
 		"  --as G,G      as a reader of these groups would see it; a line's own as narrows that\n\n"
-		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote batch questions.jsonl -o answers.jsonl\n", cmd_batch, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"gaps", "gaps [--limit N] [--least N] [--as G,G]",
 		"Questions of the collection that found nothing, were abstained from or got a thumb down, in clusters of like ones, the largest\n"
 		"first, with the documents that came nearest. Texts of questions are shown where audit.questions = keep.\n\n"
@@ -81,7 +81,7 @@ static const struct command commands[] = {
 		"  --filter E    only from documents it holds for, as search has it\n"
 		"  --as G,G      as a reader of these groups would see it\n"
 		"  --extractive  quote sentences, without the language model\n\n"
-		"Example: footnote assist thread.json --tone formal\n", cmd_assist, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote assist thread.json --tone formal\n", cmd_assist, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"summarize", "summarize DOCUMENT | --filter EXPR [--sentences N] [--as G,G] [--prompt NAME[@V]] [--extractive] [--no-stream]",
 		"A summary of a long document, or of all that a filter leaves, each sentence with a footnote. DOCUMENT is an id or a\n"
 		"source.\n\n"
@@ -91,11 +91,11 @@ static const struct command commands[] = {
 		"  --prompt N    prompt template, with @V a version of it\n"
 		"  --extractive  quote the main sentences, without the language model\n"
 		"  --no-stream   print when the summary is complete\n\n"
-		"Example: footnote summarize ~/handbook/travel.md --sentences 5\n", cmd_summarize, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote summarize ~/handbook/travel.md --sentences 5\n", cmd_summarize, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"serve", "serve [--listen ADDR:PORT]",
 		"Serves the page and the HTTP interface until it is stopped (Ctrl-C). Other commands work beside it.\n\n"
 		"  --listen A:P  address and port (default: serve.listen)\n\n"
-		"Example: footnote serve --listen 127.0.0.1:8080\n", cmd_serve, NEED_EMBEDDER, COMMAND_OWNER},
+		"Example: footnote serve --listen 127.0.0.1:8080\n", cmd_serve, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNER},
 	{"docs", "docs list [--limit N] [--verdict V] | docs show ID | docs text ID",
 		"list: the documents of the collection. show: one of them. text: its extracted text, as quotes are\n"
 		"taken from it.\n\n"
@@ -157,7 +157,7 @@ static const struct command commands[] = {
 		"  --forget      drop the vectors beside: those kept, or those of a reembed that is not done\n\n"
 		"embed.query_prefix and embed.passage_prefix hold for the new model too, where they are set. Set embed.model to\n"
 		"it afterwards; while it names the model before, the store's own is used and says so.\n\n"
-		"Example: footnote reembed --model bge-small-en-v1.5\n", cmd_reembed, 0, COMMAND_OWNED},
+		"Example: footnote reembed --model bge-small-en-v1.5\n", cmd_reembed, NEED_GPU, COMMAND_OWNED},
 	{"compact", "compact",
 		"Writes the store's file anew without the room that removed documents left in it. Searches go on, writes wait\n"
 		"until it is done. Needs free disk for the new file beside the old one.\n\n"
@@ -180,7 +180,7 @@ static const struct command commands[] = {
 		"  --mode M      how passages are searched: hybrid (default), dense, lexical; answers always use hybrid\n"
 		"  --gate FILE   fail when a figure is under the file's floor\n"
 		"  --limit N     only the first N questions\n\n"
-		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER, COMMAND_OWNED},
+		"Example: footnote eval questions/handbook --answers\n", cmd_eval, NEED_EMBEDDER | NEED_GPU, COMMAND_OWNED},
 	{"bench", "bench embed --texts F.jsonl [--limit N] | bench generate [--model M] [-p P] [-n N] [--parallel S] | bench index …"
 		" | bench store --texts F [--limit N] | bench words SET",
 		"Measures this machine. embed: texts and tokens a second, and the time of a short query; F has lines\n"

@@ -80,7 +80,8 @@ static const struct setting settings[] = {
 		"differ by less than what tells texts apart."},
 	{NULL, "embed.device", T_CHOICE, AT(embed_device), 0, 0, "auto", "auto cpu cuda",
 		"Where the encoder and the reader model compute. auto: on a GPU when this program was built for one, there is one, "
-		"the model fits its memory and embed.kernel is auto, else on the CPU; the log tells which. cuda: on a GPU or not at all. A GPU computes in "
+		"the model fits its memory and embed.kernel is auto, else on the CPU; the log tells which. Commands with a text or two to encode "
+		"(search) do not open one for that. cuda: on a GPU or not at all. A GPU computes in "
 		"halves with sums in floats; a store may hold vectors of both."},
 	{NULL, "embed.max_tokens", T_INT, AT(embed_max_tokens), 0, 8192, "0", "tokens",
 		"Tokens of a text that the encoder reads; what is longer is cut. 0: as many as the model was made for."},

@@ -38,6 +38,11 @@ int service_threads(int set)
 
 /* ---- embedders ---- */
 
+const char *service_encoder_device(const struct conf *c, unsigned need)
+{
+	return strcmp(c->embed_device, "auto") == 0 && !(need & NEED_GPU) ? "cpu" : c->embed_device;
+}
+
 struct open_embedder { struct embedder *m; struct open_embedder *next; };
 
 static struct embedder *embedder_find(struct service *s, const char *fingerprint)
@@ -76,7 +81,7 @@ int service_embedder_open(struct service *s, const char *model, struct embedder 
 	o.dir = buf_cstr(&path);
 	o.threads = service_threads(c->embed_threads);
 	o.kernel = c->embed_kernel;
-	o.device = c->embed_device;
+	o.device = service_encoder_device(c, s->need);
 	o.max_tokens = c->embed_max_tokens;
 	o.query_prefix = strcmp(c->embed_query_prefix, "auto") == 0 ? NULL : c->embed_query_prefix;
 	o.passage_prefix = strcmp(c->embed_passage_prefix, "auto") == 0 ? NULL : c->embed_passage_prefix;
@@ -211,6 +216,7 @@ int service_open(struct service **out, const struct conf *c, unsigned need, stru
 	pthread_mutex_init(lock, NULL);
 	s->lock = lock;
 	s->conf = *c;
+	s->need = need;
 	s->started_ms = clock_wall_ms();
 	s->ingest_limits = (struct ingest_limits){
 		.file_bytes_max = c->file_bytes_max, .text_bytes_max = c->text_bytes_max,
@@ -308,7 +314,7 @@ static int reader_start(struct service *s, struct err *e)
 {
 	const char *set = s->conf.reader_model;
 	struct reader_options o = {.dir = MODEL_INSIDE, .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel,
-		.device = s->conf.embed_device};
+		.device = service_encoder_device(&s->conf, s->need)};
 	struct buf path;
 	int rc = OK;
 	if (strcmp(set, "none") == 0) {

@@ -34,6 +34,7 @@ struct service {
 	struct folders *folders;         /* folders.h, which guards it; NULL while none are open */
 	int64_t started_ms;              /* wall time */
 	/* private to service.c */
+	unsigned need;
 	struct open_embedder *_Atomic embedders; /* newest first; none closes before the service does */
 	struct err embedder_err;         /* why there was none at the start */
 	struct reader_model *reader;     /* opened on first use, as the engine is */
@@ -45,11 +46,16 @@ struct service {
 	void *lock;
 };
 
-enum service_need { NEED_EMBEDDER = 1, NEED_GENERATOR = 2 };
+enum service_need {
+	NEED_EMBEDDER = 1, NEED_GENERATOR = 2,
+	NEED_GPU = 4                     /* work enough that a GPU is worth opening for encoders, where embed.device leaves it open */
+};
 /* Opens store, prompts and what `need` asks. Without an embedder model: E_NOT_FOUND naming the command that fetches it
  * (a store can be opened without one for docs, check, stats). The caller holds the data folder's lock (owner.h). */
 int service_open(struct service **out, const struct conf *c, unsigned need, struct err *e);
 void service_close(struct service *s);
+/* The device of encoders (embedder_options) for a process of these needs. Opening a GPU takes longer than a few texts on the CPU. */
+const char *service_encoder_device(const struct conf *c, unsigned need);
 /* What the settings say about the store, without an encoder. */
 void service_store_options(const struct conf *c, struct index_options *o);
 /* What embed.threads and generate.threads mean: 0 is one a core that this process may run on, at most 64. */

@@ -1,5 +1,6 @@
-/* test_scanner.c: an index and its scanner over the emulated GPU: no search among few vectors opens it, the first among many does,
- * once; whatever becomes of it, hits stay the same. */
+/* test_scanner.c: what opens a GPU. An index and its scanner over the emulated one: no search among few vectors opens it, the first
+ * among many does, once; whatever becomes of it, hits stay the same. And for which commands encoders may. */
+#include "api/command.h"
 #include "api/scanner.h"
 #include "base/mem.h"
 #include "tests/nn/gpu_host.h"
@@ -151,4 +152,17 @@ TEST(scanner_without_its_gpu)
 	CHECK_INT(scanner_open(&scanner, &c, &counted, &e), E_UNSUPPORTED);
 	CHECK_MSG(strstr(e.msg, "index.device") && strstr(e.msg, "no GPU"), "%s", e.msg);
 	CHECK(!scanner.scan);
+}
+
+TEST(commands_that_open_a_gpu_for_encoders)
+{
+	static const char *const much[] = { "ingest", "reembed", "batch", "serve", "eval", "ask" }, *const little[] = { "search", "why-not", "docs",
+		"stats", "check", "keys" };
+	struct conf c;
+	conf_default(&c);
+	CHECK_STR(c.embed_device, "auto");
+	for (size_t i = 0; i < sizeof much / sizeof *much; i++) CHECK_STR(service_encoder_device(&c, command_find(much[i])->need), "auto");
+	for (size_t i = 0; i < sizeof little / sizeof *little; i++) CHECK_STR(service_encoder_device(&c, command_find(little[i])->need), "cpu");
+	snprintf(c.embed_device, sizeof c.embed_device, "cuda");        /* who names it means it */
+	CHECK_STR(service_encoder_device(&c, 0), "cuda");
 }
