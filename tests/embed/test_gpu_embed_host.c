@@ -58,7 +58,8 @@ TEST(embed_gpu_out_of_memory)
 	CHECK(failed >= 4);
 }
 
-/* Each taking of memory fails once: with cuda that is told, with auto the CPU computes, and nothing stays taken. */
+/* Each taking of memory fails once: with cuda that is told, with auto the CPU computes, and nothing stays taken. The two of the pass
+ * by which a device is tried (kernels that overlap) are no failure. */
 TEST(embed_gpu_takings_fail)
 {
 	const char *kernel;
@@ -75,7 +76,7 @@ TEST(embed_gpu_takings_fail)
 		host_fail_after(0);
 		CHECK((rc == OK) == (strcmp(kernel, "host") == 0));
 		CHECK_INT(host_taken(), 0);
-	} while (rc != OK && n < 300);
+	} while ((rc != OK || n <= 3) && n < 300);
 	CHECK(n > 20 && n < 300);
 }
 

@@ -47,7 +47,8 @@ TEST(scan_out_of_memory_and_lost)
 	mem_free(rows);
 }
 
-/* Each taking of memory fails once, in opening, growing and searching: told, and nothing stays taken. */
+/* Each taking of memory fails once, in opening, growing and searching: told, and nothing stays taken. The two of the pass by which a
+ * device is tried (kernels that overlap) are no failure. */
 TEST(scan_takings_fail)
 {
 	enum { LEN = 64, STRIDE = LEN + 4, N = 100 };
@@ -72,7 +73,7 @@ TEST(scan_takings_fail)
 		scan_table_close(t);
 		scan_close(s);
 		CHECK_MSG(host_taken() == 0, "%d: %zu are still taken", n, host_taken());
-	} while (rc != OK && n < 50);
+	} while ((rc != OK || n <= 3) && n < 50);
 	CHECK(n > 6 && n < 50);
 }
 
