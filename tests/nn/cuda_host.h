@@ -8,7 +8,8 @@
  * stream, with kernel, block and thread: a wait that not all threads of a warp or block reach, or reach with different calls; ldmatrix of
  * rows that are not aligned or not in shared memory; launches out of bounds; copies out of an allocation. Everything queued on a stream runs at its
  * cudaStreamSynchronize, or at a call that implies it: what is read before shows that too.
- * mma sums k in ascending order in floats; a GPU's own order and truncation are not told by anybody.
+ * mma sums as tensor cores of compute capability 8.0 were found to (Fasi et al. 2021; their vendor does not tell): eight products at a
+ * time beside what was there, each cut to a bit more than a float has of the largest, and the sum cut to a float.
  * Kernels that may begin early (CUDA_FOLLOW) do: now and then some of the next kernel's blocks run up to await_earlier before the
  * one in front of it has begun, so that what they read too early is old, and what they wrote is there too early. Reported: a
  * thread of such a kernel that ends without that wait, and memory that is not the same when blocks have come there.

@@ -100,6 +100,26 @@ TEST(cuda_mma)
 	}
 }
 
+/* Products far below what they are added to are cut, each by itself; so is the sum. As floats would round them none of these would come so. */
+TEST(cuda_mma_cuts)
+{
+	static const struct { float c, a, want; } of[] = { { 1, 0x1.8p-24f, 1 + 0x1p-21f * 2 }, { 1, -0x1.8p-25f, 1 }, { -1, 0x1.8p-25f, -1 },
+		{ 0, 0x1.8p-130f, 0x1.8p-126f }, { 0x1.fffffep0f, 0x1p-23f, 2 + 0x1p-20f - 0x1p-22f }, { 0, 0, 0 } };
+	uint16_t a[M * K], b[K * N];
+	float d[M * N];
+	struct gpu *g = opened();
+	for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+		for (int k = 0; k < M * K; k++) a[k] = (uint16_t)(__float_as_uint(of[i].a) >> 16);
+		for (int k = 0; k < K * N; k++) b[k] = 0x3f80;
+		for (int k = 0; k < M * N; k++) d[k] = of[i].c;
+		float *dd = device(g, d, M * N);
+		CUDA_LAUNCH(g, mma_by_the_page, 1, 32, 0, device(g, a, M * K), device(g, b, K * N), dd, 1);
+		out(g, d, dd, M * N);
+		for (int k = 0; k < M * N; k++) CHECK_MSG(d[k] == of[i].want, "%a + 16 x %a: %a, want %a", (double)of[i].c, (double)of[i].a, (double)d[k], (double)of[i].want);
+	}
+	host_table.close(g);
+}
+
 TEST(cuda_ldmatrix)
 {
 	struct gpu *g = opened();
