@@ -52,6 +52,9 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifndef GPU_HOST
+#include <cuda_runtime.h>
+#endif
 
 #define CUDA_KERNEL(name) static __global__ void name
 #define CUDA_FN static __device__ __forceinline__
@@ -71,7 +74,7 @@ struct cuda_launches {                 /* of a device */
 	int overlap;                   /* it can, and may */
 	int follows;                   /* what was queued last is a kernel of CUDA_FOLLOW */
 	unsigned asked_n;
-	struct { const void *kernel; size_t bytes; } asked[CUDA_ASKED]; /* kernels that have run, and shared memory that they may have */
+	const void *asked[CUDA_ASKED];  /* kernels that have run */
 };
 
 /* Whether the kernel that is queued now may begin early. */
@@ -82,9 +85,26 @@ static inline unsigned cuda_is_early(struct cuda_launches *l, int follows)
 	return early;
 }
 
-#ifndef GPU_HOST
-#include <cuda_runtime.h>
+/* Once a kernel and opening. A block may have all the shared memory that there is, where it is 48 KiB else: all, for the limit is the
+ * kernel's in the whole process, and a lower one would be another opening's and that of recorded passes too. Kernels of CUDA_FOLLOW want
+ * the same of a multiprocessor, as much shared memory as it can have: those that divide its memory otherwise than the kernel in front
+ * wait until that has left it. */
+static inline cudaError_t cuda_ask(struct cuda_launches *l, int follows, const void *kernel)
+{
+	struct cudaFuncAttributes has;
+	cudaError_t r = cudaSuccess;
+	unsigned i = 0;
+	while (i < l->asked_n && l->asked[i] != kernel) i++;
+	if (i < l->asked_n) return r;
+	if (follows && l->overlap) r = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+	if (r == cudaSuccess) r = cudaFuncGetAttributes(&has, kernel);
+	if (r == cudaSuccess)
+		r = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, CUDA_SHARED_MOST - static_cast<int>(has.sharedSizeBytes));
+	if (r == cudaSuccess && i < CUDA_ASKED) l->asked[l->asked_n++] = kernel;
+	return r;
+}
 
+#ifndef GPU_HOST
 #define CUDA_SHARED(type, name) \
 	extern __shared__ __align__(128) unsigned char cuda_shared_bytes[]; \
 	type *const name = reinterpret_cast<type *>(cuda_shared_bytes)
@@ -92,33 +112,13 @@ static inline unsigned cuda_is_early(struct cuda_launches *l, int follows)
 	__shared__ __align__(16) type name##_of_block[n]; \
 	type *const name = name##_of_block
 
-/* Once a kernel and device. More than 48 KiB of shared memory, the kernel's own included, is asked for. Kernels of CUDA_FOLLOW want the
- * same of a multiprocessor, as much shared memory as it can have: those that divide its memory otherwise than the kernel in front
- * wait until that has left it. */
-static inline cudaError_t cuda_ask(struct cuda_launches *l, int follows, const void *kernel, size_t shared)
-{
-	cudaError_t r = cudaSuccess;
-	unsigned i = 0;
-	while (i < l->asked_n && l->asked[i].kernel != kernel) i++;
-	if (i < l->asked_n && l->asked[i].bytes >= shared) return r;
-	if (i == l->asked_n && follows && l->overlap)
-		r = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-	if (r == cudaSuccess && shared + CUDA_SHARED_OWN > 48 << 10)
-		r = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-	if (r != cudaSuccess || i == CUDA_ASKED) return r;
-	l->asked[i].kernel = kernel;
-	l->asked[i].bytes = shared;
-	if (i == l->asked_n) l->asked_n++;
-	return r;
-}
-
 template <typename... P, typename... A>
 static cudaError_t cuda_launch(cudaStream_t stream, struct cuda_launches *l, int follows, const char *name, void (*kernel)(P...),
 	dim3 grid, unsigned threads, size_t shared, A... args)
 {
 	cudaLaunchAttribute early = {};
 	cudaLaunchConfig_t c = {};
-	cudaError_t r = cuda_ask(l, follows, reinterpret_cast<const void *>(kernel), shared);
+	cudaError_t r = cuda_ask(l, follows, reinterpret_cast<const void *>(kernel));
 	(void)name;
 	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
 	early.val.programmaticStreamSerializationAllowed = 1;

@@ -608,6 +608,9 @@ static size_t graphs;            /* that can be launched */
 static int fail_after;           /* so many takings of memory until one fails; 0: none does */
 static int devices = 1;
 
+struct limit { const void *function; int bytes; };
+static std::vector<limit> limits; /* of dynamic shared memory, where a kernel's was set */
+
 typedef std::lock_guard<std::mutex> guard;
 
 static cudaError_t answer(cudaError_t r)
@@ -811,6 +814,31 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 	return answer(*graph ? cudaSuccess : cudaErrorInvalidValue);
 }
 
+static int limit_of(const void *function)
+{
+	for (const limit &l : limits)
+		if (l.function == function) return l.bytes;
+	return 48 << 10;
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *kernel)
+{
+	guard l(host_mutex);
+	*a = { 0, limit_of(kernel) };
+	return answer(cudaSuccess);
+}
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute which, int value)
+{
+	guard l(host_mutex);
+	if (which != cudaFuncAttributeMaxDynamicSharedMemorySize) return answer(cudaSuccess);
+	if (value < 0 || value > SHARED_MOST) return answer(cudaErrorInvalidValue);
+	for (limit &i : limits)
+		if (i.function == kernel) i.bytes = value;
+	if (limit_of(kernel) != value) limits.push_back({ kernel, value });
+	return answer(cudaSuccess);
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
 	guard l(host_mutex);
@@ -830,6 +858,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 {
 	guard l(host_mutex);
 	if (s->capture) return answer(cudaErrorStreamCaptureUnsupported);
+	for (const queued &op : exec->ops)
+		if (!op.run && op.kernel.shared > (size_t)limit_of(op.kernel.function)) return answer(cudaErrorInvalidValue);
 	stream_put(s, { [=] { queue_run(exec->ops); }, {} });
 	return answer(cudaSuccess);
 }
@@ -872,6 +902,7 @@ cudaError_t host_launch(cudaStream_t s, struct host_kernel k)
 			k.grid.z, k.threads, k.shared);
 		return lost;
 	}
+	if (k.shared > (size_t)limit_of(k.function)) return answer(cudaErrorInvalidValue);
 	stream_put(s, { nullptr, std::move(k) });
 	return answer(cudaSuccess);
 }

@@ -6,7 +6,7 @@
  * begins as garbage, ends in a page that cannot be touched, and is of the size that was asked for; a device's memory likewise, in units of
  * 256 bytes; what copy16_async copies arrives at copy_wait, at once, or now so and now so, kernel by kernel. Reported as an error of the
  * stream, with kernel, block and thread: a wait that not all threads of a warp or block reach, or reach with different calls; ldmatrix of
- * rows that are not aligned or not in shared memory; launches out of bounds; copies out of an allocation. Everything queued on a stream runs at its
+ * rows that are not aligned or not in shared memory; launches out of bounds, and of more shared memory than the kernel may have now; copies out of an allocation. Everything queued on a stream runs at its
  * cudaStreamSynchronize, or at a call that implies it: what is read before shows that too.
  * mma sums as tensor cores of compute capability 8.0 were found to (Fasi et al. 2021; their vendor does not tell): eight products at a
  * time beside what was there, each cut to a bit more than a float has of the largest, and the sum cut to a float.
@@ -158,6 +158,9 @@ enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMemoryAllocation
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed };
 enum { cudaStreamNonBlocking = 1, cudaHostAllocPortable = 1 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaFuncAttributePreferredSharedMemoryCarveout };
+enum { cudaSharedmemCarveoutMaxShared = 100 };
+struct cudaFuncAttributes { size_t sharedSizeBytes; int maxDynamicSharedSizeBytes; }; /* the first is not known here before a kernel runs: 0 */
 struct cudaDeviceProp { char name[256]; int major, minor, multiProcessorCount; };
 typedef struct host_stream *cudaStream_t;
 typedef struct host_graph *cudaGraph_t;
@@ -184,11 +187,14 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t s);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *kernel);
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute which, int value);
 cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t r);
 
 struct host_kernel {
 	const char *name;
+	const void *function;
 	dim3 grid;
 	unsigned threads;
 	size_t shared;
@@ -199,11 +205,15 @@ cudaError_t host_launch(cudaStream_t s, struct host_kernel k);
 
 struct cuda_launches;
 static inline unsigned cuda_is_early(struct cuda_launches *l, int follows);
+static inline cudaError_t cuda_ask(struct cuda_launches *l, int follows, const void *kernel);
 template <typename... P, typename... A>
 static cudaError_t cuda_launch(cudaStream_t stream, struct cuda_launches *l, int follows, const char *name, void (*kernel)(P...),
 	dim3 grid, unsigned threads, size_t shared, A... args)
 {
-	return host_launch(stream, { name, grid, threads, shared, follows, (int)cuda_is_early(l, follows),
+	const void *function = reinterpret_cast<const void *>(kernel);
+	const cudaError_t r = cuda_ask(l, follows, function);
+	if (r != cudaSuccess) return r;
+	return host_launch(stream, { name, function, grid, threads, shared, follows, (int)cuda_is_early(l, follows),
 		[=] { kernel(static_cast<P>(args)...); } });
 }
 
