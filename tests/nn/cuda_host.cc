@@ -1,5 +1,6 @@
 /* cuda_host.cc: owns the emulator that cuda_host.h describes: fibers, what warps and blocks do together, and the calls of
  * the runtime. A fiber is a stack and the registers that calls keep; a switch is a dozen instructions. */
+#include "tests/nn/cuda_host_mma.h"
 #include "tests/nn/gpu_host.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +20,6 @@ enum { THREADS_MOST = 1024, WARP = 32, STACK_BYTES = 256 << 10, PAGE = 4096, SHA
 	CANARY_BYTE = 0x5c, EARLY_BLOCKS = 6, WATCHED_BYTES = 1 << 20 };
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
 enum op { OP_NONE, OP_WAIT, OP_AWAIT, OP_EXCHANGE, OP_SUM, OP_MAX, OP_MMA_BF16, OP_MMA_F16, OP_MMA_BYTES, OP_LDMATRIX, OP_LDMATRIX_T };
-enum { MMA_DEEP = 8, MMA_BITS = 24 };      /* mma_add */
 static const char *const op_names[] = { "", "__syncwarp", "await_earlier", "warp_exchange", "warp_sum", "warp_max", "mma_bf16", "mma_f16", "mma_bytes",
 	"ldmatrix4", "ldmatrix4_t" };
 
@@ -197,31 +197,6 @@ static float number(uint32_t pair, int upper, int is_bf16)
 {
 	const uint16_t h = static_cast<uint16_t>(upper ? pair >> 16 : pair);
 	return is_bf16 ? __uint_as_float(static_cast<unsigned>(h) << 16) : half_float(h);
-}
-
-/* Eight columns of a row: d += a b over MMA_DEEP of k, four columns at a time in doubles. All that is added is cut to MMA_BITS bits below the
- * largest's first, and what comes of it to a float. */
-static void mma_add(float d[8], const float *a, const float (*b)[8])
-{
-	const __m256d exponent = _mm256_castsi256_pd(_mm256_set1_epi64x(0x7ff0000000000000)), all = _mm256_set1_pd(0x1p1000),
-		bits = _mm256_set1_pd(static_cast<double>(1u << MMA_BITS)), kept = _mm256_castsi256_pd(_mm256_set1_epi64x(~0x1fffffffll));
-	for (int j = 0; j < 8; j += 4) {
-		__m256d x[MMA_DEEP + 1], most, sum, plain;
-		x[MMA_DEEP] = plain = _mm256_cvtps_pd(_mm_loadu_ps(d + j));
-		most = _mm256_and_pd(x[MMA_DEEP], exponent);
-		for (int k = 0; k < MMA_DEEP; k++) {
-			x[k] = _mm256_mul_pd(_mm256_set1_pd(static_cast<double>(a[k])), _mm256_cvtps_pd(_mm_loadu_ps(b[k] + j)));
-			most = _mm256_max_pd(_mm256_and_pd(x[k], exponent), most);
-			plain = _mm256_add_pd(plain, x[k]);
-		}
-		const __m256d unit = _mm256_div_pd(most, bits), one = _mm256_div_pd(bits, most);
-		sum = _mm256_setzero_pd();
-		for (int k = 0; k <= MMA_DEEP; k++) sum = _mm256_add_pd(sum, _mm256_round_pd(_mm256_mul_pd(x[k], one), _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
-		sum = _mm256_and_pd(_mm256_mul_pd(sum, unit), kept);
-		/* nothing but zeros, or what is no number */
-		sum = _mm256_blendv_pd(plain, sum, _mm256_and_pd(_mm256_cmp_pd(most, _mm256_setzero_pd(), _CMP_GT_OQ), _mm256_cmp_pd(most, all, _CMP_LT_OQ)));
-		_mm_storeu_ps(d + j, _mm256_cvtpd_ps(sum));
-	}
 }
 
 /* PTX ISA, mma.m16n8k16 with 16-bit types. Lane l: row l/4 (a0, a2) or 8 more (a1, a3), columns 2(l%4) and the next
