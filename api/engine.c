@@ -27,6 +27,7 @@
 #include "base/stat.h"
 
 enum { WATCH_MS = 20, TOGETHER_MAX = 64, TELL_STEPS = 32 };
+static const char lost_total[] = "footnote_gpu_lost_total";
 enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 
 struct job {
@@ -155,6 +156,7 @@ static void stats_tell(struct engine *n)
 static void device_lost(struct engine *n, struct err *why)
 {
 	const int cpu_too = generator_info(n->generator)->cpu_too;
+	stat_count(lost_total, "what=\"generator\"", 1);
 	if (cpu_too) log_put(LOG_ERROR, "engine", "%s: the model is opened again, on the CPU", why->msg);
 	if (cpu_too && generator_recover(n->generator, why) == OK) {
 		n->device_bytes = 0;
@@ -206,6 +208,7 @@ static void *engine_main(void *arg)
 	pthread_cond_signal(&n->opened);
 	pthread_mutex_unlock(&n->lock);
 	if (rc) return NULL;
+	if (n->device_bytes) stat_count(lost_total, "what=\"generator\"", 0); /* a series from the start on */
 	jobs_run(n);
 	gauges_tell(&n->told_part, (struct part){ 0 });
 	generator_close(n->generator);

@@ -130,11 +130,11 @@ static int model_put(cJSON *o, cJSON *devices, const char *key, const char *name
 		: cJSON_AddNullToObject(o, key) && cJSON_AddNullToObject(devices, key);
 }
 
-static int engine_put(cJSON *o, cJSON *devices, const char *key, struct service *s, const struct service_engine *slot)
+static int engine_put(cJSON *o, cJSON *devices, const char *key, const struct service_engine *slot)
 {
 	struct engine *n;
 	char device[64];
-	service_engine_open(s, slot, &n);
+	service_engine_open(slot, &n);
 	if (n) engine_device(n, device);
 	return model_put(o, devices, key, n ? generator_info(engine_generator(n))->name : NULL, device);
 }
@@ -144,11 +144,14 @@ static int models_put(cJSON *all, struct service *s)
 	cJSON *o = cJSON_AddObjectToObject(all, "models"), *devices = o ? cJSON_AddObjectToObject(o, "devices") : NULL;
 	struct embedder *m;
 	struct reader_model *r;
+	char scan[64] = "";
 	int has = !service_embedder(s, &m, NULL);
+	if (s->scanner.scan) scan_device(s->scanner.scan, scan);
 	service_reader_open(s, &r);
 	return devices && model_put(o, devices, "embedder", has ? embedder_info(m)->name : NULL, has ? embedder_device(m) : NULL) &&
-		engine_put(o, devices, "generator", s, &s->large) && engine_put(o, devices, "small", s, &s->small) &&
-		model_put(o, devices, "reader", r ? reader_info(r)->name : NULL, r ? reader_device(r) : NULL);
+		engine_put(o, devices, "generator", &s->large) && engine_put(o, devices, "small", &s->small) &&
+		model_put(o, devices, "reader", r ? reader_info(r)->name : NULL, r ? reader_device(r) : NULL) &&
+		(*scan ? cJSON_AddStringToObject(devices, "search", scan) : cJSON_AddNullToObject(devices, "search"));
 }
 
 static int prompts_put(cJSON *all, const struct service *s)

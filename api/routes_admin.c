@@ -152,6 +152,18 @@ static void gauges_store(const struct index_stats *st)
 	stat_gauge("footnote_snapshot", "", (double)st->seq);
 }
 
+/* Bytes of a GPU's memory; of engines they tell themselves. */
+static void gauges_devices(struct service *s)
+{
+	struct embedder *embedder;
+	struct reader_model *reader;
+	char name[64];
+	service_reader_open(s, &reader);
+	stat_gauge("footnote_embedder_device_bytes", "", service_embedder(s, &embedder, NULL) ? 0 : (double)embedder_device_bytes(embedder));
+	stat_gauge("footnote_reader_device_bytes", "", reader ? (double)reader_device_bytes(reader) : 0);
+	stat_gauge("footnote_search_device_bytes", "", s->scanner.scan ? (double)scan_device(s->scanner.scan, name) : 0);
+}
+
 int metrics_get(struct request *r, struct err *e)
 {
 	struct index_stats st;
@@ -160,6 +172,7 @@ int metrics_get(struct request *r, struct err *e)
 		return rc;
 	gauges_queues(r->http);
 	gauges_store(&st);
+	gauges_devices(r->service);
 	stat_gauge("footnote_ready", "", atomic_load(&r->http->state) == HTTP_READY);
 	stat_gauge("process_resident_memory_bytes", "", resident_bytes());
 	stat_gauge("process_start_time_seconds", "", (double)r->service->started_ms / 1e3);

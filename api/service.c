@@ -315,6 +315,7 @@ static int reader_start(struct service *s, struct err *e)
 	const char *set = s->conf.reader_model;
 	struct reader_options o = {.dir = MODEL_INSIDE, .threads = service_threads(s->conf.embed_threads), .kernel = s->conf.embed_kernel,
 		.device = service_encoder_device(&s->conf, s->need)};
+	struct reader_model *opened;
 	struct buf path;
 	int rc = OK;
 	if (strcmp(set, "none") == 0) {
@@ -334,7 +335,8 @@ static int reader_start(struct service *s, struct err *e)
 		buf_clear(&path);
 		return OK;
 	}
-	if (rc == OK) rc = reader_open(&s->reader, &o, e);
+	if (rc == OK) rc = reader_open(&opened, &o, e);
+	if (rc == OK) atomic_store(&s->reader, opened);
 	buf_clear(&path);
 	return rc ? err_wrap(e, "models.reader") : OK;
 }
@@ -358,9 +360,7 @@ int service_reader(struct service *s, struct reader_model **out, const char **wh
 
 void service_reader_open(struct service *s, struct reader_model **out)
 {
-	pthread_mutex_lock(s->lock);
-	*out = s->reader;
-	pthread_mutex_unlock(s->lock);
+	*out = atomic_load(&s->reader);
 }
 
 /* ---- the language model ---- */
@@ -369,6 +369,7 @@ void service_reader_open(struct service *s, struct reader_model **out)
 static int engine_start(const struct conf *c, const char *key, const char *model, const char *lora, struct service_engine *n, struct err *e)
 {
 	struct generator_options o = {0};
+	struct engine *opened;
 	struct buf path, packs;
 	int rc;
 	if (strcmp(model, "none") == 0) {
@@ -397,7 +398,8 @@ static int engine_start(const struct conf *c, const char *key, const char *model
 	o.kernel = c->generate_kernel;
 	o.packs = buf_cstr(&packs);
 	log_put(LOG_DEBUG, "service", "opening %s", o.path);
-	rc = engine_open(&n->engine, &o, (size_t)c->generate_queue, e);
+	rc = engine_open(&opened, &o, (size_t)c->generate_queue, e);
+	if (rc == OK) atomic_store(&n->engine, opened);
 out:
 	buf_clear(&path);
 	buf_clear(&packs);
@@ -432,11 +434,9 @@ int service_engine_small(struct service *s, struct engine **out, const char **wh
 	return engine_get(s, "generate.small", s->conf.generate_small, "", &s->small, out, why, e);
 }
 
-void service_engine_open(struct service *s, const struct service_engine *slot, struct engine **out)
+void service_engine_open(const struct service_engine *slot, struct engine **out)
 {
-	pthread_mutex_lock(s->lock);
-	*out = slot->engine;
-	pthread_mutex_unlock(s->lock);
+	*out = atomic_load(&slot->engine);
 }
 
 int service_failure(struct service *s, struct err *e)
@@ -447,7 +447,7 @@ int service_failure(struct service *s, struct err *e)
 	struct engine *n;
 	int rc = OK;
 	for (size_t i = 0; i < sizeof slots / sizeof *slots && rc == OK; i++) {
-		service_engine_open(s, slots[i], &n);
+		service_engine_open(slots[i], &n);
 		if (n) rc = engine_failure(n, e);
 	}
 	if (rc == OK && service_embedder(s, &embedder, NULL) == OK) rc = embedder_lost(embedder, e);

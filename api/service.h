@@ -37,11 +37,11 @@ struct service {
 	unsigned need;
 	struct open_embedder *_Atomic embedders; /* newest first; none closes before the service does */
 	struct err embedder_err;         /* why there was none at the start */
-	struct reader_model *reader;     /* opened on first use, as the engine is */
+	struct reader_model *_Atomic reader; /* opened on first use, as the engine is; that takes seconds, under the lock */
 	int reader_tried;
 	struct err reader_err;
 	char reader_why[300];
-	struct service_engine { struct engine *engine; int tried; struct err err; char why[300]; } large, small;
+	struct service_engine { struct engine *_Atomic engine; int tried; struct err err; char why[300]; } large, small;
 	struct arena arena;              /* of ingest_limits.acl and ages */
 	void *lock;
 };
@@ -75,14 +75,14 @@ int service_ingest(struct service *s, struct ingest *out, const volatile int *ca
  * off or names what is not there (why says so in a sentence); an error, naming models.reader, when it is there and cannot
  * be used. Thread-safe. */
 int service_reader(struct service *s, struct reader_model **out, const char **why, struct err *e);
-/* That if it is open already, else NULL: opens nothing. Thread-safe. */
+/* That if it is open already, else NULL: opens nothing, and waits for nobody who does. Thread-safe. */
 void service_reader_open(struct service *s, struct reader_model **out);
 /* The engine, opened on the first call. NULL with OK when no generator is configured or its file is not there (why
  * says so in a sentence; answers are then extractive); an error only when the file is there and cannot be used.
  * Thread-safe. */
 int service_engine(struct service *s, struct engine **out, const char **why, struct err *e);
-/* One of those two if it is open already, else NULL: opens nothing. Thread-safe. */
-void service_engine_open(struct service *s, const struct service_engine *slot, struct engine **out);
+/* One of those two if it is open already, else NULL, likewise. */
+void service_engine_open(const struct service_engine *slot, struct engine **out);
 /* OK; E_IO: a GPU that an open model must run on was lost: what needs that model fails until a restart. Thread-safe. */
 int service_failure(struct service *s, struct err *e);
 /* The engine of generate.small, for questions that need no more (tier.h). Otherwise the same. */

@@ -200,6 +200,11 @@ const char *embedder_device(const struct embedder *m)
 	return encoder_device(m->encoder);
 }
 
+uint64_t embedder_device_bytes(const struct embedder *m)
+{
+	return encoder_device_bytes(m->encoder);
+}
+
 /* ---- tokens ---- */
 
 size_t embedder_count_tokens(const struct embedder *m, const char *text, size_t len)

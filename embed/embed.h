@@ -77,6 +77,7 @@ const struct embedder_info *embedder_info(const struct embedder *m);
 /* OK; E_IO: a GPU that it must be was lost: nothing can be encoded any more. Thread-safe. */
 int embedder_lost(const struct embedder *m, struct err *e);
 const char *embedder_device(const struct embedder *m);        /* "cpu", or what the GPU is called that it computes on now. Thread-safe */
+uint64_t embedder_device_bytes(const struct embedder *m); /* that it has of that GPU's memory; 0 on the CPU. Thread-safe */
 /* out: (n, dim) floats, caller's. Texts longer than max_tokens are cut. Text never becomes a control token: "[SEP]" in
  * it is those five characters. A vector depends on its text alone; in fp32, on the texts beside it by rounding.
  * E_MEMORY, E_FORMAT for invalid UTF-8, E_IO: a GPU that it must be was lost; out is then partly written. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "embed/encoder_inside.h"
 
 enum { ALIGN = 64, NAME_BYTES = 128, SLICE_TEXTS = 512 };
@@ -266,6 +267,11 @@ const char *encoder_device(const struct encoder *m)
 	return !m->must && atomic_load(&m->lost) ? "cpu" : m->device;
 }
 
+uint64_t encoder_device_bytes(const struct encoder *m)
+{
+	return !m->must && atomic_load(&m->lost) ? 0 : m->device_bytes;
+}
+
 const char *encoder_kernel(const struct encoder *m)
 {
 	return encoder_on_gpu(m) ? encoder_gpu_name(m->gpu) : m->kernel ? m->kernel->name : "ref";
@@ -288,6 +294,8 @@ static int gpu_space_open(struct encoder_space *s, size_t rows, struct err *e)
 	if (space_gpu_open(&s->gpu, s->m->gpu, rows, e) != OK) return gpu_drop(s->m, e);
 	encoder_gpu_info(s->m->gpu, &f);
 	snprintf(s->m->device, sizeof s->m->device, "%s", f.name);
+	s->m->device_bytes = f.held;
+	stat_count("footnote_gpu_lost_total", "what=\"encoder\"", 0); /* a series from the start on */
 	log_put(LOG_INFO, "embed", "%s computes on the GPU: %s, and takes %.1f MiB of its memory; %.1f of %.1f GiB are free still", s->m->name,
 		f.name, (double)f.held / (1 << 20), (double)f.free / (1 << 30), (double)f.memory / (1 << 30));
 	return OK;
@@ -357,6 +365,7 @@ static void lose(struct encoder *m, const struct err *why)
 {
 	err_set(&m->why, E_IO, "%s: %s", m->name, why->msg);
 	atomic_store(&m->lost, 1);
+	stat_count("footnote_gpu_lost_total", "what=\"encoder\"", 1);
 	if (m->must) log_put(LOG_ERROR, "embed", "%s: it computes nothing before a restart", m->why.msg);
 	else log_put(LOG_WARN, "embed", "%s computes on the CPU from now on: %s", m->name, why->msg);
 }

@@ -47,6 +47,7 @@ int encoder_on_gpu(const struct encoder *m);       /* and it is not lost */
 int encoder_lost(const struct encoder *m, struct err *e); /* E_IO: it was, and with how->must every run fails with that; else OK */
 /* "cpu", or what the GPU is called where it computes; settled once the first space is open. Thread-safe, as the one before. */
 const char *encoder_device(const struct encoder *m);
+uint64_t encoder_device_bytes(const struct encoder *m); /* that it has of that GPU's memory; 0 on the CPU. Likewise */
 /* "amx" … "avx2" or "ref"; the table's name where it computes on a GPU. */
 const char *encoder_kernel(const struct encoder *m);
 /* Room for runs of at most `rows` tokens (1 or more) on `threads` threads (1 to 64). gpu_rows: of at most so many on the GPU, when

@@ -25,6 +25,7 @@ struct encoder {
 	struct encoder_shape s;
 	char name[64];                         /* for the log */
 	char device[64];                       /* "cpu", or what the GPU is called */
+	uint64_t device_bytes;                 /* of its memory */
 	float *words;                          /* (vocabulary, hidden) */
 	float *positions;                      /* (the first ENCODER_TYPES types, positions, hidden): the sums of both rows */
 	struct norm embedding_norm;

@@ -230,6 +230,11 @@ const char *reader_device(const struct reader_model *m)
 	return encoder_device(m->encoder);
 }
 
+uint64_t reader_device_bytes(const struct reader_model *m)
+{
+	return encoder_device_bytes(m->encoder);
+}
+
 /* ---- heads ---- */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));

@@ -19,6 +19,7 @@
 #ifndef EMBED_READER_H
 #define EMBED_READER_H
 #include <stddef.h>
+#include <stdint.h>
 #include "base/embedded.h"
 #include "base/err.h"
 
@@ -77,6 +78,7 @@ void reader_close(struct reader_model *m);                    /* NULL is allowed
 const struct reader_info *reader_info(const struct reader_model *m);
 int reader_lost(const struct reader_model *m, struct err *e); /* as embedder_lost */
 const char *reader_device(const struct reader_model *m);      /* as embedder_device */
+uint64_t reader_device_bytes(const struct reader_model *m); /* that it has of that GPU's memory; 0 on the CPU. Thread-safe */
 /* out: n, caller's. Text never becomes a control token. E_FORMAT: invalid UTF-8; E_LIMIT: a text of 4 GiB; E_MEMORY;
  * E_IO: a GPU that it must be was lost; out is then partly written. Logits of other cross-encoders have a scale of their own. */
 int reader_read(struct reader_model *m, const struct reader_pair *pairs, size_t n, struct reader_reading *out,

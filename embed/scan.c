@@ -13,9 +13,11 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "nn/gpu.h"
 
 enum { ROWS_LEAST = 16384, BLOCKS_MAX = 40 /* of 2^31 rows in all */, STAGE_BYTES = 4 << 20, CODE_ZERO = 128 };
@@ -36,6 +38,8 @@ struct scan {
 	atomic_int state;
 	const struct gpu_table *t;
 	struct gpu *g;
+	char name[64];               /* the device's */
+	atomic_uint_least64_t taken; /* of its memory, bytes */
 	uint8_t *stage;              /* page-locked, STAGE_BYTES: on the way there; of a run what `there` says */
 	uint8_t *there;              /* device, as many */
 	uint32_t *back;              /* page-locked, of a block or of several: got (n), best (n, k), near (n, k) */
@@ -61,22 +65,44 @@ struct scan_table {
 	struct block blocks[BLOCKS_MAX];
 };
 
+static const char lost_total[] = "footnote_gpu_lost_total";
 static const size_t back_n = (size_t)SCAN_TOGETHER * (1 + 2 * (size_t)SCAN_BEST);
+
+static int memory_get(struct scan *s, uint64_t bytes, const char *what, void **out, struct err *e)
+{
+	int rc = s->t->alloc(s->g, bytes, what, out, e);
+	if (rc == OK) atomic_fetch_add(&s->taken, bytes);
+	return rc;
+}
+
+/* p may be NULL, of 0 bytes. */
+static void memory_put(struct scan *s, void *p, uint64_t bytes)
+{
+	s->t->release(s->g, p);
+	atomic_fetch_sub(&s->taken, bytes);
+}
 
 static int device_open(struct scan *s, const struct gpu_table *t, struct err *e)
 {
+	struct gpu_info f;
 	int rc = t->open(&s->g, 0, e);
 	s->t = t;
 	if (rc == OK) rc = t->alloc_host(s->g, STAGE_BYTES, (void **)&s->stage, e);
 	if (rc == OK) rc = t->alloc_host(s->g, back_n * sizeof *s->back, (void **)&s->back, e);
-	if (rc == OK) rc = t->alloc(s->g, STAGE_BYTES, "queries", (void **)&s->there, e);
-	if (rc == OK) rc = t->alloc(s->g, back_n * sizeof *s->found, "what a search found", (void **)&s->found, e);
+	if (rc == OK) rc = memory_get(s, STAGE_BYTES, "queries", (void **)&s->there, e);
+	if (rc == OK) rc = memory_get(s, back_n * sizeof *s->found, "what a search found", (void **)&s->found, e);
 	if (rc == OK) rc = t->sync(s->g, e);
 	if (rc != OK) {
 		t->close(s->g);
 		s->g = NULL;
+		return rc;
 	}
-	return rc;
+	t->info(s->g, &f);
+	snprintf(s->name, sizeof s->name, "%s", f.name);
+	log_put(LOG_INFO, "embed", "exact search computes on the GPU: %s; %.1f of its %.1f GiB are free still", f.name,
+		(double)f.free / (1 << 30), (double)f.memory / (1 << 30));
+	stat_count(lost_total, "what=\"search\"", 0);  /* a series from the start on */
+	return OK;
 }
 
 int scan_open(struct scan **out, const char *device, const struct gpu_table *given, struct err *e)
@@ -111,7 +137,6 @@ void scan_close(struct scan *s)
 static int first_open(struct scan *s)
 {
 	const struct gpu_table *t;
-	struct gpu_info f;
 	struct err e;
 	int must, rc = gpu_pick(&t, &must, "auto", s->given, &e);
 	if (rc == OK && !t) {
@@ -123,9 +148,6 @@ static int first_open(struct scan *s)
 		log_put(LOG_WARN, "embed", "exact search stays on the CPU: %s", e.msg);
 		return NONE;
 	}
-	t->info(s->g, &f);
-	log_put(LOG_INFO, "embed", "exact search computes on the GPU: %s; %.1f of its %.1f GiB are free still", f.name,
-		(double)f.free / (1 << 30), (double)f.memory / (1 << 30));
 	return THERE;
 }
 
@@ -140,9 +162,17 @@ int scan_ready(struct scan *s)
 static int device_tell(struct scan *s, int rc, const struct err *e)
 {
 	int was = THERE;
-	if (rc == E_IO && atomic_compare_exchange_strong(&s->state, &was, NONE))
-		log_put(LOG_WARN, "embed", "exact search is the CPU's from now on: %s", e->msg);
+	if (rc != E_IO || !atomic_compare_exchange_strong(&s->state, &was, NONE)) return rc;
+	stat_count(lost_total, "what=\"search\"", 1);
+	log_put(LOG_WARN, "embed", "exact search is the CPU's from now on: %s", e->msg);
 	return rc;
+}
+
+uint64_t scan_device(const struct scan *s, char name[64])
+{
+	const int there = atomic_load(&s->state) == THERE;
+	snprintf(name, 64, "%s", there ? s->name : "");
+	return there ? atomic_load(&s->taken) : 0;
 }
 
 static void device_take(struct scan *s)
@@ -163,6 +193,11 @@ static void device_give(struct scan *s)
 
 /* ---- tables ---- */
 
+static size_t block_bytes(const struct scan_table *t, size_t cap)
+{
+	return cap * (t->len + sizeof(float));
+}
+
 int scan_table_open(struct scan_table **out, struct scan *s, size_t len, size_t rows, struct err *e)
 {
 	*out = NULL;
@@ -179,7 +214,7 @@ void scan_table_close(struct scan_table *t)
 {
 	if (!t) return;
 	device_take(t->s);
-	for (size_t i = 0; i < t->blocks_n; i++) t->s->t->release(t->s->g, t->blocks[i].codes);
+	for (size_t i = 0; i < t->blocks_n; i++) memory_put(t->s, t->blocks[i].codes, block_bytes(t, t->blocks[i].cap));
 	device_give(t->s);
 	mem_free(t);
 }
@@ -194,7 +229,7 @@ static int table_grow(struct scan_table *t, size_t n, struct err *e)
 	if (cap < n - there) cap = n - there;
 	if (cap < ROWS_LEAST) cap = ROWS_LEAST;
 	cap = (cap + 63) / 64 * 64;
-	int rc = t->s->t->alloc(t->s->g, cap * (t->len + sizeof *b->scales), "codes of vectors", (void **)&b->codes, e);
+	int rc = memory_get(t->s, block_bytes(t, cap), "codes of vectors", (void **)&b->codes, e);
 	if (rc != OK) return rc;
 	b->first = t->cap;
 	b->cap = cap;
@@ -253,10 +288,10 @@ int scan_table_add(struct scan_table *t, const uint8_t *rows, size_t stride, siz
 static int room_for(struct scan *s, void **p, size_t *have, size_t bytes, struct err *e)
 {
 	if (*have >= bytes) return OK;
-	s->t->release(s->g, *p);
+	memory_put(s, *p, *have);
 	*have = 0;
 	*p = NULL;
-	int rc = s->t->alloc(s->g, bytes, "work space of a search", p, e);
+	int rc = memory_get(s, bytes, "work space of a search", p, e);
 	if (rc == OK) *have = bytes;
 	return rc;
 }

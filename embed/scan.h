@@ -29,6 +29,9 @@ int scan_open(struct scan **out, const char *device, const struct gpu_table *giv
 int scan_ready(struct scan *s);
 void scan_close(struct scan *s);                        /* after its tables; NULL is allowed */
 
+/* What the device is called, and the bytes that it has of its memory; "" and 0 while there is none. */
+uint64_t scan_device(const struct scan *s, char name[64]);
+
 /* Of codes of len bytes (a multiple of 64, at most SCAN_LEN); without rows, of which so many will soon come (that many lie together,
  * and are compared the quicker); for who was told that s is ready. E_MEMORY, E_UNSUPPORTED. */
 int scan_table_open(struct scan_table **out, struct scan *s, size_t len, size_t rows, struct err *e);

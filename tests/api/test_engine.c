@@ -187,6 +187,7 @@ TEST(engine_goes_on_without_its_gpu)
 	struct request q;
 	struct engine *n = lost_open("auto", &q);
 	struct err e;
+	struct buf metrics;
 	char on[64];
 	request_init(&q, n, 12);
 	request_start(&q);
@@ -196,6 +197,10 @@ TEST(engine_goes_on_without_its_gpu)
 	request_end(&q);
 	engine_device(n, on);
 	CHECK_STR(on, "cpu");
+	buf_init(&metrics, 1 << 20);
+	CHECK_OK(stat_print(&metrics), e);
+	CHECK(strstr(buf_cstr(&metrics), "footnote_gpu_lost_total{what=\"generator\"} 1\n"));
+	buf_clear(&metrics);
 	device_bytes_told(0);
 	CHECK_OK(engine_failure(n, &e), e);
 	CHECK_INT(plain_gpu_state.open, 0);

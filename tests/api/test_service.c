@@ -29,7 +29,9 @@ TEST(service_tells_that_its_readers_gpu_is_lost)
 	struct reader_options o = { .dir = test_data("golden/reader/tiny"), .threads = 1, .device = "cuda", .gpu = &host_table };
 	struct reader_pair pair = { "who", 3, NULL, 0, "nobody was there", 16 };
 	struct reader_reading r;
-	CHECK_OK(reader_open(&s->reader, &o, &e), e);
+	struct reader_model *reader;
+	CHECK_OK(reader_open(&reader, &o, &e), e);
+	s->reader = reader;
 	CHECK_OK(reader_read(s->reader, &pair, 1, &r, &e), e);
 	CHECK_OK(service_failure(s, &e), e);
 	host_lose();
@@ -47,13 +49,15 @@ TEST(service_tells_that_its_small_models_gpu_is_lost)
 	struct generator_options o = { .path = path, .threads = 1, .device = "cuda", .gpu = &plain_gpu };
 	struct gen_params p;
 	struct gen_result r;
+	struct engine *engine;
 	spec.layers = 1;
 	spec.dim = spec.ff = 64;
 	spec.heads = 2;
 	spec.head_dim = 32;
 	snprintf(path, sizeof path, "%s/random.gguf", test_dir());
 	model_make(&spec, path);
-	CHECK_OK(engine_open(&s->small.engine, &o, 4, &e), e);
+	CHECK_OK(engine_open(&engine, &o, 4, &e), e);
+	s->small.engine = engine;
 	CHECK_OK(service_failure(s, &e), e);
 	plain_gpu_state.lose_after = 3;
 	gen_params_default(&p);

@@ -1,6 +1,8 @@
 /* test_gpu_embed_host.c: what an embedder does where there is no GPU, too little memory or one that is lost: only the emulated
  * device can be made so. */
+#include "base/buf.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "embed/embed.h"
 #include "tests/nn/gpu_host.h"
 #include "tests/test.h"
@@ -88,6 +90,16 @@ static struct embedder *opened(const char *device)
 	return m;
 }
 
+static int metrics_have(const char *line)
+{
+	struct buf b;
+	buf_init(&b, 1 << 20);
+	CHECK_OK(stat_print(&b), e);
+	int has = strstr(buf_cstr(&b), line) != NULL;
+	buf_clear(&b);
+	return has;
+}
+
 /* What is lost while it computes: with auto the CPU gives the vectors, of many texts too; with cuda it is an error. */
 TEST(embed_gpu_lost)
 {
@@ -102,6 +114,8 @@ TEST(embed_gpu_lost)
 	CHECK_OK(embedder_lost(must, &e), e);
 	CHECK_STR(embedder_device(first), "host");
 	CHECK_STR(embedder_device(cpu), "cpu");
+	CHECK(embedder_device_bytes(first) > 0 && embedder_device_bytes(cpu) == 0);
+	CHECK(metrics_have("footnote_gpu_lost_total{what=\"encoder\"} 0\n"));
 	host_lose();
 	CHECK_OK(embedder_encode(first, many, MANY, EMBED_PASSAGE, EMBED_BULK, got, &e), e);
 	CHECK(memcmp(got, want, MANY * dim * sizeof *got) == 0);
@@ -116,6 +130,8 @@ TEST(embed_gpu_lost)
 	CHECK_OK(embedder_lost(first, &e), e);          /* the CPU does it */
 	CHECK_STR(embedder_device(first), "cpu");
 	CHECK_STR(embedder_device(must), "host");
+	CHECK(embedder_device_bytes(first) == 0 && embedder_device_bytes(must) > 0);
+	CHECK(metrics_have("footnote_gpu_lost_total{what=\"encoder\"} 2\n")); /* once each */
 	mem_free(got);
 	mem_free(want);
 	embedder_close(first);

@@ -1,5 +1,7 @@
 /* test_scan_host.c: a scan where there is no GPU, too little memory or one that is lost: only the emulated device can be made so. */
+#include "base/buf.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "embed/scan.h"
 #include "tests/nn/gpu_host.h"
 #include "tests/test.h"
@@ -27,6 +29,8 @@ TEST(scan_out_of_memory_and_lost)
 	int8_t code[LEN] = {1};
 	uint32_t best[2];
 	float near[2];
+	char name[64];
+	struct buf metrics;
 	struct scan *s;
 	struct scan_table *t;
 	struct scan_query q = {.code = code, .scale = 1, .rows = N, .k = 2, .best = best, .near = near};
@@ -42,8 +46,13 @@ TEST(scan_out_of_memory_and_lost)
 	CHECK(scan_ready(s));
 	CHECK_INT(scan_table_best(t, &q, &e), E_IO);
 	CHECK(!scan_ready(s));
+	CHECK(scan_device(s, name) == 0 && *name == 0);
 	scan_table_close(t);
 	scan_close(s);
+	buf_init(&metrics, 1 << 20);
+	CHECK_OK(stat_print(&metrics), e);
+	CHECK(strstr(buf_cstr(&metrics), "footnote_gpu_lost_total{what=\"search\"} 1\n"));
+	buf_clear(&metrics);
 	mem_free(rows);
 }
 
@@ -116,7 +125,10 @@ static struct scan *opened(const char *device)
 TEST(scan_opens_a_device_when_it_is_needed)
 {
 	struct scan *s = opened("auto");
+	char name[64];
 	CHECK(s && counts == 0 && opens == 0);
+	CHECK_INT(scan_device(s, name), 0);
+	CHECK_STR(name, "");
 	scan_close(s);
 	CHECK_INT(closes, 0);
 	beside = s = opened("auto");
@@ -196,16 +208,21 @@ TEST(scan_tables_grow_in_place)
 	struct scan *s = opened("cuda");
 	struct scan_table *t;
 	struct scan_query q = {.code = code, .scale = 1, .rows = 3 * N, .k = 2, .best = best, .near = near};
+	char name[64];
+	uint64_t before = scan_device(s, name);
+	CHECK_STR(name, "host");
 	counted.scan = scan_counted;
 	counted.alloc = alloc_counted;
 	CHECK_OK(scan_table_open(&t, s, LEN, 0, &e), e);
 	host_memory((memory_taken() + 3 * BYTES) / 63 * 64 + 64);
 	for (int i = 0; i < 3; i++) CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
 	CHECK_INT(scan_table_add(t, rows, STRIDE, 1, &e), E_MEMORY);
+	CHECK_INT(scan_device(s, name), before + 3 * BYTES);
 	host_memory(1 << 30);
 	CHECK_OK(scan_table_best(t, &q, &e), e);
 	CHECK_INT(scans, 3);
 	scan_table_close(t);
+	CHECK(scan_device(s, name) == before + took[took_n - 1].bytes); /* the work space stays */
 	CHECK_OK(scan_table_open(&t, s, LEN, 3 * N, &e), e);
 	for (int i = 0; i < 3; i++) CHECK_OK(scan_table_add(t, rows, STRIDE, N, &e), e);
 	CHECK_OK(scan_table_best(t, &q, &e), e);

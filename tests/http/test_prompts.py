@@ -124,7 +124,10 @@ def stats_tell_of_store_queues_models_and_answers(s):
     assert a["answered"] + a["abstained"] + a["partial"] == 2 and a["latency_ms"]["p95"] >= a["latency_ms"]["p50"] > 0, a
     assert set(t["today"]) >= {"answers", "cost"} and set(t["feedback"]) == {"up", "down", "citations_up", "citations_down"}, t
     assert t["models"]["reader"] == "built-in reader", t["models"]
-    on = t["models"]["devices"]
+    on, metrics = t["models"]["devices"], s.get("/metrics").body.decode()
+    assert on["search"] is None, on
+    for what in ("embedder", "reader", "search"):
+        assert (f"footnote_{what}_device_bytes 0\n" in metrics) == (on[what] in ("cpu", None)), (what, on)
     assert on["embedder"] and on["reader"] and on["generator"] is None and on["small"] is None, on
     c = t["answer_cache"]
     assert (c["exact"], c["semantic"], c["missed"], c["hit_rate"]) == (0, 0, 2, 0) and 0 < c["bytes"] <= c["max_bytes"], c
