@@ -878,6 +878,9 @@ cudaError_t host_launch(cudaStream_t s, struct host_kernel k)
 		return lost;
 	}
 	if (k.shared > (size_t)limit_of(k.function)) return answer(cudaErrorInvalidValue);
+	const std::vector<queued> &before = s->capture ? s->capture->ops : s->queue;
+	if (k.is_early && (before.empty() || before.back().run || !before.back().kernel.follows))
+		lose("kernel %s may begin early, and what it stands behind is no kernel of CUDA_FOLLOW", k.name);
 	stream_put(s, { nullptr, std::move(k) });
 	return answer(cudaSuccess);
 }

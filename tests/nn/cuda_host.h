@@ -12,7 +12,8 @@
  * time beside what was there, each cut to a bit more than a float has of the largest, and the sum cut to a float.
  * Kernels that may begin early (CUDA_FOLLOW) do: now and then some of the next kernel's blocks run up to await_earlier before the
  * one in front of it has begun, so that what they read too early is old, and what they wrote is there too early. Reported: a
- * thread of such a kernel that ends without that wait, and memory that is not the same when blocks have come there.
+ * thread of such a kernel that ends without that wait, memory that is not the same when blocks have come there, and a kernel that may
+ * begin early behind something else than such a kernel.
  * Threads: one kernel at a time in the process; a stream is one thread's. */
 #ifndef TESTS_NN_CUDA_HOST_H
 #define TESTS_NN_CUDA_HOST_H

@@ -461,6 +461,19 @@ TEST(cuda_waits_in_a_branch)
 	host_table.close(g);
 }
 
+/* A launch that takes no notice of what stands in front of it. */
+TEST(cuda_early_behind_a_copy)
+{
+	struct gpu *g = opened();
+	int *d = device<int>(g, NULL, 2);
+	CUDA_FOLLOW(g, adds_one, 1, 32, 0, d);
+	host_table.copy(g, d + 1, d, sizeof *d);
+	g->launches.follows = 1;
+	CUDA_FOLLOW(g, adds_one, 1, 32, 0, d);
+	check_lost(g, "kernel adds_one may begin early");
+	host_table.close(g);
+}
+
 CUDA_KERNEL(writes_early)(int *d)
 {
 	if (threadIdx.x == 0) d[1] = (int)blockIdx.x + 7;
