@@ -33,7 +33,7 @@ static struct engine *smollm_open(size_t queue)
 struct request {
 	struct engine *engine;
 	struct tokens prompt;
-	int max_tokens, patient;
+	int max_tokens, patient, pace_ms; /* pace_ms: that each piece of text takes at least */
 	volatile int cancel, begun, done;
 	uint64_t deadline_us;
 	struct gen_result result;
@@ -54,8 +54,10 @@ static enum gen_verdict never_stop(void *ctx, const struct gen_view *v, struct g
 
 static int on_text(void *ctx, const char *text, size_t len)
 {
+	struct request *q = ctx;
 	(void)text, (void)len;
-	flag_set(&((struct request *)ctx)->begun);
+	flag_set(&q->begun);
+	if (q->pace_ms) poll(NULL, 0, q->pace_ms);
 	return 0;
 }
 
@@ -319,6 +321,7 @@ TEST(engine_deadline_ends_waiting_and_running)
 	struct engine *n = smollm_open(4);
 	request_init(&running, n, 900);
 	request_init(&waiting, n, 5);
+	running.pace_ms = 5;                    /* or a quick machine is done before its deadline */
 	running.deadline_us = clock_us() + 1000000;
 	waiting.deadline_us = clock_us() + 100000;
 	request_start(&running);
