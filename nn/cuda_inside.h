@@ -49,6 +49,8 @@ static inline void gpu_check(struct gpu *g, cudaError_t r, const char *what)
 }
 
 static inline size_t div_up(size_t a, size_t b) { return (a + b - 1) / b; }
+/* Bytes of scratch, so that what lies behind is aligned as memory of alloc is. */
+static inline size_t padded(size_t bytes) { return div_up(bytes, 256) * 256; }
 
 extern "C" const struct gpu_table GPU_NAME(table);
 
@@ -71,7 +73,6 @@ uint64_t GPU_NAME(work_bytes)(const struct gpu *g, size_t k);
 int GPU_NAME(work_make)(struct gpu *g, size_t k, struct err *e);
 uint64_t GPU_NAME(matrix_bytes)(const struct matrix *w);
 int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
-void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m);
 void GPU_NAME(linear)(struct gpu *g, const struct gpu_linear *c);
 /* ops_cuda_plain.cu */
 void GPU_NAME(embed)(struct gpu *g, const struct gpu_matrix *table, const int32_t *ids, size_t n, float scale, float *x);

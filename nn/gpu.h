@@ -49,7 +49,7 @@ struct gpu_matrix {                  /* weights on the device, in a layout of th
 	uint32_t type;               /* enum quant_type */
 	size_t rows, k;
 	uint64_t bytes;              /* of device memory */
-	void *data;                  /* device; one alloc, freed by matrix_free */
+	void *data;                  /* device; one alloc, given back by release */
 };
 
 enum gpu_finish {
@@ -212,7 +212,6 @@ struct gpu_table {
 	/* matrix_bytes: what w takes beside it. w's rows are read during the call. Types: those of quant.h. */
 	uint64_t (*matrix_bytes)(const struct matrix *w);
 	int (*matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matrix *out, struct err *e);
-	void (*matrix_free)(struct gpu *g, struct gpu_matrix *m);
 	/* --- passes that run again and again: what is queued between the two is recorded, not run. Kernels and copies between device
 	 * memory and memory of alloc_host may be recorded; their addresses and sizes stay --- */
 	int (*record)(struct gpu *g, struct err *e);
@@ -231,8 +230,7 @@ struct gpu_table {
 	void (*top)(struct gpu *g, const struct gpu_top *c);
 	size_t (*top_bytes)(size_t vocab, size_t n);
 	/* --- kernels of an encoder: a text's results have the same bits whatever runs beside it --- */
-	/* w: (rows, k) halves, the host's, read during the call; rows and k multiples of GPU_PAD. Freed by matrix_free; for
-	 * encode_linear alone. */
+	/* w: (rows, k) halves, the host's, read during the call; rows and k multiples of GPU_PAD. For encode_linear alone. */
 	int (*encode_load)(struct gpu *g, const uint16_t *w, size_t rows, size_t k, struct gpu_matrix *out, struct err *e);
 	void (*encode_norm)(struct gpu *g, const struct gpu_encode_norm *c);
 	void (*encode_linear)(struct gpu *g, const struct gpu_encode_linear *c);

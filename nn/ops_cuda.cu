@@ -383,7 +383,6 @@ static constexpr struct gpu_table table_of(const char *name, int (*open)(struct 
 		.work_make = GPU_NAME(work_make),
 		.matrix_bytes = GPU_NAME(matrix_bytes),
 		.matrix_load = GPU_NAME(matrix_load),
-		.matrix_free = GPU_NAME(matrix_free),
 		.record = GPU_NAME(record),
 		.recorded = GPU_NAME(recorded),
 		.replay = GPU_NAME(replay),

@@ -115,12 +115,6 @@ int GPU_NAME(matrix_load)(struct gpu *g, const struct matrix *w, struct gpu_matr
 	return OK;
 }
 
-void GPU_NAME(matrix_free)(struct gpu *g, struct gpu_matrix *m)
-{
-	GPU_NAME(release)(g, m->data);
-	memset(m, 0, sizeof *m);
-}
-
 /* --- decode ---------------------------------------------------------------------------------------------------------- */
 
 template <uint32_t T, int MATRICES, int OCTETS> static void run_wide(struct gpu *g, struct decode *c)

@@ -125,7 +125,6 @@ CUDA_KERNEL(__launch_bounds__(BEST_TEAM) scan_best)(struct best_args c)
 
 static size_t runs_of(size_t rows) { return div_up(rows, RUN); }
 static size_t at_once(size_t n) { return n < QUERIES ? n : (size_t)QUERIES; }
-static size_t padded(size_t bytes) { return div_up(bytes, 256) * 256; }
 
 size_t GPU_NAME(scan_bytes)(size_t rows, size_t n, size_t k)
 {

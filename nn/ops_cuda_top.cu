@@ -116,7 +116,6 @@ CUDA_KERNEL(__launch_bounds__(BEST_TEAM) top_best)(struct top_args c)
 	if (threadIdx.x == 0) best->n = got, best->sum = sum;
 }
 
-static size_t padded(size_t bytes) { return div_up(bytes, 256) * 256; }
 static size_t tops_bytes(size_t vocab, size_t n) { return padded(n * div_up(vocab, RUN) * sizeof(uint32_t)); }
 static size_t sums_bytes(size_t vocab, size_t n) { return padded(n * div_up(vocab, SHARE) * sizeof(float2)); }
 

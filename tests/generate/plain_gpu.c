@@ -261,12 +261,6 @@ static int plain_matrix_load(struct gpu *g, const struct matrix *w, struct gpu_m
 	return OK;
 }
 
-static void plain_matrix_free(struct gpu *g, struct gpu_matrix *m)
-{
-	plain_release(g, m->data);
-	m->data = NULL;
-}
-
 /* --- kernels --- */
 static void run_embed(const struct call *c)
 {
@@ -529,7 +523,7 @@ const struct gpu_table plain_gpu = {
 	.name = "plain", .count = plain_count, .open = plain_open, .close = plain_close, .info = plain_info,
 	.alloc = plain_alloc, .release = plain_release, .alloc_host = plain_alloc_host, .release_host = plain_release_host,
 	.copy_in = plain_copy_in, .copy_out = plain_copy_out, .copy = plain_copy, .sync = plain_sync,
-	.work_bytes = plain_work_bytes, .work_make = plain_work_make, .matrix_bytes = plain_matrix_bytes, .matrix_load = plain_matrix_load, .matrix_free = plain_matrix_free,
+	.work_bytes = plain_work_bytes, .work_make = plain_work_make, .matrix_bytes = plain_matrix_bytes, .matrix_load = plain_matrix_load,
 	.record = plain_record, .recorded = plain_recorded, .replay = plain_replay, .graph_free = plain_graph_free,
 	.embed = plain_embed, .linear = plain_linear, .rope = plain_rope, .attend = plain_attend, .attend_floats = plain_attend_floats,
 	.add_normed = plain_add_normed, .top = plain_top, .top_bytes = plain_top_bytes,

@@ -116,7 +116,7 @@ static struct rig rig_open(uint32_t type, size_t rows, size_t k, int two)
 static void rig_close(struct rig *r)
 {
 	for (int i = 0; i <= r->two; i++) {
-		r->t->matrix_free(r->g, &r->on[i]);
+		r->t->release(r->g, r->on[i].data);
 		known_drop(&r->known[i]);
 		matrix_drop(&r->w[i]);
 	}
@@ -489,7 +489,7 @@ TEST(gpu_matrix_bytes)
 		CHECK_OK(r.t->matrix_load(r.g, &w, &on, &e), e);
 		CHECK_INT(on.bytes, r.t->matrix_bytes(&w));
 		CHECK_INT(held(&r), begin + work + on.bytes);
-		r.t->matrix_free(r.g, &on);
+		r.t->release(r.g, on.data);
 		CHECK_INT(held(&r), begin + work);
 		matrix_drop(&w);
 	}
@@ -499,6 +499,7 @@ TEST(gpu_matrix_bytes)
 TEST(gpu_matrix_sizes)
 {
 	const struct gpu_table *t = test_gpu();
+	struct gpu_info before, after;
 	struct gpu_matrix m;
 	struct gpu *g;
 	struct err e;
@@ -509,8 +510,10 @@ TEST(gpu_matrix_sizes)
 		const uint64_t file = w.rows * w.row_bytes;
 		CHECK_MSG(m.bytes >= file && m.bytes * 100 <= file * 103, "%s: %zu bytes, %zu on the device", quant_name(types[i]),
 			(size_t)file, (size_t)m.bytes);
-		t->matrix_free(g, &m);
-		CHECK(!m.data);
+		t->info(g, &before);
+		t->release(g, m.data);
+		t->info(g, &after);
+		CHECK_INT(after.held, before.held - m.bytes);
 		matrix_drop(&w);
 	}
 	CHECK_INT(t->matrix_load(g, &(struct matrix){ 10, 64, 256, NULL, 84 }, &m, &e), E_UNSUPPORTED);
